@@ -1,0 +1,38 @@
+"""Pictures for the tests: the clean samples, crops of them, and noise added with a seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SAMPLES = Path(__file__).parent.parent / "sample_images"
+PHOTOGRAPHS = ("camera", "brick", "coffee", "astronaut", "chelsea", "retina")
+
+
+def clean(name: str, *, colour: bool = False) -> np.ndarray:
+    """A clean sample in [0, 1]: (H, W), or (H, W, 3) in colour."""
+    with Image.open(SAMPLES / "clean" / f"{name}_clean.png") as picture:
+        return np.asarray(picture.convert("RGB" if colour else "L"), dtype=np.float64) / 255
+
+
+def with_noise(image: np.ndarray, sigma: float, seed: int) -> np.ndarray:
+    """The image with white Gaussian noise of level sigma, neither clipped nor rounded."""
+    return image + np.random.default_rng(seed).normal(0, sigma, image.shape)
+
+
+def crop(image: np.ndarray, size: int = 48) -> np.ndarray:
+    """The size × size pixels in the middle."""
+    top, left = ((length - size) // 2 for length in image.shape[:2])
+    return np.ascontiguousarray(image[top : top + size, left : left + size])
+
+
+def rms(difference: np.ndarray) -> float:
+    """Root mean square."""
+    return float(np.sqrt(np.mean(np.square(difference, dtype=np.float64))))
+
+
+def psnr(image: np.ndarray, reference: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB, for a range of 1."""
+    return -20 * np.log10(rms(np.asarray(image, dtype=np.float64) - reference))

@@ -1,0 +1,107 @@
+"""The fast engine equals the definition, in every shape and with any number of threads."""
+
+import numpy as np
+import pytest
+
+from tvdenoise.model import engines
+from tvdenoise.model.engines import FusedEngine, SparseEngine
+from tvdenoise.model.objective import TOTAL_VARIATIONS, Objective
+from tvdenoise.model.penalties import PENALTIES
+
+SHAPES = [
+    (1, 1, 1), (1, 1, 2), (1, 1, 130), (1, 9, 1), (1, 2, 2), (1, 63, 65), (1, 300, 7), (2, 5, 4), (3, 1, 1),
+    (3, 1, 37), (3, 41, 1), (3, 33, 70), (4, 66, 31),
+]  # fmt: skip
+PRECISIONS = [(np.float32, 1e-5), (np.float64, 1e-12)]
+MODELS = pytest.mark.parametrize(
+    ("tv", "penalty"), [(tv, kind(0.03)) for tv in TOTAL_VARIATIONS for kind in PENALTIES.values()]
+)
+
+
+@pytest.fixture
+def narrow_bands(monkeypatch):
+    """Many bands even in a small image."""
+    monkeypatch.setattr(engines, "_PIXELS_PER_BAND", 1)
+    monkeypatch.setattr(engines, "_ROWS_PER_BAND", 4)
+
+
+def _objective(shape, dtype, tv, penalty):
+    rng = np.random.default_rng([*shape])
+    weights = tuple(rng.uniform(0.5, 3, shape[0]))
+    return Objective(rng.random(shape).astype(dtype), 14.0, penalty, tv, weights), rng.random(shape).astype(
+        dtype
+    )
+
+
+def _assert_equals_the_definition(engine, evaluation, objective, tolerance):
+    x = engine.iterate
+    part = objective.total_variation_gradient(x)
+    gradient = objective.gradient(x)
+    scale = np.linalg.norm(part) + objective.mu * np.linalg.norm(x - objective.noisy)
+    assert np.linalg.norm(engine.gradient - gradient) <= tolerance * scale
+    assert evaluation.value == pytest.approx(objective.value(x), rel=tolerance)
+    assert evaluation.squared_gradient_norm == pytest.approx(
+        np.vdot(gradient, gradient), abs=tolerance * scale**2
+    )
+
+
+@MODELS
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.usefixtures("narrow_bands")
+def test_one_fused_evaluation_equals_the_definition(shape, dtype, tolerance, tv, penalty):
+    objective, start = _objective(shape, dtype, tv, penalty)
+    with FusedEngine(objective, start, threads=2) as engine:
+        _assert_equals_the_definition(engine, engine.advance(0.0), objective, tolerance)
+
+
+@MODELS
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.usefixtures("narrow_bands")
+def test_a_fused_step_goes_down_the_gradient_and_evaluates_there(shape, dtype, tolerance, tv, penalty):
+    objective, start = _objective(shape, dtype, tv, penalty)
+    with FusedEngine(objective, start, threads=2) as engine:
+        engine.advance(0.0)
+        before, gradient = engine.iterate.copy(), engine.gradient.copy()
+        evaluation = engine.advance(0.01)
+        assert np.allclose(engine.iterate, before - 0.01 * gradient, rtol=0, atol=tolerance)
+        _assert_equals_the_definition(engine, evaluation, objective, tolerance)
+        product = np.vdot(engine.gradient.astype(float), gradient)
+        scale = np.linalg.norm(gradient) * np.linalg.norm(engine.gradient)
+        assert abs(evaluation.gradient_product - product) <= tolerance * scale
+
+
+def test_the_sparse_engine_steps_down_the_defined_gradient():
+    objective, start = _objective((3, 5, 6), np.float64, "isotropic", PENALTIES["hyperbolic"](0.03))
+    engine = SparseEngine(objective, start)
+    engine.advance(0.0)
+    first = objective.gradient(start)
+    evaluation = engine.advance(0.01)
+    second = objective.gradient(start - 0.01 * first)
+    assert np.array_equal(engine.gradient, second)
+    assert evaluation.value == objective.value(start - 0.01 * first)
+    assert evaluation.squared_gradient_norm == pytest.approx(np.vdot(second, second))
+    assert evaluation.gradient_product == pytest.approx(np.vdot(second, first))
+
+
+@pytest.mark.parametrize("shape", [(1, 700, 300), (3, 400, 350)])
+def test_the_number_of_threads_never_changes_a_byte(shape):
+    objective, start = _objective(shape, np.float32, "isotropic", PENALTIES["hyperbolic"](0.03))
+    results = []
+    for threads in (1, 2, 3, 7):
+        with FusedEngine(objective, start, threads) as engine:
+            evaluations = [engine.advance(step) for step in (0.0, 0.001, 0.01, 0.002)]
+            results.append((engine.iterate.tobytes(), engine.gradient.tobytes(), evaluations))
+    assert len(engine._starts) > 3, "the image must be cut into bands for this to test anything"
+    assert all(result == results[0] for result in results[1:])
+
+
+def test_neither_the_start_nor_the_noisy_image_is_modified():
+    objective, start = _objective((1, 20, 20), np.float32, "isotropic", PENALTIES["hyperbolic"](0.03))
+    kept = start.copy(), objective.noisy.copy()
+    with FusedEngine(objective, start, 1) as engine:
+        engine.advance(0.0)
+        engine.advance(0.01)
+    assert np.array_equal(start, kept[0])
+    assert np.array_equal(objective.noisy, kept[1])

@@ -1,0 +1,51 @@
+"""The luminance/opponent basis in which red, green and blue are coupled.
+
+The rotation is orthonormal: white noise stays white at the same level, and distances, hence the certificate,
+are the same on both sides.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Rows: luminance, red–blue opponent, green–magenta opponent.
+ROTATION = np.array(
+    [
+        [1 / np.sqrt(3), 1 / np.sqrt(3), 1 / np.sqrt(3)],
+        [1 / np.sqrt(2), 0.0, -1 / np.sqrt(2)],
+        [1 / np.sqrt(6), -2 / np.sqrt(6), 1 / np.sqrt(6)],
+    ]
+)
+RGB_CHANNELS = 3
+
+
+def _rotated(planes: NDArray[np.floating], rotation: NDArray[np.float64]) -> NDArray[np.floating]:
+    """The (3, H, W) planes times a 3×3 matrix, in their own precision and one plane of scratch."""
+    rotated = np.empty_like(planes)
+    scratch = np.empty_like(planes[0])
+    for i, row in enumerate(rotation.astype(planes.dtype)):
+        np.multiply(planes[0], row[0], out=rotated[i])
+        for coefficient, plane in zip(row[1:], planes[1:], strict=True):
+            np.multiply(plane, coefficient, out=scratch)
+            rotated[i] += scratch
+    return rotated
+
+
+def to_opponent(rgb: NDArray[np.floating]) -> NDArray[np.floating]:
+    """RGB planes (3, H, W) in the luminance/opponent basis."""
+    return _rotated(rgb, ROTATION)
+
+
+def from_opponent(opponent: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Luminance/opponent planes (3, H, W) back in RGB: the inverse of `to_opponent`, its transpose."""
+    return _rotated(opponent, ROTATION.T)
+
+
+def chroma_weights(chroma: float) -> tuple[float, float, float]:
+    """The factors of the three channels' image gradients: luminance 1, both opponents ``chroma``."""
+    return (1.0, chroma, chroma)
