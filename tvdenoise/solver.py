@@ -1,0 +1,83 @@
+"""Gradient descent: the iteration, its end, and the solution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tvdenoise.model.engines import Engine, Evaluation
+    from tvdenoise.steps import StepRule
+    from tvdenoise.stopping import Certificate
+
+
+class Status(Enum):
+    """How a solve ended; the value is the sentence that a user reads."""
+
+    CONVERGED = "converged to the tolerance"
+    PRECISION = "stopped at the limit of the floating-point precision, short of the tolerance"
+    ITERATION_LIMIT = "stopped at the iteration limit, short of the tolerance"
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """A denoised image and how good it is.
+
+    image: the denoised image, with the shape of the input.
+    mu, epsilon: the parameters of J, in units of the data range (1/range and range).
+    sigma: the noise level that mu was chosen for, in units of the data range; None where mu was given.
+    tolerance: the distance bound that was asked for.
+    status: how the solve ended.
+    iterations: evaluations of the objective gradient, the one at the start included.
+    value: J at the result.
+    distance_bound: the rms distance to the exact minimiser of J is never larger (units of the data range).
+    """
+
+    image: NDArray[np.floating]
+    mu: float
+    epsilon: float
+    sigma: float | None
+    tolerance: float
+    status: Status
+    iterations: int
+    value: float
+    distance_bound: float
+
+    @property
+    def converged(self) -> bool:
+        """True where the distance bound is at most the tolerance."""
+        return self.status is Status.CONVERGED
+
+
+def descend(engine: Engine, step_rule: StepRule) -> Iterator[Evaluation]:
+    """Step down the objective without end, yielding the evaluation at each iterate, the start first."""
+    evaluation = engine.advance(0.0)
+    yield evaluation
+    step_length = step_rule.first(evaluation)
+    while True:
+        before, evaluation = evaluation, engine.advance(step_length)
+        yield evaluation
+        step_length = step_rule.next(step_length, before, evaluation)
+
+
+def minimise(
+    engine: Engine, step_rule: StepRule, certificate: Certificate, max_iterations: int
+) -> tuple[Status, int, Evaluation]:
+    """Descend until the certificate is met, exhausted, or ``max_iterations`` evaluations are spent.
+
+    Returns how it ended, the number of evaluations and the last one; the iterate is the engine's.
+    """
+    for iterations, evaluation in enumerate(descend(engine, step_rule), start=1):
+        if certificate.is_met(evaluation):
+            return Status.CONVERGED, iterations, evaluation
+        if certificate.is_exhausted(evaluation):
+            return Status.PRECISION, iterations, evaluation
+        if iterations >= max_iterations:
+            return Status.ITERATION_LIMIT, iterations, evaluation
+    raise AssertionError("descend() never ends")

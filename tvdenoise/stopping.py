@@ -1,0 +1,72 @@
+"""The stopping rule: the certificate, and the precision below which it cannot fall."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from tvdenoise.model.engines import Evaluation
+    from tvdenoise.model.objective import Objective
+
+#: Unit roundoffs of the largest intensity that the stored result may be off: the colour rotation there and
+#: back and the conversion to the units of the input.
+_RESULT_ROUNDINGS = 8
+#: Unit roundoffs that the four weighted differences of one pixel's gradient may be off together.
+_GRADIENT_ROUNDINGS = 16
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Bounds the rms distance to the exact minimiser, rounding included, and says when it is small enough.
+
+    tolerance: the largest bound, in intensity units, at which the iteration may stop.
+    rounding: what rounding alone can add to the distance.
+    floor: the least bound that the precision can certify.
+    """
+
+    objective: Objective
+    tolerance: float
+    rounding: float
+    floor: float
+
+    @classmethod
+    def of(
+        cls,
+        objective: Objective,
+        tolerance: float | None,
+        precision: np.dtype[np.floating],
+        stored: np.dtype[np.floating] | None = None,
+    ) -> Certificate:
+        """The certificate for iterates of one precision and results stored in another (by default the same).
+
+        The tolerance is by default 0.03/μ, and never less than the floor.
+
+        An iterate rounded to multiples of u·max|f| has a gradient that is off by up to L times as much, and
+        so a bound of about L/μ · u · max|f|.
+        """
+        unit = float(np.finfo(precision).eps) / 2
+        largest = float(max(objective.noisy.max(), -objective.noisy.min()))
+        widest = max(objective.channel_weights)
+        stored_unit = float(np.finfo(stored or precision).eps) / 2
+        rounding = (
+            _RESULT_ROUNDINGS * stored_unit * largest + _GRADIENT_ROUNDINGS * unit * widest / objective.mu
+        )
+        floor = max(8 * unit * largest * objective.lipschitz / objective.mu, 2 * rounding)
+        if tolerance is None:
+            tolerance = max(0.03 / objective.mu, floor)
+        return cls(objective, tolerance, rounding, floor)
+
+    def distance_bound(self, evaluation: Evaluation) -> float:
+        """‖∇J(x)‖/(μ√N) and the rounding: rms(x − x*) is never larger."""
+        return self.objective.distance_bound(evaluation.squared_gradient_norm) + self.rounding
+
+    def is_met(self, evaluation: Evaluation) -> bool:
+        """True where the distance bound is at most the tolerance."""
+        return self.distance_bound(evaluation) <= self.tolerance
+
+    def is_exhausted(self, evaluation: Evaluation) -> bool:
+        """True where the distance bound has reached the floor: going on would only shuffle roundings."""
+        return self.distance_bound(evaluation) <= self.floor
