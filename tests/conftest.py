@@ -1,0 +1,112 @@
+"""Small pictures as files, and the command, in this process and in its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from tvdenoise.commands.app import app
+
+ROOT = Path(__file__).parents[1]
+Values = NDArray[np.generic]
+
+
+def noise(*shape: int, dtype: type = np.uint8, seed: int = 0) -> Values:
+    """Values over the whole range of an integer type, or in [0, 1)."""
+    generator = np.random.default_rng(seed)
+    if issubclass(dtype, np.floating):
+        return generator.random(shape).astype(dtype)
+    return generator.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+@pytest.fixture
+def make_image(tmp_path: Path) -> Callable[..., Path]:
+    """Write an image of noise, or of the values given, below the test's folder."""
+
+    def make(name: str = "photo.png", values: Values | None = None, **options: object) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise(12, 17) if values is None else values).save(path, **options)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+    """``tvdenoise`` in this process, in the test's folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*arguments: str | Path, stdin: bytes | None = None) -> Result:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+
+    return invoke
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """``python -m tvdenoise`` in a process of its own, in the test's folder."""
+
+    def start(*arguments: str | Path | bytes, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, "-m", "tvdenoise", *arguments],
+            input=stdin,
+            capture_output=True,
+            cwd=tmp_path,
+            env=environment(),
+            timeout=60,
+            check=False,
+        )
+
+    return start
+
+
+def environment() -> dict[str, str]:
+    """This process's, with the project importable and its language fixed."""
+    return os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "COLUMNS": "200"}
+
+
+def pixels(path: Path) -> Values:
+    with Image.open(path) as opened:
+        return np.array(opened)
+
+
+def temporaries(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
+
+
+@pytest.fixture
+def process_on_terminal(tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    """``python -m tvdenoise`` with a terminal for its errors: exit code and what is shown there."""
+
+    def start(*arguments: str) -> tuple[int, str]:
+        controller, terminal = os.openpty()
+        child = subprocess.Popen(
+            [sys.executable, "-m", "tvdenoise", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=terminal,
+            cwd=tmp_path,
+            env=environment() | {"TERM": "xterm"},
+        )
+        os.close(terminal)
+        shown = b""
+        try:
+            while part := os.read(controller, 65536):
+                shown += part
+        except OSError:  # how Linux says that the other side was closed
+            pass
+        os.close(controller)
+        child.communicate(timeout=60)
+        return child.returncode, shown.decode()
+
+    return start

@@ -1,0 +1,237 @@
+"""What cannot be read, or not be carried without loss, is refused in one clear line."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import noise
+from PIL import Image, ImageFile, TiffImagePlugin
+
+from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
+from tvdenoise.files.families import FORMAT_BY_EXTENSION
+from tvdenoise.files.picture import Picture
+from tvdenoise.files.reading import read
+from tvdenoise.files.writing import encode
+
+
+def png(depth: int, colour: int, row: bytes, *more: tuple[bytes, bytes]) -> bytes:
+    """A PNG of 2 × 1 pixels."""
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 2, 1, depth, colour, 0, 0, 0)), *more]
+    chunks += [(b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")]
+    packed = [
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+def tiff_16_bit_colour() -> bytes:
+    entries = [
+        *[(256, 3, 1, 2), (257, 3, 1, 1), (258, 3, 3, 146), (259, 3, 1, 1), (262, 3, 1, 2)],
+        *[(273, 4, 1, 152), (277, 3, 1, 3), (278, 3, 1, 1), (279, 4, 1, 12)],
+    ]
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    header = b"II*\0" + struct.pack("<IH", 8, len(entries)) + directory + bytes(4)
+    return header.ljust(146, b"\0") + struct.pack("<HHH", 16, 16, 16) + bytes(12)
+
+
+SIXTEEN_BIT_COLOUR = {
+    "RGB PNG": png(16, 2, bytes(12)),
+    "RGBA PNG": png(16, 6, bytes(16)),
+    "grey and alpha PNG": png(16, 4, bytes(8)),
+    "grey PNG with a transparent level": png(16, 0, bytes(4), (b"tRNS", b"\0\0")),
+    "PPM": b"P6 2 1 65535\n" + bytes(12),
+    "RGB TIFF": tiff_16_bit_colour(),
+}
+
+
+@pytest.mark.parametrize("name", SIXTEEN_BIT_COLOUR)
+def test_16_bit_colour_is_refused_rather_than_cut(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(SIXTEEN_BIT_COLOUR[name])
+    with Image.open(path) as opened:  # Pillow would read it
+        opened.load()
+    with pytest.raises(UnsupportedImageError, match=r"16-bit .* is not carried yet; convert"):
+        read(path)
+
+
+def test_animations_are_refused(tmp_path: Path) -> None:
+    frames = [Image.fromarray(noise(8, 8, 3, seed=seed)) for seed in range(3)]
+    for name in ("a.png", "a.webp", "a.gif"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        with pytest.raises(UnsupportedImageError, match="animations are not carried yet; save its frames"):
+            read(tmp_path / name)
+
+
+def test_several_pages_are_refused(tmp_path: Path) -> None:
+    pages = [Image.fromarray(noise(8, 8, seed=seed)) for seed in range(2)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(UnsupportedImageError, match="several pages; save each page"):
+        read(tmp_path / "a.tif")
+
+
+def test_several_pictures_in_a_jpeg_are_refused(tmp_path: Path) -> None:
+    pictures = [Image.fromarray(noise(8, 8, 3, seed=seed)) for seed in range(2)]
+    pictures[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=pictures[1:])
+    with pytest.raises(UnsupportedImageError, match=r"several pictures \(MPO\)"):
+        read(tmp_path / "a.jpg")
+
+
+def test_an_overview_is_no_page_and_is_left_out_with_a_notice(tmp_path: Path) -> None:
+    small = Image.fromarray(noise(4, 4))
+    small.encoderinfo = {"tiffinfo": TiffImagePlugin.ImageFileDirectory_v2()}
+    small.encoderinfo["tiffinfo"][254] = 1
+    Image.fromarray(noise(8, 8)).save(tmp_path / "a.tif", save_all=True, append_images=[small])
+    picture = read(tmp_path / "a.tif")
+    assert picture.notices == ("its overviews are left out",)
+    np.testing.assert_array_equal(picture.intensities, noise(8, 8))
+
+
+@pytest.mark.parametrize(
+    ("mode", "extension"), [("CMYK", "jpg"), ("CMYK", "tif"), ("LAB", "tif"), ("I", "tif")]
+)
+def test_other_colours_and_depths_are_refused(mode: str, extension: str, tmp_path: Path) -> None:
+    Image.new(mode, (4, 4)).save(tmp_path / f"a.{extension}")
+    with pytest.raises(UnsupportedImageError, match="pixels are not carried yet; convert it to"):
+        read(tmp_path / f"a.{extension}")
+
+
+def tiff(tags: dict[int, object], values: np.ndarray) -> bytes:
+    """A TIFF whose tags say something else than how it was written."""
+    from io import BytesIO
+
+    stream = BytesIO()
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in tags.items():
+        directory[tag] = value
+    Image.fromarray(values).save(stream, "TIFF", tiffinfo=directory)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("tags", "values", "reason"),
+    [
+        ({262: 0}, noise(4, 4, dtype=np.uint16), "zero is white"),
+        ({262: 0}, noise(4, 4, dtype=np.float32), "zero is white"),
+        ({270: "ImageJ=1.54\nimages=7\n"}, noise(4, 4), "several pages"),
+        ({254: 1}, noise(4, 4), "preview of a raw picture"),
+        ({50706: b"\1\4\0\0"}, noise(4, 4), "preview of a raw picture"),
+    ],
+)
+def test_a_tiff_that_pillow_would_misread_is_refused(tags, values, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(tiff(tags, values))
+    with pytest.raises(UnsupportedImageError, match=reason):
+        read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_a_tiff_with_premultiplied_alpha_or_extra_channels_is_refused(extra: int, tmp_path: Path) -> None:
+    contents = bytearray(tiff({}, noise(4, 4, 4)))
+    position = contents.index(struct.pack("<HHI", 338, 3, 1))
+    contents[position + 8] = extra
+    (tmp_path / "a.tif").write_bytes(contents)
+    with pytest.raises(UnsupportedImageError, match="premultiplied alpha" if extra else "extra channels"):
+        read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("extension", "name"), [("ppm", "PPM"), ("bmp", "BMP"), ("jpg", "JPEG"), ("gif", "GIF")]
+)
+def test_alpha_is_never_dropped_on_the_way_out(extension: str, name: str) -> None:
+    picture = Picture(noise(4, 4, 3), noise(4, 4))
+    with pytest.raises(
+        UnsupportedImageError, match=f"{name} cannot hold 8-bit colour with alpha; choose PNG"
+    ):
+        encode(picture, FORMAT_BY_EXTENSION[f".{extension}"])
+
+
+def test_a_picture_larger_than_a_format_allows_is_refused() -> None:
+    with pytest.raises(
+        UnsupportedImageError, match="WebP holds at most 16383 columns and rows, not 16384 × 1"
+    ):
+        encode(Picture(np.zeros((1, 16384), np.uint8)), FORMAT_BY_EXTENSION[".webp"])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(value: float, make_image) -> None:
+    values = noise(4, 4, dtype=np.float32)
+    values[1, 2] = value
+    with pytest.raises(UnsupportedImageError, match="not finite"):
+        read(make_image("a.tif", values))
+
+
+def test_an_image_above_the_limit_is_refused_before_it_is_decoded(make_image, monkeypatch) -> None:
+    path = make_image("a.png", noise(40, 50))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
+    with pytest.raises(UnsupportedImageError, match=r"50 × 40 pixels .* allow them with --max-pixels 1"):
+        read(path, max_megapixels=0.0019)
+
+
+def test_the_limit_itself_is_allowed_and_pillows_own_limit_plays_no_part(make_image, monkeypatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
+    assert read(make_image("a.png", noise(40, 50)), max_megapixels=0.002).size == (50, 40)
+    assert Image.MAX_IMAGE_PIXELS == 5
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "tif", "webp", "bmp", "ppm"])
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.97])
+def test_truncated_files_are_refused(extension: str, part: float, make_image) -> None:
+    path = make_image(f"a.{extension}", noise(40, 50, 3))
+    contents = path.read_bytes()
+    path.write_bytes(contents[: int(len(contents) * part)])
+    with pytest.raises(TvdenoiseError):
+        read(path)
+
+
+def test_a_png_that_only_lacks_its_end_is_refused(make_image) -> None:
+    path = make_image("a.png")
+    path.write_bytes(path.read_bytes()[:-12])
+    with pytest.raises(UnreadableImageError, match="truncated"):
+        read(path)
+
+
+def test_a_png_whose_pixels_have_a_wrong_checksum_is_refused(make_image) -> None:
+    path = make_image("a.png")
+    contents = bytearray(path.read_bytes())
+    end = contents.index(b"IEND") - 8
+    contents[end] ^= 1
+    path.write_bytes(contents)
+    with Image.open(path) as opened:  # Pillow would read it
+        opened.load()
+    with pytest.raises(UnreadableImageError, match="checksum"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("contents", "reason"),
+    [
+        (b"", "the file is empty"),
+        (b"just text", "not an image, or damaged"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image, or damaged"),
+        (b"\x89PNG\r\n\x1a\n", "damaged"),
+    ],
+)
+def test_what_is_no_image_is_refused(contents: bytes, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(contents)
+    with pytest.raises(UnreadableImageError, match=reason):
+        read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "tif", "webp", "bmp", "ppm", "gif"])
+def test_no_damage_gets_past_the_package_s_own_errors(extension: str, make_image) -> None:
+    path = make_image(f"a.{extension}", noise(12, 12, 3))
+    contents = path.read_bytes()
+    generator = np.random.default_rng(1)
+    for _ in range(150):
+        damaged = bytearray(contents)
+        for position in generator.integers(0, len(damaged), 4):
+            damaged[position] = generator.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read(path, max_megapixels=1)
+        except TvdenoiseError as error:
+            assert "\n" not in str(error)  # noqa: PT017  # most damage goes unnoticed, and that is fine

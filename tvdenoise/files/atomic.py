@@ -1,0 +1,108 @@
+"""Writing a file whole or not at all, and clearing up after runs that were killed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import stat
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from platform import node
+
+from tvdenoise.errors import UnwritableImageError
+from tvdenoise.files.paths import printable, reason_of
+
+_HOST = f"{zlib.crc32(node().encode(errors='replace')):08x}"  # process numbers mean nothing on another host
+_TEMPORARY = re.compile(r"\.tvdenoise-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp")
+_REMEDIES = {
+    errno.ENOSPC: "free some space and run it again with --skip-existing",
+    errno.EDQUOT: "free some space and run it again with --skip-existing",
+    errno.ENAMETOOLONG: "choose a shorter name with -o or --suffix",
+}
+
+
+def write_atomically(target: Path, contents: bytes, verify: Callable[[Path], None]) -> None:
+    """Put the contents in the target's place once they are safely on the disk.
+
+    verify: called with the path of what was written, before it takes the target's place; may raise.
+    A link is followed, and what it leads to is replaced. An existing file's permissions are kept; a new
+    file's obey the umask. On any failure the target is untouched. Raises UnwritableImageError.
+    """
+    destination = Path(os.path.realpath(target))
+    temporary = temporary_beside(destination)
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        _write_new(temporary, contents, _permissions(destination))
+        verify(temporary)
+        temporary.replace(destination)
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno or 0, "choose another place with -o")
+        raise UnwritableImageError(f"cannot write {printable(target)}: {reason_of(error)}", remedy) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def temporary_beside(target: Path) -> Path:
+    """A new hidden name in the target's folder, which says what process it belongs to."""
+    return target.with_name(f".tvdenoise-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporaries that dead processes of this host left in a folder."""
+    with suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            name = _TEMPORARY.fullmatch(entry.name)
+            if name is not None and name[1] == _HOST and not _is_alive(int(name[2])):
+                with suppress(OSError):
+                    os.unlink(entry.path)
+
+
+def require_writable(folder: Path) -> None:
+    """Raise UnwritableImageError unless files can be made in a folder, or, where it is missing, above it."""
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    probe = temporary_beside(existing / "probe")
+    try:
+        _write_new(probe, b"", None)
+    except OSError as error:
+        reason = f"cannot write into {printable(existing)}: {reason_of(error)}"
+        raise UnwritableImageError(reason, "choose another folder with -o") from error
+    finally:
+        with suppress(OSError):
+            probe.unlink()
+
+
+def _permissions(existing: Path) -> int | None:
+    try:
+        return stat.S_IMODE(existing.stat().st_mode)
+    except FileNotFoundError:
+        return None
+
+
+def _write_new(path: Path, contents: bytes, permissions: int | None) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    with open(descriptor, "wb") as stream:
+        stream.write(contents)
+        stream.flush()
+        os.fsync(stream.fileno())
+    if permissions is not None:
+        with suppress(PermissionError):  # some file systems have none
+            path.chmod(permissions)
+
+
+def _is_alive(process: int) -> bool:
+    if os.name == "nt":  # where signal 0 would end the process, not ask for it
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it belongs to someone else
+        return True
+    return True

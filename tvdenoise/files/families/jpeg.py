@@ -1,0 +1,86 @@
+"""JPEG: written at quality 95 with the input's chroma subsampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from PIL import ImageFile, JpegImagePlugin
+
+from tvdenoise.files.formats import Family, Format, Inspection
+from tvdenoise.files.picture import Picture
+
+_QUALITY = 95
+_FULL_CHROMA = 0
+_LONGEST_SEGMENT = 65_000
+_EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+
+
+@dataclass(frozen=True)
+class JpegTraits:
+    """subsampling: of the chroma, as Pillow numbers it (0 for none).
+
+    comment: of the file; segments: IPTC and long XMP, as stored.
+    """
+
+    subsampling: int = _FULL_CHROMA
+    comment: bytes = b""
+    segments: bytes = b""
+
+
+def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
+    subsampling = JpegImagePlugin.get_sampling(opened)
+    traits = JpegTraits(
+        subsampling if subsampling >= 0 else _FULL_CHROMA,
+        opened.info.get("comment", b""),
+        b"".join(_segments(getattr(opened, "applist", []))),
+    )
+    return Inspection(traits=traits)
+
+
+def _segments(applist: list[tuple[str, bytes]]) -> list[bytes]:
+    """The segments that Pillow does not write by itself, with their markers and lengths."""
+    kept = []
+    for name, contents in applist:
+        if name == "APP13" or (name == "APP1" and contents.startswith(_EXTENDED_XMP)):
+            marker = bytes((0xFF, 0xE0 + int(name.removeprefix("APP"))))
+            kept.append(marker + (len(contents) + 2).to_bytes(2, "big") + contents)
+    return kept
+
+
+def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
+    traits = picture.traits if isinstance(picture.traits, JpegTraits) else JpegTraits()
+    metadata = picture.metadata
+    options: dict[str, Any] = {
+        "quality": _QUALITY if quality is None else quality,
+        "subsampling": traits.subsampling,
+        "icc_profile": metadata.icc,
+        "exif": _within_segment(metadata.exif, prefix=b"Exif\0\0"),
+        "xmp": _within_segment(metadata.xmp),
+        "comment": traits.comment,
+        "extra": traits.segments,
+    }
+    if metadata.dpi is not None:
+        options["dpi"] = metadata.dpi
+    return options
+
+
+def _within_segment(contents: bytes | None, prefix: bytes = b"") -> bytes:
+    """The contents where they fit a JPEG's segment of 64 kB, else nothing."""
+    return prefix + contents if contents and len(contents) < _LONGEST_SEGMENT else b""
+
+
+FAMILY = Family(
+    formats=(
+        Format(
+            "JPEG",
+            "JPEG",
+            (".jpg", ".jpeg", ".jpe", ".jfif"),
+            kinds=frozenset({"L", "RGB"}),
+            carries=frozenset({"icc", "exif", "xmp", "dpi"}),
+            longest_side=65_500,
+        ),
+    ),
+    inspect=_inspect,
+    options=_options,
+)

@@ -1,0 +1,138 @@
+"""TIFF: refuses what Pillow would cut, flatten or reinterpret, and keeps the tags that describe it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from PIL import ImageFile
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    EXTRASAMPLES,
+    IMAGEDESCRIPTION,
+    PHOTOMETRIC_INTERPRETATION,
+    SAMPLEFORMAT,
+    X_RESOLUTION,
+    XMP,
+    TiffImageFile,
+)
+
+from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.files.families.tiff_tags import (
+    ORIENTATION,
+    Tags,
+    descriptive_tags,
+    exif_of_tags,
+    has_directories,
+    tags_of_exif,
+    writable_tags,
+)
+from tvdenoise.files.formats import Family, Format, Inspection
+from tvdenoise.files.picture import Picture
+
+_NEW_SUBFILE_TYPE, _DNG_VERSION = 254, 50706
+_LOSSLESS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma")
+_WHITE_IS_ZERO = 0
+_UNSIGNED, _FLOAT = 1, 3
+_UNKNOWN_SAMPLE, _PREMULTIPLIED = 0, 1
+
+
+@dataclass(frozen=True)
+class TiffTraits:
+    """tags: those that describe the picture; compression: a lossless one, as Pillow names it."""
+
+    tags: Tags = field(default_factory=dict)
+    compression: str = "tiff_adobe_deflate"
+
+
+def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
+    assert isinstance(opened, TiffImageFile)
+    notices = _check_pages(opened)
+    _check_samples(opened)
+    bits = opened.tag_v2.get(BITSPERSAMPLE, (1,))
+    if 1 < bits[0] < 8 and opened.mode == "L":
+        notices += (f"{bits[0]}-bit grey is written with 8 bits",)
+    traits = _traits(opened)
+    return Inspection(notices, traits, exif_of_tags(traits.tags))
+
+
+def _check_pages(opened: TiffImageFile) -> tuple[str, ...]:
+    """Refuse several pages and previews; a page that is a smaller copy of the first (an overview) is none."""
+    tags = opened.tag_v2
+    if _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE, 0) & 1:
+        raise UnsupportedImageError("the TIFF holds a preview of a raw picture", "develop it to TIFF first")
+    if "ImageJ=" in str(description := tags.get(IMAGEDESCRIPTION, "")) and "\nimages=" in str(description):
+        raise _several_pages()
+    pages = getattr(opened, "n_frames", 1)
+    for page in range(1, pages):
+        opened.seek(page)
+        if not opened.tag_v2.get(_NEW_SUBFILE_TYPE, 0) & 1:
+            raise _several_pages()
+    opened.seek(0)
+    return ("its overviews are left out",) if pages > 1 else ()
+
+
+def _several_pages() -> UnsupportedImageError:
+    return UnsupportedImageError("the TIFF holds several pages", "save each page as a file of its own")
+
+
+def _check_samples(opened: TiffImageFile) -> None:
+    """Refuse samples that Pillow cuts to 8 bits, reinterprets or leaves out."""
+    tags = opened.tag_v2
+    bits, extra = tags.get(BITSPERSAMPLE, (1,)), tags.get(EXTRASAMPLES, ())
+    formats = set(tags.get(SAMPLEFORMAT, (_UNSIGNED,)))
+    if max(bits) > 8 and len(bits) > 1:
+        raise UnsupportedImageError(
+            f"{max(bits)}-bit colour TIFF is not carried yet", "convert to 8 bits first"
+        )
+    if formats - {_UNSIGNED} and not (formats == {_FLOAT} and opened.mode == "F"):
+        raise UnsupportedImageError("TIFF with signed samples is not carried", "convert to unsigned samples")
+    if opened.mode == "I;16" and bits[0] != 16:
+        raise UnsupportedImageError(f"{bits[0]}-bit grey TIFF is not carried yet", "convert it to 16 bits")
+    if _PREMULTIPLIED in extra:
+        raise UnsupportedImageError(
+            "TIFF with premultiplied alpha is not carried", "save it with straight alpha"
+        )
+    if _UNKNOWN_SAMPLE in extra or len(extra) > 1:
+        raise UnsupportedImageError("TIFF with extra channels is not carried", "save it without them")
+    if tags.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO and max(bits) > 8:
+        raise UnsupportedImageError(
+            "TIFF whose zero is white, above 8 bits, is not carried yet", "invert it first"
+        )
+
+
+def _traits(opened: TiffImageFile) -> TiffTraits:
+    tags = dict(descriptive_tags(opened.getexif()))
+    tags.pop(ORIENTATION, None)  # Pillow turns the pixels of a TIFF while it decodes them
+    compression = str(opened.info.get("compression", "raw"))
+    return TiffTraits(tags, compression) if compression in _LOSSLESS else TiffTraits(tags)
+
+
+def _options(picture: Picture, _quality: int | None) -> dict[str, Any]:
+    metadata, traits = picture.metadata, picture.traits
+    if not isinstance(traits, TiffTraits):
+        traits = TiffTraits(tags_of_exif(metadata.exif))
+    tags = writable_tags(traits.tags)
+    if metadata.xmp:
+        tags[XMP] = metadata.xmp
+    options: dict[str, Any] = {"exif": tags, "icc_profile": metadata.icc}
+    if not has_directories(traits.tags):  # which libtiff, the encoder of compressed files, fails to write
+        options["compression"] = traits.compression
+    if metadata.dpi and X_RESOLUTION not in traits.tags:
+        options["dpi"] = metadata.dpi
+    return options
+
+
+FAMILY = Family(
+    formats=(
+        Format(
+            "TIFF",
+            "TIFF",
+            (".tif", ".tiff"),
+            kinds=frozenset({"L", "LA", "RGB", "RGBA", "I;16", "F"}),
+            carries=frozenset({"icc", "exif", "xmp", "dpi"}),
+        ),
+    ),
+    inspect=_inspect,
+    options=_options,
+)

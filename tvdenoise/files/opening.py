@@ -1,0 +1,58 @@
+"""Opening image files with Pillow: an allow-list, and our errors in the place of its many."""
+
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from tvdenoise.errors import UnreadableImageError
+from tvdenoise.files.families import FAMILIES, FORMATS
+
+# What Pillow raises for damaged files, beside OSError.
+_DAMAGE = (
+    *(OSError, ValueError, SyntaxError, NotImplementedError, Image.DecompressionBombError, struct.error),
+    *(EOFError, IndexError, KeyError, TypeError, OverflowError, ZeroDivisionError, RuntimeError),
+)
+
+
+@contextmanager
+def opened_image(stream: BinaryIO) -> Iterator[ImageFile.ImageFile]:
+    """The image in a seekable stream, its header read.
+
+    Whatever Pillow raises inside becomes an UnreadableImageError.
+    """
+    if stream.seek(0, os.SEEK_END) == 0:
+        raise UnreadableImageError("the file is empty")
+    stream.seek(0)
+    try:
+        with warnings.catch_warnings(), _without_pixel_limit():
+            warnings.simplefilter("ignore")  # about metadata that is malformed, which fails no image
+            with Image.open(stream, formats=tuple(FAMILIES)) as opened:
+                yield opened
+    except UnidentifiedImageError as error:
+        names = ", ".join(form.name for form in FORMATS)
+        raise UnreadableImageError("not an image, or damaged", f"tvdenoise reads {names}") from error
+    except _DAMAGE as error:
+        raise UnreadableImageError(
+            f"the file is damaged ({_first_line(error)})", "use an undamaged copy"
+        ) from error
+
+
+@contextmanager
+def _without_pixel_limit() -> Iterator[None]:
+    """Pillow's own limit is replaced by ours, which says how to raise it."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

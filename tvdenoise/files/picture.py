@@ -1,0 +1,114 @@
+"""A decoded image file: its intensities, and everything that must come through unchanged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tvdenoise.files.transparency import fill_hidden
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# The kinds of pixels that are carried, by the names that Pillow gives its modes.
+PIXEL_KINDS = {
+    "L": "8-bit grey",
+    "LA": "8-bit grey with alpha",
+    "RGB": "8-bit colour",
+    "RGBA": "8-bit colour with alpha",
+    "I;16": "16-bit grey",
+    "F": "float grey",
+}
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says about its picture, in terms that several formats share.
+
+    icc, exif, xmp: as stored, exif without the "Exif" prefix; dpi: horizontal and vertical dots per inch;
+    text: keywords and their texts.
+    """
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    text: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def present(self) -> frozenset[str]:
+        """The names of the fields that hold something."""
+        return frozenset(name for name, value in vars(self).items() if value)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded image.
+
+    intensities: (rows, columns), or (rows, columns, 3) for colour; uint8, uint16 or float32 as stored.
+    alpha: (rows, columns), of the same type, or None.
+    codec: the name of the file's format in Pillow.
+    traits: what only that codec understands, kept for the way back into it.
+    notices: sentences about what is not written as it was read.
+    """
+
+    intensities: NDArray[Any]
+    alpha: NDArray[Any] | None = None
+    codec: str = "PNG"
+    metadata: Metadata = field(default_factory=Metadata)
+    traits: object = None
+    notices: tuple[str, ...] = ()
+
+    @property
+    def is_colour(self) -> bool:
+        return self.intensities.ndim == 3
+
+    @property
+    def is_float(self) -> bool:
+        return self.intensities.dtype.kind == "f"
+
+    @property
+    def kind(self) -> str:
+        """The kind of its pixels, one of ``PIXEL_KINDS``."""
+        if self.is_float:
+            return "F"
+        if self.intensities.dtype == np.uint16:
+            return "I;16"
+        return ("RGB" if self.is_colour else "L") + ("A" if self.alpha is not None else "")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows."""
+        rows, columns = self.intensities.shape[:2]
+        return columns, rows
+
+    @property
+    def visible(self) -> NDArray[np.bool_] | None:
+        """Where alpha is above zero, or None where every pixel is."""
+        return None if self.alpha is None or self.alpha.all() else self.alpha > 0
+
+    def noisy(self) -> NDArray[Any]:
+        """The intensities to denoise, invisible ones replaced by the nearest visible ones."""
+        return self.intensities if self.visible is None else fill_hidden(self.intensities, self.visible)
+
+    def with_denoised(self, denoised: NDArray[np.floating]) -> Picture:
+        """The same picture with other intensities, in [0, 1] (float pictures: in their own units).
+
+        Integers are rounded half to even and clipped. Invisible pixels keep what they hold.
+        """
+        intensities = self._stored(denoised)
+        if self.visible is not None:
+            hidden = ~self.visible
+            intensities[hidden] = self.intensities[hidden]
+        return replace(self, intensities=intensities)
+
+    def _stored(self, denoised: NDArray[np.floating]) -> NDArray[Any]:
+        dtype = self.intensities.dtype
+        if self.is_float:
+            return denoised.astype(dtype)
+        scaled = denoised * np.float32(np.iinfo(dtype).max)
+        np.rint(scaled, out=scaled)
+        np.clip(scaled, 0, np.iinfo(dtype).max, out=scaled)
+        return scaled.astype(dtype)

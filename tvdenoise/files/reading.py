@@ -1,0 +1,103 @@
+"""Reading image files: by content, from an allow-list, within a limit of pixels, whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
+from tvdenoise.files.families import FAMILIES
+from tvdenoise.files.opening import opened_image
+from tvdenoise.files.paths import reason_of
+from tvdenoise.files.picture import Metadata, Picture
+from tvdenoise.files.planes import planes_of, require_known_mode
+
+MEGAPIXEL = 1_000_000
+DEFAULT_MAX_MEGAPIXELS = 500.0
+_EXIF_PREFIX = b"Exif\0\0"
+
+
+def read(source: Path, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> Picture:
+    """Decode a file. Raises UnreadableImageError and UnsupportedImageError."""
+    try:
+        stream = source.open("rb")
+    except OSError as error:
+        raise UnreadableImageError(reason_of(error)) from error
+    with stream:
+        return read_stream(stream, max_megapixels)
+
+
+def read_stream(stream: BinaryIO, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> Picture:
+    """Decode what a seekable stream holds. Raises UnreadableImageError and UnsupportedImageError."""
+    with opened_image(stream) as opened:
+        assert opened.format is not None
+        _require_pixels_within(opened, max_megapixels)
+        _require_single_picture(opened)
+        require_known_mode(opened)
+        position = stream.tell()
+        inspection = FAMILIES[opened.format].inspect(opened, stream)
+        stream.seek(position)
+        opened.load()
+        intensities, alpha, notices = planes_of(opened)
+        metadata = _metadata(opened, inspection.exif)
+    _require_finite(intensities)
+    return Picture(
+        intensities, alpha, opened.format, metadata, inspection.traits, inspection.notices + notices
+    )
+
+
+def is_readable(path: Path) -> bool:
+    """Whether the file starts like an image that can be read; it is not decoded."""
+    try:
+        with path.open("rb") as stream, opened_image(stream):
+            return True
+    except (OSError, UnreadableImageError, UnsupportedImageError):
+        return False
+
+
+def _require_pixels_within(opened: Image.Image, max_megapixels: float) -> None:
+    columns, rows = opened.size
+    megapixels = columns * rows / MEGAPIXEL
+    if megapixels > max_megapixels:
+        raise UnsupportedImageError(
+            f"its {columns} × {rows} pixels are more than the limit of {max_megapixels:g} megapixels",
+            f"allow them with --max-pixels {int(megapixels) + 1}",
+        )
+
+
+def _require_single_picture(opened: Image.Image) -> None:
+    """Refuse animations and several pictures; TIFF, where overviews are no pictures, does it by itself."""
+    if opened.format not in FAMILIES:  # MPO, which hides behind JPEG
+        raise UnsupportedImageError(
+            f"the file holds several pictures ({opened.format})", "save the one you want as a file of its own"
+        )
+    if opened.format != "TIFF" and getattr(opened, "n_frames", 1) > 1:
+        raise UnsupportedImageError("animations are not carried yet", "save its frames as files of their own")
+
+
+def _require_finite(intensities: np.ndarray[Any, Any]) -> None:
+    if intensities.dtype.kind == "f" and not np.isfinite(intensities).all():
+        raise UnsupportedImageError(
+            "some values are not finite", "replace NaN and infinities by numbers first"
+        )
+
+
+def _metadata(opened: ImageFile.ImageFile, exif: bytes | None) -> Metadata:
+    information = opened.info
+    exif = exif or information.get("exif")
+    dpi = information.get("dpi")
+    texts = getattr(opened, "text", {}) if opened.format == "PNG" else {}
+    return Metadata(
+        icc=information.get("icc_profile"),
+        exif=exif.removeprefix(_EXIF_PREFIX) if exif else None,
+        xmp=_bytes(information.get("xmp")),
+        dpi=(float(dpi[0]), float(dpi[1])) if dpi and all(dpi) else None,
+        text=tuple((key, str(text)) for key, text in texts.items() if key != "XML:com.adobe.xmp"),
+    )
+
+
+def _bytes(value: bytes | str | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value

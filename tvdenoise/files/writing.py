@@ -1,0 +1,72 @@
+"""Writing pictures: nothing lost, encoded in memory, put in place whole."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+from tvdenoise.errors import UnreadableImageError, UnsupportedImageError, UnwritableImageError
+from tvdenoise.files.atomic import write_atomically
+from tvdenoise.files.families import FAMILIES, FORMATS, formats_for_kind
+from tvdenoise.files.formats import METADATA_NAMES, Format
+from tvdenoise.files.opening import opened_image
+from tvdenoise.files.picture import PIXEL_KINDS, Picture
+from tvdenoise.files.planes import image_of
+
+# The modes in which Pillow may open again what was written in another one.
+_REOPENED = {"I;16": {"I;16", "I"}, "L": {"L", "RGB"}, "LA": {"LA", "RGBA"}}
+
+
+def require_carried(picture: Picture, form: Format) -> None:
+    """Raise UnsupportedImageError unless the format can hold the picture's pixels."""
+    if picture.kind not in form.kinds:
+        names = " or ".join(formats_for_kind(picture.kind)[:3])
+        extension = next(f.extensions[0] for f in FORMATS if picture.kind in f.kinds)
+        raise UnsupportedImageError(
+            f"{form.name} cannot hold {PIXEL_KINDS[picture.kind]}",
+            f"choose {names} with -o NAME{extension}",
+        )
+    if form.longest_side is not None and max(picture.size) > form.longest_side:
+        columns, rows = picture.size
+        raise UnsupportedImageError(
+            f"{form.name} holds at most {form.longest_side} columns and rows, not {columns} × {rows}",
+            "choose another format with -o",
+        )
+
+
+def lost_metadata(picture: Picture, form: Format) -> tuple[str, ...]:
+    """Notices about metadata for which the format has no place."""
+    lost = [
+        METADATA_NAMES[name] for name in METADATA_NAMES if name in picture.metadata.present - form.carries
+    ]
+    return (f"{form.name} has no place for its {', '.join(lost)}",) if lost else ()
+
+
+def encode(picture: Picture, form: Format, quality: int | None = None) -> bytes:
+    """The contents of a file. Raises UnsupportedImageError and UnwritableImageError."""
+    require_carried(picture, form)
+    contents = BytesIO()
+    options = FAMILIES[form.codec].options(picture, quality)
+    try:
+        image_of(picture).save(contents, form.codec, **options)
+    except (OSError, ValueError, RuntimeError, TypeError, OverflowError) as error:
+        raise UnwritableImageError(
+            f"cannot encode it as {form.name}: {error}", "choose another format with -o"
+        ) from error
+    return contents.getvalue()
+
+
+def write(picture: Picture, target: Path, form: Format, quality: int | None = None) -> None:
+    """Encode a picture and put it in the target's place; raises as `encode` and `write_atomically`."""
+
+    def verify(written: Path) -> None:
+        expected = _REOPENED.get(picture.kind, {picture.kind})
+        try:
+            with written.open("rb") as stream, opened_image(stream) as reopened:
+                size, mode = reopened.size, reopened.mode
+        except UnreadableImageError as error:
+            raise UnwritableImageError(f"what was written cannot be read: {error.reason}") from error
+        if size != picture.size or mode not in expected:
+            raise UnwritableImageError(f"what was written reads as {mode} of {size[0]} × {size[1]} pixels")
+
+    write_atomically(target, encode(picture, form, quality), verify)
