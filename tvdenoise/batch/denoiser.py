@@ -1,0 +1,60 @@
+"""Denoising one picture with the settings of a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Timer
+from typing import TYPE_CHECKING
+
+from tvdenoise.errors import UnsupportedImageError
+
+if TYPE_CHECKING:
+    from tvdenoise.batch.request import Settings
+    from tvdenoise.files.picture import Picture
+    from tvdenoise.solver import Solution
+
+_PATIENCE = 0.7  # seconds without a sign of life
+
+
+class Denoiser:
+    """Denoises pictures with the same settings.
+
+    announce_compilation: called, once, where the kernels take long to prepare.
+    """
+
+    def __init__(self, settings: Settings, announce_compilation: Callable[[], None]) -> None:
+        self._settings = settings
+        self._announce_compilation = announce_compilation
+        self._is_prepared = False
+
+    def solve(self, picture: Picture) -> Solution:
+        """Raises UnsupportedImageError for pictures and parameters that do not go together."""
+        from tvdenoise.denoising import denoise
+
+        options = self._settings.solver_options(is_colour=picture.is_colour, is_float=picture.is_float)
+        try:
+            return denoise(picture.noisy(), **options)
+        except ValueError as error:
+            raise UnsupportedImageError(f"cannot be denoised: {error}") from error
+
+    def prepare(self) -> float:
+        """Load what solving needs, and compile it once on a machine; the seconds that it took."""
+        if self._is_prepared:
+            return 0.0
+        start = time.perf_counter()
+        self._is_prepared = True
+        if self._settings.engine == "fused":
+            self._prepare_kernels()
+        return time.perf_counter() - start
+
+    def _prepare_kernels(self) -> None:
+        from tvdenoise.model.kernels import prepare
+
+        timer = Timer(_PATIENCE, self._announce_compilation)
+        timer.daemon = True
+        timer.start()
+        try:
+            prepare("float32")
+        finally:
+            timer.cancel()

@@ -1,0 +1,95 @@
+"""Finding the images among files and folders."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tvdenoise.errors import NothingToDoError, TvdenoiseError, UnreadableImageError
+from tvdenoise.files.families import has_image_extension
+from tvdenoise.files.paths import printable, reason_of
+
+
+@dataclass(frozen=True)
+class Found:
+    """An input file, and its place below the folder in which it was found (its name, where named itself)."""
+
+    source: Path
+    place: Path
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input that cannot be read, known before the work starts."""
+
+    source: Path
+    error: TvdenoiseError
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """How to look into folders.
+
+    suffix: of outputs beside their inputs, which are not inputs; left_out: a folder that is not looked into.
+    """
+
+    recursive: bool
+    suffix: str
+    left_out: Path | None
+
+    def find(self, inputs: tuple[str, ...]) -> Iterator[Found | Failure]:
+        """All images, in the order of the inputs, sorted within a folder. A named file is never left out."""
+        for path in map(Path, inputs):
+            try:
+                mode = path.stat().st_mode
+            except (OSError, ValueError) as error:
+                reason = reason_of(error) if isinstance(error, OSError) else "not a possible name of a file"
+                yield Failure(path, UnreadableImageError(reason))
+                continue
+            if stat.S_ISDIR(mode):
+                yield from self._inside(path)
+            elif stat.S_ISREG(mode):
+                yield Found(path, Path(path.name))
+            else:
+                yield Failure(path, UnreadableImageError("not a regular file"))
+
+    def _inside(self, folder: Path) -> Iterator[Found | Failure]:
+        errors: list[OSError] = []
+        for parent, folders, names in os.walk(folder, onerror=errors.append):
+            here = Path(parent)
+            folders[:] = sorted(
+                name for name in folders if not name.startswith(".") and not self._is_left_out(here / name)
+            )
+            yield from (
+                Found(here / name, (here / name).relative_to(folder)) for name in self._images(here, names)
+            )
+            if not self.recursive:
+                break
+        for error in errors:
+            yield Failure(Path(os.fsdecode(error.filename)), UnreadableImageError(reason_of(error)))
+
+    def _images(self, folder: Path, names: list[str]) -> Iterator[str]:
+        """Names with an image's extension that are neither hidden nor the output of another one."""
+        present = set(names)
+        for name in sorted(names):
+            path = Path(name)
+            is_candidate = has_image_extension(path) and not name.startswith(".")
+            if is_candidate and not self._is_output(path, present) and (folder / name).is_file():
+                yield name
+
+    def _is_output(self, path: Path, present: set[str]) -> bool:
+        origin = path.stem.removesuffix(self.suffix)
+        return origin != path.stem and origin + path.suffix in present
+
+    def _is_left_out(self, folder: Path) -> bool:
+        return self.left_out is not None and folder.resolve() == self.left_out
+
+
+def nothing_found(inputs: tuple[str, ...], *, recursive: bool) -> NothingToDoError:
+    """The error for inputs without an image."""
+    where = ", ".join(printable(path) for path in inputs)
+    remedy = "name files with an image's extension" if recursive else "add --recursive for its sub-folders"
+    return NothingToDoError(f"no image in {where}", remedy)

@@ -1,0 +1,80 @@
+"""What became of a file, and of all files together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tvdenoise.errors import ExitCode
+
+
+class Fate(StrEnum):
+    """What became of a file."""
+
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How a file was denoised; intensities are fractions of the data range.
+
+    bits: of an integer file's intensities, or None for floats; ending: how the solve ended, a sentence.
+    """
+
+    mu: float
+    epsilon: float
+    sigma: float | None
+    iterations: int
+    distance_bound: float
+    converged: bool
+    ending: str
+    bits: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """source, target: as they are shown, "-" for the standard streams; target None where there is none.
+
+    reason, remedy: why it failed, or why it is less exact than asked; notices: what was not written as read.
+    error: what was raised; seconds: spent on it, reading and writing included.
+    """
+
+    source: str
+    target: str | None
+    fate: Fate
+    reason: str | None = None
+    remedy: str | None = None
+    figures: Figures | None = None
+    notices: tuple[str, ...] = ()
+    error: BaseException | None = None
+    seconds: float = 0.0
+
+    @property
+    def is_short_of_tolerance(self) -> bool:
+        return self.figures is not None and not self.figures.converged
+
+
+@dataclass
+class Tally:
+    """The counts of a run so far. It keeps no outcome: what was raised would hold on to whole pictures."""
+
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    short_of_tolerance: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        self.done += outcome.fate is Fate.DONE
+        self.failed += outcome.fate is Fate.FAILED
+        self.skipped += outcome.fate is Fate.SKIPPED
+        self.short_of_tolerance += outcome.is_short_of_tolerance
+
+    @property
+    def count(self) -> int:
+        return self.done + self.failed + self.skipped
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return ExitCode.FILE_FAILED if self.failed else ExitCode.DONE

@@ -1,0 +1,137 @@
+"""The plan of a run: every output's name, and every refusal, before the first pixel is read."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tvdenoise.batch.destinations import Destination, Folder, destination_of
+from tvdenoise.batch.discovery import Discovery, Failure, Found, nothing_found
+from tvdenoise.batch.request import DEFAULT_SUFFIX, Request
+from tvdenoise.errors import UnwritableImageError, UsageError
+from tvdenoise.files.atomic import require_writable, sweep
+from tvdenoise.files.paths import printable, reason_of
+from tvdenoise.files.reading import is_readable
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to denoise."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """jobs: to do; skipped: done by an earlier run; failures: inputs that cannot be read."""
+
+    jobs: tuple[Job, ...]
+    skipped: tuple[Job, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def count(self) -> int:
+        return len(self.jobs) + len(self.skipped) + len(self.failures)
+
+
+def make_plan(request: Request) -> Plan:
+    """Raises UsageError and NothingToDoError; nothing has been changed then."""
+    destination = destination_of(request)
+    left_out = destination.path.resolve() if isinstance(destination, Folder) else None
+    discovery = Discovery(request.recursive, request.suffix or DEFAULT_SUFFIX, left_out)
+    found = list(discovery.find(request.inputs))
+    failures = [entry for entry in found if isinstance(entry, Failure)]
+    if not found:
+        raise nothing_found(request.inputs, recursive=request.recursive)
+    jobs, unnameable = _jobs((entry for entry in found if isinstance(entry, Found)), destination)
+    return settle(jobs, request, (*failures, *unnameable))
+
+
+def settle(jobs: list[Job], request: Request, failures: tuple[Failure, ...] = ()) -> Plan:
+    """The plan of some jobs, once none of their outputs does harm. Raises UsageError."""
+    _refuse_collisions(jobs)
+    _refuse_outputs_that_are_inputs(jobs)
+    existing = [job for job in jobs if os.path.lexists(job.target)]
+    _refuse_existing(existing, request)
+    skipped = {job: None for job in existing if request.skip_existing and is_readable(job.target)}
+    remaining = [job for job in jobs if job not in skipped]
+    _require_writable(remaining)
+    return Plan(tuple(remaining), tuple(skipped), failures)
+
+
+def _jobs(found: Iterable[Found], destination: Destination) -> tuple[list[Job], list[Failure]]:
+    """One job for each pair of names (an input that is given twice is done once), and what has no name."""
+    jobs: dict[tuple[str, Path], Job] = {}
+    failures = []
+    for entry in found:
+        target = destination.target(entry)
+        try:
+            os.lstat(target)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                reason = f"cannot write {printable(target)}: {reason_of(error)}"
+                remedy = "choose a shorter name with -o or --suffix"
+                failures.append(Failure(entry.source, UnwritableImageError(reason, remedy)))
+                continue
+        jobs.setdefault((os.path.realpath(entry.source), target), Job(entry.source, target))
+    return list(jobs.values()), failures
+
+
+def _refuse_collisions(jobs: list[Job]) -> None:
+    """Two inputs must not have one output, nor names that are one where upper and lower case are the same."""
+    owners: dict[str, Job] = {}
+    for job in jobs:
+        other = owners.setdefault(os.path.realpath(job.target).casefold(), job)
+        if other is not job:
+            raise UsageError(
+                f"{printable(other.source)} and {printable(job.source)} would both become "
+                f"{printable(job.target)}",
+                "give them different names, or run them separately",
+            )
+
+
+def _refuse_outputs_that_are_inputs(jobs: list[Job]) -> None:
+    sources = {_identity(job.source): job.source for job in jobs}
+    for job in jobs:
+        source = sources.get(identity) if (identity := _identity(job.target)) else None
+        if source is None:
+            continue
+        if source == job.source:
+            reason = f"{printable(job.source)}: the output would be the input"
+            raise UsageError(reason, "choose another name with -o or --suffix")
+        reason = f"{printable(job.target)} is an input and would be the output of {printable(job.source)}"
+        raise UsageError(reason, "leave out earlier results, or write into a folder with -o")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells files apart, whatever their names and links; None where there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _refuse_existing(existing: list[Job], request: Request) -> None:
+    for job in existing:
+        if job.target.exists() and not job.target.is_file():
+            reason = f"{printable(job.target)} exists and is not a file"
+            raise UsageError(reason, "choose another name with -o")
+    if existing and not (request.overwrite or request.skip_existing):
+        others = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
+        reason = f"the output {printable(existing[0].target)} exists already{others}"
+        raise UsageError(reason, "add --overwrite to replace or --skip-existing to keep it")
+
+
+def _require_writable(jobs: list[Job]) -> None:
+    """Probe every output folder, and clear it of what dead runs left there."""
+    for folder in dict.fromkeys(Path(os.path.realpath(job.target)).parent for job in jobs):
+        try:
+            require_writable(folder)
+        except UnwritableImageError as error:
+            raise UsageError(error.reason, error.remedy) from error
+        sweep(folder)

@@ -1,0 +1,87 @@
+"""What a user asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvdenoise.errors import UsageError
+from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
+
+STANDARD_STREAM = "-"
+DEFAULT_SUFFIX = "_denoised"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which files, and where the results go.
+
+    inputs: files, folders, or "-" alone for standard input; output: a file, a folder, "-" or None.
+    suffix: of the outputs' names; None for the default, which is used only beside the inputs.
+    format: of standard output, by name; report: the path of the report, or None.
+    """
+
+    inputs: tuple[str, ...]
+    output: str | None = None
+    suffix: str | None = None
+    format: str | None = None
+    report: str | None = None
+    recursive: bool = False
+    overwrite: bool = False
+    skip_existing: bool = False
+
+    def __post_init__(self) -> None:
+        if self.overwrite and self.skip_existing:
+            raise UsageError("--overwrite and --skip-existing contradict each other", "give one of them")
+        if self.suffix is not None and (not self.suffix or "/" in self.suffix or "\\" in self.suffix):
+            raise UsageError("--suffix must be a part of a file's name", f"for example {DEFAULT_SUFFIX}")
+        if STANDARD_STREAM in self.inputs and len(self.inputs) > 1:
+            raise UsageError("standard input (-) must be the only input", "run the others by themselves")
+
+    @property
+    def reads_standard_input(self) -> bool:
+        return self.inputs == (STANDARD_STREAM,)
+
+    @property
+    def writes_standard_output(self) -> bool:
+        return self.output == STANDARD_STREAM or (self.output is None and self.reads_standard_input)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How each file is denoised and written; see `tvdenoise.denoise` for what is not named here.
+
+    Raises UsageError for settings that contradict each other.
+
+    quality: of JPEG and lossy WebP, or None for the default; max_megapixels: larger images are refused.
+    """
+
+    mu: float | None = None
+    epsilon: float | None = None
+    sigma: float | None = None
+    tolerance: float | None = None
+    max_iterations: int | None = None
+    chroma: float | None = None
+    tv: str = "isotropic"
+    penalty: str = "hyperbolic"
+    step: str = "bb"
+    engine: str = "fused"
+    threads: int | None = None
+    data_range: float | None = None
+    quality: int | None = None
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+
+    def __post_init__(self) -> None:
+        if self.mu is not None and self.sigma is not None:
+            raise UsageError("--sigma only serves to choose --mu, which is given too", "give one of them")
+
+    def solver_options(self, *, is_colour: bool, is_float: bool) -> dict[str, Any]:
+        """The arguments of `tvdenoise.denoise` for one picture; its own defaults where nothing was asked."""
+        names = ("mu", "epsilon", "sigma", "tolerance", "max_iterations", "chroma", "threads")
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        given |= {name: getattr(self, name) for name in ("tv", "penalty", "step", "engine")}
+        if is_colour:
+            given["channel_axis"] = -1
+        if is_float and self.data_range is not None:
+            given["data_range"] = self.data_range
+        return given

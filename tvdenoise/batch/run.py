@@ -1,0 +1,117 @@
+"""Carrying out a plan, one file after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tvdenoise.batch.outcome import Fate, Figures, Outcome
+from tvdenoise.batch.streams import Streams
+from tvdenoise.errors import TvdenoiseError
+from tvdenoise.files.families import format_for
+from tvdenoise.files.reading import read, read_stream
+from tvdenoise.files.writing import encode, lost_metadata, require_carried, write
+
+if TYPE_CHECKING:
+    from tvdenoise.batch.denoiser import Denoiser
+    from tvdenoise.batch.plan import Job, Plan
+    from tvdenoise.batch.request import Settings
+    from tvdenoise.files.formats import Format
+    from tvdenoise.files.picture import Picture
+    from tvdenoise.solver import Solution
+
+
+class Runner:
+    """Does the jobs of plans, with the same settings."""
+
+    def __init__(self, settings: Settings, denoiser: Denoiser, streams: Streams | None = None) -> None:
+        self._settings = settings
+        self._denoiser = denoiser
+        self._streams = streams or Streams()
+
+    def outcomes(self, plan: Plan) -> Iterator[Outcome]:
+        """The outcome of every file of a plan, each as soon as it is known."""
+        for failure in plan.failures:
+            yield _failed(str(failure.source), None, failure.error, time.perf_counter())
+        for job in plan.skipped:
+            yield Outcome(str(job.source), str(job.target), Fate.SKIPPED)
+        for job in plan.jobs:
+            yield self._attempt(job)
+
+    def _attempt(self, job: Job) -> Outcome:
+        """Do a job. Whatever goes wrong with one picture is told, and never stops the others."""
+        start = time.perf_counter()
+        try:
+            return self._do(job, start)
+        except TvdenoiseError as error:
+            failure = error
+        except MemoryError as error:
+            failure = TvdenoiseError("not enough memory", "split the picture, or free some memory")
+            failure.__cause__ = error
+        except Exception as error:  # noqa: BLE001  # a surprise in one file must not stop the rest
+            reason = " ".join(f"unexpected error: {type(error).__name__}: {error}".split())
+            failure = TvdenoiseError(reason, "run it again with --debug and report it")
+            failure.__cause__ = error
+        return _failed(str(job.source), str(job.target), failure, start)
+
+    def _do(self, job: Job, start: float) -> Outcome:
+        picture = self._read(job)
+        form = self._format_of(job, picture)
+        require_carried(picture, form)
+        start += self._denoiser.prepare()
+        solution = self._denoiser.solve(picture)
+        self._write(job, picture.with_denoised(solution.image), form)
+        return Outcome(
+            str(job.source),
+            str(job.target),
+            Fate.DONE,
+            *_shortfall(solution),
+            figures=_figures(solution, picture),
+            notices=picture.notices + lost_metadata(picture, form),
+            seconds=time.perf_counter() - start,
+        )
+
+    def _read(self, job: Job) -> Picture:
+        if self._streams.source is not None:
+            return read_stream(self._streams.contents(), self._settings.max_megapixels)
+        return read(job.source, self._settings.max_megapixels)
+
+    def _format_of(self, job: Job, picture: Picture) -> Format:
+        if self._streams.target is not None:
+            return self._streams.form or format_for(None, picture.codec)
+        return format_for(job.target, picture.codec)
+
+    def _write(self, job: Job, picture: Picture, form: Format) -> None:
+        if self._streams.target is not None:
+            self._streams.put(encode(picture, form, self._settings.quality))
+        else:
+            write(picture, job.target, form, self._settings.quality)
+
+
+def _failed(source: str, target: str | None, error: TvdenoiseError, start: float) -> Outcome:
+    seconds = time.perf_counter() - start
+    return Outcome(source, target, Fate.FAILED, error.reason, error.remedy, error=error, seconds=seconds)
+
+
+def _shortfall(solution: Solution) -> tuple[str | None, str | None]:
+    """Why the result is less exact than asked, and the remedy."""
+    from tvdenoise.solver import Status
+
+    if solution.converged:
+        return None, None
+    more = "--max-iterations or --tolerance" if solution.status is Status.ITERATION_LIMIT else "--tolerance"
+    return solution.status.value, f"raise {more}"
+
+
+def _figures(solution: Solution, picture: Picture) -> Figures:
+    return Figures(
+        mu=solution.mu,
+        epsilon=solution.epsilon,
+        sigma=solution.sigma,
+        iterations=solution.iterations,
+        distance_bound=solution.distance_bound,
+        converged=solution.converged,
+        ending=solution.status.value,
+        bits=None if picture.is_float else picture.intensities.itemsize * 8,
+    )

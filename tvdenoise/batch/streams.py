@@ -1,0 +1,98 @@
+"""Standard input and output as source and target."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from tvdenoise.batch.destinations import SingleFile, destination_of
+from tvdenoise.batch.discovery import Discovery, Failure
+from tvdenoise.batch.plan import Job, Plan, settle
+from tvdenoise.batch.request import STANDARD_STREAM, Request
+from tvdenoise.errors import UnwritableImageError, UsageError
+from tvdenoise.files.families import FORMATS, format_named
+from tvdenoise.files.paths import printable, reason_of
+
+if TYPE_CHECKING:
+    from tvdenoise.files.formats import Format
+
+_STREAM = Path(STANDARD_STREAM)
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The standard streams of a run; None where a file is used instead.
+
+    form: the format of the output, or None for the input's.
+    """
+
+    source: BinaryIO | None = None
+    target: BinaryIO | None = None
+    form: Format | None = None
+
+    @property
+    def are_unused(self) -> bool:
+        return self.source is None and self.target is None
+
+    def contents(self) -> BytesIO:
+        """All that the source holds."""
+        assert self.source is not None
+        return BytesIO(self.source.read())
+
+    def put(self, contents: bytes) -> None:
+        """Write to the target. A reader that went away has what it wanted; any other error is told."""
+        assert self.target is not None
+        try:
+            self.target.write(contents)
+            self.target.flush()
+        except BrokenPipeError:
+            # Python would complain when it flushes the closed pipe at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.target.fileno())
+        except OSError as error:
+            raise UnwritableImageError(f"cannot write standard output: {reason_of(error)}") from error
+
+
+def is_terminal(stream: BinaryIO) -> bool:
+    """Whether a person would see the bytes."""
+    return stream.isatty()
+
+
+def streams_of(request: Request, source: BinaryIO, target: BinaryIO) -> Streams:
+    """Which of the standard streams are used. Raises UsageError."""
+    form = None
+    if request.format is not None:
+        if not request.writes_standard_output:
+            raise UsageError("--format is for standard output", "end the output's name with the extension")
+        form = format_named(request.format)
+        if form is None or not form.kinds:
+            known = ", ".join(form.name for form in FORMATS if form.kinds)
+            raise UsageError(f"--format {printable(request.format)} is not known", f"choose one of {known}")
+    if request.writes_standard_output and is_terminal(target):
+        raise UsageError(
+            "an image would be printed on the terminal", "redirect the output, or name it with -o"
+        )
+    return Streams(
+        source if request.reads_standard_input else None,
+        target if request.writes_standard_output else None,
+        form,
+    )
+
+
+def plan_with_streams(request: Request) -> Plan:
+    """The plan of the one job from or to a standard stream. Raises UsageError."""
+    if request.writes_standard_output:
+        if len(request.inputs) > 1 or Path(request.inputs[0]).is_dir():
+            raise UsageError("standard output takes one image", "name one input file, or a folder with -o")
+        if request.reads_standard_input:
+            return Plan((Job(_STREAM, _STREAM),))
+        [entry] = Discovery(recursive=False, suffix="", left_out=None).find(request.inputs)
+        if isinstance(entry, Failure):
+            return Plan((), failures=(entry,))
+        return Plan((Job(entry.source, _STREAM),))
+    destination = destination_of(request)
+    if not isinstance(destination, SingleFile):
+        raise UsageError("standard input has no name for its output", "name a file with -o, such as -o x.png")
+    return settle([Job(_STREAM, destination.path)], request)
