@@ -63,9 +63,9 @@ class BarzilaiBorwein:
     Zanni and Zanghirati, J. Ind. Manag. Optim. 4(2), 2008).
 
     These steps do not descend at every iterate. A value above the last accepted ones is not undone, which
-    would cost a copy of the iterate and its gradient; short steps follow, and where a few of them do not bring
-    the value back below, steps of 1/L, which always descend (a watchdog; Grippo and Sciandrone, Comput. Optim.
-    Appl. 23, 2002).
+    would cost a copy of the iterate and its gradient; short steps follow, and where a few of them do not
+    bring the value back below, steps of 1/L, which always descend (a watchdog; Grippo and Sciandrone,
+    Comput. Optim. Appl. 23, 2002).
     """
 
     def __init__(self, objective: Objective, precision: np.dtype[np.floating]) -> None:

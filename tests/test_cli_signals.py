@@ -1,0 +1,71 @@
+"""Ctrl-C and SIGTERM: what is finished is kept, nothing half-done remains, the exit code says why."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import environment, noise, temporaries
+
+
+def start_long_run(folder: Path) -> subprocess.Popen[bytes]:
+    """A run that has just finished its first file and would take long for its second."""
+    # A child of a process that ignores Ctrl-C, as background jobs do, would ignore it too.
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    child = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "tvdenoise", "run", "a.png", "b.png", "--step", "fixed"),
+            *("--mu", "0.01", "--tolerance", "1e-5", "--max-iterations", "100000"),
+        ],
+        stderr=subprocess.PIPE,
+        cwd=folder,
+        env=environment(),
+    )
+    signal.signal(signal.SIGINT, previous)
+    assert child.stderr is not None
+    while b"a_denoised.png" not in (line := child.stderr.readline()):
+        assert line, "it ended early"
+    return child
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, b"interrupted"), (signal.SIGTERM, 143, b"terminated")]
+)
+def test_a_signal_ends_the_run_at_once_and_keeps_what_is_finished(
+    number: int, code: int, word: bytes, make_image, tmp_path: Path
+) -> None:
+    make_image("a.png", noise(2, 2))
+    make_image("b.png", noise(1200, 1200))
+    child = start_long_run(tmp_path)
+    time.sleep(0.3)
+    start = time.perf_counter()
+    child.send_signal(number)
+    assert child.stderr is not None
+    told = child.stderr.read()
+    assert child.wait(timeout=20) == code
+    assert time.perf_counter() - start < 2
+    assert b"1 of 2 files: 1 done" in told
+    assert word + b"; what was finished is kept, --skip-existing continues" in told
+    assert b"Traceback" not in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a_denoised.png", "b.png"]
+    assert not temporaries(tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_writing_removes_the_temporary(
+    number: int, make_image, command, tmp_path, monkeypatch
+) -> None:
+    make_image("a.png")
+    old = make_image("a_denoised.png").read_bytes()
+    monkeypatch.setattr(
+        "tvdenoise.files.writing.opened_image",
+        lambda _: signal.raise_signal(number) or pytest.fail("went on"),
+    )
+    result = command("run", "a.png", "--overwrite")
+    assert result.exit_code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert (tmp_path / "a_denoised.png").read_bytes() == old
+    assert not temporaries(tmp_path)

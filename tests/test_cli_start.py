@@ -1,0 +1,56 @@
+"""Help, version, and what starting costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from conftest import environment
+
+import tvdenoise
+
+HEAVY = ("numpy", "scipy", "numba", "PIL", "tvdenoise.denoising")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], []])
+def test_nothing_numerical_is_imported_for_help_and_version(arguments: list[str]) -> None:
+    script = (
+        "import sys\n"
+        f"sys.argv = ['tvdenoise', *{arguments}]\n"
+        "from tvdenoise.cli import main\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert finished.stdout or not arguments
+    assert finished.stderr.splitlines()[-1] == "[]"
+
+
+def test_the_version_is_the_package_s(command) -> None:
+    assert command("--version").stdout == f"tvdenoise {tvdenoise.__version__}\n"
+
+
+def test_the_help_of_run_teaches(command, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = command("run", "--help").stdout
+    for text in (
+        "tvdenoise run photo.png --mu 20",
+        "2.5/255",
+        "Exit codes",
+        "130",
+        "Advanced",
+        "1.4 / the noise level",
+    ):
+        assert text in shown
+
+
+def test_a_wrong_command_exits_with_2(process) -> None:
+    finished = process("rum", "a.png")
+    assert finished.returncode == 2
+    assert b"Traceback" not in finished.stderr

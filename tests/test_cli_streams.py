@@ -1,0 +1,119 @@
+"""Standard input and output: an image and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import environment, noise, pixels
+from PIL import Image
+
+
+def decoded(contents: bytes) -> tuple[str, np.ndarray]:
+    with Image.open(BytesIO(contents)) as opened:
+        return opened.format, np.array(opened)
+
+
+@pytest.mark.parametrize("arguments", [("-",), ("-", "-o", "-")])
+def test_standard_input_goes_to_standard_output_in_its_own_format(arguments, make_image, process) -> None:
+    contents = make_image("a.bmp").read_bytes()
+    finished = process("run", *arguments, "--mu", "1e9", stdin=contents)
+    assert finished.returncode == 0, finished.stderr
+    form, values = decoded(finished.stdout)
+    assert form == "BMP"
+    np.testing.assert_array_equal(values, noise(12, 17))
+    assert finished.stderr.startswith(b"- \xe2\x86\x92 -: mu 1e+09")
+
+
+def test_the_format_of_standard_output_can_be_chosen(make_image, command) -> None:
+    make_image("a.png")
+    result = command("run", "a.png", "-o", "-", "--format", "tiff", "--mu", "1e9")
+    assert result.exit_code == 0
+    form, values = decoded(result.stdout_bytes)
+    assert form == "TIFF"
+    np.testing.assert_array_equal(values, noise(12, 17))
+
+
+def test_standard_input_can_go_into_a_file(make_image, command, tmp_path: Path) -> None:
+    contents = make_image("a.png").read_bytes()
+    result = command("run", "-", "-o", "b.tif", "--mu", "1e9", stdin=contents)
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    np.testing.assert_array_equal(pixels(tmp_path / "b.tif"), noise(12, 17))
+    assert command("run", "-", "-o", "b.tif", stdin=contents).exit_code == 2
+    assert "exists, skipped" in command("run", "-", "-o", "b.tif", "--skip-existing", stdin=contents).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-", "a.png"), "standard input (-) must be the only input"),
+        (("a.png", "b.png", "-o", "-"), "standard output takes one image"),
+        ((".", "-o", "-"), "standard output takes one image"),
+        (("-", "-o", "out/"), "standard input has no name for its output"),
+        (("a.png", "--format", "png"), "--format is for standard output"),
+        (("a.png", "-o", "-", "--format", "gif"), "--format gif is not known; choose one of PNG"),
+    ],
+)
+def test_what_streams_cannot_do_exits_with_2(arguments, message: str, make_image, command) -> None:
+    make_image("a.png")
+    result = command("run", *arguments, stdin=b"")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(("contents", "reason"), [(b"", "the file is empty"), (b"hello", "not an image")])
+def test_a_bad_standard_input_writes_nothing(contents: bytes, reason: str, command) -> None:
+    result = command("run", "-", stdin=contents)
+    assert result.exit_code == 1
+    assert f"tvdenoise: -: {reason}" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_missing_file_for_standard_output_fails(command) -> None:
+    result = command("run", "a.png", "-o", "-")
+    assert result.exit_code == 1
+    assert result.stderr == "tvdenoise: a.png: no such file or directory\n"
+
+
+def test_a_pipe_for_standard_output_fails_rather_than_waits(command) -> None:
+    os.mkfifo("pipe.png")
+    result = command("run", "pipe.png", "-o", "-")
+    assert result.exit_code == 1
+    assert result.stderr == "tvdenoise: pipe.png: not a regular file\n"
+
+
+def test_a_file_that_is_called_dash_is_a_file(make_image, command, tmp_path: Path) -> None:
+    make_image("a.png").rename(tmp_path / "-")
+    assert command("run", "./-", "-o", "b.png").exit_code == 0
+    assert (tmp_path / "b.png").exists()
+
+
+def test_a_reader_that_goes_away_ends_the_run_quietly(make_image, tmp_path: Path) -> None:
+    make_image("a.bmp", noise(400, 400))
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tvdenoise", "run", "a.bmp", "-o", "-", "--quiet", "--mu", "1e9"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment(),
+    )
+    assert child.stdout is not None
+    child.stdout.close()
+    assert child.stderr is not None
+    assert child.stderr.read() == b""
+    assert child.wait(timeout=60) == 0
+
+
+def test_an_image_is_never_printed_on_a_terminal(make_image, command, monkeypatch) -> None:
+    make_image("a.png")
+    monkeypatch.setattr("tvdenoise.batch.streams.is_terminal", lambda _: True)
+    result = command("run", "a.png", "-o", "-")
+    assert result.exit_code == 2
+    assert "an image would be printed on the terminal; redirect the output" in result.stderr

@@ -1,0 +1,64 @@
+"""Imports go one way: a module imports from its own layer or from those below it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "tvdenoise"
+
+#: From the top down; a name stands for the module or for the whole folder.
+LAYERS = (
+    ("__main__",),
+    ("cli", "commands"),
+    ("batch",),
+    ("files",),
+    ("denoising",),
+    ("parameters", "noise"),
+    ("solver", "steps", "stopping"),
+    ("intensities", "model"),
+    ("errors",),
+)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+#: Third-party packages that only some layers may know.
+CONFINED = {
+    "typer": {"cli", "commands"},
+    "rich": {"cli", "commands"},
+    "PIL": {"files"},
+    "numba": {"model"},
+}
+MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+
+
+def _layer(relative: Path) -> str:
+    return relative.parts[0].removesuffix(".py")
+
+
+def _imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+@pytest.mark.parametrize("relative", MODULES, ids=str)
+def test_a_module_imports_only_downwards(relative):
+    layer = _layer(relative)
+    if layer == "__init__":
+        pytest.skip("the package offers names of all layers")
+    for name in _imported(PACKAGE / relative):
+        top, _, rest = name.partition(".")
+        if top == "tvdenoise" and rest and rest.split(".")[0] in RANK:
+            other = rest.split(".")[0]
+            assert RANK[other] >= RANK[layer], f"{relative} imports {name}"
+            assert layer != "files" or other in ("files", "errors"), "files know nothing of denoising"
+        if top in CONFINED:
+            assert layer in CONFINED[top], f"{relative} imports {name}"
+
+
+def test_every_module_has_a_layer():
+    assert {_layer(relative) for relative in MODULES} - {"__init__"} <= set(RANK)

@@ -1,0 +1,47 @@
+"""How commands end: one place that turns errors and signals into messages and exit codes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import typer
+
+from tvdenoise.errors import ExitCode, TvdenoiseError
+
+
+class Terminated(BaseException):
+    """The process was asked to end (SIGTERM)."""
+
+
+@contextmanager
+def exit_codes(*, debug: bool) -> Iterator[None]:
+    """Inside, errors that users can act on and signals end the command with one line and their exit code."""
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except TvdenoiseError as error:
+        if debug:
+            traceback.print_exc()
+        _tell(str(error))
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as interrupt:
+        _tell("interrupted; what was finished is kept, --skip-existing continues")
+        raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
+    except Terminated as termination:
+        _tell("terminated; what was finished is kept, --skip-existing continues")
+        raise typer.Exit(ExitCode.TERMINATED) from termination
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _tell(message: str) -> None:
+    print(f"tvdenoise: {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,188 @@
+"""The options of the commands: names, explanations, and what they take."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+_STRENGTH, _FILES, _MESSAGES, _ADVANCED = "Strength and accuracy", "Files", "Messages", "Advanced"
+
+
+class TotalVariation(StrEnum):
+    ISOTROPIC = "isotropic"
+    COMPONENTWISE = "componentwise"
+
+
+class Penalty(StrEnum):
+    HYPERBOLIC = "hyperbolic"
+    HUBER = "huber"
+
+
+class Step(StrEnum):
+    BB = "bb"
+    FIXED = "fixed"
+
+
+class Engine(StrEnum):
+    FUSED = "fused"
+    SPARSE = "sparse"
+
+
+Inputs = Annotated[
+    list[str], typer.Argument(metavar="INPUT", help="Images, folders of images, or - for standard input.")
+]
+
+# Numbers are taken as text and checked by `commands.numbers`, for one clear line about what is wrong.
+Mu = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Weight of staying close to the input: larger keeps more detail and more noise. "
+        "By default 1.4 / the noise level.",
+        rich_help_panel=_STRENGTH,
+    ),
+]
+Sigma = Annotated[
+    str | None,
+    typer.Option(
+        metavar="INTENSITY",
+        help="The noise's standard deviation, if you know it; mu follows from it. By default estimated.",
+        rich_help_panel=_STRENGTH,
+    ),
+]
+Epsilon = Annotated[
+    str | None,
+    typer.Option(
+        metavar="INTENSITY",
+        help="Differences below it count as noise to smooth, above it as edges to keep. "
+        "By default 0.14 / mu (0.28 / mu in colour).",
+        rich_help_panel=_STRENGTH,
+    ),
+]
+Tolerance = Annotated[
+    str | None,
+    typer.Option(
+        metavar="INTENSITY",
+        help="Stop once the result is certain to be this close (rms) to the exact minimiser. "
+        "By default 0.03 / mu.",
+        rich_help_panel=_STRENGTH,
+    ),
+]
+MaxIterations = Annotated[
+    int | None,
+    typer.Option(min=1, help="The most evaluations. By default 2000.", rich_help_panel=_STRENGTH),
+]
+Chroma = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="How much more colour differences are smoothed than brightness. By default 3.",
+        rich_help_panel=_STRENGTH,
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="By default all processors; any number gives the same result.",
+        rich_help_panel=_STRENGTH,
+    ),
+]
+
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="OUTPUT",
+        help="A file (by its extension), a folder, or - for standard output. "
+        "By default NAME_denoised.EXT beside each input.",
+        rich_help_panel=_FILES,
+    ),
+]
+Recursive = Annotated[
+    bool, typer.Option("--recursive", "-r", help="Look into sub-folders too.", rich_help_panel=_FILES)
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace existing outputs.", rich_help_panel=_FILES)
+]
+SkipExisting = Annotated[
+    bool,
+    typer.Option("--skip-existing", help="Keep existing outputs: continue a run.", rich_help_panel=_FILES),
+]
+Suffix = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Ending of the outputs' names. By default _denoised beside the inputs, none in a folder.",
+        rich_help_panel=_FILES,
+    ),
+]
+FormatName = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Format of standard output. By default the input's.",
+        rich_help_panel=_FILES,
+    ),
+]
+Quality = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=100,
+        help="Of JPEG and WebP. By default 95; lossless WebP stays lossless.",
+        rich_help_panel=_FILES,
+    ),
+]
+DataRange = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="The value that counts as white in float files. By default 1.",
+        rich_help_panel=_FILES,
+    ),
+]
+MaxPixels = Annotated[
+    str | None,
+    typer.Option(metavar="MEGAPIXELS", help="Refuse larger images. By default 500.", rich_help_panel=_FILES),
+]
+Report = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="Write what became of each file, as lines of JSON.", rich_help_panel=_FILES
+    ),
+]
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell errors only.", rich_help_panel=_MESSAGES)]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Tell more about each file.", rich_help_panel=_MESSAGES)
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show where errors come from.", rich_help_panel=_MESSAGES)
+]
+
+TotalVariationName = Annotated[
+    TotalVariation,
+    typer.Option(
+        "--tv", help="One root for all of a pixel's differences, or one each.", rich_help_panel=_ADVANCED
+    ),
+]
+PenaltyName = Annotated[
+    Penalty, typer.Option("--penalty", help="Of the image gradient.", rich_help_panel=_ADVANCED)
+]
+StepName = Annotated[
+    Step,
+    typer.Option("--step", help="Barzilai–Borwein step lengths, or always 1/L.", rich_help_panel=_ADVANCED),
+]
+EngineName = Annotated[
+    Engine,
+    typer.Option(
+        "--engine",
+        help="The fast kernel, or the sparse operators that define it.",
+        rich_help_panel=_ADVANCED,
+    ),
+]

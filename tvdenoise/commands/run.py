@@ -1,0 +1,110 @@
+"""``tvdenoise run``: denoise files and folders."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from tvdenoise.commands import options
+from tvdenoise.commands.endings import exit_codes
+from tvdenoise.commands.numbers import intensity, positive
+
+# Everything numerical is imported inside the functions, so that --help starts at once.
+if TYPE_CHECKING:
+    from tvdenoise.batch.request import Request, Settings
+    from tvdenoise.errors import ExitCode
+
+
+def run(
+    inputs: options.Inputs,
+    mu: options.Mu = None,
+    sigma: options.Sigma = None,
+    epsilon: options.Epsilon = None,
+    tolerance: options.Tolerance = None,
+    max_iterations: options.MaxIterations = None,
+    chroma: options.Chroma = None,
+    threads: options.Threads = None,
+    output: options.Output = None,
+    recursive: options.Recursive = False,
+    overwrite: options.Overwrite = False,
+    skip_existing: options.SkipExisting = False,
+    suffix: options.Suffix = None,
+    form: options.FormatName = None,
+    quality: options.Quality = None,
+    data_range: options.DataRange = None,
+    max_pixels: options.MaxPixels = None,
+    report: options.Report = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+    tv: options.TotalVariationName = options.TotalVariation.ISOTROPIC,
+    penalty: options.PenaltyName = options.Penalty.HYPERBOLIC,
+    step: options.StepName = options.Step.BB,
+    engine: options.EngineName = options.Engine.FUSED,
+) -> None:
+    """Denoise images; each result comes with a bound on its distance from the exact minimiser.
+
+    The result minimises [bold]total variation + mu/2 ‖result − input‖²[/bold].
+    Intensities are fractions of the data range, and may be written as fractions: 2.5/255.
+
+    [bold]Examples[/bold]
+
+    tvdenoise run photo.png
+    tvdenoise run photo.png --mu 20 -o smooth.png
+    tvdenoise run photo.png --sigma 15/255
+    tvdenoise run holiday/ --recursive -o denoised/ --report report.jsonl
+    tvdenoise run - < noisy.png > denoised.png
+
+    [bold]Exit codes[/bold]
+
+      0  everything done
+      1  a file failed; the others are done
+      2  nothing done; the request cannot be carried out
+      3  no image found
+    130  interrupted (143: terminated); what was finished is kept
+    """
+    with exit_codes(debug=debug):
+        from tvdenoise.batch.request import Request, Settings
+        from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
+
+        settings = Settings(
+            mu=positive("--mu", mu),
+            epsilon=intensity("--epsilon", epsilon),
+            sigma=intensity("--sigma", sigma),
+            tolerance=intensity("--tolerance", tolerance, may_be_zero=True),
+            max_iterations=max_iterations,
+            chroma=positive("--chroma", chroma),
+            tv=tv.value,
+            penalty=penalty.value,
+            step=step.value,
+            engine=engine.value,
+            threads=threads,
+            data_range=positive("--data-range", data_range),
+            quality=quality,
+            max_megapixels=positive("--max-pixels", max_pixels) or DEFAULT_MAX_MEGAPIXELS,
+        )
+        request = Request(tuple(inputs), output, suffix, form, report, recursive, overwrite, skip_existing)
+        code = _carry_out(request, settings, quiet=quiet, verbose=verbose, debug=debug)
+    raise typer.Exit(code)
+
+
+def _carry_out(request: Request, settings: Settings, *, quiet: bool, verbose: bool, debug: bool) -> ExitCode:
+    """Plan, then run, telling and reporting each file as soon as it is known."""
+    from tvdenoise.batch.denoiser import Denoiser
+    from tvdenoise.batch.plan import make_plan
+    from tvdenoise.batch.report import open_report
+    from tvdenoise.batch.run import Runner
+    from tvdenoise.batch.streams import plan_with_streams, streams_of
+    from tvdenoise.commands.console import Console
+
+    streams = streams_of(request, sys.stdin.buffer, sys.stdout.buffer)
+    plan = make_plan(request) if streams.are_unused else plan_with_streams(request)
+    console = Console(quiet=quiet, verbose=verbose, debug=debug, count=plan.count)
+    with open_report(request, plan) as report, console:
+        runner = Runner(settings, Denoiser(settings, console.tell_compilation), streams)
+        for outcome in runner.outcomes(plan):
+            report.add(outcome)
+            console.tell(outcome)
+    return console.tally.exit_code

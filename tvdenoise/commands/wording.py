@@ -1,0 +1,58 @@
+"""What users read about a file and about a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tvdenoise.batch.outcome import Fate, Figures, Outcome, Tally
+from tvdenoise.files.paths import printable
+
+
+def line_of(outcome: Outcome) -> str:
+    """What became of a file, on one line."""
+    if outcome.fate is Fate.FAILED:
+        remedy = f"; {outcome.remedy}" if outcome.remedy else ""
+        return f"tvdenoise: {printable(outcome.source)}: {outcome.reason}{remedy}"
+    route = f"{printable(outcome.source)} → {printable(outcome.target or '')}"
+    if outcome.figures is None:
+        return f"{route}: exists, skipped"
+    figures = outcome.figures
+    evaluations = "evaluation" if figures.iterations == 1 else "evaluations"
+    return (
+        f"{route}: mu {figures.mu:.3g}, epsilon {figures.epsilon:.2g}, {figures.iterations} {evaluations}, "
+        f"within {exactness(figures)} of the exact minimiser, {outcome.seconds:.2f} s"
+    )
+
+
+def details_of(outcome: Outcome) -> str | None:
+    """More about a denoised file, for those who asked."""
+    figures = outcome.figures
+    if figures is None:
+        return None
+    sigma = "mu was given" if figures.sigma is None else f"noise level {figures.sigma * 255:.3g}/255"
+    return f"  {sigma}; {figures.ending}; distance bound {figures.distance_bound:.3g} of the data range"
+
+
+def exactness(figures: Figures) -> str:
+    """How far the result can be from the exact minimiser; grey levels are those of 8 bits."""
+    if figures.bits is None:
+        return f"{figures.distance_bound:.2g} of the data range (rms)"
+    levels = f"{figures.distance_bound * 255:.2g}"
+    return f"{levels} grey levels (rms)" if figures.bits == 8 else f"{levels} of 255 grey levels (rms)"
+
+
+def warnings_of(outcome: Outcome) -> Iterator[str]:
+    """Lines about what is not quite as one may expect."""
+    path = printable(outcome.source)
+    if outcome.is_short_of_tolerance:
+        yield f"tvdenoise: {path}: warning: {outcome.reason}; {outcome.remedy}"
+    for notice in outcome.notices:
+        yield f"tvdenoise: {path}: note: {notice}"
+
+
+def line_of_tally(tally: Tally, planned: int) -> str:
+    """The counts of a run, which may have been interrupted."""
+    short = f" ({tally.short_of_tolerance} short of the tolerance)" if tally.short_of_tolerance else ""
+    counts = f"{tally.done} done{short}, {tally.failed} failed, {tally.skipped} skipped"
+    files = f"{planned} files" if tally.count == planned else f"{tally.count} of {planned} files"
+    return f"{files}: {counts}"
