@@ -90,7 +90,7 @@ def least(passes: Callable[[int], bool], most: int) -> int:
 
 
 def iterations_to_half_a_grey_level(noisy: np.ndarray, axis: int | None) -> tuple[int, int]:
-    """Evaluations of tvdenoise, and iterations of Chambolle, to HALF_A_GREY_LEVEL from their own minimisers."""
+    """Evaluations of tvdenoise and iterations of Chambolle until each is close to its minimiser."""
     exact = denoise(noisy.astype(np.float64), MU, tolerance=2e-5, channel_axis=axis).image
     ours = least(
         lambda n: is_close(denoise(noisy, MU, max_iterations=n, channel_axis=axis).image, exact), 200
