@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -156,9 +158,16 @@ def test_a_transparent_colour_becomes_alpha(
     np.testing.assert_array_equal(written[..., :-1].reshape(values.shape), values)
 
 
+def png_chunk(kind: bytes, contents: bytes) -> bytes:
+    checksum = zlib.crc32(kind + contents)
+    return struct.pack(">I", len(contents)) + kind + contents + struct.pack(">I", checksum)
+
+
 def test_a_two_bit_grey_png_is_widened_with_its_transparent_level(tmp_path: Path, command) -> None:
-    grey = Image.frombytes("L", (4, 1), bytes([0, 1, 2, 3]))
-    grey.save(tmp_path / "a.png", bits=2, transparency=2)
+    header = struct.pack(">IIBBBBB", 4, 1, 2, 0, 0, 0, 0)  # 4×1, 2 bits, grey
+    row = zlib.compress(bytes([0, 0b00_01_10_11]))
+    chunks = ((b"IHDR", header), (b"tRNS", struct.pack(">H", 2)), (b"IDAT", row), (b"IEND", b""))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks))
     result = command("run", "a.png", "--mu", "1e9")
     assert "2-bit grey is written with 8 bits" in result.stderr
     np.testing.assert_array_equal(
