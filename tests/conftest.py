@@ -15,6 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from tvdenoise.commands.app import app
+from tvdenoise.model.kernels import prepare
 
 ROOT = Path(__file__).parents[1]
 Values = NDArray[np.generic]
@@ -26,6 +27,12 @@ def noise(*shape: int, dtype: type = np.uint8, seed: int = 0) -> Values:
     if issubclass(dtype, np.floating):
         return generator.random(shape).astype(dtype)
     return generator.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_kernels() -> None:
+    """Compile once, so that no test reads the announcement of it."""
+    prepare(np.float32)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from threading import Timer
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from tvdenoise.errors import UnsupportedImageError
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from tvdenoise.files.picture import Picture
     from tvdenoise.solver import Solution
 
-_PATIENCE = 0.7  # seconds without a sign of life
+_PATIENCE = 0.5  # seconds without a sign of life
 
 
 class Denoiser:
     """Denoises pictures with the same settings.
 
-    announce_compilation: called, once, where the kernels take long to prepare.
+    announce_compilation: called, once, where the kernels have to be compiled.
     """
 
     def __init__(self, settings: Settings, announce_compilation: Callable[[], None]) -> None:
@@ -49,12 +49,18 @@ class Denoiser:
         return time.perf_counter() - start
 
     def _prepare_kernels(self) -> None:
-        from tvdenoise.model.kernels import prepare
+        from tvdenoise.model import kernels
 
-        timer = Timer(_PATIENCE, self._announce_compilation)
-        timer.daemon = True
-        timer.start()
+        is_ready = Event()
+
+        def watch() -> None:
+            while not is_ready.wait(_PATIENCE):
+                if kernels.is_compiled_afresh():
+                    self._announce_compilation()
+                    return
+
+        Thread(target=watch, daemon=True).start()
         try:
-            prepare("float32")
+            kernels.prepare("float32")
         finally:
-            timer.cancel()
+            is_ready.set()

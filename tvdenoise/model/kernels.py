@@ -254,4 +254,9 @@ def prepare(dtype: DTypeLike) -> bool:
     sweep_band(
         x, x.copy(), x.copy(), 0, starts, halo, zero, one, one, weights, HYPERBOLIC, ISOTROPIC, sums
     )  # fmt: skip
-    return bool(sweep_band.stats.cache_misses)
+    return is_compiled_afresh()
+
+
+def is_compiled_afresh() -> bool:
+    """True from the moment at which a kernel was not found in the cache."""
+    return bool(step_halo.stats.cache_misses or sweep_band.stats.cache_misses)
