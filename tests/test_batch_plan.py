@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import temporaries
+from conftest import noise, temporaries
+from PIL import Image
 
 from tvdenoise.batch.plan import Plan, make_plan
 from tvdenoise.batch.request import Request
@@ -216,6 +217,36 @@ def test_existing_outputs_are_skipped_only_if_they_can_be_read(make_image, here:
     planned = plan("a.png", "b.png", "c.png", skip_existing=True)
     assert [str(job.source) for job in planned.skipped] == ["a.png"]
     assert list(pairs(planned)) == ["b.png", "c.png"]
+
+
+@pytest.mark.parametrize(("extension", "length"), [("png", -12), ("png", -40), ("jpg", 400), ("bmp", -1)])
+@pytest.mark.usefixtures("here")
+def test_a_truncated_output_is_not_done(extension: str, length: int, make_image) -> None:
+    make_image(f"a.{extension}", noise(40, 40))
+    output = make_image(f"a_denoised.{extension}", noise(40, 40))
+    assert plan(f"a.{extension}", skip_existing=True).skipped
+    output.write_bytes(output.read_bytes()[:length])
+    assert pairs(plan(f"a.{extension}", skip_existing=True)) == {f"a.{extension}": output.name}
+
+
+def test_an_existing_output_that_is_not_carried_is_kept(make_image, here: Path) -> None:
+    make_image("a.tif")
+    Image.new("CMYK", (4, 4)).save(here / "a_denoised.tif")
+    assert plan("a.tif", skip_existing=True).skipped
+
+
+@pytest.mark.usefixtures("here")
+def test_a_file_that_is_hidden_from_us_fails_rather_than_being_left_out(monkeypatch) -> None:
+    touch("x/a.png")
+    find = Path.stat
+
+    def refuse(path: Path, **options: bool) -> os.stat_result:
+        if path.name == "a.png":
+            raise PermissionError(13, "Permission denied")
+        return find(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    assert list(pairs(plan("x", output="out"))) == ["x/a.png"]
 
 
 def test_what_a_dead_run_left_in_the_output_folder_is_swept(make_image, here: Path) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from conftest import environment
 
+from tvdenoise.batch import report
 from tvdenoise.files import writing
 
 FIELDS = [
@@ -18,6 +22,9 @@ FIELDS = [
     "mu",
     "epsilon",
     "sigma",
+    "noise",
+    "correlation",
+    "growth",
     "iterations",
     "distance_bound",
     "seconds",
@@ -36,8 +43,10 @@ def test_every_file_has_a_line_with_every_field(make_image, command, tmp_path: P
     assert all(list(entry) == FIELDS for entry in found.values())
     done = found["a.png"]
     assert (done["status"], done["target"], done["reason"]) == ("done", "a_denoised.png", None)
-    assert done["mu"] == pytest.approx(1.4 / done["sigma"])
-    assert done["epsilon"] == pytest.approx(0.14 / done["mu"])
+    assert done["mu"] > 0
+    assert done["sigma"] > 0
+    assert done["noise"]
+    assert 0 < done["epsilon"] <= 0.14 / done["mu"]
     assert 0 < done["distance_bound"] <= 0.031 / done["mu"]
     assert done["iterations"] >= 1
     assert done["seconds"] > 0
@@ -137,3 +146,104 @@ def test_a_name_that_is_not_utf8_can_be_read_back_from_the_report(
     [entry] = entries(tmp_path / "r")
     assert os.fsencode(entry["source"]) == name
     assert rb"b\xffd.png" in finished.stderr
+
+
+@pytest.mark.parametrize("of", ["a.png", "a_denoised.png"])
+def test_a_report_never_replaces_an_input_or_an_output_through_a_hard_link(
+    of: str, make_image, command, tmp_path: Path
+) -> None:
+    make_image("a.png")
+    make_image("a_denoised.png")
+    (tmp_path / "h.png").hardlink_to(tmp_path / of)
+    before = (tmp_path / of).read_bytes()
+    result = command("run", "a.png", "--report", "h.png", "--overwrite")
+    assert result.exit_code == 2
+    assert result.stderr == "tvdenoise: the report h.png is an input or an output; rename it\n"
+    assert (tmp_path / of).read_bytes() == before
+
+
+def test_a_report_never_takes_the_place_of_a_missing_input_or_of_an_output_folder(
+    make_image, command, tmp_path: Path
+) -> None:
+    make_image("a.png")
+    for arguments in (("missing.png", "--report", "missing.png"), ("-o", "out/x/", "--report", "out")):
+        result = command("run", "a.png", *arguments)
+        assert result.exit_code == 2
+        assert "is an input or an output" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_report_never_replaces_what_the_standard_streams_lead_to(make_image, tmp_path: Path) -> None:
+    before = make_image("a.png").read_bytes()
+    with (tmp_path / "a.png").open("rb") as source:
+        finished = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "tvdenoise",
+                "run",
+                "-",
+                "-o",
+                "b.png",
+                "--report",
+                "a.png",
+                "--overwrite",
+            ],
+            stdin=source,
+            capture_output=True,
+            cwd=tmp_path,
+            env=environment(),
+            check=False,
+        )
+    assert finished.returncode == 2
+    assert (tmp_path / "a.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["/dev/full", "pipe", "folder"])
+def test_a_report_is_a_regular_file(name: str, make_image, command, tmp_path: Path) -> None:
+    make_image("a.png")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    result = command("run", "a.png", "--report", name, "--overwrite")
+    assert result.exit_code == 2
+    assert result.stderr == f"tvdenoise: the report {name} exists and is not a file; choose another name\n"
+
+
+def test_a_report_on_a_full_disk_is_told_and_the_images_are_done(
+    make_image, command, monkeypatch, tmp_path: Path
+) -> None:
+    make_image("a.png")
+    make_image("b.png")
+    whole, write = [], os.write
+
+    def fill_up(descriptor: int, line: bytes) -> int:
+        if whole:
+            write(descriptor, line[:10])
+            raise OSError(28, "No space left on device")
+        whole.append(line)
+        return write(descriptor, line)
+
+    monkeypatch.setattr(report.os, "write", fill_up)
+    result = command("run", "a.png", "b.png", "--report", "r")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        "tvdenoise: the report r is incomplete: no space left on device; the images are not affected"
+    )
+    assert (tmp_path / "b_denoised.png").exists()
+    assert [entry["source"] for entry in entries(tmp_path / "r")] == ["a.png"]
+
+
+def test_a_report_that_fails_when_it_is_closed_is_told(make_image, command, monkeypatch) -> None:
+    make_image("a.png")
+    close = os.close
+
+    def fail(descriptor: int) -> None:
+        is_report = os.readlink(f"/proc/self/fd/{descriptor}").endswith("/r.jsonl")
+        close(descriptor)
+        if is_report:
+            raise OSError(122, "Disk quota exceeded")
+
+    monkeypatch.setattr(report.os, "close", fail)
+    result = command("run", "a.png", "--report", "r.jsonl")
+    assert result.exit_code == 1
+    assert "the report r.jsonl is incomplete: disk quota exceeded" in result.stderr

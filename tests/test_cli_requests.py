@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import noise
+from conftest import environment, noise
 
+from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.files import atomic
 
 
@@ -24,6 +29,15 @@ from tvdenoise.files import atomic
             ("--mu", value, "--mu must be a number such as 0.01 or 2.5/255")
             for value in ("ten", "1/0", "1/2/3")
         ],
+        ("--mu", "1e-13", "--mu must be at least 1e-12 and at most"),
+        ("--mu", "1e31", "--mu must be at least 1e-12 and at most"),
+        ("--epsilon", "1e-16", "--epsilon must be at least 1e-15 and at most"),
+        *[
+            ("--chroma", value, "--chroma must be at least 0.001 and at most 1000")
+            for value in ("1e-4", "1e4")
+        ],
+        ("--strength", "1e7", "--strength must be at least 1e-06 and at most 1e+06"),
+        *[("--data-range", value, "--data-range must be at least") for value in ("1e-13", "1e13")],
         *[(option, "2.5", "did you mean 2.5/255?") for option in ("--epsilon", "--sigma", "--tolerance")],
     ],
 )
@@ -135,3 +149,134 @@ def test_a_disk_that_fills_up_fails_the_file_and_keeps_the_old_one(
     assert "no space left on device; free some space" in result.stderr
     assert (tmp_path / "a_denoised.png").read_bytes() == old
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a_denoised.png"]
+
+
+@pytest.mark.parametrize("value", ["3/2", "256", "1e3", "510/255"])
+def test_what_no_grey_level_can_be_is_not_suggested(value: str, make_image, command) -> None:
+    make_image("a.png")
+    result = command("run", "a.png", "--epsilon", value)
+    assert result.exit_code == 2
+    reason = f"--epsilon {value} is above 1, and intensities are fractions of the data range"
+    assert result.stderr == f"tvdenoise: {reason}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("",), "an input's name is empty; name a file, or . for the current folder"),
+        (("a.png", ""), "an input's name is empty"),
+        (("a.png", "-o", ""), "-o is empty; give it a name"),
+        (("a.png", "--report", ""), "--report is empty; give it a name"),
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(arguments, message: str, make_image, command) -> None:
+    make_image("a.png")
+    result = command("run", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"tvdenoise: {message}")
+    assert [path.name for path in Path().iterdir()] == ["a.png"]
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("a.png", "-o", f"{LONG}.png"), 1, "file name too long; choose a shorter name"),
+        (("a.png", "-o", f"{LONG}"), 1, "file name too long; choose a shorter name"),
+        (("a.png", "-o", f"{LONG}/b.png"), 1, "file name too long"),
+        ((LONG,), 1, "file name too long"),
+        ((LONG, "-o", "b.png"), 1, "file name too long"),
+        ((LONG, "-o", "-"), 1, "file name too long"),
+        (("-", "-o", f"{LONG}.png"), 1, "file name too long"),
+        (("a.png", "--report", LONG), 2, "file name too long"),
+        (("a.png", "-o", "loop/"), 2, "too many levels of symbolic links; choose another folder"),
+        (("a.png", "-o", "loop"), 2, "too many levels of symbolic links"),
+        (("a.png", "-o", "loop/b.png"), 2, "too many levels of symbolic links"),
+        (("loop", "-r"), 1, "too many levels of symbolic links"),
+    ],
+)
+def test_names_that_lead_nowhere_are_one_line(
+    arguments, code: int, message: str, make_image, command
+) -> None:
+    contents = make_image("a.png").read_bytes()
+    Path("loop").symlink_to("loop")
+    result = command("run", *arguments, stdin=contents)
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+    assert sorted(path.name for path in Path().iterdir()) == ["a.png", "loop"]
+
+
+def obey_permissions() -> None:
+    """In a new process: be denied what the permissions deny, as root, too."""
+    drop_from_bounding_set, override, read_search = 24, 1, 2
+    for capability in (override, read_search):
+        ctypes.CDLL(None).prctl(drop_from_bounding_set, capability)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="root obeys no permissions there")
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("a.png", "-o", "private/x.png"), 2),
+        (("a.png", "-o", "private/sub/x.png"), 2),
+        (("a.png", "-o", "private/sub/"), 2),
+        (("a.png", "--report", "private/r"), 2),
+        (("private/b.png",), 1),
+        (("private",), 1),
+        (("private/b.png", "-o", "-"), 1),
+        (("listed",), 2),
+        (("listed", "-o", "out"), 1),
+    ],
+)
+def test_what_is_private_to_others_is_one_line(arguments, code: int, make_image, tmp_path: Path) -> None:
+    for name in ("a.png", "private/b.png", "listed/c.png"):
+        make_image(name)
+    (tmp_path / "private").chmod(0)
+    (tmp_path / "listed").chmod(0o444)
+    try:
+        finished = subprocess.run(
+            [sys.executable, "-m", "tvdenoise", "run", *arguments],
+            cwd=tmp_path,
+            env=environment(),
+            preexec_fn=obey_permissions,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        for name in ("private", "listed"):
+            (tmp_path / name).chmod(0o777)
+    assert finished.returncode == code, finished.stderr
+    assert "permission denied" in finished.stderr
+    assert finished.stderr.startswith("tvdenoise: ")
+    assert finished.stderr.count("\n") == 1
+
+
+def test_an_error_of_the_system_that_nobody_expected_is_one_line(make_image, command, monkeypatch) -> None:
+    make_image("a.png")
+
+    def fail(_request: object) -> None:
+        raise OSError(5, "Input/output error", "a\n.png")
+
+    monkeypatch.setattr("tvdenoise.batch.plan.make_plan", fail)
+    result = command("run", "a.png")
+    assert result.exit_code == 1
+    assert result.stderr == "tvdenoise: a\\n.png: input/output error\n"
+    assert "Traceback" in command("run", "a.png", "--debug").stderr
+
+
+@pytest.mark.parametrize("bound", [float("nan"), float("inf")])
+def test_a_solve_that_broke_down_writes_nothing(bound: float, make_image, command, monkeypatch) -> None:
+    make_image("a.png")
+    solve = Denoiser.solve
+    monkeypatch.setattr(
+        Denoiser, "solve", lambda *arguments: replace(solve(*arguments), distance_bound=bound)
+    )
+    result = command("run", "a.png")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("tvdenoise: a.png: the solve broke down; ")
+    assert [path.name for path in Path().iterdir()] == ["a.png"]

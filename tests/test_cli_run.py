@@ -83,7 +83,8 @@ def test_quiet_tells_errors_only(make_image, command) -> None:
 def test_verbose_tells_the_noise_level_and_how_the_solve_ended(make_image, command) -> None:
     make_image("a.png")
     result = command("run", "a.png", "--verbose", "--sigma", "20/255")
-    assert "noise level 20/255; converged to the tolerance" in result.stderr
+    assert "noise level 20/255, " in result.stderr
+    assert "; converged to the tolerance; " in result.stderr
 
 
 def test_skipped_files_are_told_and_done_ones_kept(make_image, command, tmp_path: Path) -> None:
@@ -258,3 +259,12 @@ def test_errors_have_no_traceback_attached_unless_asked(make_image, command) -> 
     make_image("a.png").write_bytes(b"")
     assert "Traceback" not in command("run", "a.png").stderr
     assert "UnreadableImageError" in command("run", "a.png", "--debug").stderr
+
+
+def test_names_are_shown_as_they_are_while_a_bar_is_shown(make_image, process_on_terminal) -> None:
+    make_image("a:dog:.png")
+    make_image("b[red].png")
+    code, shown = process_on_terminal("run", "a:dog:.png", "b[red].png", "--mu", "1e9")
+    assert code == 0
+    assert "a:dog:.png → a:dog:_denoised.png" in shown
+    assert "b[red].png → b[red]_denoised.png" in shown

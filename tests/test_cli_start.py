@@ -45,9 +45,15 @@ def test_the_help_of_run_teaches(command, monkeypatch) -> None:
         "Exit codes",
         "130",
         "Advanced",
-        "1.4 / the noise level",
+        "By default 0.14 / mu",
     ):
         assert text in shown
+
+
+def test_the_completion_of_shells_is_offered(command) -> None:
+    shown = command("--help").stdout
+    assert "--show-completion" in shown
+    assert "--install-completion" in shown
 
 
 def test_a_wrong_command_exits_with_2(process) -> None:

@@ -117,3 +117,47 @@ def test_an_image_is_never_printed_on_a_terminal(make_image, command, monkeypatc
     result = command("run", "a.png", "-o", "-")
     assert result.exit_code == 2
     assert "an image would be printed on the terminal; redirect the output" in result.stderr
+
+
+def closed(redirections: str, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """``tvdenoise run`` with standard streams that a shell closes."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirections}', "sh", sys.executable, "-m", "tvdenoise", "run", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        cwd=tmp_path,
+        env=environment(),
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("redirections", ["<&-", ">&-", "<&- >&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_that_are_not_used_do_no_harm(redirections: str, make_image, tmp_path: Path) -> None:
+    make_image("a.png")
+    finished = closed(redirections, tmp_path, "a.png", "--mu", "1e9", "--report", "r")
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout == b""
+    assert b"Traceback" not in finished.stderr
+    np.testing.assert_array_equal(pixels(tmp_path / "a_denoised.png"), noise(12, 17))
+    assert (tmp_path / "r").read_text().startswith('{"source": "a.png"')
+
+
+@pytest.mark.parametrize(
+    ("redirections", "arguments", "name"),
+    [("<&-", ("-",), b"standard input"), (">&-", ("a.png", "-o", "-"), b"standard output")],
+)
+def test_closed_streams_that_are_used_are_refused(
+    redirections: str, arguments, name: bytes, make_image, tmp_path: Path
+) -> None:
+    make_image("a.png")
+    finished = closed(redirections, tmp_path, *arguments)
+    assert finished.returncode == 2
+    assert finished.stderr == b"tvdenoise: " + name + b" is closed; name files instead of -\n"
+
+
+def test_without_standard_error_no_message_gets_into_the_data(make_image, tmp_path: Path) -> None:
+    make_image("a.bmp")
+    finished = closed("2>&-", tmp_path, "a.bmp", "-o", "-", "--mu", "1e9", "--verbose")
+    assert finished.returncode == 0
+    assert finished.stdout == (tmp_path / "a.bmp").read_bytes()

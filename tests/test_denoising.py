@@ -1,12 +1,13 @@
 """`tvdenoise.denoise` as its callers see it."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from pictures import clean, psnr, rms, with_noise
 
 import tvdenoise
-from tvdenoise import Status, denoise
-from tvdenoise.noise import estimate_sigma
+from tvdenoise import Status, denoise, estimate_noise
 
 SIGMA = 25 / 255
 
@@ -31,13 +32,13 @@ def test_coupled_chroma_beats_channels_denoised_alone():
     assert psnr(together, reference) > psnr(alone, reference) + 1
 
 
-def test_parameters_follow_from_the_noise_level_where_they_are_not_given(noisy):
+def test_parameters_follow_from_the_noise_where_they_are_not_given(noisy):
     solution = denoise(noisy)
-    assert solution.sigma == pytest.approx(estimate_sigma(noisy[np.newaxis]))
-    assert solution.sigma == pytest.approx(SIGMA, rel=0.1)
-    assert solution.mu == pytest.approx(1.4 / solution.sigma)
+    assert solution.sigma == pytest.approx(SIGMA, rel=0.05)
     assert solution.epsilon == pytest.approx(0.14 / solution.mu)
-    assert denoise(noisy, sigma=0.05).mu == pytest.approx(28.0)
+    assert estimate_noise(noisy).sigma == solution.sigma
+    assert denoise(noisy, sigma=0.05).mu > 1.5 * solution.mu
+    assert denoise(noisy, 20.0).noise is None
 
 
 def test_given_parameters_are_kept_and_the_rest_follows_from_mu(noisy):
@@ -113,6 +114,12 @@ def test_a_large_mu_returns_the_input(noisy):
     assert np.allclose(denoise(noisy.astype(np.float32), 1e30).image, noisy, rtol=0, atol=1e-6)
 
 
+def test_a_smaller_mu_smooths_more_however_small_it_is(noisy):
+    changes = [rms(denoise(noisy, mu).image - noisy) for mu in (100, 20, 5, 1, 0.3, 0.1, 0.03, 0.01, 0.003)]
+    assert all(after > before for before, after in pairwise(changes))
+    assert changes[-1] > 1.5 * changes[2]
+
+
 def test_the_range_of_the_image_is_kept(noisy):
     result = denoise(noisy, 5.0).image
     assert noisy.min() <= result.min()
@@ -157,6 +164,14 @@ def test_parameters_that_are_not_positive_and_finite_are_refused(name, value):
         ({"tolerance": -1}, "tolerance must be at least 0"),
         ({"tolerance": float("nan")}, "tolerance must be at least 0"),
         ({"epsilon": 1e-30}, "epsilon must be at least"),
+        ({"mu": 10**400}, "mu must be positive and finite"),
+        ({"mu": 1e39}, "mu must be at least"),
+        ({"chroma": 1e19}, "chroma must be at least"),
+        ({"data_range": 1e300}, "data_range must be at least"),
+        ({"mu": 5.0, "sigma": 0.1}, "give one of them"),
+        ({"mu": 5.0, "strength": 2.0}, "strength scales the chosen mu"),
+        ({"noise": "pink"}, "noise must be one of auto, white"),
+        ({"penalty": ["huber"]}, "penalty must be one of"),
         ({"max_iterations": 0}, "max_iterations must be at least 1"),
         ({"threads": 0}, "threads must be at least 1"),
         ({"tv": "sideways"}, "tv must be one of isotropic, componentwise"),
@@ -204,6 +219,34 @@ def test_values_out_of_all_proportion_are_refused_with_the_remedy():
 def test_images_that_are_not_real_numbers_are_refused(image):
     with pytest.raises(TypeError, match="integers or real floating-point numbers"):
         denoise(image)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"channel_axis": True}, {"channel_axis": 1.0}, {"max_iterations": 1.5}, {"threads": "2"}, {"mu": 5j}],
+)
+def test_arguments_of_the_wrong_type_are_refused(options):
+    with pytest.raises(TypeError):
+        denoise(np.zeros((4, 4, 3)), **({"channel_axis": -1} | options))
+
+
+def test_masked_arrays_are_refused_rather_than_stripped_of_their_mask():
+    with pytest.raises(TypeError, match="masked"):
+        denoise(np.ma.masked_less(np.eye(4), 0.5))
+
+
+def test_a_larger_strength_is_smoother(noisy):
+    plain, strong = denoise(noisy), denoise(noisy, strength=2.0)
+    assert strong.mu == pytest.approx(plain.mu / 2)
+    assert rms(strong.image - noisy) > rms(plain.image - noisy)
+
+
+def test_a_given_epsilon_is_kept_and_mu_chosen_for_it(noisy):
+    solution = denoise(noisy, epsilon=0.05)
+    assert solution.epsilon == 0.05
+    assert solution.mu != denoise(noisy).mu
+    best = max(psnr(denoise(noisy, mu, 0.05).image, clean("camera")) for mu in np.geomspace(4, 40, 12))
+    assert psnr(solution.image, clean("camera")) > best - 0.2
 
 
 def test_the_package_offers_what_it_lists():

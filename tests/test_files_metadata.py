@@ -186,3 +186,78 @@ def test_the_comment_and_iptc_of_a_jpeg_are_kept(make_image, command, tmp_path: 
     assert command("run", "a.jpg").exit_code == 0
     assert information(tmp_path / "a_denoised.jpg")["comment"] == b"by hand"
     assert segment in (tmp_path / "a_denoised.jpg").read_bytes()
+
+
+@pytest.mark.parametrize(("name", "largest"), [("exif", 65_527), ("xmp", 65_504)])
+def test_a_jpeg_carries_the_largest_blocks_that_it_can_hold(
+    name: str, largest: int, make_image, command, tmp_path: Path
+) -> None:
+    start = b"Exif\0\0II*\0\x08\0\0\0\0\0" if name == "exif" else b"<"
+    length = largest + (6 if name == "exif" else 0)
+    make_image("a.jpg", noise(8, 8), **{name: start.ljust(length, b"x")})
+    result = command("run", "a.jpg")
+    assert result.exit_code == 0
+    assert information(tmp_path / "a_denoised.jpg")[name] == information(tmp_path / "a.jpg")[name]
+    assert "note" not in result.stderr
+
+
+@pytest.mark.parametrize(("name", "words"), [("exif", "EXIF data"), ("xmp", "XMP data")])
+def test_blocks_that_are_too_large_for_a_jpeg_are_told(name: str, words: str, make_image, command) -> None:
+    if name == "exif":
+        make_image("a.png", noise(8, 8), exif=b"Exif\0\0II*\0\x08\0\0\0\0\0".ljust(70_006, b"x"))
+    else:
+        make_image("a.webp", noise(8, 8, 3), xmp=b"x" * 70_000)
+    result = command("run", "a.png" if name == "exif" else "a.webp", "-o", "b.jpg")
+    assert result.exit_code == 0
+    assert f"bytes of {words}, and its 70,000 are left out" in result.stderr
+
+
+FURTHER = {
+    33550: (12, (0.1, 0.2, 0.0)),
+    34735: (3, (1, 1, 0, 1, 1024, 0, 1, 1)),
+    34737: (2, "WGS 84|"),
+    42113: (2, "-9999"),
+    65000: (4, 123456),
+    65001: (7, b"\1\2\3\4\5"),
+    65002: (5, TiffImagePlugin.IFDRational(1, 3)),
+    65003: (9, (-5, 6)),
+    65004: (11, 1.5),
+}
+
+
+def tiff_with_further_tags(make_image, further: dict, name: str = "a.tif", **options: object) -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, (kind, value) in further.items():
+        tags.tagtype[tag] = kind
+        tags[tag] = value
+        tags.tagtype[tag] = kind
+    make_image(name, tiffinfo=tags, **options)
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
+def test_tags_of_other_programs_are_kept(compression: str, make_image, command, tmp_path: Path) -> None:
+    tiff_with_further_tags(make_image, FURTHER, compression=compression)
+    result = command("run", "a.tif")
+    assert result.exit_code == 0
+    assert "note" not in result.stderr
+    with Image.open(tmp_path / "a_denoised.tif") as opened:
+        assert opened.info["compression"] == compression
+        for tag, (kind, value) in FURTHER.items():
+            assert opened.tag_v2.tagtype[tag] == kind
+            assert opened.tag_v2[tag] == (pytest.approx(float(value)) if kind == 5 else value), tag
+
+
+def test_tags_that_cannot_be_kept_are_named(make_image, command, tmp_path: Path) -> None:
+    tiff_with_further_tags(make_image, {330: (4, 8), 37724: (7, b"layers"), 65000: (16, 2**40)})
+    result = command("run", "a.tif")
+    assert result.exit_code == 0
+    assert "note: its TIFF tags 330 (SubIFDs), 37724 (ImageSourceData), 65000 are left out" in result.stderr
+    with Image.open(tmp_path / "a_denoised.tif") as opened:
+        assert not {330, 37724, 65000} & set(opened.tag_v2)
+
+
+def test_tags_that_another_format_has_no_place_for_are_named(make_image, command) -> None:
+    tiff_with_further_tags(make_image, {33550: (12, (0.1, 0.2, 0.0)), 65000: (3, 7)})
+    result = command("run", "a.tif", "-o", "b.png")
+    assert result.exit_code == 0
+    assert "note: PNG has no place for its TIFF tags 33550, 65000" in result.stderr

@@ -235,3 +235,52 @@ def test_no_damage_gets_past_the_package_s_own_errors(extension: str, make_image
             read(path, max_megapixels=1)
         except TvdenoiseError as error:
             assert "\n" not in str(error)  # noqa: PT017  # most damage goes unnoticed, and that is fine
+
+
+def simple_tiff(order: str, version: int, samples: int, bits: int, form: int) -> bytes:
+    """A TIFF (version 42) or BigTIFF (43) of 2 × 1 zeros; without the offset of several bits."""
+    big = version == 43
+    entry, position = ("HHQQ", 16) if big else ("HHII", 8)
+    entries = [(256, 2), (257, 1), (258, bits), (259, 1), (262, 2 if samples == 3 else 1), (277, samples)]
+    entries += [(278, 1), (279, 2 * samples * bits // 8), (339, form)]
+    data = b"II" if order == "<" else b"MM"
+    data += struct.pack(f"{order}H", version) + struct.pack(
+        f"{order}{'HHQ' if big else 'I'}", *((8, 0, 16) if big else (8,))
+    )
+    assert len(data) == position
+    data += struct.pack(f"{order}{'Q' if big else 'H'}", len(entries) + 1)
+    for tag, value in sorted([*entries, (273, 400)]):
+        width = 8 if big else 4
+        inline = struct.pack(f"{order}H", value).ljust(width, b"\0")
+        data += struct.pack(f"{order}{entry[:-1]}", tag, 3, 1) + inline
+    return data.ljust(400, b"\0") + bytes(2 * samples * bits // 8)
+
+
+@pytest.mark.parametrize(("order", "version"), [("<", 42), (">", 42), ("<", 43)])
+@pytest.mark.parametrize("bits", [16, 64])
+def test_a_tiff_of_other_floats_is_named_with_the_remedy(order, version, bits, tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(simple_tiff(order, version, 1, bits, 3))
+    message = f"{bits}-bit float TIFF is not carried yet; save it as 32-bit float"
+    with pytest.raises(UnsupportedImageError, match=message):
+        read(tmp_path / "a.tif")
+
+
+def test_a_bigtiff_that_pillow_takes_for_another_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(simple_tiff(">", 43, 1, 8, 1))
+    with pytest.raises(UnsupportedImageError, match="big-endian BigTIFF is not carried yet; save it as"):
+        read(tmp_path / "a.tif")
+
+
+def test_a_tiff_of_complex_numbers_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(simple_tiff("<", 42, 1, 64, 6))
+    with pytest.raises(UnsupportedImageError, match="64-bit complex TIFF is not carried yet; save it as"):
+        read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    "contents", [b"II*\0", b"II*\0\xff\xff\xff\x7f", b"MM\0*\0\0\0\x08", b"II*\0\x08\0\0\0\x09"]
+)
+def test_a_tiff_that_breaks_off_is_damaged(contents: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(contents)
+    with pytest.raises(UnreadableImageError):
+        read(tmp_path / "a.tif")

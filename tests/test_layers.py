@@ -11,13 +11,14 @@ PACKAGE = Path(__file__).parent.parent / "tvdenoise"
 LAYERS = (
     ("__main__",),
     ("cli", "commands"),
-    ("batch",),
+    ("batch", "figures"),
     ("files",),
     ("denoising",),
-    ("parameters", "noise"),
-    ("solver", "steps", "stopping"),
+    ("parameters", "sampling"),
+    ("method", "solver", "steps", "stopping"),
+    ("noise",),
     ("intensities", "model"),
-    ("errors",),
+    ("checks", "limits", "errors"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 #: Third-party packages that only some layers may know.
@@ -26,6 +27,7 @@ CONFINED = {
     "rich": {"cli", "commands"},
     "PIL": {"files"},
     "numba": {"model"},
+    "matplotlib": {"figures"},
 }
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 

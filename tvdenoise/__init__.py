@@ -8,14 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["Solution", "Status", "__version__", "denoise"]
+__all__ = ["NoiseModel", "Solution", "Status", "__version__", "denoise", "estimate_noise"]
 
 if TYPE_CHECKING:
-    from tvdenoise.denoising import denoise
+    from tvdenoise.denoising import denoise, estimate_noise
+    from tvdenoise.noise.model import NoiseModel
     from tvdenoise.solver import Solution, Status
 
 _HOMES = {
     "denoise": "tvdenoise.denoising",
+    "estimate_noise": "tvdenoise.denoising",
+    "NoiseModel": "tvdenoise.noise.model",
     "Solution": "tvdenoise.solver",
     "Status": "tvdenoise.solver",
 }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    _replace_closed_streams()
     try:
         from tvdenoise.commands.app import app
 
@@ -16,3 +18,16 @@ def main() -> None:
         sys.exit(130)
     finally:
         gc.freeze()  # Python would search the compiler's objects for garbage for 0.4 s before it ends
+
+
+def _replace_closed_streams() -> None:
+    """Stand-ins for the standard streams that the process was started without.
+
+    Else messages would go to standard output, and files would be opened under the streams' numbers.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # as long as the process

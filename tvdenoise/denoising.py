@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from tvdenoise import checks, limits
 from tvdenoise.intensities import Layout
+from tvdenoise.method import DEFAULT_MAX_ITERATIONS, ENGINES, EngineName, Method, PenaltyName
 from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights, from_opponent, to_opponent
-from tvdenoise.model.engines import FusedEngine, SparseEngine
-from tvdenoise.model.objective import TOTAL_VARIATIONS, Objective, TotalVariation
+from tvdenoise.model.objective import TOTAL_VARIATIONS, TotalVariation
 from tvdenoise.model.penalties import PENALTIES
-from tvdenoise.noise import estimate_sigma
-from tvdenoise.parameters import epsilon_for, mu_for
-from tvdenoise.solver import Solution, minimise
-from tvdenoise.steps import STEPS, BarzilaiBorwein, FixedStep, StepName
-from tvdenoise.stopping import Certificate
+from tvdenoise.noise.estimation import estimate_planes, estimate_white_planes
+from tvdenoise.noise.model import NoiseModel
+from tvdenoise.parameters import choose
+from tvdenoise.solver import Solution
+from tvdenoise.steps import STEPS, StepName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from numpy.typing import ArrayLike, NDArray
 
-    from numpy.typing import ArrayLike
-
-PenaltyName = Literal["hyperbolic", "huber"]
-EngineName = Literal["fused", "sparse"]
-ENGINES: tuple[EngineName, ...] = get_args(EngineName)
-DEFAULT_MAX_ITERATIONS = 2000
+NoiseName = Literal["auto", "white"]
+NOISES: tuple[NoiseName, ...] = get_args(NoiseName)
 DEFAULT_CHROMA = 3.0
-
-#: ε² must be a normal number of single precision.
-_LEAST_EPSILON = 1e-15
 
 
 def denoise(
@@ -39,6 +32,8 @@ def denoise(
     epsilon: float | None = None,
     *,
     sigma: float | None = None,
+    noise: NoiseName | NoiseModel = "auto",
+    strength: float = 1.0,
     tolerance: float | None = None,
     max_iterations: int = DEFAULT_MAX_ITERATIONS,
     tv: TotalVariation = "isotropic",
@@ -54,10 +49,13 @@ def denoise(
 
     noisy: (rows, columns), or three axes with ``channel_axis`` naming the channels; any integer or real
         floating type. It is never modified.
-    mu: weight of the fidelity, > 0, in 1/data range; larger stays closer to the input. Chosen from the noise
-        level where not given.
+    mu: weight of the fidelity, > 0, in 1/data range; larger stays closer to the input. Where not given, the
+        one of least estimated risk for noise like the image's own.
     epsilon: smoothing of the penalty, > 0, in data ranges; 0.14/μ where not given (0.28/μ for RGB).
-    sigma: the noise level that ``mu`` is chosen for, > 0, in data ranges; estimated where not given.
+    sigma: the level of white noise that ``mu`` is chosen for, > 0, in data ranges.
+    noise: "auto" estimates the noise's growth with intensity and its correlation, "white" its level alone; or a
+        model that `estimate_noise` returned, of this image or of one like it.
+    strength: the chosen μ is divided by it, > 0: larger is smoother.
     tolerance: stop as soon as the rms distance to the exact minimiser is certain to be at most this, ≥ 0, in
         data ranges; the larger of 0.03/μ and what single precision can certify where not given.
     max_iterations: the most evaluations of the objective gradient.
@@ -75,71 +73,105 @@ def denoise(
     of float input and in [0, 1] for integers.
 
     Raises ValueError for images of other dimensions, without pixels or with values that are not finite, and
-    for parameters outside their range; TypeError for images that are not real numbers.
+    for parameters outside their range or that contradict each other; TypeError for images that are not real numbers.
     """
-    _require_choices(tv=(tv, TOTAL_VARIATIONS), penalty=(penalty, PENALTIES), step=(step, STEPS))
-    _require_choices(engine=(engine, ENGINES))
-    _require_positive(mu=mu, epsilon=epsilon, sigma=sigma, chroma=chroma, data_range=data_range)
-    _require_limits(epsilon, tolerance, max_iterations, threads)
-    image = np.asarray(noisy)
-    layout = Layout.of(image, channel_axis, data_range)
-    planes = layout.planes(image)
-    is_rgb = planes.shape[0] == RGB_CHANNELS
-    if is_rgb:
-        planes = to_opponent(planes)
-    if mu is None:
-        sigma = estimate_sigma(planes) if sigma is None else sigma
-        mu = mu_for(sigma)
-    if epsilon is None:
-        epsilon = epsilon_for(mu, weighted_chroma=is_rgb)
-    weights = chroma_weights(chroma) if is_rgb else (1.0,) * planes.shape[0]
-    objective = Objective(planes, float(mu), PENALTIES[penalty](float(epsilon)), tv, weights)
-    with _engine(engine, objective, threads) as descent:
-        precision = descent.iterate.dtype
-        rule = BarzilaiBorwein(objective, precision) if step == "bb" else FixedStep(objective)
-        certificate = Certificate.of(objective, tolerance, precision, stored=layout.precision)
-        status, iterations, last = minimise(descent, rule, certificate, max_iterations)
-    x = descent.iterate
+    _require_consistent(mu, sigma, strength)
+    for name, value, known in (
+        ("tv", tv, TOTAL_VARIATIONS),
+        ("penalty", penalty, PENALTIES),
+        ("step", step, STEPS),
+        ("engine", engine, ENGINES),
+        ("noise", "auto" if isinstance(noise, NoiseModel) else noise, NOISES),
+    ):
+        checks.choice(name, value, known)
+    given_mu = checks.optional_number("mu", mu, limits.MU)
+    given_epsilon = checks.optional_number("epsilon", epsilon, limits.EPSILON)
+    given_sigma = checks.optional_number("sigma", sigma, limits.SIGMA)
+    chroma = checks.number("chroma", chroma, limits.CHROMA)
+    strength = checks.number("strength", strength, limits.STRENGTH)
+    tolerance = checks.tolerance(tolerance)
+    max_iterations = checks.count("max_iterations", max_iterations)
+    threads = None if threads is None else checks.count("threads", threads)
+
+    layout, planes = _planes_of(noisy, channel_axis, data_range)
+    is_rgb = len(planes) == RGB_CHANNELS
+    weights = chroma_weights(chroma) if is_rgb else (1.0,) * len(planes)
+    method = Method(weights, tv, penalty, step, engine, max_iterations, threads)
+    model = None if given_mu is not None else _noise_model(planes, given_sigma, noise)
+    chosen = choose(planes, method, model, given_mu, given_epsilon, strength)
+    found = method.minimise(planes, *chosen, tolerance=tolerance, stored=layout.precision)
+    del planes  # the result is made where there is room
     return Solution(
-        image=layout.image(from_opponent(x) if is_rgb else x),
-        mu=objective.mu,
-        epsilon=objective.penalty.epsilon,
-        sigma=sigma,
-        tolerance=certificate.tolerance,
-        status=status,
-        iterations=iterations,
-        value=last.value,
-        distance_bound=certificate.distance_bound(last),
+        image=layout.image(from_opponent(found.x) if is_rgb else found.x),
+        mu=chosen[0],
+        epsilon=chosen[1],
+        noise=model,
+        tolerance=found.tolerance,
+        status=found.status,
+        iterations=found.iterations,
+        value=found.value,
+        distance_bound=found.distance_bound,
     )
 
 
-def _engine(name: EngineName, objective: Objective, threads: int | None) -> FusedEngine | SparseEngine:
-    """The engine of that name at its start, the noisy image."""
-    if name == "sparse":
-        return SparseEngine(objective, objective.noisy)
-    return FusedEngine(objective, objective.noisy, threads)
+def estimate_noise(
+    image: ArrayLike,
+    *,
+    channel_axis: int | None = None,
+    data_range: float | None = None,
+    where: ArrayLike | None = None,
+) -> NoiseModel:
+    """The noise of an image: its level, its growth with intensity, and its correlation, by channel.
+
+    The image and its layout are as for `denoise`, and so are the errors.
+
+    where: (rows, columns), false for pixels that say nothing of the noise, such as those that were filled in.
+
+    Levels are in data ranges. RGB images
+    have the noise of the luminance/opponent basis, in which they are denoised; the rotation there is
+    orthonormal, so that white noise has the same level in it.
+    """
+    _, planes = _planes_of(image, channel_axis, data_range)
+    known = None if where is None else np.asarray(where, bool)
+    if known is not None and known.shape != planes.shape[1:]:
+        raise ValueError(f"where must have the shape {planes.shape[1:]} of the picture, not {known.shape}")
+    return estimate_planes(planes, known)
 
 
-def _require_choices(**choices: tuple[str, Iterable[str]]) -> None:
-    for name, (value, known) in choices.items():
-        if value not in known:
-            raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+def _planes_of(
+    image: ArrayLike, channel_axis: int | None, data_range: float | None
+) -> tuple[Layout, NDArray[np.floating]]:
+    """The layout of an image, and its planes: luminance and opponents for RGB, others as they are."""
+    if np.ma.isMaskedArray(image):
+        raise TypeError("masked arrays are not supported; fill the masked values first")
+    array = np.asarray(image)
+    layout = Layout.of(
+        array, channel_axis, checks.optional_number("data_range", data_range, limits.DATA_RANGE)
+    )
+    planes = layout.planes(array)
+    return layout, to_opponent(planes) if len(planes) == RGB_CHANNELS else planes
 
 
-def _require_positive(**values: float | None) -> None:
-    for name, value in values.items():
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{name} must be positive and finite, not {value}")
+def _noise_model(
+    planes: NDArray[np.floating], sigma: float | None, noise: NoiseName | NoiseModel
+) -> NoiseModel:
+    """White noise of a given level, a given model, the estimated one, or the estimated level of white noise."""
+    if sigma is not None:
+        return NoiseModel.white(sigma, len(planes))
+    if isinstance(noise, NoiseModel):
+        if len(noise.channels) != len(planes):
+            raise ValueError(
+                f"the noise model has {len(noise.channels)} channels and the image {len(planes)}"
+            )
+        return noise
+    if noise == "white":
+        return estimate_white_planes(planes)
+    return estimate_planes(planes)
 
 
-def _require_limits(
-    epsilon: float | None, tolerance: float | None, max_iterations: int, threads: int | None
-) -> None:
-    if epsilon is not None and epsilon < _LEAST_EPSILON:
-        raise ValueError(f"epsilon must be at least {_LEAST_EPSILON}, not {epsilon}")
-    if tolerance is not None and not (math.isfinite(tolerance) and tolerance >= 0):
-        raise ValueError(f"tolerance must be at least 0 and finite, not {tolerance}")
-    if max_iterations < 1:
-        raise ValueError(f"max_iterations must be at least 1, not {max_iterations}")
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads must be at least 1, not {threads}")
+def _require_consistent(mu: float | None, sigma: float | None, strength: float) -> None:
+    """Raise ValueError for a μ of the caller's together with what only serves to choose one."""
+    if mu is not None and sigma is not None:
+        raise ValueError("sigma only serves to choose mu, which is given too; give one of them")
+    if mu is not None and strength != 1:
+        raise ValueError("strength scales the chosen mu and cannot be given with a mu of your own")

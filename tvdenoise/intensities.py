@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,10 @@ class Layout:
     def of(cls, image: NDArray[np.generic], channel_axis: int | None, data_range: float | None) -> Layout:
         """The layout of an image; ValueError or TypeError where it is not one that can be denoised."""
         dtype = image.dtype
+        if channel_axis is not None:
+            if isinstance(channel_axis, bool):
+                raise TypeError("channel_axis must be a whole number, not a bool")
+            channel_axis = operator.index(channel_axis)
         if dtype.kind not in "buif":
             raise TypeError(f"the image must hold integers or real floating-point numbers, not {dtype}")
         if channel_axis is None and image.ndim != 2:

@@ -1,8 +1,24 @@
-"""The choice of μ and ε where they are not given."""
+"""The choice of μ and ε: the least estimate of the risk, for noise like the image's own."""
 
 from __future__ import annotations
 
-#: White noise of level σ wants about this μσ.
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tvdenoise.method import DEFAULT_MAX_ITERATIONS, Method
+from tvdenoise.noise.model import NoiseKind
+from tvdenoise.sampling import sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from tvdenoise.noise.model import NoiseModel
+
+#: μσ for white noise and an ordinary picture.
 _MU_SIGMA = 1.4
 #: No image is taken to have less noise than this (a tenth of an 8-bit grey level), so that an image without
 #: noise comes back unchanged rather than divides by zero.
@@ -10,16 +26,130 @@ LEAST_SIGMA = 0.1 / 255
 #: ε μ: a tenth of the noise level for one weight on all channels, a fifth for weighted chroma.
 _EPSILON_MU = 0.14
 _EPSILON_MU_CHROMA = 0.28
+_LARGEST_EPSILON = 1 / 6
 #: Below the spacing of the intensities themselves a smaller ε changes nothing but the condition of J.
 _LEAST_CHOSEN_EPSILON = 1e-9
 
+#: The search looks at no other μσ than from here to there.
+_LEAST_MU_SIGMA, _LARGEST_MU_SIGMA = 0.1, 100.0
+#: Steps of the search in log μ: first apart, then near the best.
+_COARSE_STEP, _FINE_STEP = 0.8, 0.4
+#: The probe is this much of the noise: real noise is skewed, which a larger probe sees ...
+_PROBE = {NoiseKind.WHITE: 0.1, NoiseKind.INTENSITY: 0.3, NoiseKind.CORRELATED: 0.3}
+#: ... and both solves are exact to this part of the probe.
+_PROBE_EXACTNESS = 1 / 50
+_PROBE_SEED = 1
+
 
 def mu_for(sigma: float) -> float:
-    """μ = 1.4/σ for white noise of level σ (intensity units), floored at a tenth of an 8-bit grey level."""
+    """μ = 1.4/σ for white noise of level σ (data ranges), floored at a tenth of an 8-bit grey level."""
     return _MU_SIGMA / max(sigma, LEAST_SIGMA)
 
 
-def epsilon_for(mu: float, *, weighted_chroma: bool) -> float:
-    """ε = 0.14/μ, or 0.28/μ where chroma is weighted: a fixed part of the noise level that μ stands for."""
+def epsilon_for(mu: float, *, weighted_chroma: bool, span: float = np.inf) -> float:
+    """ε = 0.14/μ, or 0.28/μ where chroma is weighted: a fixed part of the noise level that μ stands for.
+
+    At most a sixth of the span of the intensities: a μ far below what the image's noise wants shall smooth
+    more, not turn the edges that it would keep into slopes that cost nothing.
+    """
     scale = _EPSILON_MU_CHROMA if weighted_chroma else _EPSILON_MU
-    return max(scale / mu, _LEAST_CHOSEN_EPSILON)
+    return max(min(scale / mu, _LARGEST_EPSILON * span), _LEAST_CHOSEN_EPSILON)
+
+
+def choose(
+    planes: NDArray[np.floating],
+    method: Method,
+    noise: NoiseModel | None,
+    mu: float | None,
+    epsilon: float | None,
+    strength: float = 1.0,
+) -> tuple[float, float]:
+    """μ and ε for planes (channels, rows, columns): what is given is kept, the other chosen for it.
+
+    noise: the noise that μ is chosen for; needed where μ is not given. strength: divides the chosen μ.
+    """
+    if mu is None:
+        assert noise is not None
+        mu = choose_mu(planes, noise, method, epsilon) / strength
+    if epsilon is None:
+        epsilon = epsilon_for(mu, weighted_chroma=method.has_weighted_chroma, span=float(np.ptp(planes)))
+    return mu, epsilon
+
+
+def choose_mu(
+    planes: NDArray[np.floating], noise: NoiseModel, method: Method, epsilon: float | None = None
+) -> float:
+    """The μ of least estimated risk for planes (channels, rows, columns) with this noise.
+
+    epsilon: kept where given; otherwise it follows from each μ.
+    """
+    if noise.sigma < LEAST_SIGMA:
+        return mu_for(noise.sigma)
+    risk = Risk.of(planes, noise, method, epsilon)
+    return float(np.exp(_least(risk, max(risk.level, LEAST_SIGMA))))
+
+
+@dataclass(eq=False)
+class Risk:
+    """An unbiased estimate of the mean squared error of the result, up to a constant, as a function of log μ.
+
+    With noise of covariance Σ the risk is ‖x − f‖²/N + 2 tr(Σ ∂x/∂f)/N less a constant (Stein, Ann. Statist.
+    9(6), 1981), and the trace is the mean of ⟨n', x(f + δn') − x(f)⟩/δ over noise n' of that covariance
+    (Ramani, Blu and Unser, IEEE TIP 17(9), 2008, where n' is white). Both solves start from the last one.
+    """
+
+    noisy: NDArray[np.float32]
+    probe: NDArray[np.float32]
+    method: Method
+    epsilon: float | None
+    part: float
+    last: NDArray[np.floating] | None = None
+
+    @classmethod
+    def of(
+        cls, planes: NDArray[np.floating], noise: NoiseModel, method: Method, epsilon: float | None
+    ) -> Risk:
+        """The risk for planes, probed by noise drawn from the model with a fixed seed."""
+        noisy = np.ascontiguousarray(sample(planes), np.float32)
+        quick = replace(method, engine="fused", step="bb", max_iterations=DEFAULT_MAX_ITERATIONS)
+        return cls(noisy, noise.draw(noisy, _PROBE_SEED), quick, epsilon, _PROBE[noise.kind])
+
+    @property
+    def level(self) -> float:
+        """Root mean square of the probing noise, in data ranges."""
+        return float(np.sqrt(np.mean(np.square(self.probe, dtype=np.float64))))
+
+    def __call__(self, log_mu: float) -> float:
+        """The estimated risk, squared data ranges a pixel, less a constant."""
+        mu = float(np.exp(log_mu))
+        epsilon = epsilon_for(mu, weighted_chroma=self.method.has_weighted_chroma)
+        epsilon = epsilon if self.epsilon is None else self.epsilon
+        tolerance = self.part * _PROBE_EXACTNESS * self.level
+        step = np.float32(self.part) * self.probe
+        x = self.method.minimise(self.noisy, mu, epsilon, tolerance=tolerance, start=self.last).x
+        moved = self.method.minimise(self.noisy + step, mu, epsilon, tolerance=tolerance, start=x + step).x
+        self.last = x
+        residual = np.mean(np.square(x - self.noisy, dtype=np.float64))
+        divergence = np.mean(np.multiply(self.probe, moved - x, dtype=np.float64)) / self.part
+        return float(residual + 2 * divergence)
+
+
+def _least(risk: Callable[[float], float], sigma: float) -> float:
+    """log μ of the least risk: coarse steps around μσ = 1, downhill in fine ones, then a parabola."""
+    known: dict[float, float] = {}
+    low, high = float(np.log(_LEAST_MU_SIGMA / sigma)), float(np.log(_LARGEST_MU_SIGMA / sigma))
+
+    def at(log_mu: float) -> float:
+        if log_mu not in known:
+            known[log_mu] = risk(log_mu)
+        return known[log_mu]
+
+    best = min((k * _COARSE_STEP - float(np.log(sigma)) for k in (1, 0, -1, -2)), key=at)
+    for step in (_FINE_STEP, -_FINE_STEP):
+        while low < best + step < high and at(best + step) < at(best):
+            best += step
+    before, here, after = at(best - _FINE_STEP), at(best), at(best + _FINE_STEP)
+    curvature = before - 2 * here + after
+    if curvature <= 0:
+        return best
+    return best + float(np.clip((before - after) / (2 * curvature), -0.5, 0.5)) * _FINE_STEP

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tvdenoise.model.engines import Engine, Evaluation
+    from tvdenoise.noise.model import NoiseModel
     from tvdenoise.steps import StepRule
     from tvdenoise.stopping import Certificate
 
@@ -31,7 +32,7 @@ class Solution:
 
     image: the denoised image, with the shape of the input.
     mu, epsilon: the parameters of J, in units of the data range (1/range and range).
-    sigma: the noise level that mu was chosen for, in units of the data range; None where mu was given.
+    noise: the noise that mu was chosen for; None where mu was given.
     tolerance: the distance bound that was asked for.
     status: how the solve ended.
     iterations: evaluations of the objective gradient, the one at the start included.
@@ -42,12 +43,17 @@ class Solution:
     image: NDArray[np.floating]
     mu: float
     epsilon: float
-    sigma: float | None
+    noise: NoiseModel | None
     tolerance: float
     status: Status
     iterations: int
     value: float
     distance_bound: float
+
+    @property
+    def sigma(self) -> float | None:
+        """The noise level that mu was chosen for, in units of the data range; None where mu was given."""
+        return None if self.noise is None else self.noise.sigma
 
     @property
     def converged(self) -> bool:

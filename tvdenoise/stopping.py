@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 _RESULT_ROUNDINGS = 8
 #: Unit roundoffs that the four weighted differences of one pixel's gradient may be off together.
 _GRADIENT_ROUNDINGS = 16
+#: A row is summed in so many parts side by side, at least.
+_LANES = 16
+#: The default tolerance is at most this part of the span of the intensities.
+_LARGEST_TOLERANCE = 0.03
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,14 @@ class Certificate:
 
     tolerance: the largest bound, in intensity units, at which the iteration may stop.
     rounding: what rounding alone can add to the distance.
+    sums: the part by which rounding can falsify the norm of the gradient, whose rows are summed in its precision.
     floor: the least bound that the precision can certify.
     """
 
     objective: Objective
     tolerance: float
     rounding: float
+    sums: float
     floor: float
 
     @classmethod
@@ -42,7 +48,8 @@ class Certificate:
     ) -> Certificate:
         """The certificate for iterates of one precision and results stored in another (by default the same).
 
-        The tolerance is by default 0.03/μ, and never less than the floor.
+        The tolerance is by default 0.03/μ, at most 3 % of the span of the intensities, and never less
+        than the floor.
 
         An iterate rounded to multiples of u·max|f| has a gradient that is off by up to L times as much, and
         so a bound of about L/μ · u · max|f|.
@@ -56,12 +63,15 @@ class Certificate:
         )
         floor = max(8 * unit * largest * objective.lipschitz / objective.mu, 2 * rounding)
         if tolerance is None:
-            tolerance = max(0.03 / objective.mu, floor)
-        return cls(objective, tolerance, rounding, floor)
+            span = float(objective.noisy.max() - objective.noisy.min())
+            tolerance = max(min(0.03 / objective.mu, _LARGEST_TOLERANCE * span), floor)
+        sums = unit * objective.noisy.shape[-1] / _LANES
+        return cls(objective, tolerance, rounding, sums, floor)
 
     def distance_bound(self, evaluation: Evaluation) -> float:
         """‖∇J(x)‖/(μ√N) and the rounding: rms(x − x*) is never larger."""
-        return self.objective.distance_bound(evaluation.squared_gradient_norm) + self.rounding
+        bound = self.objective.distance_bound(evaluation.squared_gradient_norm)
+        return bound * (1 + self.sums) + self.rounding
 
     def is_met(self, evaluation: Evaluation) -> bool:
         """True where the distance bound is at most the tolerance."""

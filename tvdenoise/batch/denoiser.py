@@ -30,11 +30,15 @@ class Denoiser:
 
     def solve(self, picture: Picture) -> Solution:
         """Raises UnsupportedImageError for pictures and parameters that do not go together."""
-        from tvdenoise.denoising import denoise
+        from tvdenoise.denoising import denoise, estimate_noise
 
         options = self._settings.solver_options(is_colour=picture.is_colour, is_float=picture.is_float)
+        noisy = picture.noisy()
         try:
-            return denoise(picture.noisy(), **options)
+            if picture.visible is not None and self._settings.estimates_noise:
+                layout = {name: options[name] for name in ("channel_axis", "data_range") if name in options}
+                options["noise"] = estimate_noise(noisy, where=picture.visible, **layout)
+            return denoise(noisy, **options)
         except ValueError as error:
             raise UnsupportedImageError(f"cannot be denoised: {error}") from error
 

@@ -58,7 +58,7 @@ def destination_of(request: Request) -> Destination:
         extensions = " ".join(form.extensions[0] for form in FORMATS if form.kinds)
         remedy = f"end it with one of {extensions}, or with / for a folder"
         raise UsageError(f"-o {printable(path)}: the extension {path.suffix} is of no known format", remedy)
-    if len(request.inputs) > 1 or Path(request.inputs[0]).is_dir():
+    if len(request.inputs) > 1 or os.path.isdir(request.inputs[0]):
         remedy = f"name a folder: -o {printable(path.with_suffix(''))}/"
         raise UsageError(f"-o {printable(path)} names one file for several inputs", remedy)
     return SingleFile(path)
@@ -67,7 +67,7 @@ def destination_of(request: Request) -> Destination:
 def _names_folder(output: str) -> bool:
     separators = tuple(filter(None, (os.sep, os.altsep)))
     path = Path(output)
-    return output.endswith(separators) or path.is_dir() or not path.suffix
+    return output.endswith(separators) or os.path.isdir(path) or not path.suffix
 
 
 def _with_suffix(path: Path, suffix: str) -> Path:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tvdenoise.batch.request import require_named
 from tvdenoise.errors import NothingToDoError, TvdenoiseError, UnreadableImageError
 from tvdenoise.files.families import has_image_extension
 from tvdenoise.files.paths import printable, reason_of
@@ -41,7 +42,11 @@ class Discovery:
     left_out: Path | None
 
     def find(self, inputs: tuple[str, ...]) -> Iterator[Found | Failure]:
-        """All images, in the order of the inputs, sorted within a folder. A named file is never left out."""
+        """All images, in the order of the inputs, sorted within a folder. A named file is never left out.
+
+        Raises UsageError for a name that is empty.
+        """
+        require_named(inputs)
         for path in map(Path, inputs):
             try:
                 mode = path.stat().st_mode
@@ -77,7 +82,7 @@ class Discovery:
         for name in sorted(names):
             path = Path(name)
             is_candidate = has_image_extension(path) and not name.startswith(".")
-            if is_candidate and not self._is_output(path, present) and (folder / name).is_file():
+            if is_candidate and not self._is_output(path, present) and _may_be_file(folder / name):
                 yield name
 
     def _is_output(self, path: Path, present: set[str]) -> bool:
@@ -85,7 +90,15 @@ class Discovery:
         return origin != path.stem and origin + path.suffix in present
 
     def _is_left_out(self, folder: Path) -> bool:
-        return self.left_out is not None and folder.resolve() == self.left_out
+        return self.left_out is not None and os.path.realpath(folder) == str(self.left_out)
+
+
+def _may_be_file(path: Path) -> bool:
+    """Whether it is a file, or hidden from us: a file that cannot be read is told, not left out."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        return isinstance(error, PermissionError)
 
 
 def nothing_found(inputs: tuple[str, ...], *, recursive: bool) -> NothingToDoError:

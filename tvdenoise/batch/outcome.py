@@ -20,6 +20,8 @@ class Fate(StrEnum):
 class Figures:
     """How a file was denoised; intensities are fractions of the data range.
 
+    noise: the kind that was found, a word or two, or None where mu was given; correlation: of neighbours, the
+    larger of both directions; growth: the largest over the least deviation.
     bits: of an integer file's intensities, or None for floats; ending: how the solve ended, a sentence.
     """
 
@@ -30,6 +32,9 @@ class Figures:
     distance_bound: float
     converged: bool
     ending: str
+    noise: str | None
+    correlation: float | None
+    growth: float | None
     bits: int | None
 
 

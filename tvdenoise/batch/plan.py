@@ -14,7 +14,7 @@ from tvdenoise.batch.request import DEFAULT_SUFFIX, Request
 from tvdenoise.errors import UnwritableImageError, UsageError
 from tvdenoise.files.atomic import require_writable, sweep
 from tvdenoise.files.paths import printable, reason_of
-from tvdenoise.files.reading import is_readable
+from tvdenoise.files.reading import is_whole
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Plan:
 def make_plan(request: Request) -> Plan:
     """Raises UsageError and NothingToDoError; nothing has been changed then."""
     destination = destination_of(request)
-    left_out = destination.path.resolve() if isinstance(destination, Folder) else None
+    left_out = Path(os.path.realpath(destination.path)) if isinstance(destination, Folder) else None
     discovery = Discovery(request.recursive, request.suffix or DEFAULT_SUFFIX, left_out)
     found = list(discovery.find(request.inputs))
     failures = [entry for entry in found if isinstance(entry, Failure)]
@@ -57,7 +57,7 @@ def settle(jobs: list[Job], request: Request, failures: tuple[Failure, ...] = ()
     _refuse_outputs_that_are_inputs(jobs)
     existing = [job for job in jobs if os.path.lexists(job.target)]
     _refuse_existing(existing, request)
-    skipped = {job: None for job in existing if request.skip_existing and is_readable(job.target)}
+    skipped = {job: None for job in existing if request.skip_existing and is_whole(job.target)}
     remaining = [job for job in jobs if job not in skipped]
     _require_writable(remaining)
     return Plan(tuple(remaining), tuple(skipped), failures)
@@ -95,9 +95,9 @@ def _refuse_collisions(jobs: list[Job]) -> None:
 
 
 def _refuse_outputs_that_are_inputs(jobs: list[Job]) -> None:
-    sources = {_identity(job.source): job.source for job in jobs}
+    sources = {identity_of(job.source): job.source for job in jobs}
     for job in jobs:
-        source = sources.get(identity) if (identity := _identity(job.target)) else None
+        source = sources.get(identity) if (identity := identity_of(job.target)) else None
         if source is None:
             continue
         if source == job.source:
@@ -107,18 +107,21 @@ def _refuse_outputs_that_are_inputs(jobs: list[Job]) -> None:
         raise UsageError(reason, "leave out earlier results, or write into a folder with -o")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells files apart, whatever their names and links; None where there is no file."""
+def identity_of(path: Path | int) -> tuple[int, int] | None:
+    """What tells files apart, whatever their names and links; None where there is no file.
+
+    A number stands for an open file.
+    """
     try:
-        status = path.stat()
-    except OSError:
+        status = os.stat(path)
+    except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino
 
 
 def _refuse_existing(existing: list[Job], request: Request) -> None:
     for job in existing:
-        if job.target.exists() and not job.target.is_file():
+        if os.path.exists(job.target) and not os.path.isfile(job.target):
             reason = f"{printable(job.target)} exists and is not a file"
             raise UsageError(reason, "choose another name with -o")
     if existing and not (request.overwrite or request.skip_existing):

@@ -5,33 +5,30 @@ from __future__ import annotations
 import json
 import math
 import os
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 from tvdenoise.batch.outcome import Outcome
-from tvdenoise.batch.plan import Plan
+from tvdenoise.batch.plan import Plan, identity_of
 from tvdenoise.batch.request import Request
-from tvdenoise.errors import UsageError
+from tvdenoise.errors import TvdenoiseError, UsageError
 from tvdenoise.files.paths import printable, reason_of
 
-_FIGURES = ("mu", "epsilon", "sigma", "iterations", "distance_bound")
+_FIGURES = ("mu", "epsilon", "sigma", "noise", "correlation", "growth", "iterations", "distance_bound")
 
 
 class Report:
-    """An open report; without a path, one that keeps nothing."""
+    """An open report; without a descriptor of a file, one that keeps nothing.
 
-    def __init__(self, path: str | None, *, overwrite: bool, append: bool) -> None:
-        """Raises UsageError where the file exists without a word about it, or cannot be written."""
-        self._stream: TextIO | None = None
-        if path is None:
-            return
-        if os.path.lexists(path) and not (overwrite or append):
-            reason = f"the report {printable(path)} exists already"
-            raise UsageError(reason, "add --overwrite to replace or --skip-existing to extend it")
-        try:
-            self._stream = open(path, "a" if append else "w", encoding="utf-8")  # noqa: SIM115  # see __exit__
-        except OSError as error:
-            raise UsageError(f"cannot write {printable(path)}: {reason_of(error)}") from error
+    An error of writing ends the report, not the run: it is raised at the end.
+    """
+
+    def __init__(self, descriptor: int | None = None, name: str = "") -> None:
+        self._descriptor = descriptor
+        self._name = name
+        self._error: OSError | None = None
 
     def __enter__(self) -> Report:
         return self
@@ -39,29 +36,97 @@ class Report:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._stream is not None:
-            self._stream.close()
+        """Raises TvdenoiseError where the report is not whole, unless something else is raised already."""
+        self._close()
+        if self._error is not None and error is None:
+            reason = f"the report {self._name} is incomplete: {reason_of(self._error)}"
+            raise TvdenoiseError(reason, "the images are not affected") from self._error
 
     def add(self, outcome: Outcome) -> None:
-        if self._stream is not None:
-            self._stream.write(json.dumps(_entry(outcome), allow_nan=False) + "\n")
-            self._stream.flush()
+        if self._descriptor is None:
+            return
+        try:
+            self._append((json.dumps(_entry(outcome), allow_nan=False) + "\n").encode())
+        except OSError as error:
+            self._error = error
+            self._close()
+
+    def _append(self, line: bytes) -> None:
+        """Write a line whole, or nothing of it."""
+        assert self._descriptor is not None
+        length = os.fstat(self._descriptor).st_size
+        try:
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, length)
+            raise
+
+    def _close(self) -> None:
+        if self._descriptor is None:
+            return
+        try:
+            os.close(self._descriptor)
+        except OSError as error:  # some file systems tell only then that there was no space
+            self._error = self._error or error
+        self._descriptor = None
 
 
 def open_report(request: Request, plan: Plan) -> Report:
-    """The report that was asked for. Raises UsageError where it would replace an input or an output."""
-    if request.report is not None:
-        place = os.path.realpath(request.report)
-        taken = (path for job in plan.jobs + plan.skipped for path in (job.source, job.target))
-        if any(os.path.realpath(path) == place for path in taken):
-            raise UsageError(f"the report {printable(request.report)} is an input or an output", "rename it")
-    return Report(request.report, overwrite=request.overwrite, append=request.skip_existing)
+    """The report that was asked for. Raises UsageError; no other file has been touched then.
+
+    It must not replace an input or an output by any of their names, nor a file without a word about it.
+    """
+    if request.report is None:
+        return Report()
+    name = printable(request.report)
+    if os.path.lexists(request.report):
+        if not os.path.isfile(request.report):
+            raise UsageError(f"the report {name} exists and is not a file", "choose another name")
+        if not (request.overwrite or request.skip_existing):
+            remedy = "add --overwrite to replace or --skip-existing to extend it"
+            raise UsageError(f"the report {name} exists already", remedy)
+    _refuse_taken(request, plan, name)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(request.report, flags, 0o666)
+    except OSError as error:
+        raise UsageError(f"cannot write {name}: {reason_of(error)}") from error
+    if not request.skip_existing:
+        os.ftruncate(descriptor, 0)
+    return Report(descriptor, name)
+
+
+def _refuse_taken(request: Request, plan: Plan, name: str) -> None:
+    """Raise UsageError for a report that is, or would be, an input, an output, or the folder of one."""
+    assert request.report is not None
+    jobs = plan.jobs + plan.skipped
+    paths = [path for job in jobs for path in (job.source, job.target)]
+    paths += [failure.source for failure in plan.failures]
+    places = {_place(path) for path in paths}
+    for folder in {Path(os.path.realpath(job.target)).parent for job in jobs}:
+        places.update(map(_place, (folder, *folder.parents)))
+    identities = {identity_of(path) for path in paths}
+    if request.reads_standard_input:
+        identities.add(identity_of(0))
+    if request.writes_standard_output:
+        identities.add(identity_of(1))
+    identity = identity_of(Path(request.report))
+    if _place(request.report) in places or (identity is not None and identity in identities):
+        raise UsageError(f"the report {name} is an input or an output", "rename it")
+
+
+def _place(path: Path | str) -> str:
+    """Where a name leads, the same for names that are one where upper and lower case are the same."""
+    return os.path.realpath(path).casefold()
 
 
 def _entry(outcome: Outcome) -> dict[str, Any]:
     values = {name: getattr(outcome.figures, name, None) for name in _FIGURES}
     finite = {
-        name: value if value is None or math.isfinite(value) else None for name, value in values.items()
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
     }
     return {
         "source": outcome.source,

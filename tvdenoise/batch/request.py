@@ -12,6 +12,12 @@ STANDARD_STREAM = "-"
 DEFAULT_SUFFIX = "_denoised"
 
 
+def require_named(inputs: tuple[str, ...]) -> None:
+    """Raise UsageError for an empty name, which would stand for the current folder."""
+    if "" in inputs:
+        raise UsageError("an input's name is empty", "name a file, or . for the current folder")
+
+
 @dataclass(frozen=True)
 class Request:
     """Which files, and where the results go.
@@ -31,6 +37,10 @@ class Request:
     skip_existing: bool = False
 
     def __post_init__(self) -> None:
+        require_named(self.inputs)
+        for option, name in (("-o", self.output), ("--report", self.report)):
+            if name is not None and not name:
+                raise UsageError(f"{option} is empty", f"give it a name, or leave out {option}")
         if self.overwrite and self.skip_existing:
             raise UsageError("--overwrite and --skip-existing contradict each other", "give one of them")
         if self.suffix is not None and (not self.suffix or "/" in self.suffix or "\\" in self.suffix):
@@ -59,6 +69,8 @@ class Settings:
     mu: float | None = None
     epsilon: float | None = None
     sigma: float | None = None
+    noise: str = "auto"
+    strength: float | None = None
     tolerance: float | None = None
     max_iterations: int | None = None
     chroma: float | None = None
@@ -74,12 +86,19 @@ class Settings:
     def __post_init__(self) -> None:
         if self.mu is not None and self.sigma is not None:
             raise UsageError("--sigma only serves to choose --mu, which is given too", "give one of them")
+        if self.mu is not None and self.strength is not None:
+            raise UsageError("--strength scales the chosen --mu, which is given", "give one of them")
+
+    @property
+    def estimates_noise(self) -> bool:
+        """True where all that is known of the noise is what the picture shows."""
+        return self.mu is None and self.sigma is None and self.noise == "auto"
 
     def solver_options(self, *, is_colour: bool, is_float: bool) -> dict[str, Any]:
         """The arguments of `tvdenoise.denoise` for one picture; its own defaults where nothing was asked."""
-        names = ("mu", "epsilon", "sigma", "tolerance", "max_iterations", "chroma", "threads")
+        names = ("mu", "epsilon", "sigma", "tolerance", "max_iterations", "chroma", "threads", "strength")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
-        given |= {name: getattr(self, name) for name in ("tv", "penalty", "step", "engine")}
+        given |= {name: getattr(self, name) for name in ("tv", "penalty", "step", "engine", "noise")}
         if is_colour:
             given["channel_axis"] = -1
         if is_float and self.data_range is not None:

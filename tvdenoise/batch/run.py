@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -61,6 +62,8 @@ class Runner:
         require_carried(picture, form)
         start += self._denoiser.prepare()
         solution = self._denoiser.solve(picture)
+        if not math.isfinite(solution.distance_bound):  # then neither are the intensities to be trusted
+            raise TvdenoiseError("the solve broke down", "choose another --mu or --epsilon")
         self._write(job, picture.with_denoised(solution.image), form)
         return Outcome(
             str(job.source),
@@ -113,5 +116,8 @@ def _figures(solution: Solution, picture: Picture) -> Figures:
         distance_bound=solution.distance_bound,
         converged=solution.converged,
         ending=solution.status.value,
+        noise=None if solution.noise is None else solution.noise.kind.value,
+        correlation=None if solution.noise is None else max(solution.noise.channels[0].correlation),
+        growth=None if solution.noise is None else solution.noise.growth,
         bits=None if picture.is_float else picture.intensities.itemsize * 8,
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from tvdenoise.batch.destinations import SingleFile, destination_of
 from tvdenoise.batch.discovery import Discovery, Failure
@@ -60,8 +61,8 @@ def is_terminal(stream: BinaryIO) -> bool:
     return stream.isatty()
 
 
-def streams_of(request: Request, source: BinaryIO, target: BinaryIO) -> Streams:
-    """Which of the standard streams are used. Raises UsageError."""
+def streams_of(request: Request) -> Streams:
+    """Which of the standard streams are used; the others may be closed. Raises UsageError."""
     form = None
     if request.format is not None:
         if not request.writes_standard_output:
@@ -70,21 +71,29 @@ def streams_of(request: Request, source: BinaryIO, target: BinaryIO) -> Streams:
         if form is None or not form.kinds:
             known = ", ".join(form.name for form in FORMATS if form.kinds)
             raise UsageError(f"--format {printable(request.format)} is not known", f"choose one of {known}")
-    if request.writes_standard_output and is_terminal(target):
+    source = target = None
+    if request.reads_standard_input:
+        source = _binary(sys.stdin, sys.__stdin__, "standard input")
+    if request.writes_standard_output:
+        target = _binary(sys.stdout, sys.__stdout__, "standard output")
+    if target is not None and is_terminal(target):
         raise UsageError(
             "an image would be printed on the terminal", "redirect the output, or name it with -o"
         )
-    return Streams(
-        source if request.reads_standard_input else None,
-        target if request.writes_standard_output else None,
-        form,
-    )
+    return Streams(source, target, form)
+
+
+def _binary(stream: TextIO | None, original: TextIO | None, name: str) -> BinaryIO:
+    """The stream's bytes. Raises UsageError where the process was started with it closed (original: None)."""
+    if stream is None or original is None:
+        raise UsageError(f"{name} is closed", "name files instead of -")
+    return stream.buffer
 
 
 def plan_with_streams(request: Request) -> Plan:
     """The plan of the one job from or to a standard stream. Raises UsageError."""
     if request.writes_standard_output:
-        if len(request.inputs) > 1 or Path(request.inputs[0]).is_dir():
+        if len(request.inputs) > 1 or os.path.isdir(request.inputs[0]):
             raise UsageError("standard output takes one image", "name one input file, or a folder with -o")
         if request.reads_standard_input:
             return Plan((Job(_STREAM, _STREAM),))

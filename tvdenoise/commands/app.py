@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 import tvdenoise
+from tvdenoise.commands.noise import noise
 from tvdenoise.commands.run import run
 
 app = typer.Typer(
     name="tvdenoise",
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -38,3 +38,4 @@ def top(
 
 
 app.command()(run)
+app.command()(noise)

@@ -81,4 +81,4 @@ class Console:
         if self._progress is None:
             print(text, file=sys.stderr, flush=True)
         else:
-            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._progress.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)

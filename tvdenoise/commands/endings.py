@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -12,6 +13,7 @@ from types import FrameType
 import typer
 
 from tvdenoise.errors import ExitCode, TvdenoiseError
+from tvdenoise.files.paths import printable, reason_of
 
 
 class Terminated(BaseException):
@@ -29,6 +31,16 @@ def exit_codes(*, debug: bool) -> Iterator[None]:
             traceback.print_exc()
         _tell(str(error))
         raise typer.Exit(error.exit_code) from error
+    except BrokenPipeError:  # whoever read has what was wanted; Typer ends quietly
+        raise
+    except OSError as error:  # a last resort: whoever knows what was attempted says it better
+        if debug:
+            traceback.print_exc()
+        name = (
+            f"{printable(os.fsdecode(error.filename))}: " if isinstance(error.filename, str | bytes) else ""
+        )
+        _tell(f"{name}{reason_of(error)}")
+        raise typer.Exit(ExitCode.FILE_FAILED) from error
     except KeyboardInterrupt as interrupt:
         _tell("interrupted; what was finished is kept, --skip-existing continues")
         raise typer.Exit(ExitCode.INTERRUPTED) from interrupt

@@ -4,28 +4,47 @@ from __future__ import annotations
 
 import math
 
+from tvdenoise import limits
 from tvdenoise.errors import UsageError
+
+AUTO = "auto"
+_LIMITS = {
+    "--mu": limits.MU,
+    "--epsilon": limits.EPSILON,
+    "--sigma": limits.SIGMA,
+    "--chroma": limits.CHROMA,
+    "--strength": limits.STRENGTH,
+    "--data-range": limits.DATA_RANGE,
+}
+_LARGEST_GREY_LEVEL = 255
 
 
 def positive(option: str, text: str | None) -> float | None:
-    """A positive finite number, or None where the option was not given. Raises UsageError."""
-    if text is None:
+    """A positive number within the option's limits, or None where it was not given or is left to us.
+
+    Raises UsageError.
+    """
+    if text is None or text == AUTO:
         return None
     value = _number(option, text)
     if not (math.isfinite(value) and value > 0):
         raise UsageError(f"{option} must be positive and finite, not {text}")
+    least, largest = _LIMITS.get(option, (0, math.inf))
+    if not least <= value <= largest:
+        raise UsageError(f"{option} must be at least {least:g} and at most {largest:g}, not {text}")
     return value
 
 
 def intensity(option: str, text: str | None, *, may_be_zero: bool = False) -> float | None:
-    """An intensity in fractions of the data range, or None where not given. Raises UsageError."""
-    if may_be_zero and text is not None and _number(option, text) == 0:
+    """An intensity in fractions of the data range, or None as `positive`. Raises UsageError."""
+    if may_be_zero and text is not None and text != AUTO and _number(option, text) == 0:
         return 0.0
     value = positive(option, text)
-    if value is not None and value > 1:
+    if text is not None and value is not None and value > 1:
+        is_grey_level = "/" not in text and value <= _LARGEST_GREY_LEVEL
         raise UsageError(
             f"{option} {text} is above 1, and intensities are fractions of the data range",
-            f"did you mean {text}/255?",
+            f"did you mean {text}/255?" if is_grey_level else None,
         )
     return value
 

@@ -20,6 +20,11 @@ class Penalty(StrEnum):
     HUBER = "huber"
 
 
+class Noise(StrEnum):
+    AUTO = "auto"
+    WHITE = "white"
+
+
 class Step(StrEnum):
     BB = "bb"
     FIXED = "fixed"
@@ -38,9 +43,9 @@ Inputs = Annotated[
 Mu = Annotated[
     str | None,
     typer.Option(
-        metavar="NUMBER",
+        metavar="NUMBER|auto",
         help="Weight of staying close to the input: larger keeps more detail and more noise. "
-        "By default 1.4 / the noise level.",
+        "By default the one of least estimated error for the image's own noise.",
         rich_help_panel=_STRENGTH,
     ),
 ]
@@ -48,14 +53,31 @@ Sigma = Annotated[
     str | None,
     typer.Option(
         metavar="INTENSITY",
-        help="The noise's standard deviation, if you know it; mu follows from it. By default estimated.",
+        help="Take the noise for white, with this standard deviation. By default estimated.",
+        rich_help_panel=_STRENGTH,
+    ),
+]
+NoiseName = Annotated[
+    Noise,
+    typer.Option(
+        "--noise",
+        help="What to estimate: its level, growth with intensity and correlation, or as for white noise "
+        "its level alone.",
+        rich_help_panel=_STRENGTH,
+    ),
+]
+Strength = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Divides the chosen mu: 2 is smoother, 0.5 gentler. By default 1.",
         rich_help_panel=_STRENGTH,
     ),
 ]
 Epsilon = Annotated[
     str | None,
     typer.Option(
-        metavar="INTENSITY",
+        metavar="INTENSITY|auto",
         help="Differences below it count as noise to smooth, above it as edges to keep. "
         "By default 0.14 / mu (0.28 / mu in colour).",
         rich_help_panel=_STRENGTH,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import typer
@@ -21,6 +20,8 @@ def run(
     inputs: options.Inputs,
     mu: options.Mu = None,
     sigma: options.Sigma = None,
+    noise: options.NoiseName = options.Noise.AUTO,
+    strength: options.Strength = None,
     epsilon: options.Epsilon = None,
     tolerance: options.Tolerance = None,
     max_iterations: options.MaxIterations = None,
@@ -52,6 +53,7 @@ def run(
     [bold]Examples[/bold]
 
     tvdenoise run photo.png
+    tvdenoise run photo.png --strength 1.5
     tvdenoise run photo.png --mu 20 -o smooth.png
     tvdenoise run photo.png --sigma 15/255
     tvdenoise run holiday/ --recursive -o denoised/ --report report.jsonl
@@ -73,6 +75,8 @@ def run(
             mu=positive("--mu", mu),
             epsilon=intensity("--epsilon", epsilon),
             sigma=intensity("--sigma", sigma),
+            noise=noise.value,
+            strength=positive("--strength", strength),
             tolerance=intensity("--tolerance", tolerance, may_be_zero=True),
             max_iterations=max_iterations,
             chroma=positive("--chroma", chroma),
@@ -99,7 +103,7 @@ def _carry_out(request: Request, settings: Settings, *, quiet: bool, verbose: bo
     from tvdenoise.batch.streams import plan_with_streams, streams_of
     from tvdenoise.commands.console import Console
 
-    streams = streams_of(request, sys.stdin.buffer, sys.stdout.buffer)
+    streams = streams_of(request)
     plan = make_plan(request) if streams.are_unused else plan_with_streams(request)
     console = Console(quiet=quiet, verbose=verbose, debug=debug, count=plan.count)
     with open_report(request, plan) as report, console:

@@ -17,9 +17,9 @@ def line_of(outcome: Outcome) -> str:
     if outcome.figures is None:
         return f"{route}: exists, skipped"
     figures = outcome.figures
-    evaluations = "evaluation" if figures.iterations == 1 else "evaluations"
+    evaluations = f"{figures.iterations} evaluation{'' if figures.iterations == 1 else 's'}"
     return (
-        f"{route}: mu {figures.mu:.3g}, epsilon {figures.epsilon:.2g}, {figures.iterations} {evaluations}, "
+        f"{route}: {_noise(figures)}mu {figures.mu:.3g}, epsilon {figures.epsilon:.2g}, {evaluations}, "
         f"within {exactness(figures)} of the exact minimiser, {outcome.seconds:.2f} s"
     )
 
@@ -29,8 +29,23 @@ def details_of(outcome: Outcome) -> str | None:
     figures = outcome.figures
     if figures is None:
         return None
-    sigma = "mu was given" if figures.sigma is None else f"noise level {figures.sigma * 255:.3g}/255"
-    return f"  {sigma}; {figures.ending}; distance bound {figures.distance_bound:.3g} of the data range"
+    bound = f"distance bound {figures.distance_bound:.3g} of the data range"
+    return f"  {_noise_details(figures)}; {figures.ending}; {bound}"
+
+
+def _noise(figures: Figures) -> str:
+    if figures.sigma is None:
+        return ""
+    return f"noise {figures.sigma * 255:.3g}/255 ({figures.noise}), "
+
+
+def _noise_details(figures: Figures) -> str:
+    if figures.sigma is None:
+        return "mu was given"
+    return (
+        f"noise level {figures.sigma * 255:.3g}/255, neighbours correlated by {figures.correlation:.2f}, "
+        f"deviation from its least to its largest ×{figures.growth:.2g}"
+    )
 
 
 def exactness(figures: Figures) -> str:

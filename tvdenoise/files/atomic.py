@@ -65,7 +65,7 @@ def sweep(folder: Path) -> None:
 def require_writable(folder: Path) -> None:
     """Raise UnwritableImageError unless files can be made in a folder, or, where it is missing, above it."""
     existing = folder
-    while not existing.exists() and existing != existing.parent:
+    while not os.path.lexists(existing) and existing != existing.parent:
         existing = existing.parent
     probe = temporary_beside(existing / "probe")
     try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from PIL import ImageFile
 
-from tvdenoise.files.picture import Picture
+from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.files.picture import Picture, StoredTag
 
 METADATA_NAMES = {
     "icc": "colour profile",
@@ -16,6 +17,7 @@ METADATA_NAMES = {
     "xmp": "XMP data",
     "dpi": "resolution",
     "text": "texts",
+    "tags": "TIFF tags",
 }
 
 
@@ -26,7 +28,7 @@ class Format:
     name: as users call it; codec: as Pillow calls it.
     extensions: in lower case, with the dot; the first one is the usual one.
     kinds: the kinds of pixels (see `picture.PIXEL_KINDS`) that it can be written with.
-    carries: the fields of `Metadata` that it keeps.
+    carries: the fields of `Metadata` that it keeps; largest: the most bytes of one, where that is limited.
     longest_side: the most columns or rows that it can hold, or None.
     """
 
@@ -35,6 +37,7 @@ class Format:
     extensions: tuple[str, ...]
     kinds: frozenset[str] = frozenset()
     carries: frozenset[str] = frozenset()
+    largest: Mapping[str, int] = field(default_factory=dict, hash=False)
     longest_side: int | None = None
 
 
@@ -43,12 +46,18 @@ class Inspection:
     """What a family finds in a file before it is decoded.
 
     notices: sentences about what is not written as it was read; traits: what only this codec understands.
-    exif: where the format has no block of EXIF data, one made from what it has.
+    exif: where the format has no block of EXIF data, one made from what it has; tags: see `Metadata`.
     """
 
     notices: tuple[str, ...] = ()
     traits: object = None
     exif: bytes | None = None
+    tags: Mapping[int, StoredTag] = field(default_factory=dict)
+
+
+def unexplained(_stream: BinaryIO) -> UnsupportedImageError | None:
+    """Of a file that Pillow does not recognise, nothing is known."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -59,11 +68,13 @@ class Family:
         Raises UnsupportedImageError or UnreadableImageError.
     options: the encoder's options for a picture, its metadata included, and the JPEG or WebP quality (None
         for the family's default).
+    explain: why Pillow does not recognise a file (stream) that is of this family nevertheless, or None.
     """
 
     formats: tuple[Format, ...]
     inspect: Callable[[ImageFile.ImageFile, BinaryIO], Inspection]
     options: Callable[[Picture, int | None], dict[str, Any]]
+    explain: Callable[[BinaryIO], UnsupportedImageError | None] = unexplained
 
     @property
     def codec(self) -> str:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from tvdenoise.errors import UnreadableImageError
+from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families import FAMILIES, FORMATS
 
 # What Pillow raises for damaged files, beside OSError.
@@ -25,7 +25,8 @@ _DAMAGE = (
 def opened_image(stream: BinaryIO) -> Iterator[ImageFile.ImageFile]:
     """The image in a seekable stream, its header read.
 
-    Whatever Pillow raises inside becomes an UnreadableImageError.
+    Whatever Pillow raises inside becomes an UnreadableImageError, or an UnsupportedImageError where a family can
+    say what it is that Pillow does not recognise.
     """
     if stream.seek(0, os.SEEK_END) == 0:
         raise UnreadableImageError("the file is empty")
@@ -36,12 +37,19 @@ def opened_image(stream: BinaryIO) -> Iterator[ImageFile.ImageFile]:
             with Image.open(stream, formats=tuple(FAMILIES)) as opened:
                 yield opened
     except UnidentifiedImageError as error:
-        names = ", ".join(form.name for form in FORMATS)
-        raise UnreadableImageError("not an image, or damaged", f"tvdenoise reads {names}") from error
+        raise _unrecognised(stream) from error
     except _DAMAGE as error:
         raise UnreadableImageError(
             f"the file is damaged ({_first_line(error)})", "use an undamaged copy"
         ) from error
+
+
+def _unrecognised(stream: BinaryIO) -> UnreadableImageError | UnsupportedImageError:
+    for family in FAMILIES.values():
+        if (explained := family.explain(stream)) is not None:
+            return explained
+    names = ", ".join(form.name for form in FORMATS)
+    return UnreadableImageError("not an image, or damaged", f"tvdenoise reads {names}")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +23,15 @@ PIXEL_KINDS = {
     "F": "float grey",
 }
 
+StoredTag = tuple[int, Any]  # type and value of a tag, both as TIFF has them
+
 
 @dataclass(frozen=True)
 class Metadata:
     """What a file says about its picture, in terms that several formats share.
 
     icc, exif, xmp: as stored, exif without the "Exif" prefix; dpi: horizontal and vertical dots per inch;
-    text: keywords and their texts.
+    text: keywords and their texts; tags: those of a TIFF that no other format has, by number.
     """
 
     icc: bytes | None = None
@@ -36,6 +39,7 @@ class Metadata:
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     text: tuple[tuple[str, str], ...] = ()
+    tags: Mapping[int, StoredTag] = field(default_factory=dict, hash=False)
 
     @property
     def present(self) -> frozenset[str]:

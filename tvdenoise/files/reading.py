@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -10,6 +11,7 @@ from PIL import Image, ImageFile
 
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families import FAMILIES
+from tvdenoise.files.formats import Inspection
 from tvdenoise.files.opening import opened_image
 from tvdenoise.files.paths import reason_of
 from tvdenoise.files.picture import Metadata, Picture
@@ -42,20 +44,25 @@ def read_stream(stream: BinaryIO, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
         stream.seek(position)
         opened.load()
         intensities, alpha, notices = planes_of(opened)
-        metadata = _metadata(opened, inspection.exif)
+        metadata = _metadata(opened, inspection)
     _require_finite(intensities)
     return Picture(
         intensities, alpha, opened.format, metadata, inspection.traits, inspection.notices + notices
     )
 
 
-def is_readable(path: Path) -> bool:
-    """Whether the file starts like an image that can be read; it is not decoded."""
+def is_whole(path: Path) -> bool:
+    """Whether the file is an image, decoded to its end to be sure.
+
+    One that is recognised but not carried is someone else's, and counts as one.
+    """
     try:
-        with path.open("rb") as stream, opened_image(stream):
-            return True
-    except (OSError, UnreadableImageError, UnsupportedImageError):
+        read(path, math.inf)
+    except UnreadableImageError:
         return False
+    except UnsupportedImageError:
+        return True
+    return True
 
 
 def _require_pixels_within(opened: Image.Image, max_megapixels: float) -> None:
@@ -85,9 +92,9 @@ def _require_finite(intensities: np.ndarray[Any, Any]) -> None:
         )
 
 
-def _metadata(opened: ImageFile.ImageFile, exif: bytes | None) -> Metadata:
+def _metadata(opened: ImageFile.ImageFile, inspection: Inspection) -> Metadata:
     information = opened.info
-    exif = exif or information.get("exif")
+    exif = inspection.exif or information.get("exif")
     dpi = information.get("dpi")
     texts = getattr(opened, "text", {}) if opened.format == "PNG" else {}
     return Metadata(
@@ -96,6 +103,7 @@ def _metadata(opened: ImageFile.ImageFile, exif: bytes | None) -> Metadata:
         xmp=_bytes(information.get("xmp")),
         dpi=(float(dpi[0]), float(dpi[1])) if dpi and all(dpi) else None,
         text=tuple((key, str(text)) for key, text in texts.items() if key != "XML:com.adobe.xmp"),
+        tags=inspection.tags,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from io import BytesIO
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tvdenoise.files.atomic import write_atomically
 from tvdenoise.files.families import FAMILIES, FORMATS, formats_for_kind
 from tvdenoise.files.formats import METADATA_NAMES, Format
 from tvdenoise.files.opening import opened_image
-from tvdenoise.files.picture import PIXEL_KINDS, Picture
+from tvdenoise.files.picture import PIXEL_KINDS, Metadata, Picture
 from tvdenoise.files.planes import image_of
 
 # The modes in which Pillow may open again what was written in another one.
@@ -35,11 +36,20 @@ def require_carried(picture: Picture, form: Format) -> None:
 
 
 def lost_metadata(picture: Picture, form: Format) -> tuple[str, ...]:
-    """Notices about metadata for which the format has no place."""
-    lost = [
-        METADATA_NAMES[name] for name in METADATA_NAMES if name in picture.metadata.present - form.carries
-    ]
-    return (f"{form.name} has no place for its {', '.join(lost)}",) if lost else ()
+    """Notices about metadata for which the format has no place, or not enough."""
+    metadata = picture.metadata
+    lost = [_named(name, metadata) for name in METADATA_NAMES if name in metadata.present - form.carries]
+    notices = [f"{form.name} has no place for its {', '.join(lost)}"] if lost else []
+    for name, largest in form.largest.items():
+        if (length := len(getattr(metadata, name) or b"")) > largest:
+            what = f"{largest:,} bytes of {METADATA_NAMES[name]}"
+            notices.append(f"{form.name} holds at most {what}, and its {length:,} are left out")
+    return tuple(notices)
+
+
+def _named(name: str, metadata: Metadata) -> str:
+    numbers = f" {', '.join(map(str, sorted(metadata.tags)))}" if name == "tags" else ""
+    return METADATA_NAMES[name] + numbers
 
 
 def encode(picture: Picture, form: Format, quality: int | None = None) -> bytes:
@@ -48,7 +58,9 @@ def encode(picture: Picture, form: Format, quality: int | None = None) -> bytes:
     contents = BytesIO()
     options = FAMILIES[form.codec].options(picture, quality)
     try:
-        image_of(picture).save(contents, form.codec, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about metadata, which are written as they were read
+            image_of(picture).save(contents, form.codec, **options)
     except (OSError, ValueError, RuntimeError, TypeError, OverflowError) as error:
         raise UnwritableImageError(
             f"cannot encode it as {form.name}: {error}", "choose another format with -o"

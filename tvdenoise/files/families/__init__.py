@@ -9,9 +9,9 @@ from tvdenoise.files.families import bmp, gif, jpeg, png, pnm, tiff, webp
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tvdenoise.files.formats import Format
+    from tvdenoise.files.formats import Family, Format
 
-FAMILIES = {
+FAMILIES: dict[str, Family] = {
     module.FAMILY.codec: module.FAMILY for module in (png, jpeg, tiff, webp, bmp, pnm, gif)
 }  # by codec
 FORMATS: tuple[Format, ...] = tuple(form for family in FAMILIES.values() for form in family.formats)

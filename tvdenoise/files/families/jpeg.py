@@ -12,7 +12,12 @@ from tvdenoise.files.picture import Picture
 
 _QUALITY = 95
 _FULL_CHROMA = 0
-_LONGEST_SEGMENT = 65_000
+_EXIF_PREFIX = b"Exif\0\0"
+_LARGEST_SEGMENT = 65_533
+_LARGEST = {
+    "exif": _LARGEST_SEGMENT - len(_EXIF_PREFIX),
+    "xmp": _LARGEST_SEGMENT - len(b"http://ns.adobe.com/xap/1.0/\0"),
+}
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 
 
@@ -55,8 +60,8 @@ def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
         "quality": _QUALITY if quality is None else quality,
         "subsampling": traits.subsampling,
         "icc_profile": metadata.icc,
-        "exif": _within_segment(metadata.exif, prefix=b"Exif\0\0"),
-        "xmp": _within_segment(metadata.xmp),
+        "exif": _within_segment("exif", metadata.exif, prefix=_EXIF_PREFIX),
+        "xmp": _within_segment("xmp", metadata.xmp),
         "comment": traits.comment,
         "extra": traits.segments,
     }
@@ -65,9 +70,9 @@ def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
     return options
 
 
-def _within_segment(contents: bytes | None, prefix: bytes = b"") -> bytes:
+def _within_segment(name: str, contents: bytes | None, prefix: bytes = b"") -> bytes:
     """The contents where they fit a JPEG's segment of 64 kB, else nothing."""
-    return prefix + contents if contents and len(contents) < _LONGEST_SEGMENT else b""
+    return prefix + contents if contents and len(contents) <= _LARGEST[name] else b""
 
 
 FAMILY = Family(
@@ -78,6 +83,7 @@ FAMILY = Family(
             (".jpg", ".jpeg", ".jpe", ".jfif"),
             kinds=frozenset({"L", "RGB"}),
             carries=frozenset({"icc", "exif", "xmp", "dpi"}),
+            largest=_LARGEST,
             longest_side=65_500,
         ),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -14,16 +15,20 @@ from PIL.TiffImagePlugin import (
     SAMPLEFORMAT,
     X_RESOLUTION,
     XMP,
+    ImageFileDirectory_v2,
     TiffImageFile,
 )
 
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.families.tiff_tags import (
+    MALFORMED,
     ORIENTATION,
     Tags,
     descriptive_tags,
     exif_of_tags,
+    further_tags,
     has_directories,
+    notices_of_lost,
     tags_of_exif,
     writable_tags,
 )
@@ -34,6 +39,9 @@ _NEW_SUBFILE_TYPE, _DNG_VERSION = 254, 50706
 _LOSSLESS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma")
 _WHITE_IS_ZERO = 0
 _UNSIGNED, _FLOAT = 1, 3
+_SAMPLE_NAMES = {1: "integer", 2: "signed", 3: "float", 5: "complex", 6: "complex"}
+_BIG, _BIG_AND_BIG_ENDIAN = b"II+\0", b"MM\0+"
+_HEADERS = (b"II*\0", b"MM\0*", _BIG)
 _UNKNOWN_SAMPLE, _PREMULTIPLIED = 0, 1
 
 
@@ -44,6 +52,11 @@ class TiffTraits:
     tags: Tags = field(default_factory=dict)
     compression: str = "tiff_adobe_deflate"
 
+    @property
+    def usable_compression(self) -> str:
+        """None with EXIF or GPS data, which libtiff, the encoder of compressed files, fails to write."""
+        return "raw" if has_directories(self.tags) else self.compression
+
 
 def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
     assert isinstance(opened, TiffImageFile)
@@ -53,7 +66,8 @@ def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
     if 1 < bits[0] < 8 and opened.mode == "L":
         notices += (f"{bits[0]}-bit grey is written with 8 bits",)
     traits = _traits(opened)
-    return Inspection(notices, traits, exif_of_tags(traits.tags))
+    tags, lost = further_tags(opened.tag_v2, traits.usable_compression)
+    return Inspection(notices + notices_of_lost(lost), traits, exif_of_tags(traits.tags), tags)
 
 
 def _check_pages(opened: TiffImageFile) -> tuple[str, ...]:
@@ -112,15 +126,41 @@ def _options(picture: Picture, _quality: int | None) -> dict[str, Any]:
     metadata, traits = picture.metadata, picture.traits
     if not isinstance(traits, TiffTraits):
         traits = TiffTraits(tags_of_exif(metadata.exif))
-    tags = writable_tags(traits.tags)
+    tags = writable_tags(traits.tags, metadata.tags)
     if metadata.xmp:
         tags[XMP] = metadata.xmp
-    options: dict[str, Any] = {"exif": tags, "icc_profile": metadata.icc}
-    if not has_directories(traits.tags):  # which libtiff, the encoder of compressed files, fails to write
-        options["compression"] = traits.compression
+    options: dict[str, Any] = {
+        "exif": tags,
+        "icc_profile": metadata.icc,
+        "compression": traits.usable_compression,
+    }
     if metadata.dpi and X_RESOLUTION not in traits.tags:
         options["dpi"] = metadata.dpi
     return options
+
+
+def _explain(stream: BinaryIO) -> UnsupportedImageError | None:
+    """What Pillow does not know of a TIFF: its samples, or its kind of header."""
+    stream.seek(0)
+    header = stream.read(16)
+    if header.startswith(_BIG_AND_BIG_ENDIAN):
+        return UnsupportedImageError("big-endian BigTIFF is not carried yet", "save it as a plain TIFF")
+    if not header.startswith(_HEADERS):
+        return None
+    try:
+        tags = ImageFileDirectory_v2(header if header.startswith(_BIG) else header[:8])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            stream.seek(tags.next)
+            tags.load(stream)
+            bits, formats = tags[BITSPERSAMPLE], tags.get(SAMPLEFORMAT, (_UNSIGNED,))
+    except MALFORMED:
+        return None
+    kind = _SAMPLE_NAMES.get(formats[0], "other")
+    what = "colour TIFF" if len(bits) > 1 else "TIFF"
+    is_float = kind == "float" and len(bits) == 1
+    remedy = "save it as 32-bit float" if is_float else "save it as 8-bit or 16-bit integers"
+    return UnsupportedImageError(f"{max(bits)}-bit {kind} {what} is not carried yet", remedy)
 
 
 FAMILY = Family(
@@ -130,9 +170,10 @@ FAMILY = Family(
             "TIFF",
             (".tif", ".tiff"),
             kinds=frozenset({"L", "LA", "RGB", "RGBA", "I;16", "F"}),
-            carries=frozenset({"icc", "exif", "xmp", "dpi"}),
+            carries=frozenset({"icc", "exif", "xmp", "dpi", "tags"}),
         ),
     ),
     inspect=_inspect,
     options=_options,
+    explain=_explain,
 )

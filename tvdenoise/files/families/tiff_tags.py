@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from io import BytesIO
 from typing import Any
 
-from PIL import Image
+from PIL import Image, TiffTags
 from PIL.TiffImagePlugin import (
     ARTIST,
     COPYRIGHT,
     DATE_TIME,
     EXIFIFD,
+    ICCPROFILE,
     IMAGEDESCRIPTION,
     IPTC_NAA_CHUNK,
     PHOTOSHOP_CHUNK,
     RESOLUTION_UNIT,
     SOFTWARE,
     X_RESOLUTION,
+    XMP,
     Y_RESOLUTION,
+    ImageFileDirectory_v2,
 )
+
+from tvdenoise.files.picture import StoredTag
 
 ORIENTATION = 274
 _DOCUMENT_NAME, _MAKE, _MODEL, _PAGE_NAME, _HOST, _GPS_IFD = 269, 271, 272, 285, 316, 34853
@@ -30,8 +37,19 @@ _DESCRIPTIVE = (
     *(_DOCUMENT_NAME, IMAGEDESCRIPTION, _MAKE, _MODEL, ORIENTATION, X_RESOLUTION, Y_RESOLUTION, _PAGE_NAME),
     *(RESOLUTION_UNIT, SOFTWARE, DATE_TIME, ARTIST, _HOST, COPYRIGHT, IPTC_NAA_CHUNK, PHOTOSHOP_CHUNK),
 )
-_ASCII = 2
-_MALFORMED = (
+# How the pixels are stored (which the writer decides anew), and statistics of them.
+_STRUCTURAL = frozenset(
+    {
+        *(*range(254, 260), *range(262, 267), 273, *range(277, 282), 284, *range(288, 294)),
+        *(317, *range(320, 326), 332, 336, *range(338, 343), 347, *range(512, 522), *range(529, 533), 559),
+        *range(32995, 32999),
+    }
+)
+_STALE = frozenset({330, 37724, 40965})  # smaller copies, layers as they were, a position in the file
+_ASCII, _RATIONALS = 2, (5, 10)
+_CARRIED_TYPES = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})
+_RATIONAL_PRECISION = 1e-6  # libtiff takes them as single-precision floats
+MALFORMED = (
     *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError),
     *(AttributeError, struct.error),
 )
@@ -43,7 +61,7 @@ def descriptive_tags(exif: Image.Exif) -> Tags:
     """What describes the picture; what is malformed is left out."""
     tags = {tag: exif[tag] for tag in _DESCRIPTIVE if tag in exif}
     for directory in _DIRECTORIES:
-        with suppress(*_MALFORMED):
+        with suppress(*MALFORMED):
             if contents := exif.get_ifd(directory):
                 tags[directory] = dict(contents)
     return tags
@@ -52,7 +70,7 @@ def descriptive_tags(exif: Image.Exif) -> Tags:
 def tags_of_exif(contents: bytes | None) -> Tags:
     """The tags in a block of EXIF data; none where it is malformed."""
     exif = Image.Exif()
-    with warnings.catch_warnings(), suppress(*_MALFORMED):
+    with warnings.catch_warnings(), suppress(*MALFORMED):
         warnings.simplefilter("ignore")
         exif.load(contents or b"")
         return descriptive_tags(exif)
@@ -61,19 +79,62 @@ def tags_of_exif(contents: bytes | None) -> Tags:
 
 def exif_of_tags(tags: Tags) -> bytes | None:
     """A block of EXIF data with the tags, or None where there are none or they cannot be written."""
-    with suppress(*_MALFORMED):
+    with suppress(*MALFORMED):
         return _exif(tags).tobytes() if tags else None
     return None
 
 
-def writable_tags(tags: Tags) -> Image.Exif:
+def further_tags(stored: ImageFileDirectory_v2, compression: str) -> tuple[dict[int, StoredTag], list[int]]:
+    """Tags of other programs and purposes: those that Pillow can write with a compression, and the others."""
+    carried: dict[int, StoredTag] = {}
+    lost = []
+    for tag in sorted(set(stored) - _STRUCTURAL - {*_DESCRIPTIVE, *_DIRECTORIES, XMP, ICCPROFILE}):
+        with suppress(*MALFORMED):
+            kept = (stored.tagtype[tag], stored[tag])
+            if tag not in _STALE and kept[0] in _CARRIED_TYPES and _comes_back(tag, kept, compression):
+                carried[tag] = kept
+        if tag not in carried:
+            lost.append(tag)
+    return carried, lost
+
+
+def _comes_back(tag: int, kept: StoredTag, compression: str) -> bool:
+    """Whether a tag that is written can be read again: Pillow and libtiff have their own ideas about many."""
+    trial = BytesIO()
+    Image.new("L", (1, 1)).save(trial, "TIFF", exif=writable_tags({}, {tag: kept}), compression=compression)
+    with Image.open(trial, formats=("TIFF",)) as opened:
+        written: ImageFileDirectory_v2 = opened.tag_v2  # type: ignore[attr-defined]  # it is a TIFF
+        value, kind = written.get(tag), written.tagtype.get(tag)
+    return kind == kept[0] and (value == kept[1] or (kind in _RATIONALS and _are_close(value, kept[1])))
+
+
+def _are_close(first: Any, second: Any) -> bool:
+    firsts, seconds = (value if isinstance(value, tuple) else (value,) for value in (first, second))
+    return len(firsts) == len(seconds) and all(
+        math.isclose(a, b, rel_tol=_RATIONAL_PRECISION) for a, b in zip(firsts, seconds, strict=True)
+    )
+
+
+def notices_of_lost(tags: Iterable[int]) -> tuple[str, ...]:
+    """One notice that names the tags, where there are any."""
+    names = [
+        f"{tag} ({name})" if (name := TiffTags.lookup(tag).name) != "unknown" else str(tag) for tag in tags
+    ]
+    return (f"its TIFF tags {', '.join(names)} are left out",) if names else ()
+
+
+def writable_tags(tags: Tags, further: Mapping[int, StoredTag]) -> Image.Exif:
     """The tags for Pillow's TIFF writer, with texts as they were stored.
 
     Pillow reads the bytes of a text as Latin-1, but writes ASCII only, unless it gets bytes and their type.
     """
-    texts = {tag: value.encode("latin-1", "replace") for tag, value in tags.items() if isinstance(value, str)}
-    exif = _exif({**tags, **texts})
-    exif.tagtype = dict.fromkeys(texts, _ASCII)  # type: ignore[attr-defined]  # looked up by Pillow's writer
+    values = {**tags, **{tag: value for tag, (_, value) in further.items()}}
+    texts = {
+        tag: value.encode("latin-1", "replace") for tag, value in values.items() if isinstance(value, str)
+    }
+    exif = _exif({**values, **texts})
+    types = dict.fromkeys(texts, _ASCII) | {tag: kind for tag, (kind, _) in further.items()}
+    exif.tagtype = types  # type: ignore[attr-defined]  # looked up by Pillow's writer
     return exif
 
 

@@ -1,0 +1,118 @@
+"""The choice of μ: the estimated risk against the true one, and the loss against the best μ."""
+
+import numpy as np
+import pytest
+from pictures import clean, psnr, with_noise
+from test_noise import correlated, photons
+
+from tvdenoise import denoise
+from tvdenoise.method import Method
+from tvdenoise.noise.estimation import estimate_planes
+from tvdenoise.noise.model import NoiseKind, NoiseModel
+from tvdenoise.parameters import LEAST_SIGMA, Risk, choose, choose_mu, epsilon_for, mu_for
+from tvdenoise.sampling import sample
+
+SIGMA = 25 / 255
+
+
+def _best(noisy, reference):
+    axis = -1 if reference.ndim == 3 else None
+    start = denoise(noisy, channel_axis=axis).mu
+    return max(
+        psnr(denoise(noisy, start * factor, channel_axis=axis).image, reference)
+        for factor in np.geomspace(0.2, 5, 25)
+    )
+
+
+def test_the_estimated_risk_is_the_true_one_up_to_the_variance_of_the_noise():
+    reference = clean("camera")
+    noisy = with_noise(reference, SIGMA, seed=1).astype(np.float32)
+    risk = Risk.of(noisy[np.newaxis], NoiseModel.white(SIGMA, 1), Method(), None)
+    for mu in (5.0, 14.0, 40.0):
+        error = np.mean((denoise(noisy, mu).image - reference) ** 2)
+        assert risk(np.log(mu)) - SIGMA**2 == pytest.approx(error, abs=0.05 * SIGMA**2)
+
+
+def test_the_estimated_risk_holds_for_correlated_noise_whose_model_is_right():
+    reference = clean("astronaut")
+    noise = correlated(reference.shape, SIGMA, seed=2)
+    noisy = (reference + noise).astype(np.float32)
+    model = estimate_planes(noisy[np.newaxis])
+    assert model.kind is NoiseKind.CORRELATED
+    risk = Risk.of(noisy[np.newaxis], model, Method(), None)
+    estimated = [risk(log_mu) for log_mu in np.log([2.0, 60.0])]
+    true = [np.mean((denoise(noisy, mu).image - reference) ** 2) for mu in (2.0, 60.0)]
+    assert estimated[1] - estimated[0] == pytest.approx(true[1] - true[0], abs=0.25 * SIGMA**2)
+
+
+@pytest.mark.parametrize("level", [5, 25, 50])
+@pytest.mark.parametrize("colour", [False, True], ids=["grey", "colour"])
+def test_the_choice_for_white_noise_loses_a_tenth_of_a_decibel_at_most(level, colour):
+    losses = []
+    for seed, name in enumerate(("camera", "coffee", "astronaut")):
+        reference = clean(name, colour=colour)
+        noisy = with_noise(reference, level / 255, seed)
+        chosen = denoise(noisy, channel_axis=-1 if colour else None)
+        losses.append(_best(noisy, reference) - psnr(chosen.image, reference))
+    assert np.mean(losses) <= 0.1
+    assert max(losses) <= 0.3
+
+
+@pytest.mark.parametrize(
+    ("make", "allowed"),
+    [(lambda image: photons(image, 40), 0.3), (lambda image: image + correlated(image.shape, SIGMA), 0.5)],
+    ids=["photons", "correlated"],
+)
+def test_the_choice_for_other_noise_comes_close_where_the_white_model_does_not(make, allowed):
+    lost, lost_as_white = [], []
+    for name in ("camera", "astronaut"):
+        reference = clean(name)
+        noisy = make(reference)
+        best = _best(noisy, reference)
+        lost.append(best - psnr(denoise(noisy).image, reference))
+        lost_as_white.append(best - psnr(denoise(noisy, noise="white").image, reference))
+    assert np.mean(lost) <= allowed
+    assert np.mean(lost_as_white) > 2 * np.mean(lost)
+
+
+@pytest.mark.parametrize("name", ["camera", "coffee", "cell"])
+def test_clean_pictures_come_back_almost_unchanged(name):
+    assert psnr(denoise(clean(name)).image, clean(name)) > 38
+
+
+def test_an_image_without_noise_gets_a_mu_that_keeps_it():
+    assert choose_mu(np.full((1, 20, 20), 0.5), NoiseModel.white(0.0, 1), Method()) == mu_for(LEAST_SIGMA)
+
+
+def test_what_is_given_is_kept():
+    planes = np.random.default_rng(1).normal(0.5, 0.1, (1, 40, 40))
+    model = NoiseModel.white(0.1, 1)
+    assert choose(planes, Method(), model, 7.0, None) == (7.0, pytest.approx(0.02))
+    assert choose(planes, Method(), model, None, 0.03)[1] == 0.03
+    assert choose(planes, Method(), None, 7.0, 0.03) == (7.0, 0.03)
+    plain, strong = (choose(planes, Method(), model, None, None, strength)[0] for strength in (1.0, 2.0))
+    assert strong == pytest.approx(plain / 2)
+
+
+def test_epsilon_is_a_tenth_of_the_noise_level_that_mu_stands_for_and_a_fifth_in_colour():
+    assert epsilon_for(14.0, weighted_chroma=False) == pytest.approx(0.01)
+    assert epsilon_for(14.0, weighted_chroma=True) == pytest.approx(0.02)
+    assert epsilon_for(0.01, weighted_chroma=False, span=0.6) == pytest.approx(0.1)
+    assert epsilon_for(1e30, weighted_chroma=False) > 0
+
+
+def test_the_number_of_threads_never_changes_the_choice():
+    noisy = with_noise(np.tile(clean("camera"), (2, 2)), SIGMA, seed=3)
+    assert denoise(noisy, threads=1).mu == denoise(noisy, threads=2).mu
+
+
+def test_a_sample_is_bounded_spread_and_the_image_itself_where_small():
+    small = np.zeros((3, 50, 60))
+    assert sample(small) is small
+    rows, columns = np.indices((3000, 5000), dtype=np.float32)
+    part = sample(np.stack([rows, columns]))
+    assert 0.8 * 300_000 < part.size <= 1.1 * 300_000
+    assert part[0].min() == 0
+    assert part[0].max() == 2999
+    assert part[1].max() == 4999
+    assert np.mean(np.diff(part[0], axis=0) == 1) > 0.98

@@ -1,0 +1,71 @@
+"""The noise of many files, one after the other."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tvdenoise.batch.discovery import Discovery, Failure, nothing_found
+from tvdenoise.batch.request import DEFAULT_SUFFIX
+from tvdenoise.errors import TvdenoiseError, UnsupportedImageError, UsageError
+from tvdenoise.files.paths import printable
+from tvdenoise.files.reading import read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tvdenoise.noise.model import NoiseModel
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """The noise of a file, or why there is none: exactly one of ``model`` and ``error`` is given."""
+
+    source: str
+    found: NoiseModel | None
+    error: TvdenoiseError | None = None
+
+    @property
+    def model(self) -> NoiseModel:
+        """The noise; only where there is no error."""
+        assert self.found is not None
+        return self.found
+
+
+def estimates(inputs: tuple[str, ...], *, recursive: bool, data_range: float | None) -> Iterator[Estimate]:
+    """The noise of each image in files and folders. Raises NothingToDoError where there is none."""
+    entries = list(Discovery(recursive, DEFAULT_SUFFIX, None).find(inputs))
+    if not entries:
+        raise nothing_found(inputs, recursive=recursive)
+    for entry in entries:
+        source = printable(entry.source)
+        if isinstance(entry, Failure):
+            yield Estimate(source, None, entry.error)
+            continue
+        try:
+            yield Estimate(source, _of_file(entry.source, data_range))
+        except TvdenoiseError as error:
+            yield Estimate(source, None, error)
+
+
+def _of_file(path: Path, data_range: float | None) -> NoiseModel:
+    from tvdenoise.denoising import estimate_noise
+
+    picture = read(path)
+    try:
+        return estimate_noise(
+            picture.noisy(),
+            channel_axis=-1 if picture.is_colour else None,
+            data_range=data_range if picture.is_float else None,
+            where=picture.visible,
+        )
+    except ValueError as error:
+        raise UnsupportedImageError(f"cannot be measured: {error}") from error
+
+
+def refuse_existing(path: str, *, overwrite: bool) -> None:
+    """Raise UsageError for a file that would be replaced without being asked for."""
+    if os.path.lexists(path) and not overwrite:
+        raise UsageError(f"{printable(path)} exists already", "add --overwrite to replace it")

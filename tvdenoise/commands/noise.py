@@ -1,0 +1,121 @@
+"""``tvdenoise noise``: what the noise of images is like."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tvdenoise.commands import options
+from tvdenoise.commands.endings import exit_codes
+from tvdenoise.commands.numbers import positive
+
+if TYPE_CHECKING:
+    from tvdenoise.batch.estimates import Estimate
+
+
+def noise(
+    inputs: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images, or folders of images.")],
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON an image.")] = False,
+    plot: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Draw the noise against the intensity; a .png, .svg or .pdf file."),
+    ] = None,
+    recursive: options.Recursive = False,
+    data_range: options.DataRange = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing plot.")] = False,
+    debug: options.Debug = False,
+) -> None:
+    """Estimate the noise of images: its level, its growth with intensity, its correlation.
+
+    Levels are standard deviations in grey levels of 8 bits. The correlation is that of neighbours; the growth
+    compares the largest deviation at any intensity with the least. Colour is measured as luminance and two
+    opponents. A second estimator, which believes in white noise, is named where it disagrees.
+
+    [bold]Examples[/bold]
+
+    tvdenoise noise photo.jpg
+    tvdenoise noise scans/ --json > noise.jsonl
+    tvdenoise noise cell.tif --plot noise.png
+    """
+    with exit_codes(debug=debug):
+        from tvdenoise.batch.estimates import estimates, refuse_existing
+
+        if plot is not None:
+            refuse_existing(plot, overwrite=overwrite)
+        found = []
+        failed = False
+        for estimate in estimates(
+            tuple(inputs), recursive=recursive, data_range=positive("--data-range", data_range)
+        ):
+            if estimate.error is not None:
+                failed = True
+                print(f"tvdenoise: {estimate.source}: {estimate.error}", file=sys.stderr)
+                continue
+            found.append(estimate)
+            if as_json:
+                print(json.dumps(_entry(estimate)), flush=True)
+        if found and not as_json:
+            _print_table(found)
+        _warn(found)
+        if plot is not None and found:
+            from tvdenoise.figures import save_noise_curves
+
+            save_noise_curves([(estimate.source, estimate.model) for estimate in found], plot)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _entry(estimate: Estimate) -> dict[str, Any]:
+    """One image as JSON; intensities and levels in fractions of the data range."""
+    model = estimate.model
+    return {
+        "source": estimate.source,
+        "kind": model.kind.value,
+        "sigma": model.sigma,
+        "white_sigma": model.white_sigma,
+        "agree": model.estimators_agree,
+        "growth": model.growth,
+        "channels": [
+            {
+                "sigma": channel.sigma,
+                "correlation": channel.correlation,
+                "intensities": channel.intensities.tolist(),
+                "variances": channel.variances.tolist(),
+                "spectrum": channel.spectrum.tolist(),
+            }
+            for channel in model.channels
+        ],
+    }
+
+
+def _print_table(found: list[Estimate]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("image", "noise", "level", "channels", "growth", "correlation ↕ ↔")
+    for estimate in found:
+        model = estimate.model
+        down, across = model.channels[0].correlation
+        levels = " ".join(f"{channel.sigma * 255:.2f}" for channel in model.channels)
+        table.add_row(
+            estimate.source,
+            model.kind.value,
+            f"{model.sigma * 255:.2f}",
+            levels,
+            f"×{model.growth:.2g}",
+            f"{down:.2f} {across:.2f}",
+        )
+    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def _warn(found: list[Estimate]) -> None:
+    for estimate in found:
+        model = estimate.model
+        if not model.estimators_agree:
+            print(
+                f"tvdenoise: {estimate.source}: warning: two estimators disagree: as white noise it would have "
+                f"level {model.white_sigma * 255:.2f}, not {model.sigma * 255:.2f}; look at the picture with both",
+                file=sys.stderr,
+            )

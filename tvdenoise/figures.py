@@ -1,0 +1,62 @@
+"""Pictures for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tvdenoise.errors import UnwritableImageError, UsageError
+from tvdenoise.files.atomic import write_atomically
+from tvdenoise.files.paths import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tvdenoise.noise.model import NoiseModel
+
+_FORMATS = (".png", ".svg", ".pdf")
+_LEGEND_AT_MOST = 10
+#: Told apart by the colour-blind (Okabe and Ito, Color Universal Design, 2008).
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+
+
+def save_noise_curves(models: Sequence[tuple[str, NoiseModel]], path: str) -> None:
+    """Draw each image's noise against its intensity, in grey levels of 8 bits, as a PNG, SVG or PDF file.
+
+    Raises UsageError for another kind of file and UnwritableImageError where it cannot be written.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in _FORMATS:
+        raise UsageError(f"{printable(path)}: plots are {', '.join(_FORMATS)} files", "choose one of them")
+    from io import BytesIO
+
+    from cycler import cycler
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot(
+        prop_cycle=cycler(color=_COLOURS),
+        xlabel="intensity (of 255)",
+        ylabel="standard deviation of the noise (of 255)",
+    )
+    for name, model in models:
+        channel = model.channels[0]
+        intensities, deviations = channel.intensities, np.sqrt(channel.variances)
+        if len(intensities) == 1:  # white noise: the same at every intensity
+            intensities, deviations = np.array([0.0, 1.0]), np.repeat(deviations, 2)
+        scale = 255 / np.sqrt(len(model.channels)) if len(model.channels) == 3 else 255
+        axes.plot(intensities * scale, deviations * 255, marker="o", label=f"{name} ({model.kind.value})")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    if len(models) <= _LEGEND_AT_MOST:
+        figure.legend(loc="outside lower center", frameon=False)
+    contents = BytesIO()
+    figure.savefig(contents, format=target.suffix.lower().removeprefix("."), dpi=150)
+    write_atomically(target, contents.getvalue(), _verify)
+
+
+def _verify(path: Path) -> None:
+    if path.stat().st_size == 0:
+        raise UnwritableImageError(f"cannot write {printable(path)}: nothing arrived")

@@ -1,0 +1,11 @@
+"""What the parameters may be: their squares and quotients must fit the range of single precision."""
+
+from __future__ import annotations
+
+#: The least and the largest value of each.
+MU = (1e-12, 1e30)
+EPSILON = (1e-15, 1e6)
+SIGMA = (1e-12, 1e6)
+CHROMA = (1e-3, 1e3)
+STRENGTH = (1e-6, 1e6)
+DATA_RANGE = (1e-12, 1e12)

@@ -1,0 +1,91 @@
+"""How a problem is posed and solved, once μ and ε are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from tvdenoise.model.engines import FusedEngine, SparseEngine
+from tvdenoise.model.objective import Objective, TotalVariation
+from tvdenoise.model.penalties import PENALTIES
+from tvdenoise.solver import Status, minimise
+from tvdenoise.steps import BarzilaiBorwein, FixedStep, StepName
+from tvdenoise.stopping import Certificate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+PenaltyName = Literal["hyperbolic", "huber"]
+EngineName = Literal["fused", "sparse"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+DEFAULT_MAX_ITERATIONS = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Minimiser:
+    """What a solve found: the iterate, and how good it is (see `tvdenoise.solver.Solution`)."""
+
+    x: NDArray[np.floating]
+    objective: Objective
+    status: Status
+    iterations: int
+    value: float
+    tolerance: float
+    distance_bound: float
+
+
+@dataclass(frozen=True)
+class Method:
+    """The form of the total variation, and the way down.
+
+    channel_weights: a factor for each channel's image gradient; threads: None for all processors.
+    """
+
+    channel_weights: tuple[float, ...] = (1.0,)
+    tv: TotalVariation = "isotropic"
+    penalty: PenaltyName = "hyperbolic"
+    step: StepName = "bb"
+    engine: EngineName = "fused"
+    max_iterations: int = DEFAULT_MAX_ITERATIONS
+    threads: int | None = None
+
+    @property
+    def has_weighted_chroma(self) -> bool:
+        """True where channels have different weights."""
+        return len(set(self.channel_weights)) > 1
+
+    def minimise(
+        self,
+        noisy: NDArray[np.floating],
+        mu: float,
+        epsilon: float,
+        *,
+        tolerance: float | None = None,
+        start: NDArray[np.floating] | None = None,
+        stored: np.dtype[np.floating] | None = None,
+    ) -> Minimiser:
+        """Solve for the planes (channels, rows, columns), from a start that is by default the noisy image.
+
+        stored: the precision of the result, where not that of the planes.
+        """
+        objective = Objective(noisy, mu, PENALTIES[self.penalty](epsilon), self.tv, self.channel_weights)
+        with self._engine(objective, noisy if start is None else start) as engine:
+            precision = engine.iterate.dtype
+            rule = BarzilaiBorwein(objective, precision) if self.step == "bb" else FixedStep(objective)
+            certificate = Certificate.of(objective, tolerance, precision, stored=stored or noisy.dtype)
+            status, iterations, last = minimise(engine, rule, certificate, self.max_iterations)
+            return Minimiser(
+                x=engine.iterate,
+                objective=objective,
+                status=status,
+                iterations=iterations,
+                value=last.value,
+                tolerance=certificate.tolerance,
+                distance_bound=certificate.distance_bound(last),
+            )
+
+    def _engine(self, objective: Objective, start: NDArray[np.floating]) -> FusedEngine | SparseEngine:
+        if self.engine == "sparse":
+            return SparseEngine(objective, start)
+        return FusedEngine(objective, start, self.threads)

@@ -1,0 +1,173 @@
+"""Variance by intensity, and the spectrum, from blocks in which there is little but noise.
+
+Blocks of 8×8 pixels are sorted into classes of intensity, and within a class by how little energy their cosine
+transform holds, in the spirit of the Noise Clinic (Lebrun, Colom and Morel, IPOL 5, 2015). Choosing blocks for
+little energy would make the noise look smaller than it is; here the coefficients are parted by the parity of
+their two indices, and the energy of each part is measured over blocks chosen by the other three, with which
+stationary noise is not correlated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.fft import dctn
+
+from tvdenoise.noise.model import BLOCK
+from tvdenoise.noise.windows import windows_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_STRIDE = 2
+#: Blocks at most; what is left out is spread evenly over the image.
+_MOST_BLOCKS = 30_000
+_CLASSES = 12
+#: A class of intensities holds at least this part of the blocks, and so many.
+_LEAST_PART, _LEAST_BLOCKS = 0.03, 300
+#: Fewer chosen blocks say too little.
+_LEAST_CHOSEN = 60
+_ROUNDS = 3
+_LEAST_SPECTRUM = 1e-3
+
+_ORDER = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
+_SCORED = _ORDER >= 2  # the slopes of a picture say nothing of its noise
+_LOW = (_ORDER >= 1) & (_ORDER <= 4)
+_HIGH = _ORDER >= 7
+_PARITY = 2 * (np.arange(BLOCK)[:, np.newaxis] % 2) + np.arange(BLOCK) % 2
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """energies: (channels, blocks, 8, 8), squared coefficients; intensities: the first channel's means.
+
+    classes: the class of intensities of each block, from 0 without gaps.
+    """
+
+    energies: NDArray[np.float32]
+    intensities: NDArray[np.float32]
+    classes: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, planes: NDArray[np.floating], where: NDArray[np.bool_] | None = None) -> Blocks:
+        """The blocks of an image of at least 8×8 pixels, so many that it does not take long; see `windows_of`."""
+        chosen = windows_of(planes, BLOCK, stride=_STRIDE, most=_MOST_BLOCKS, where=where)
+        windows = chosen.astype(np.float32)
+        intensities = windows[0].mean(axis=(1, 2))
+        energies = np.square(dctn(windows, axes=(2, 3), norm="ortho", overwrite_x=True))
+        return cls(energies, intensities, _classes(intensities))
+
+    @property
+    def members(self) -> list[NDArray[np.intp]]:
+        """The blocks of each class."""
+        return [np.flatnonzero(self.classes == k) for k in range(self.classes.max() + 1)]
+
+    @property
+    def counts(self) -> NDArray[np.intp]:
+        """How many blocks each class has."""
+        return np.bincount(self.classes)
+
+
+def _classes(intensities: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Classes of equal width in the root of the intensity, neighbours joined until each holds enough blocks."""
+    roots = np.sqrt(intensities - intensities.min())
+    fine = np.minimum((roots / (roots.max() + 1e-6) * _CLASSES).astype(np.intp), _CLASSES - 1)
+    needed = max(_LEAST_BLOCKS, int(_LEAST_PART * intensities.size))
+    joined = np.zeros(_CLASSES, np.intp)
+    current, held = 0, 0
+    for k, count in enumerate(np.bincount(fine, minlength=_CLASSES)):
+        joined[k] = current
+        held += int(count)
+        if held >= needed:
+            current, held = current + 1, 0
+    if held < needed and current > 0:
+        joined[joined == current] = current - 1
+    classes: NDArray[np.intp] = joined[fine]
+    return classes
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """The noise of one channel.
+
+    shape: (8, 8) mean energies relative to those of the high frequencies.
+    levels: the energy of the high frequencies in each class of intensities.
+    intensities: the mean intensity of the calmest blocks of each class, to which the levels belong.
+    """
+
+    shape: NDArray[np.float64]
+    levels: NDArray[np.float64]
+    intensities: NDArray[np.float64]
+
+    @property
+    def steepness(self) -> float:
+        """Mean energy at middle frequencies over that at the highest: 1 for white noise."""
+        middle = (_ORDER >= 5) & (_ORDER <= 7)
+        return float(self.shape[middle].mean() / self.shape[_ORDER >= 10].mean())
+
+
+def spectrum_of(blocks: Blocks, channel: int, part: float) -> Spectrum:
+    """The spectrum of the noise in one channel from the given part of the blocks of each class."""
+    energies, members = blocks.energies[channel], blocks.members
+    shape = np.ones((BLOCK, BLOCK))
+    levels = np.zeros(len(members))
+    for _ in range(_ROUNDS):
+        measured = _energies_of_calm_blocks(energies, members, shape, part)
+        levels = (measured / shape)[:, _HIGH].mean(axis=1)
+        is_noisy = levels > 1e-9
+        if not is_noisy.any():
+            break
+        counts = np.array([len(member) for member in members])
+        shape = _common_shape(measured[is_noisy] / levels[is_noisy, np.newaxis, np.newaxis], counts[is_noisy])
+    return Spectrum(shape, levels, _intensities_of_calm_blocks(blocks, channel, shape, part))
+
+
+def _intensities_of_calm_blocks(
+    blocks: Blocks, channel: int, shape: NDArray[np.float64], part: float
+) -> NDArray[np.float64]:
+    """The mean intensity of the calmest blocks of each class: in a class, dark blocks are the calmer ones."""
+    scores = blocks.energies[channel].reshape(-1, BLOCK * BLOCK) @ (_SCORED / shape).ravel().astype(
+        np.float32
+    )
+    means = []
+    for member in blocks.members:
+        calmest = member[np.argpartition(scores[member], _chosen(part, member) - 1)[: _chosen(part, member)]]
+        means.append(blocks.intensities[calmest].mean(dtype=np.float64))
+    return np.array(means)
+
+
+def _chosen(part: float, member: NDArray[np.intp]) -> int:
+    """How many of a class's blocks are taken."""
+    return min(max(_LEAST_CHOSEN, int(part * len(member))), len(member))
+
+
+def _energies_of_calm_blocks(
+    energies: NDArray[np.float32], members: list[NDArray[np.intp]], shape: NDArray[np.float64], part: float
+) -> NDArray[np.float64]:
+    """Mean energies (classes, 8, 8) over each class's calmest blocks, chosen apart for each parity."""
+    flat = energies.reshape(len(energies), -1)
+    weights = np.stack([(_SCORED / shape * (parity == _PARITY)).ravel() for parity in range(4)], axis=1)
+    scores = flat @ weights.astype(np.float32)
+    others = scores.sum(axis=1, keepdims=True) - scores
+    measured = np.empty((len(members), BLOCK, BLOCK))
+    for k, member in enumerate(members):
+        chosen = _chosen(part, member)
+        for parity in range(4):
+            calmest = member[np.argpartition(others[member, parity], chosen - 1)[:chosen]]
+            mean = energies[calmest].mean(axis=0, dtype=np.float64)
+            measured[k][parity == _PARITY] = mean[parity == _PARITY]
+    return measured
+
+
+def _common_shape(shapes: NDArray[np.float64], counts: NDArray[np.intp]) -> NDArray[np.float64]:
+    """The mean shape of the half of the classes with the least energy at low frequencies: the others' is texture."""
+    best = np.argsort((shapes * _LOW).sum(axis=(1, 2)))[: -(-len(shapes) // 2)]
+    shape = np.maximum(np.average(shapes[best], axis=0, weights=np.sqrt(counts[best])), _LEAST_SPECTRUM)
+    # What is left of slopes in the picture shows at the lowest frequencies: continue from their neighbours.
+    shape[0, 1] = min(shape[0, 1], shape[1, 1] * shape[0, 2] / shape[1, 2])
+    shape[1, 0] = min(shape[1, 0], shape[1, 1] * shape[2, 0] / shape[2, 1])
+    shape[0, 0] = max(shape[0, 1] * shape[1, 0] / shape[1, 1], min(shape[0, 1], shape[1, 0]))
+    normalised: NDArray[np.float64] = np.maximum(shape / shape[_HIGH].mean(), _LEAST_SPECTRUM)
+    return normalised

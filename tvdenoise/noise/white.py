@@ -1,0 +1,88 @@
+"""The level of white noise from patches of weak texture.
+
+Liu, Tanaka and Okutomi, Single-image noise level estimation for blind denoising, IEEE TIP 22(12), 2013: of
+patches whose gradient energy pure noise could have, the smallest eigenvalue of the covariance is the variance.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import gamma
+
+from tvdenoise.noise.windows import windows_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SIDE = 7
+_PIXELS = _SIDE * _SIDE
+_STRIDE = 2
+_MOST_PATCHES = 100_000
+_ROUNDS = 3
+#: The part of pure-noise patches whose gradient energy stays below the threshold.
+_CONFIDENCE = 1 - 1e-6
+#: Fewer patches have a covariance whose smallest eigenvalue reads far too low.
+_LEAST_PATCHES = 4 * _PIXELS
+#: Planes with a shorter side have fewer, however long the other one is.
+_LEAST_SHAPE = 32
+_MEDIAN_OF_ABSOLUTE_NORMAL = 0.6744897501960817
+#: The part of pure noise's bias that is taken away.
+_BIAS = 0.5
+
+
+def white_sigma(plane: NDArray[np.floating], where: NDArray[np.bool_] | None = None) -> float:
+    """The level σ of white noise in a plane (rows, columns), in its intensity units; 0 below three pixels.
+
+    where: (rows, columns), false for pixels that say nothing of the noise.
+    """
+    if min(plane.shape) < _LEAST_SHAPE:
+        return _level_of_second_differences(plane)
+    windows = windows_of(plane[np.newaxis], _SIDE, stride=_STRIDE, most=_MOST_PATCHES, where=where)
+    patches = windows.reshape(-1, _PIXELS).astype(np.float32)
+    energies = np.einsum("ij,ij->i", patches @ _gradient_form().astype(np.float32), patches)
+    variance = _smallest_eigenvalue(patches)
+    for _ in range(_ROUNDS):
+        weak = energies < variance * _energy_threshold()
+        if np.count_nonzero(weak) < _LEAST_PATCHES:
+            break
+        variance = _smallest_eigenvalue(patches[weak])
+    return float(np.sqrt(variance))
+
+
+def _level_of_second_differences(plane: NDArray[np.floating]) -> float:
+    """For planes with few patches: the median absolute second difference along the longer side, as if normal."""
+    if max(plane.shape) < 3:
+        return 0.0
+    second = np.diff(plane, 2, axis=int(np.argmax(plane.shape)))
+    return float(np.median(np.abs(second)) / (_MEDIAN_OF_ABSOLUTE_NORMAL * np.sqrt(6)))
+
+
+def _smallest_eigenvalue(patches: NDArray[np.float32]) -> float:
+    if len(patches) < 2:
+        return 0.0
+    smallest = max(float(np.linalg.eigvalsh(np.cov(patches, rowvar=False))[0]), 0.0)
+    # A sample's smallest eigenvalue is too small by (1 − √(dimensions/patches))² for pure noise (Marchenko and
+    # Pastur, Math. USSR-Sb. 1(4), 1967), and by less in pictures, whose texture has part of the dimensions.
+    return smallest / (1 - _BIAS * min(float(np.sqrt(_PIXELS / len(patches))), 1.0)) ** 2
+
+
+@cache
+def _gradient_form() -> NDArray[np.float64]:
+    """The quadratic form of a patch's central differences, both ways."""
+    inner = np.zeros((_SIDE - 2, _SIDE))
+    inner[np.arange(_SIDE - 2), np.arange(_SIDE - 2)] = -0.5
+    inner[np.arange(_SIDE - 2), np.arange(_SIDE - 2) + 2] = 0.5
+    across, down = np.kron(np.eye(_SIDE), inner), np.kron(inner, np.eye(_SIDE))
+    form: NDArray[np.float64] = across.T @ across + down.T @ down
+    return form
+
+
+@cache
+def _energy_threshold() -> float:
+    """The gradient energy of unit white noise, a gamma variable in good approximation, at the confidence."""
+    form = _gradient_form()
+    trace, rank = np.trace(form), np.linalg.matrix_rank(form)
+    return float(gamma.ppf(_CONFIDENCE, rank / 2, scale=2 * trace / rank))
