@@ -61,6 +61,14 @@ def test_correlated_noise_is_recognised_with_its_level_and_correlation(name):
     assert not model.estimators_agree
 
 
+def test_texture_is_not_taken_for_noise_of_any_strength():
+    model = estimate_noise(gaussian_filter(np.random.default_rng(1).random((300, 300)), 2.5, mode="wrap") * 5)
+    spectrum = model.channels[0].spectrum
+    high = spectrum[np.add.outer(np.arange(BLOCK), np.arange(BLOCK)) >= 7].mean()
+    assert model.kind is NoiseKind.CORRELATED
+    assert spectrum.mean() / high <= 16.1
+
+
 def test_the_estimators_agree_on_white_noise():
     assert estimate_noise(with_noise(clean("camera"), 20 / 255, 1)).estimators_agree
 

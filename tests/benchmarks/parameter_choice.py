@@ -1,6 +1,7 @@
 """How close the automatic choice of μ comes to the best one, on pictures whose clean version is known.
 
     python tests/benchmarks/parameter_choice.py white FOLDER           # clean pictures, white noise added
+    python tests/benchmarks/parameter_choice.py simulated FOLDER       # photons, and a camera down to its JPEG
     python tests/benchmarks/parameter_choice.py pairs NOISY CLEAN      # two folders, matched in sorted order
     python tests/benchmarks/parameter_choice.py harm FOLDER...         # pictures without noise to remove
     python tests/benchmarks/parameter_choice.py cost                   # seconds for the choice and the solve
@@ -12,6 +13,7 @@ The loss is what the choice costs in PSNR against the best μ for that picture a
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import time
 from dataclasses import dataclass
@@ -25,7 +27,17 @@ from scipy.optimize import minimize_scalar
 from skimage.restoration import calibrate_denoiser, denoise_tv_chambolle
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from pictures import SAMPLES, psnr
+from make_sample_images import (
+    decoded,
+    demosaicked,
+    encoded,
+    linear_light,
+    mosaicked,
+    quantised,
+    srgb_encoded,
+    with_photon_noise,
+)
+from pictures import SAMPLES, psnr, rms
 
 from tvdenoise import denoise, estimate_noise
 
@@ -60,6 +72,7 @@ class Result:
     chosen: float
     best: float
     sigma: float
+    true_sigma: float
     seconds: float
     other: float = np.nan
     other_seconds: float = np.nan
@@ -95,6 +108,7 @@ def evaluate(name: str, noisy: np.ndarray, clean: np.ndarray, *, beside_scikit_i
         psnr(solution.image, clean),
         max(best, chosen),
         solution.sigma,
+        rms(noisy - clean),
         seconds,
     )
     return result(*scikit_image(noisy, clean)) if beside_scikit_image else result()
@@ -111,7 +125,7 @@ def scikit_image(noisy: np.ndarray, clean: np.ndarray) -> tuple[float, float]:
     return psnr(denoiser(noisy), clean), time.perf_counter() - start
 
 
-def report(title: str, results: Iterable[Result], sigma: float | None = None) -> None:
+def report(title: str, results: Iterable[Result]) -> None:
     """Print one line a set, and the worst picture of it."""
     results = list(results)
     loss, gain, seconds = (
@@ -121,9 +135,8 @@ def report(title: str, results: Iterable[Result], sigma: float | None = None) ->
         f"{title}: {len(results)} pictures, loss {loss.mean():.3f} dB (worst {loss.max():.2f}), "
         f"gain {gain.mean():.2f} dB (least {gain.min():.2f}), {seconds.mean():.2f} s"
     )
-    if sigma is not None:
-        errors = np.array([abs(result.sigma / sigma - 1) for result in results])
-        line += f", level off by {100 * errors.mean():.1f} % (worst {100 * errors.max():.0f} %)"
+    errors = np.array([abs(result.sigma / result.true_sigma - 1) for result in results])
+    line += f", level off by {100 * errors.mean():.1f} % (worst {100 * errors.max():.0f} %)"
     if not np.isnan(results[0].other):
         ahead = np.array([result.chosen - result.other for result in results])
         other_seconds = np.mean([result.other_seconds for result in results])
@@ -144,7 +157,25 @@ def white(folder: Path, *, beside_scikit_image: bool, stride: int) -> None:
                         noisy = np.round(np.clip(noisy, 0, 1) * 255).astype(np.float32) / 255
                     results.append(evaluate(name, noisy, clean, beside_scikit_image=beside_scikit_image))
                 kind = f"{'grey' if grey else 'colour'}{', clipped to 8 bits' if clipped else ''}"
-                report(f"white σ = {level}, {kind}", results, level / 255)
+                report(f"white σ = {level}, {kind}", results)
+
+
+def simulated(folder: Path, *, beside_scikit_image: bool, stride: int) -> None:
+    """Poisson–Gaussian noise, 8-bit grey; and the same in linear light behind a mosaic, down to an 8-bit JPEG."""
+    for photons in (20, 100, 400):
+        results, camera = [], []
+        for seed, (name, clean) in list(enumerate(pictures(folder)))[::stride]:
+            generator = np.random.default_rng(seed)
+            grey = np.round(clean.mean(axis=-1) * 255).astype(np.float32) / 255
+            noisy = quantised(with_photon_noise(grey, photons, 2, generator)).astype(np.float32) / 255
+            results.append(evaluate(name, noisy, grey, beside_scikit_image=beside_scikit_image))
+            seen = mosaicked(linear_light(clean.astype(np.float64)))
+            shot = srgb_encoded(demosaicked(with_photon_noise(seen, 10 * photons, 2, generator)))
+            jpeg = decoded(io.BytesIO(encoded(quantised(shot), ".jpg"))).astype(np.float32) / 255
+            still = np.asarray(srgb_encoded(demosaicked(seen)), np.float32)
+            camera.append(evaluate(name, jpeg, still, beside_scikit_image=beside_scikit_image))
+        report(f"Poisson–Gaussian, {photons} photons at white, grey", results)
+        report(f"camera, {10 * photons} photons at white, JPEG", camera)
 
 
 def pairs(noisy: Path, clean: Path, *, beside_scikit_image: bool, stride: int) -> None:
@@ -233,7 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("table", choices=("white", "pairs", "harm", "cost"))
+    parser.add_argument("table", choices=("white", "simulated", "pairs", "harm", "cost"))
     parser.add_argument("folders", type=Path, nargs="*")
     parser.add_argument("--scikit-image", action="store_true", help="run calibrate_denoiser beside it (slow)")
     parser.add_argument("--stride", type=int, default=1, help="take every so many pictures")
@@ -241,6 +272,8 @@ def main() -> None:
     beside = {"beside_scikit_image": options.scikit_image, "stride": options.stride}
     if options.table == "white":
         white(options.folders[0], **beside)
+    elif options.table == "simulated":
+        simulated(options.folders[0], **beside)
     elif options.table == "pairs":
         pairs(*options.folders, **beside)
     elif options.table == "harm":

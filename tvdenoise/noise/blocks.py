@@ -31,6 +31,9 @@ _LEAST_PART, _LEAST_BLOCKS = 0.03, 300
 _LEAST_CHOSEN = 60
 _ROUNDS = 3
 _LEAST_SPECTRUM = 1e-3
+#: The mean energy over that of the high frequencies, in grey or luminance. Demosaicked, compressed or resampled
+#: noise stays below; what is steeper is texture. (The opponents' noise may be steeper, and they have less texture.)
+_LARGEST_ENERGY = 16.0
 
 _ORDER = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
 _SCORED = _ORDER >= 2  # the slopes of a picture say nothing of its noise
@@ -121,6 +124,8 @@ def spectrum_of(blocks: Blocks, channel: int, part: float) -> Spectrum:
             break
         counts = np.array([len(member) for member in members])
         shape = _common_shape(measured[is_noisy] / levels[is_noisy, np.newaxis, np.newaxis], counts[is_noisy])
+        if channel == 0:
+            shape = _flattened(shape)
     return Spectrum(shape, levels, _intensities_of_calm_blocks(blocks, channel, shape, part))
 
 
@@ -171,3 +176,12 @@ def _common_shape(shapes: NDArray[np.float64], counts: NDArray[np.intp]) -> NDAr
     shape[0, 0] = max(shape[0, 1] * shape[1, 0] / shape[1, 1], min(shape[0, 1], shape[1, 0]))
     normalised: NDArray[np.float64] = np.maximum(shape / shape[_HIGH].mean(), _LEAST_SPECTRUM)
     return normalised
+
+
+def _flattened(shape: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The shape, or where it holds more energy than noise does the power of it that does not."""
+    power = 1.0
+    while (shape**power).mean() / (shape**power)[_HIGH].mean() > _LARGEST_ENERGY:
+        power *= 0.98
+    flat: NDArray[np.float64] = shape**power / (shape**power)[_HIGH].mean()
+    return flat
