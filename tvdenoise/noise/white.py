@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import gamma
+from scipy.special import gammaincinv
 
 from tvdenoise.noise.windows import windows_of
 
@@ -85,4 +85,4 @@ def _energy_threshold() -> float:
     """The gradient energy of unit white noise, a gamma variable in good approximation, at the confidence."""
     form = _gradient_form()
     trace, rank = np.trace(form), np.linalg.matrix_rank(form)
-    return float(gamma.ppf(_CONFIDENCE, rank / 2, scale=2 * trace / rank))
+    return float(gammaincinv(rank / 2, _CONFIDENCE) * 2 * trace / rank)
