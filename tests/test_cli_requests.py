@@ -259,7 +259,7 @@ def test_what_is_private_to_others_is_one_line(arguments, code: int, make_image,
 def test_an_error_of_the_system_that_nobody_expected_is_one_line(make_image, command, monkeypatch) -> None:
     make_image("a.png")
 
-    def fail(_request: object) -> None:
+    def fail(_request: object, **_: object) -> None:
         raise OSError(5, "Input/output error", "a\n.png")
 
     monkeypatch.setattr("tvdenoise.batch.plan.make_plan", fail)

@@ -44,11 +44,21 @@ class SingleFile:
         return self.path
 
 
-Destination = Beside | Folder | SingleFile
+@dataclass(frozen=True)
+class InPlace:
+    """Each output replaces its input."""
+
+    def target(self, found: Found) -> Path:
+        return found.source
+
+
+Destination = Beside | Folder | SingleFile | InPlace
 
 
 def destination_of(request: Request) -> Destination:
     """Where the outputs go. Raises UsageError where the output's name leaves that open."""
+    if request.in_place:
+        return InPlace()
     if request.output is None:
         return Beside(DEFAULT_SUFFIX if request.suffix is None else request.suffix)
     path = Path(request.output)

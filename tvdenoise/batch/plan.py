@@ -5,24 +5,31 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tvdenoise.batch.destinations import Destination, Folder, destination_of
 from tvdenoise.batch.discovery import Discovery, Failure, Found, nothing_found
+from tvdenoise.batch.placing import has_place_for_record
 from tvdenoise.batch.request import DEFAULT_SUFFIX, Request
 from tvdenoise.errors import UnwritableImageError, UsageError
 from tvdenoise.files.atomic import require_writable, sweep
+from tvdenoise.files.families import format_in_place
 from tvdenoise.files.paths import printable, reason_of
-from tvdenoise.files.reading import is_whole
+from tvdenoise.files.reading import codec_of, is_whole
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file to denoise."""
+    """One file to denoise.
+
+    in_place: the target is the source; once: it is left alone where an earlier run in place has denoised it.
+    """
 
     source: Path
     target: Path
+    in_place: bool = False
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class Plan:
         return len(self.jobs) + len(self.skipped) + len(self.failures)
 
 
-def make_plan(request: Request) -> Plan:
+def make_plan(request: Request, *, strips_metadata: bool = False) -> Plan:
     """Raises UsageError and NothingToDoError; nothing has been changed then."""
     destination = destination_of(request)
     left_out = Path(os.path.realpath(destination.path)) if isinstance(destination, Folder) else None
@@ -48,7 +55,27 @@ def make_plan(request: Request) -> Plan:
     if not found:
         raise nothing_found(request.inputs, recursive=request.recursive)
     jobs, unnameable = _jobs((entry for entry in found if isinstance(entry, Found)), destination)
+    if request.in_place:
+        if request.report is None:
+            _require_places_for_records(jobs, strips_metadata=strips_metadata)
+        _require_writable(jobs)
+        replacing = (replace(job, in_place=True, once=not request.again) for job in jobs)
+        return Plan(tuple(replacing), failures=(*failures, *unnameable))
     return settle(jobs, request, (*failures, *unnameable))
+
+
+def _require_places_for_records(jobs: list[Job], *, strips_metadata: bool) -> None:
+    """Refuse files of which a second run could not know that they are denoised already."""
+    for job in jobs:
+        form = format_in_place(job.target, codec) if (codec := codec_of(job.source)) else None
+        if form is None or not form.kinds or has_place_for_record(form, strips_metadata=strips_metadata):
+            continue
+        cause = "--strip-metadata leaves" if strips_metadata else f"{form.name} has"
+        raise UsageError(
+            f"{printable(job.source)}: {cause} no place to record that it is denoised, "
+            "and run again, --in-place would denoise it twice",
+            "add --report FILE to keep the record there",
+        )
 
 
 def settle(jobs: list[Job], request: Request, failures: tuple[Failure, ...] = ()) -> Plan:
@@ -65,7 +92,7 @@ def settle(jobs: list[Job], request: Request, failures: tuple[Failure, ...] = ()
 
 def _jobs(found: Iterable[Found], destination: Destination) -> tuple[list[Job], list[Failure]]:
     """One job for each pair of names (an input that is given twice is done once), and what has no name."""
-    jobs: dict[tuple[str, Path], Job] = {}
+    jobs: dict[tuple[str, str], Job] = {}
     failures = []
     for entry in found:
         target = destination.target(entry)
@@ -77,7 +104,7 @@ def _jobs(found: Iterable[Found], destination: Destination) -> tuple[list[Job], 
                 remedy = "choose a shorter name with -o or --suffix"
                 failures.append(Failure(entry.source, UnwritableImageError(reason, remedy)))
                 continue
-        jobs.setdefault((os.path.realpath(entry.source), target), Job(entry.source, target))
+        jobs.setdefault((os.path.realpath(entry.source), os.path.realpath(target)), Job(entry.source, target))
     return list(jobs.values()), failures
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -25,9 +26,12 @@ class Report:
     An error of writing ends the report, not the run: it is raised at the end.
     """
 
-    def __init__(self, descriptor: int | None = None, name: str = "") -> None:
+    def __init__(
+        self, descriptor: int | None = None, name: str = "", replaced: frozenset[str] = frozenset()
+    ) -> None:
         self._descriptor = descriptor
         self._name = name
+        self._replaced = replaced
         self._error: OSError | None = None
 
     def __enter__(self) -> Report:
@@ -50,6 +54,25 @@ class Report:
         except OSError as error:
             self._error = error
             self._close()
+
+    def announce(self, target: Path, contents: bytes) -> None:
+        """Record what is about to replace a file, safely on the disk. Raises TvdenoiseError.
+
+        So a run that continues this report knows the file again, whenever this one was interrupted.
+        """
+        entry = {"target": str(target), "status": "replacing", "sha256": hashlib.sha256(contents).hexdigest()}
+        try:
+            if self._descriptor is None:
+                raise self._error or OSError("it is closed")
+            self._append((json.dumps(entry) + "\n").encode())
+            os.fsync(self._descriptor)
+        except OSError as error:
+            reason = f"it cannot be recorded in the report {self._name}: {reason_of(error)}"
+            raise TvdenoiseError(reason, "it is left as it was") from error
+
+    def has_replaced(self, path: Path) -> bool:
+        """Whether a file is what an earlier run, which this report continues, has put in its place."""
+        return bool(self._replaced) and hashlib.sha256(path.read_bytes()).hexdigest() in self._replaced
 
     def _append(self, line: bytes) -> None:
         """Write a line whole, or nothing of it."""
@@ -85,17 +108,39 @@ def open_report(request: Request, plan: Plan) -> Report:
         if not os.path.isfile(request.report):
             raise UsageError(f"the report {name} exists and is not a file", "choose another name")
         if not (request.overwrite or request.skip_existing):
-            remedy = "add --overwrite to replace or --skip-existing to extend it"
+            replacing = "" if request.in_place else "--overwrite to replace or "
+            remedy = f"add {replacing}--skip-existing to extend it"
             raise UsageError(f"the report {name} exists already", remedy)
     _refuse_taken(request, plan, name)
     try:
+        replaced = _replaced_before(Path(request.report)) if request.in_place else frozenset()
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
         descriptor = os.open(request.report, flags, 0o666)
     except OSError as error:
         raise UsageError(f"cannot write {name}: {reason_of(error)}") from error
     if not request.skip_existing:
         os.ftruncate(descriptor, 0)
-    return Report(descriptor, name)
+    elif not _ends_a_line(Path(request.report)):  # a run was killed while it wrote
+        os.write(descriptor, b"\n")
+    return Report(descriptor, name, replaced)
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as stream:
+        if stream.seek(0, os.SEEK_END) == 0:
+            return True
+        stream.seek(-1, os.SEEK_END)
+        return stream.read() == b"\n"
+
+
+def _replaced_before(path: Path) -> frozenset[str]:
+    """The digests of what earlier runs in place have written; lines that are no such record say nothing."""
+    digests = set()
+    with suppress(FileNotFoundError):
+        for line in path.read_bytes().splitlines():
+            with suppress(ValueError, TypeError, KeyError):
+                digests.add(str(json.loads(line)["sha256"]))
+    return frozenset(digests)
 
 
 def _refuse_taken(request: Request, plan: Plan, name: str) -> None:

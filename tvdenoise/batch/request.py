@@ -25,6 +25,7 @@ class Request:
     inputs: files, folders, or "-" alone for standard input; output: a file, a folder, "-" or None.
     suffix: of the outputs' names; None for the default, which is used only beside the inputs.
     format: of standard output, by name; report: the path of the report, or None.
+    in_place: the results replace the inputs; again: also those of an earlier run in place.
     """
 
     inputs: tuple[str, ...]
@@ -35,6 +36,8 @@ class Request:
     recursive: bool = False
     overwrite: bool = False
     skip_existing: bool = False
+    in_place: bool = False
+    again: bool = False
 
     def __post_init__(self) -> None:
         require_named(self.inputs)
@@ -43,10 +46,27 @@ class Request:
                 raise UsageError(f"{option} is empty", f"give it a name, or leave out {option}")
         if self.overwrite and self.skip_existing:
             raise UsageError("--overwrite and --skip-existing contradict each other", "give one of them")
+        self._refuse_contradictions_in_place()
         if self.suffix is not None and (not self.suffix or "/" in self.suffix or "\\" in self.suffix):
             raise UsageError("--suffix must be a part of a file's name", f"for example {DEFAULT_SUFFIX}")
         if STANDARD_STREAM in self.inputs and len(self.inputs) > 1:
             raise UsageError("standard input (-) must be the only input", "run the others by themselves")
+
+    def _refuse_contradictions_in_place(self) -> None:
+        if self.again and not self.in_place:
+            raise UsageError("--again is for --in-place", "leave it out: other inputs are always denoised")
+        if not self.in_place:
+            return
+        for option, name in (("-o", self.output), ("--suffix", self.suffix)):
+            if name is not None:
+                raise UsageError(f"--in-place and {option} contradict each other", "give one of them")
+        if self.overwrite:
+            remedy = "leave it out, or give --again to denoise what an earlier run has denoised"
+            raise UsageError("--in-place needs no --overwrite", remedy)
+        if self.again and self.skip_existing:
+            raise UsageError("--again and --skip-existing contradict each other", "give one of them")
+        if STANDARD_STREAM in self.inputs:
+            raise UsageError("--in-place cannot replace standard input (-)", "name files")
 
     @property
     def reads_standard_input(self) -> bool:
@@ -64,6 +84,8 @@ class Settings:
     Raises UsageError for settings that contradict each other.
 
     quality: of JPEG and lossy WebP, or None for the default; max_megapixels: larger images are refused.
+    strip_metadata: write only what the picture needs to look the same; preserve_times: give outputs the times
+    of their inputs.
     """
 
     mu: float | None = None
@@ -82,6 +104,8 @@ class Settings:
     data_range: float | None = None
     quality: int | None = None
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
+    strip_metadata: bool = False
+    preserve_times: bool = False
 
     def __post_init__(self) -> None:
         if self.mu is not None and self.sigma is not None:

@@ -8,11 +8,20 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tvdenoise.batch.outcome import Fate, Figures, Outcome
+from tvdenoise.batch.placing import Origin, Placing, has_place_for_record, is_done, record_of
+from tvdenoise.batch.report import Report
 from tvdenoise.batch.streams import Streams
 from tvdenoise.errors import TvdenoiseError
-from tvdenoise.files.families import format_for
+from tvdenoise.files.families import format_for, format_in_place
 from tvdenoise.files.reading import read, read_stream
-from tvdenoise.files.writing import encode, lost_metadata, require_carried, write
+from tvdenoise.files.writing import (
+    encode,
+    lost_metadata,
+    require_carried,
+    with_record,
+    without_metadata,
+    write,
+)
 
 if TYPE_CHECKING:
     from tvdenoise.batch.denoiser import Denoiser
@@ -24,12 +33,22 @@ if TYPE_CHECKING:
 
 
 class Runner:
-    """Does the jobs of plans, with the same settings."""
+    """Does the jobs of plans, with the same settings.
 
-    def __init__(self, settings: Settings, denoiser: Denoiser, streams: Streams | None = None) -> None:
+    report: tells and is told what is replaced in place by files that cannot say it themselves.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        denoiser: Denoiser,
+        streams: Streams | None = None,
+        report: Report | None = None,
+    ) -> None:
         self._settings = settings
         self._denoiser = denoiser
         self._streams = streams or Streams()
+        self._report = report or Report()
 
     def outcomes(self, plan: Plan) -> Iterator[Outcome]:
         """The outcome of every file of a plan, each as soon as it is known."""
@@ -57,21 +76,29 @@ class Runner:
         return _failed(str(job.source), str(job.target), failure, start)
 
     def _do(self, job: Job, start: float) -> Outcome:
+        origin = None if self._streams.source is not None else Origin.of(job.source)
         picture = self._read(job)
+        if is_done(job, picture, self._report):
+            reason, remedy = "denoised already", "--again denoises it once more"
+            return Outcome(str(job.source), str(job.target), Fate.SKIPPED, reason, remedy)
+        notices = origin.notices if origin is not None and job.in_place else ()
         form = self._format_of(job, picture)
         require_carried(picture, form)
+        if self._settings.strip_metadata:
+            picture = without_metadata(picture)
         start += self._denoiser.prepare()
-        solution = self._denoiser.solve(picture)
-        if not math.isfinite(solution.distance_bound):  # then neither are the intensities to be trusted
-            raise TvdenoiseError("the solve broke down", "choose another --mu or --epsilon")
-        self._write(job, picture.with_denoised(solution.image), form)
+        solution = self._solve(picture)
+        result = picture.with_denoised(solution.image)
+        if not self._settings.strip_metadata:
+            result = with_record(result, form, record_of(solution))
+        self._write(job, result, form, origin)
         return Outcome(
             str(job.source),
             str(job.target),
             Fate.DONE,
             *_shortfall(solution),
             figures=_figures(solution, picture),
-            notices=picture.notices + lost_metadata(picture, form),
+            notices=picture.notices + lost_metadata(result, form) + notices,
             seconds=time.perf_counter() - start,
         )
 
@@ -80,16 +107,30 @@ class Runner:
             return read_stream(self._streams.contents(), self._settings.max_megapixels)
         return read(job.source, self._settings.max_megapixels)
 
+    def _solve(self, picture: Picture) -> Solution:
+        solution = self._denoiser.solve(picture)
+        if not math.isfinite(solution.distance_bound):  # then neither are the intensities to be trusted
+            raise TvdenoiseError("the solve broke down", "choose another --mu or --epsilon")
+        return solution
+
     def _format_of(self, job: Job, picture: Picture) -> Format:
         if self._streams.target is not None:
             return self._streams.form or format_for(None, picture.codec)
+        if job.in_place:
+            return format_in_place(job.target, picture.codec)
         return format_for(job.target, picture.codec)
 
-    def _write(self, job: Job, picture: Picture, form: Format) -> None:
+    def _write(self, job: Job, picture: Picture, form: Format, origin: Origin | None) -> None:
+        quality = self._settings.quality
         if self._streams.target is not None:
-            self._streams.put(encode(picture, form, self._settings.quality))
-        else:
-            write(picture, job.target, form, self._settings.quality)
+            self._streams.put(encode(picture, form, quality))
+            return
+        placing = None
+        if origin is not None and job.in_place:
+            is_recorded = has_place_for_record(form, strips_metadata=self._settings.strip_metadata)
+            placing = Placing(job, origin, is_recorded, self._report)
+        times = origin.times if origin is not None and self._settings.preserve_times else None
+        write(picture, job.target, form, quality, before=placing.before if placing else None, times=times)
 
 
 def _failed(source: str, target: str | None, error: TvdenoiseError, start: float) -> Outcome:

@@ -134,6 +134,32 @@ SkipExisting = Annotated[
     bool,
     typer.Option("--skip-existing", help="Keep existing outputs: continue a run.", rich_help_panel=_FILES),
 ]
+InPlace = Annotated[
+    bool,
+    typer.Option(
+        "--in-place",
+        help="Replace each input by its result, once: files that say they are denoised are skipped.",
+        rich_help_panel=_FILES,
+    ),
+]
+Again = Annotated[
+    bool,
+    typer.Option(
+        "--again", help="With --in-place: denoise also what is denoised already.", rich_help_panel=_FILES
+    ),
+]
+StripMetadata = Annotated[
+    bool,
+    typer.Option(
+        "--strip-metadata",
+        help="Write no metadata but the colour profile and the orientation.",
+        rich_help_panel=_FILES,
+    ),
+]
+PreserveTimes = Annotated[
+    bool,
+    typer.Option("--preserve-times", help="Give outputs the times of their inputs.", rich_help_panel=_FILES),
+]
 Suffix = Annotated[
     str | None,
     typer.Option(

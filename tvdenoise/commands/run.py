@@ -31,11 +31,15 @@ def run(
     recursive: options.Recursive = False,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
+    in_place: options.InPlace = False,
+    again: options.Again = False,
     suffix: options.Suffix = None,
     form: options.FormatName = None,
     quality: options.Quality = None,
     data_range: options.DataRange = None,
     max_pixels: options.MaxPixels = None,
+    strip_metadata: options.StripMetadata = False,
+    preserve_times: options.PreserveTimes = False,
     report: options.Report = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -57,6 +61,7 @@ def run(
     tvdenoise run photo.png --mu 20 -o smooth.png
     tvdenoise run photo.png --sigma 15/255
     tvdenoise run holiday/ --recursive -o denoised/ --report report.jsonl
+    tvdenoise run holiday/ --in-place
     tvdenoise run - < noisy.png > denoised.png
 
     [bold]Exit codes[/bold]
@@ -88,8 +93,21 @@ def run(
             data_range=positive("--data-range", data_range),
             quality=quality,
             max_megapixels=positive("--max-pixels", max_pixels) or DEFAULT_MAX_MEGAPIXELS,
+            strip_metadata=strip_metadata,
+            preserve_times=preserve_times,
         )
-        request = Request(tuple(inputs), output, suffix, form, report, recursive, overwrite, skip_existing)
+        request = Request(
+            tuple(inputs),
+            output,
+            suffix,
+            form,
+            report,
+            recursive,
+            overwrite,
+            skip_existing,
+            in_place,
+            again,
+        )
         code = _carry_out(request, settings, quiet=quiet, verbose=verbose, debug=debug)
     raise typer.Exit(code)
 
@@ -102,12 +120,16 @@ def _carry_out(request: Request, settings: Settings, *, quiet: bool, verbose: bo
     from tvdenoise.batch.run import Runner
     from tvdenoise.batch.streams import plan_with_streams, streams_of
     from tvdenoise.commands.console import Console
+    from tvdenoise.errors import UsageError
 
     streams = streams_of(request)
-    plan = make_plan(request) if streams.are_unused else plan_with_streams(request)
+    if settings.preserve_times and not streams.are_unused:
+        raise UsageError("--preserve-times is for files, not for standard streams", "leave it out")
+    strips = settings.strip_metadata
+    plan = make_plan(request, strips_metadata=strips) if streams.are_unused else plan_with_streams(request)
     console = Console(quiet=quiet, verbose=verbose, debug=debug, count=plan.count)
     with open_report(request, plan) as report, console:
-        runner = Runner(settings, Denoiser(settings, console.tell_compilation), streams)
+        runner = Runner(settings, Denoiser(settings, console.tell_compilation), streams, report)
         for outcome in runner.outcomes(plan):
             report.add(outcome)
             console.tell(outcome)

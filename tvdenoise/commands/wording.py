@@ -15,7 +15,8 @@ def line_of(outcome: Outcome) -> str:
         return f"tvdenoise: {printable(outcome.source)}: {outcome.reason}{remedy}"
     route = f"{printable(outcome.source)} → {printable(outcome.target or '')}"
     if outcome.figures is None:
-        return f"{route}: exists, skipped"
+        remedy = f"; {outcome.remedy}" if outcome.remedy else ""
+        return f"{route}: {outcome.reason or 'exists'}, skipped{remedy}"
     figures = outcome.figures
     evaluations = f"{figures.iterations} evaluation{'' if figures.iterations == 1 else 's'}"
     return (

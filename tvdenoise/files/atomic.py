@@ -25,10 +25,13 @@ _REMEDIES = {
 }
 
 
-def write_atomically(target: Path, contents: bytes, verify: Callable[[Path], None]) -> None:
+def write_atomically(
+    target: Path, contents: bytes, verify: Callable[[Path], None], times: tuple[int, int] | None = None
+) -> None:
     """Put the contents in the target's place once they are safely on the disk.
 
     verify: called with the path of what was written, before it takes the target's place; may raise.
+    times: of the last access and change that the file is given, in nanoseconds, or None for now.
     A link is followed, and what it leads to is replaced. An existing file's permissions are kept; a new
     file's obey the umask. On any failure the target is untouched. Raises UnwritableImageError.
     """
@@ -38,6 +41,8 @@ def write_atomically(target: Path, contents: bytes, verify: Callable[[Path], Non
         destination.parent.mkdir(parents=True, exist_ok=True)
         _write_new(temporary, contents, _permissions(destination))
         verify(temporary)
+        if times is not None:
+            os.utime(temporary, ns=times)
         temporary.replace(destination)
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "choose another place with -o")

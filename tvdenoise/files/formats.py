@@ -18,6 +18,7 @@ METADATA_NAMES = {
     "dpi": "resolution",
     "text": "texts",
     "tags": "TIFF tags",
+    "record": "parameters used",
 }
 
 
@@ -46,13 +47,19 @@ class Inspection:
     """What a family finds in a file before it is decoded.
 
     notices: sentences about what is not written as it was read; traits: what only this codec understands.
-    exif: where the format has no block of EXIF data, one made from what it has; tags: see `Metadata`.
+    exif: where the format has no block of EXIF data, one made from what it has; tags, record: see `Metadata`.
     """
 
     notices: tuple[str, ...] = ()
     traits: object = None
     exif: bytes | None = None
     tags: Mapping[int, StoredTag] = field(default_factory=dict)
+    record: str | None = None
+
+
+def keep_traits(traits: object) -> object:
+    """The traits of a family that hold no metadata."""
+    return traits
 
 
 def unexplained(_stream: BinaryIO) -> UnsupportedImageError | None:
@@ -68,6 +75,7 @@ class Family:
         Raises UnsupportedImageError or UnreadableImageError.
     options: the encoder's options for a picture, its metadata included, and the JPEG or WebP quality (None
         for the family's default).
+    strip: traits without the metadata among them; what the picture needs to look the same stays.
     explain: why Pillow does not recognise a file (stream) that is of this family nevertheless, or None.
     """
 
@@ -75,6 +83,7 @@ class Family:
     inspect: Callable[[ImageFile.ImageFile, BinaryIO], Inspection]
     options: Callable[[Picture, int | None], dict[str, Any]]
     explain: Callable[[BinaryIO], UnsupportedImageError | None] = unexplained
+    strip: Callable[[object], object] = keep_traits
 
     @property
     def codec(self) -> str:

@@ -32,6 +32,7 @@ class Metadata:
 
     icc, exif, xmp: as stored, exif without the "Exif" prefix; dpi: horizontal and vertical dots per inch;
     text: keywords and their texts; tags: those of a TIFF that no other format has, by number.
+    record: how the picture was denoised, a line as in `files.record`.
     """
 
     icc: bytes | None = None
@@ -40,6 +41,7 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     text: tuple[tuple[str, str], ...] = ()
     tags: Mapping[int, StoredTag] = field(default_factory=dict, hash=False)
+    record: str | None = None
 
     @property
     def present(self) -> frozenset[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +22,7 @@ from tvdenoise.files.planes import planes_of, require_known_mode
 MEGAPIXEL = 1_000_000
 DEFAULT_MAX_MEGAPIXELS = 500.0
 _EXIF_PREFIX = b"Exif\0\0"
+_NO_TEXTS = ("XML:com.adobe.xmp", "tvdenoise")  # text chunks of a PNG that are kept as what they hold
 
 
 def read(source: Path, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> Picture:
@@ -49,6 +52,22 @@ def read_stream(stream: BinaryIO, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
     return Picture(
         intensities, alpha, opened.format, metadata, inspection.traits, inspection.notices + notices
     )
+
+
+def codec_of(path: Path) -> str | None:
+    """The codec that a file's header shows, or None where it shows none."""
+    try:
+        with open(path, "rb", opener=_open_unnoticed) as stream, opened_image(stream) as opened:
+            return opened.format if opened.format in FAMILIES else None
+    except (OSError, UnreadableImageError, UnsupportedImageError):
+        return None
+
+
+def _open_unnoticed(path: str, flags: int) -> int:
+    """Open a file without changing the time of its last access, where the system allows that."""
+    with suppress(PermissionError):
+        return os.open(path, flags | getattr(os, "O_NOATIME", 0))
+    return os.open(path, flags)
 
 
 def is_whole(path: Path) -> bool:
@@ -102,8 +121,9 @@ def _metadata(opened: ImageFile.ImageFile, inspection: Inspection) -> Metadata:
         exif=exif.removeprefix(_EXIF_PREFIX) if exif else None,
         xmp=_bytes(information.get("xmp")),
         dpi=(float(dpi[0]), float(dpi[1])) if dpi and all(dpi) else None,
-        text=tuple((key, str(text)) for key, text in texts.items() if key != "XML:com.adobe.xmp"),
+        text=tuple((key, str(text)) for key, text in texts.items() if key not in _NO_TEXTS),
         tags=inspection.tags,
+        record=inspection.record,
     )
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+
+from PIL import Image
 
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError, UnwritableImageError
 from tvdenoise.files.atomic import write_atomically
 from tvdenoise.files.families import FAMILIES, FORMATS, formats_for_kind
+from tvdenoise.files.families.tiff_tags import MALFORMED, ORIENTATION
 from tvdenoise.files.formats import METADATA_NAMES, Format
 from tvdenoise.files.opening import opened_image
 from tvdenoise.files.picture import PIXEL_KINDS, Metadata, Picture
@@ -16,6 +22,7 @@ from tvdenoise.files.planes import image_of
 
 # The modes in which Pillow may open again what was written in another one.
 _REOPENED = {"I;16": {"I;16", "I"}, "L": {"L", "RGB"}, "LA": {"LA", "RGBA"}}
+_TURNED = range(2, 9)
 
 
 def require_carried(picture: Picture, form: Format) -> None:
@@ -33,6 +40,33 @@ def require_carried(picture: Picture, form: Format) -> None:
             f"{form.name} holds at most {form.longest_side} columns and rows, not {columns} × {rows}",
             "choose another format with -o",
         )
+
+
+def without_metadata(picture: Picture) -> Picture:
+    """The picture with nothing but what it needs to look the same: its colour profile and its orientation."""
+    metadata = Metadata(icc=picture.metadata.icc, exif=_orientation_alone(picture.metadata.exif))
+    traits = picture.traits
+    if traits is not None:
+        traits = FAMILIES[picture.codec].strip(traits)
+    return replace(picture, metadata=metadata, traits=traits)
+
+
+def _orientation_alone(contents: bytes | None) -> bytes | None:
+    """EXIF data without anything but the orientation, or None where the picture is upright."""
+    stored, kept = Image.Exif(), Image.Exif()
+    with warnings.catch_warnings(), suppress(*MALFORMED):
+        warnings.simplefilter("ignore")
+        stored.load(contents or b"")
+        if (orientation := stored.get(ORIENTATION, 1)) in _TURNED:
+            kept[ORIENTATION] = orientation
+            return kept.tobytes().removeprefix(b"Exif\0\0")
+    return None
+
+
+def with_record(picture: Picture, form: Format, record: str) -> Picture:
+    """The picture with a record of how it was denoised, where the format has a place for it."""
+    kept = record if "record" in form.carries else None
+    return replace(picture, metadata=replace(picture.metadata, record=kept))
 
 
 def lost_metadata(picture: Picture, form: Format) -> tuple[str, ...]:
@@ -68,8 +102,21 @@ def encode(picture: Picture, form: Format, quality: int | None = None) -> bytes:
     return contents.getvalue()
 
 
-def write(picture: Picture, target: Path, form: Format, quality: int | None = None) -> None:
-    """Encode a picture and put it in the target's place; raises as `encode` and `write_atomically`."""
+def write(
+    picture: Picture,
+    target: Path,
+    form: Format,
+    quality: int | None = None,
+    *,
+    before: Callable[[bytes], None] | None = None,
+    times: tuple[int, int] | None = None,
+) -> None:
+    """Encode a picture and put it in the target's place; raises as `encode` and `write_atomically`.
+
+    before: called with the contents once they are on the disk, just before they take the place; may raise.
+    times: see `write_atomically`.
+    """
+    contents = encode(picture, form, quality)
 
     def verify(written: Path) -> None:
         expected = _REOPENED.get(picture.kind, {picture.kind})
@@ -80,5 +127,7 @@ def write(picture: Picture, target: Path, form: Format, quality: int | None = No
             raise UnwritableImageError(f"what was written cannot be read: {error.reason}") from error
         if size != picture.size or mode not in expected:
             raise UnwritableImageError(f"what was written reads as {mode} of {size[0]} × {size[1]} pixels")
+        if before is not None:
+            before(contents)
 
-    write_atomically(target, encode(picture, form, quality), verify)
+    write_atomically(target, contents, verify, times)

@@ -35,6 +35,12 @@ def format_for(target: Path | None, codec: str) -> Format:
     return by_extension or FAMILIES[codec].formats[0]
 
 
+def format_in_place(path: Path, codec: str) -> Format:
+    """The format of a file that keeps its codec, whatever its name says."""
+    form = format_for(path, codec)
+    return form if form.codec == codec else FAMILIES[codec].formats[0]
+
+
 def formats_for_kind(kind: str) -> tuple[str, ...]:
     """The names of the formats that can hold pixels of that kind."""
     return tuple(form.name for form in FORMATS if kind in form.kinds)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from PIL import ImageFile, JpegImagePlugin
 
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
+from tvdenoise.files.record import record_in
 
 _QUALITY = 95
 _FULL_CHROMA = 0
@@ -25,7 +26,7 @@ _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 class JpegTraits:
     """subsampling: of the chroma, as Pillow numbers it (0 for none).
 
-    comment: of the file; segments: IPTC and long XMP, as stored.
+    comment: of the file, the last of several; segments: the other comments, IPTC and long XMP, as stored.
     """
 
     subsampling: int = _FULL_CHROMA
@@ -35,12 +36,26 @@ class JpegTraits:
 
 def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
     subsampling = JpegImagePlugin.get_sampling(opened)
+    applist = getattr(opened, "applist", [])
+    comments = [contents for name, contents in applist if name == "COM"]
+    records = [found for comment in comments if (found := _record(comment))]
+    others = [comment for comment in comments if not _record(comment)] or [b""]
     traits = JpegTraits(
         subsampling if subsampling >= 0 else _FULL_CHROMA,
-        opened.info.get("comment", b""),
-        b"".join(_segments(getattr(opened, "applist", []))),
+        others[-1],
+        b"".join((*map(_comment_segment, others[:-1]), *_segments(applist))),
     )
-    return Inspection(traits=traits)
+    return Inspection(traits=traits, record=records[-1] if records else None)
+
+
+def _record(comment: bytes) -> str | None:
+    """The record, where a comment holds nothing else."""
+    text = comment.rstrip(b"\0").decode("latin-1")
+    return text if record_in(text) == text else None
+
+
+def _comment_segment(comment: bytes) -> bytes:
+    return b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
 
 
 def _segments(applist: list[tuple[str, bytes]]) -> list[bytes]:
@@ -56,6 +71,7 @@ def _segments(applist: list[tuple[str, bytes]]) -> list[bytes]:
 def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
     traits = picture.traits if isinstance(picture.traits, JpegTraits) else JpegTraits()
     metadata = picture.metadata
+    record = _comment_segment(metadata.record.encode()) if metadata.record else b""
     options: dict[str, Any] = {
         "quality": _QUALITY if quality is None else quality,
         "subsampling": traits.subsampling,
@@ -63,7 +79,7 @@ def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
         "exif": _within_segment("exif", metadata.exif, prefix=_EXIF_PREFIX),
         "xmp": _within_segment("xmp", metadata.xmp),
         "comment": traits.comment,
-        "extra": traits.segments,
+        "extra": traits.segments + record,  # before the comment: many programs show the last one
     }
     if metadata.dpi is not None:
         options["dpi"] = metadata.dpi
@@ -75,6 +91,11 @@ def _within_segment(name: str, contents: bytes | None, prefix: bytes = b"") -> b
     return prefix + contents if contents and len(contents) <= _LARGEST[name] else b""
 
 
+def _strip(traits: object) -> object:
+    assert isinstance(traits, JpegTraits)
+    return replace(traits, comment=b"", segments=b"")
+
+
 FAMILY = Family(
     formats=(
         Format(
@@ -82,11 +103,12 @@ FAMILY = Family(
             "JPEG",
             (".jpg", ".jpeg", ".jpe", ".jfif"),
             kinds=frozenset({"L", "RGB"}),
-            carries=frozenset({"icc", "exif", "xmp", "dpi"}),
+            carries=frozenset({"icc", "exif", "xmp", "dpi", "record"}),
             largest=_LARGEST,
             longest_side=65_500,
         ),
     ),
     inspect=_inspect,
     options=_options,
+    strip=_strip,
 )

@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
+from tvdenoise.files.record import record_in
 
 _SIGNATURE_LENGTH = 8
 _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
@@ -22,6 +23,7 @@ _TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt"}
 _KEPT = {b"IHDR"} | _COLOUR_CHUNKS | _TEXT_CHUNKS
 _GREY, _GREY_ALPHA = 0, 4
 _BLOCK = 1 << 20
+_RECORD_KEYWORD = b"tvdenoise"
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,27 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         what = "grey with transparency" if colour in (_GREY, _GREY_ALPHA) else "colour"
         raise UnsupportedImageError(f"16-bit {what} PNG is not carried yet", "convert it to 8 bits first")
     traits = PngTraits(
-        tuple((chunk.kind, chunk.contents) for chunk in chunks if chunk.kind in _KEPT - {b"IHDR"})
+        tuple(
+            (chunk.kind, chunk.contents)
+            for chunk in chunks
+            if chunk.kind in _KEPT - {b"IHDR"} and not _is_record(chunk)
+        )
     )
+    record = next((_text_of(chunk) for chunk in chunks if _is_record(chunk)), None)
     if is_grey and 1 < depth < 8:
         if "transparency" in opened.info:  # Pillow widens the pixels to 8 bits, but not this grey level
             opened.info["transparency"] = opened.info["transparency"] * 255 // (2**depth - 1)
-        return Inspection((f"{depth}-bit grey is written with 8 bits",), traits)
-    return Inspection(traits=traits)
+        return Inspection((f"{depth}-bit grey is written with 8 bits",), traits, record=record)
+    return Inspection(traits=traits, record=record)
+
+
+def _is_record(chunk: _Chunk) -> bool:
+    has_keyword = chunk.kind == b"tEXt" and chunk.contents.startswith(_RECORD_KEYWORD + b"\0")
+    return has_keyword and record_in(_text_of(chunk)) is not None
+
+
+def _text_of(chunk: _Chunk) -> str:
+    return chunk.contents.partition(b"\0")[2].decode("latin-1")
 
 
 def _chunks(stream: BinaryIO) -> Iterator[_Chunk]:
@@ -92,6 +108,8 @@ def _options(picture: Picture, _quality: int | None) -> dict[str, Any]:
 
 def _info(picture: Picture) -> PngInfo:
     info = PngInfo()
+    if picture.metadata.record:
+        info.add_text(_RECORD_KEYWORD.decode(), picture.metadata.record)
     if isinstance(picture.traits, PngTraits):
         for kind, contents in picture.traits.chunks:
             info.add(kind, contents)
@@ -103,6 +121,11 @@ def _info(picture: Picture) -> PngInfo:
     return info
 
 
+def _strip(traits: object) -> object:
+    assert isinstance(traits, PngTraits)
+    return PngTraits(tuple(chunk for chunk in traits.chunks if chunk[0] in _COLOUR_CHUNKS))
+
+
 FAMILY = Family(
     formats=(
         Format(
@@ -110,9 +133,10 @@ FAMILY = Family(
             "PNG",
             (".png",),
             kinds=frozenset({"L", "LA", "RGB", "RGBA", "I;16"}),
-            carries=frozenset({"icc", "exif", "xmp", "dpi", "text"}),
+            carries=frozenset({"icc", "exif", "xmp", "dpi", "text", "record"}),
         ),
     ),
     inspect=_inspect,
     options=_options,
+    strip=_strip,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from PIL import ImageFile
@@ -33,7 +33,8 @@ from tvdenoise.files.families.tiff_tags import (
     writable_tags,
 )
 from tvdenoise.files.formats import Family, Format, Inspection
-from tvdenoise.files.picture import Picture
+from tvdenoise.files.picture import Picture, StoredTag
+from tvdenoise.files.record import record_in, with_record, without_record
 
 _NEW_SUBFILE_TYPE, _DNG_VERSION = 254, 50706
 _LOSSLESS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma")
@@ -42,6 +43,7 @@ _UNSIGNED, _FLOAT = 1, 3
 _SAMPLE_NAMES = {1: "integer", 2: "signed", 3: "float", 5: "complex", 6: "complex"}
 _BIG, _BIG_AND_BIG_ENDIAN = b"II+\0", b"MM\0+"
 _HEADERS = (b"II*\0", b"MM\0*", _BIG)
+_PROCESSING_SOFTWARE, _ASCII = 11, 2  # "name and version of the software used to post-process the picture"
 _UNKNOWN_SAMPLE, _PREMULTIPLIED = 0, 1
 
 
@@ -67,7 +69,32 @@ def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
         notices += (f"{bits[0]}-bit grey is written with 8 bits",)
     traits = _traits(opened)
     tags, lost = further_tags(opened.tag_v2, traits.usable_compression)
-    return Inspection(notices + notices_of_lost(lost), traits, exif_of_tags(traits.tags), tags)
+    record, tags = _without_record(tags)
+    return Inspection(notices + notices_of_lost(lost), traits, exif_of_tags(traits.tags), tags, record)
+
+
+def _without_record(tags: dict[int, StoredTag]) -> tuple[str | None, dict[int, StoredTag]]:
+    """The record in the tag for it, and the tags without it."""
+    kind, text = tags.get(_PROCESSING_SOFTWARE, (_ASCII, ""))
+    record = record_in(text) if isinstance(text, str) else None
+    if record is None:
+        return None, tags
+    tags = {tag: value for tag, value in tags.items() if tag != _PROCESSING_SOFTWARE}
+    return record, tags | ({_PROCESSING_SOFTWARE: (kind, rest)} if (rest := without_record(text)) else {})
+
+
+def _further(picture: Picture) -> dict[int, StoredTag]:
+    """The further tags, the record among them, after what other programs wrote into the same tag."""
+    tags = dict(picture.metadata.tags)
+    if picture.metadata.record:
+        _, text = tags.get(_PROCESSING_SOFTWARE, (_ASCII, ""))
+        tags[_PROCESSING_SOFTWARE] = (_ASCII, with_record(str(text), picture.metadata.record))
+    return tags
+
+
+def _strip(traits: object) -> object:
+    assert isinstance(traits, TiffTraits)
+    return replace(traits, tags={})
 
 
 def _check_pages(opened: TiffImageFile) -> tuple[str, ...]:
@@ -126,7 +153,7 @@ def _options(picture: Picture, _quality: int | None) -> dict[str, Any]:
     metadata, traits = picture.metadata, picture.traits
     if not isinstance(traits, TiffTraits):
         traits = TiffTraits(tags_of_exif(metadata.exif))
-    tags = writable_tags(traits.tags, metadata.tags)
+    tags = writable_tags(traits.tags, _further(picture))
     if metadata.xmp:
         tags[XMP] = metadata.xmp
     options: dict[str, Any] = {
@@ -170,10 +197,11 @@ FAMILY = Family(
             "TIFF",
             (".tif", ".tiff"),
             kinds=frozenset({"L", "LA", "RGB", "RGBA", "I;16", "F"}),
-            carries=frozenset({"icc", "exif", "xmp", "dpi", "tags"}),
+            carries=frozenset({"icc", "exif", "xmp", "dpi", "tags", "record"}),
         ),
     ),
     inspect=_inspect,
     options=_options,
     explain=_explain,
+    strip=_strip,
 )

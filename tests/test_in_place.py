@@ -1,0 +1,371 @@
+"""In place: each input is replaced whole, once, and never by half of anything."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import random
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import environment, noise, pixels, temporaries
+from PIL import Image
+
+from tvdenoise.files import writing
+from tvdenoise.files.atomic import temporary_beside
+
+RECORDING = ["png", "jpg", "tif"]
+OTHERS = ["bmp", "pgm", "webp"]
+
+
+def entries(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("extension", RECORDING)
+def test_an_input_is_replaced_once(extension: str, make_image, command, tmp_path: Path) -> None:
+    path = make_image(f"a.{extension}")
+    before = path.read_bytes()
+    assert command("run", path.name, "-o", f"b.{extension}").exit_code == 0
+    assert command("run", path.name, "--in-place").exit_code == 0
+    after = path.read_bytes()
+    assert after != before
+    assert after == (tmp_path / f"b.{extension}").read_bytes()
+    result = command("run", path.name, f"b.{extension}", "--in-place")
+    assert result.exit_code == 0
+    assert f"{path.name}: denoised already, skipped; --again denoises it once more" in result.stderr
+    assert "2 files: 0 done, 0 failed, 2 skipped" in result.stderr
+    assert path.read_bytes() == after
+    assert command("run", path.name, "--in-place", "--again", "--mu", "3").exit_code == 0
+    assert path.read_bytes() != after
+    assert sorted(found.name for found in tmp_path.iterdir()) == [path.name, f"b.{extension}"]
+
+
+@pytest.mark.parametrize("extension", OTHERS)
+def test_without_a_place_for_the_record_a_report_is_needed_and_continued(
+    extension: str, make_image, command, tmp_path: Path
+) -> None:
+    first, second = make_image(f"a.{extension}"), make_image(f"b.{extension}", noise(9, 9, seed=1))
+    before = first.read_bytes()
+    result = command("run", first.name, "--in-place")
+    assert result.exit_code == 2
+    assert "no place to record that it is denoised" in result.stderr
+    assert "add --report FILE" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert first.read_bytes() == before
+    assert command("run", first.name, "--in-place", "--report", "r").exit_code == 0
+    after = first.read_bytes()
+    assert after != before
+    assert "exists already; add --skip-existing to extend it" in (
+        command("run", first.name, "--in-place", "--report", "r").stderr
+    )
+    result = command("run", first.name, second.name, "--in-place", "--report", "r", "--skip-existing")
+    assert "2 files: 1 done, 0 failed, 1 skipped" in result.stderr
+    assert first.read_bytes() == after
+    assert [entry["status"] for entry in entries(tmp_path / "r")] == [
+        *("replacing", "done", "skipped", "replacing", "done")
+    ]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_report_is_right_whenever_the_run_was_killed(
+    moment: str, make_image, command, tmp_path: Path
+) -> None:
+    """Its record comes before the replacement and names the new contents, so both answers are known."""
+    path = make_image("a.bmp")
+    before = path.read_bytes()
+    kill = "import os, signal; from pathlib import Path; replace = Path.replace\n"
+    kill += "def die(*paths):\n"
+    kill += "    replace(*paths)\n" if moment == "after" else ""
+    kill += "    os.kill(os.getpid(), signal.SIGKILL)\nPath.replace = die\n"
+    kill += "from tvdenoise.cli import main; main()"
+    finished = subprocess.run(
+        [sys.executable, "-c", kill, "run", "a.bmp", "--in-place", "--report", "r"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        check=False,
+    )
+    assert finished.returncode == -signal.SIGKILL, finished.stderr
+    assert (path.read_bytes() == before) == (moment == "before")
+    with (tmp_path / "r").open("a") as report:
+        report.write('{"source": "a.b')  # a line that was being written
+    result = command("run", "a.bmp", "--in-place", "--report", "r", "--skip-existing")
+    assert ("skipped" in result.stderr) == (moment == "after"), result.stderr
+    assert not temporaries(tmp_path)
+    assert json.loads((tmp_path / "r").read_text().splitlines()[-1])["source"] == "a.bmp"
+
+
+def test_a_report_that_cannot_record_leaves_the_file(make_image, command, monkeypatch) -> None:
+    path = make_image("a.bmp")
+    before = path.read_bytes()
+
+    def fail(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tvdenoise.batch.report.os.write", fail)
+    result = command("run", "a.bmp", "--in-place", "--report", "r")
+    assert result.exit_code == 1
+    assert "cannot be recorded in the report r: no space left on device; it is left as it was" in (
+        result.stderr
+    )
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a.png", "--in-place", "-o", "b.png"), "--in-place and -o contradict each other"),
+        (("a.png", "--in-place", "-o", "-"), "--in-place and -o contradict each other"),
+        (("a.png", "--in-place", "--suffix", "x"), "--in-place and --suffix contradict each other"),
+        (("a.png", "--in-place", "--overwrite"), "--in-place needs no --overwrite; leave it out"),
+        (("a.png", "--in-place", "--again", "--skip-existing"), "--again and --skip-existing contradict"),
+        (("a.png", "--again"), "--again is for --in-place"),
+        (("-", "--in-place"), "--in-place cannot replace standard input (-)"),
+        (("a.png", "--in-place", "--format", "png"), "--format is for standard output"),
+        (("a.png", "--in-place", "--strip-metadata"), "--strip-metadata leaves no place to record"),
+        (("a.png", "--in-place", "--report", "a.png", "--skip-existing"), "is an input or an output"),
+        (("a.png", "-o", "-", "--preserve-times"), "--preserve-times is for files"),
+        (("-", "-o", "b.png", "--preserve-times"), "--preserve-times is for files"),
+    ],
+)
+def test_contradictions_are_one_line_and_change_nothing(
+    arguments: tuple[str, ...], message: str, make_image, command, tmp_path: Path
+) -> None:
+    path = make_image("a.png")
+    before = path.read_bytes()
+    result = command("run", *arguments, stdin=before)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("tvdenoise: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert path.read_bytes() == before
+    assert [found.name for found in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced_once(make_image, command, tmp_path: Path) -> None:
+    path = make_image("real/a.png")
+    (tmp_path / "link.png").symlink_to("real/a.png")
+    before = path.read_bytes()
+    result = command("run", "link.png", "real/a.png", "--in-place")
+    assert result.exit_code == 0
+    assert result.stderr.count("evaluation") == 1
+    assert (tmp_path / "link.png").is_symlink()
+    assert not path.is_symlink()
+    assert path.read_bytes() != before
+
+
+def test_other_hard_links_keep_the_old_picture_which_is_said(make_image, command, tmp_path: Path) -> None:
+    path = make_image("a.png")
+    (tmp_path / "b.png").hardlink_to(path)
+    before = path.read_bytes()
+    result = command("run", "a.png", "--in-place")
+    assert "a.png: note: its other hard links keep the picture as it was" in result.stderr
+    assert path.read_bytes() != before
+    assert (tmp_path / "b.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_mode_bits_are_kept(mode: int, make_image, command) -> None:
+    path = make_image("a.png")
+    path.chmod(mode)
+    assert command("run", "a.png", "--in-place").exit_code == 0
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("arguments", [("--in-place",), ("-o", "b.png")])
+def test_times_are_those_of_the_input_when_asked(arguments, make_image, command, tmp_path: Path) -> None:
+    path = make_image("a.png")
+    times = (1_500_000_000_123_456_789, 1_400_000_000_987_654_321)
+    os.utime(path, ns=times)
+    assert command("run", "a.png", *arguments, "--preserve-times").exit_code == 0
+    written = (tmp_path / arguments[-1] if "-o" in arguments else path).stat()
+    assert (written.st_atime_ns, written.st_mtime_ns) == times
+
+
+def test_times_are_new_unless_asked(make_image, command) -> None:
+    path = make_image("a.png")
+    os.utime(path, (1e9, 1e9))
+    assert command("run", "a.png", "--in-place").exit_code == 0
+    assert path.stat().st_mtime > 1e9
+
+
+def test_names_that_differ_in_case_alone_are_two_files(make_image, command) -> None:
+    paths = [make_image("a.png"), make_image("A.png")]
+    if paths[0].samefile(paths[1]):
+        pytest.skip("not on this file system")
+    assert "2 done" in command("run", "a.png", "A.png", "--in-place").stderr
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.png", "JPEG"), ("a.jpg", "PNG"), ("scan", "TIFF")])
+def test_the_content_decides_on_the_format(name: str, content: str, command, tmp_path: Path) -> None:
+    Image.fromarray(noise(9, 9)).save(tmp_path / name, content)
+    assert command("run", name, "--in-place").exit_code == 0
+    with Image.open(tmp_path / name) as opened:
+        assert opened.format == content
+
+
+def test_a_format_that_cannot_hold_the_result_keeps_its_file(make_image, command) -> None:
+    path = make_image("a.gif")
+    before = path.read_bytes()
+    result = command("run", "a.gif", "--in-place")
+    assert result.exit_code == 1
+    assert "GIF cannot hold 8-bit" in result.stderr
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_changes_meanwhile_is_not_replaced(make_image, command, monkeypatch) -> None:
+    path = make_image("a.png")
+    encode = writing.encode
+
+    def edit(*arguments: object) -> bytes:
+        path.write_bytes(b"someone else's")
+        return encode(*arguments)
+
+    monkeypatch.setattr(writing, "encode", edit)
+    result = command("run", "a.png", "--in-place")
+    assert result.exit_code == 1
+    assert "the file was changed while it was denoised; run it again" in result.stderr
+    assert path.read_bytes() == b"someone else's"
+
+
+def test_an_encoder_that_fails_leaves_the_file(make_image, command, tmp_path: Path, monkeypatch) -> None:
+    path = make_image("a.png")
+    before = path.read_bytes()
+
+    def fail(_image: Image.Image, stream, *_: object, **__: object) -> None:
+        stream.write(b"half")
+        raise OSError("encoder error -2")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    assert command("run", "a.png", "--in-place").exit_code == 1
+    assert path.read_bytes() == before
+    assert [found.name for found in tmp_path.iterdir()] == ["a.png"]
+
+
+def small_files() -> None:
+    """In a new process: no file may grow beyond 8 kB, as if the disk were full."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+
+
+def obey_permissions() -> None:
+    """In a new process: be denied what the permissions deny, as root, too."""
+    drop_from_bounding_set, override = 24, 1
+    ctypes.CDLL(None).prctl(drop_from_bounding_set, override, 0, 0, 0)
+
+
+def run_limited(folder: Path, limit, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tvdenoise", "run", *arguments],
+        cwd=folder,
+        env=environment(),
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("arguments", [("--in-place",), ("-o", "b.png", "--overwrite")])
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(arguments, make_image, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        make_image(name, noise(150, 150))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    finished = run_limited(tmp_path, small_files, "a.png", "--mu", "1e9", *arguments)
+    assert finished.returncode == 1, finished.stderr
+    assert "file too large" in finished.stderr
+    assert finished.stderr.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="root obeys no permissions there")
+@pytest.mark.parametrize("arguments", [("--in-place",), ("-o", "x/b.png", "--overwrite")])
+def test_a_read_only_folder_is_refused_and_nothing_is_changed(arguments, make_image, tmp_path: Path) -> None:
+    for name in ("x/a.png", "x/b.png"):
+        make_image(name)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "x").iterdir()}
+    (tmp_path / "x").chmod(0o555)
+    try:
+        finished = run_limited(tmp_path, obey_permissions, "x/a.png", *arguments)
+    finally:
+        (tmp_path / "x").chmod(0o755)
+    assert finished.returncode == 2, finished.stderr
+    assert "cannot write into x" in finished.stderr.replace(str(tmp_path) + "/", "")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "x").iterdir()} == before
+
+
+def start_in_place(folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tvdenoise", "run", "x", "--in-place", "--mu", "8"],
+        stderr=subprocess.PIPE,
+        cwd=folder,
+        env=environment(),
+    )
+
+
+def test_a_run_that_is_killed_at_any_moment_leaves_whole_files(make_image, process, tmp_path: Path) -> None:
+    """Twenty seeded moments between the first file's line and the end, each followed by a run that continues."""
+    names = [f"{letter}.png" for letter in "abcdef"]
+    old = {}
+    for seed, name in enumerate(names):
+        old[name] = make_image(f"x/{name}", noise(120, 120, 3, seed=seed)).read_bytes()
+
+    def contents() -> dict[str, bytes]:
+        return {name: (tmp_path / "x" / name).read_bytes() for name in names}
+
+    child = start_in_place(tmp_path)
+    assert child.stderr is not None
+    child.stderr.readline()
+    since_first = time.perf_counter()
+    assert child.wait(timeout=60) == 0
+    child.stderr.close()
+    span = time.perf_counter() - since_first
+    new = contents()
+    moments, interrupted = random.Random(4), 0
+    for _ in range(20):
+        for name in names:
+            (tmp_path / "x" / name).write_bytes(old[name])
+        child = start_in_place(tmp_path)
+        assert child.stderr is not None
+        child.stderr.readline()
+        time.sleep(moments.uniform(0, span))
+        child.kill()
+        child.wait(timeout=20)
+        child.stderr.close()
+        found = contents()
+        assert all(found[name] in (old[name], new[name]) for name in names)
+        interrupted += found not in (old, new)
+    assert interrupted > 5, "the moments miss the work"
+    finished = process("run", "x", "--in-place", "--mu", "8")
+    assert finished.returncode == 0
+    assert b"6 files" in finished.stderr
+    assert contents() == new, "a file was denoised twice, or a temporary was taken for an input"
+    assert sorted(path.name for path in (tmp_path / "x").iterdir()) == names
+
+
+def test_what_a_killed_run_left_is_swept_from_the_folder_that_a_link_leads_to(
+    make_image, command, tmp_path: Path
+) -> None:
+    path = make_image("real/a.png")
+    (tmp_path / "link.png").symlink_to("real/a.png")
+    name = temporary_beside(path).name.replace(f"-{os.getpid()}-", "-4194305-")
+    path.with_name(name).touch()
+    assert command("run", "link.png", "--in-place").exit_code == 0
+    assert not temporaries(tmp_path)
+
+
+def test_in_place_keeps_the_pixels_that_any_other_run_writes(make_image, command, tmp_path: Path) -> None:
+    path = make_image("a.tif", noise(10, 11, dtype=np.uint16))
+    command("run", "a.tif", "-o", "b.tif")
+    command("run", "a.tif", "--in-place")
+    np.testing.assert_array_equal(pixels(path), pixels(tmp_path / "b.tif"))

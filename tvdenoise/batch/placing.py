@@ -1,0 +1,87 @@
+"""Putting a result in the place of its input: once, and only if nobody else has changed it meanwhile."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tvdenoise import __version__
+from tvdenoise.errors import TvdenoiseError, UnreadableImageError
+from tvdenoise.files.paths import reason_of
+
+if TYPE_CHECKING:
+    from tvdenoise.batch.plan import Job
+    from tvdenoise.batch.report import Report
+    from tvdenoise.files.formats import Format
+    from tvdenoise.files.picture import Picture
+    from tvdenoise.solver import Solution
+
+
+def record_of(solution: Solution) -> str:
+    """The line in a written file that says how it was denoised."""
+    return f"tvdenoise {__version__}; mu={float(solution.mu)!r}; epsilon={float(solution.epsilon)!r}"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A file as it was before it was read."""
+
+    path: Path
+    status: os.stat_result
+
+    @classmethod
+    def of(cls, path: Path) -> Origin:
+        try:
+            return cls(path, path.stat())
+        except OSError as error:
+            raise UnreadableImageError(reason_of(error)) from error
+
+    @property
+    def times(self) -> tuple[int, int]:
+        """Of the last access and change, in nanoseconds."""
+        return self.status.st_atime_ns, self.status.st_mtime_ns
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        if self.status.st_nlink < 2:
+            return ()
+        return ("its other hard links keep the picture as it was",)
+
+    def require_unchanged(self) -> None:
+        """Raise TvdenoiseError where the file is another one by now."""
+        if _identity(self.path.stat()) != _identity(self.status):
+            raise TvdenoiseError("the file was changed while it was denoised", "run it again")
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@dataclass(frozen=True, eq=False)
+class Placing:
+    """How a job's result takes the place of its input.
+
+    is_recorded: the file itself will say that it is denoised; otherwise the report says so beforehand.
+    """
+
+    job: Job
+    origin: Origin
+    is_recorded: bool
+    report: Report
+
+    def before(self, contents: bytes) -> None:
+        """What has to be sure before the file is replaced. Raises TvdenoiseError where it is not."""
+        self.origin.require_unchanged()
+        if not self.is_recorded:
+            self.report.announce(self.job.target, contents)
+
+
+def is_done(job: Job, picture: Picture, report: Report) -> bool:
+    """Whether an earlier run has denoised a file that is to be denoised once."""
+    return job.once and (picture.metadata.record is not None or report.has_replaced(job.source))
+
+
+def has_place_for_record(form: Format, *, strips_metadata: bool) -> bool:
+    return "record" in form.carries and not strips_metadata
