@@ -29,14 +29,19 @@ SMOOTH = np.add.outer(np.arange(37), np.arange(50))[..., np.newaxis] * np.array(
 SMOOTH = SMOOTH.astype(np.uint16)
 
 
-def png(depth: int, colour: int, row: bytes, *more: tuple[bytes, bytes], after: bytes = b"") -> bytes:
+def png(
+    depth: int,
+    colour: int,
+    row: bytes,
+    *more: tuple[bytes, bytes],
+    after: tuple[tuple[bytes, bytes], ...] = (),
+) -> bytes:
     """A PNG of 2 × 1 pixels."""
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", 2, 1, depth, colour, 0, 0, 0)), *more]
     chunks += [(b"IDAT", zlib.compress(b"\0" + row))]
-    chunks += [(b"tEXt", after)] if after else []
     packed = [
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in [*chunks, (b"IEND", b"")]
+        for kind, body in [*chunks, *after, (b"IEND", b"")]
     ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
@@ -157,10 +162,12 @@ def test_16_bit_values_are_denoised_and_alpha_is_not(command, tmp_path: Path) ->
 
 def test_texts_and_colour_chunks_around_16_bit_pixels_are_kept(command, tmp_path: Path) -> None:
     gamma = (b"gAMA", (45455).to_bytes(4, "big"))
-    (tmp_path / "a.png").write_bytes(png(16, 2, bytes(range(12)), gamma, after=b"Title\0after the pixels"))
+    after = ((b"tEXt", b"Title\0after the pixels"), (b"eXIf", exif_bytes(1)[6:]))
+    (tmp_path / "a.png").write_bytes(png(16, 2, bytes(range(12)), gamma, after=after))
     path = returned(command, "a.png")
     assert information(path)["Title"] == "after the pixels"
     assert information(path)["gamma"] == 0.45455
+    assert information(path)["exif"] == exif_bytes(1)
     np.testing.assert_array_equal(imagecodecs.imread(path).astype(">u2").tobytes(), bytes(range(12)))
 
 
@@ -383,6 +390,17 @@ def test_a_short_segment_is_damage(tmp_path: Path) -> None:
     contents[place : place + len(short)] = short
     (tmp_path / "a.tif").write_bytes(contents)
     with pytest.raises(UnreadableImageError, match="a segment is short"):
+        read(tmp_path / "a.tif")
+
+
+def test_a_deflated_segment_with_a_wrong_checksum_is_damage(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", COLOUR, photometric="rgb", compression="zlib")
+    contents = bytearray((tmp_path / "a.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "a.tif") as opened:
+        page = opened.pages[0]
+        contents[page.dataoffsets[0] + page.databytecounts[0] - 1] ^= 1
+    (tmp_path / "a.tif").write_bytes(contents)
+    with pytest.raises(UnreadableImageError, match="damaged"):
         read(tmp_path / "a.tif")
 
 
