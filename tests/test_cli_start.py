@@ -10,7 +10,7 @@ from conftest import environment
 
 import tvdenoise
 
-HEAVY = ("numpy", "scipy", "numba", "PIL", "tvdenoise.denoising")
+HEAVY = ("numpy", "scipy", "numba", "PIL", "imagecodecs", "tvdenoise.denoising")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], []])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,47 +15,6 @@ from tvdenoise.files.families import FORMAT_BY_EXTENSION
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import encode
-
-
-def png(depth: int, colour: int, row: bytes, *more: tuple[bytes, bytes]) -> bytes:
-    """A PNG of 2 × 1 pixels."""
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 2, 1, depth, colour, 0, 0, 0)), *more]
-    chunks += [(b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")]
-    packed = [
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
-
-
-def tiff_16_bit_colour() -> bytes:
-    entries = [
-        *[(256, 3, 1, 2), (257, 3, 1, 1), (258, 3, 3, 146), (259, 3, 1, 1), (262, 3, 1, 2)],
-        *[(273, 4, 1, 152), (277, 3, 1, 3), (278, 3, 1, 1), (279, 4, 1, 12)],
-    ]
-    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
-    header = b"II*\0" + struct.pack("<IH", 8, len(entries)) + directory + bytes(4)
-    return header.ljust(146, b"\0") + struct.pack("<HHH", 16, 16, 16) + bytes(12)
-
-
-SIXTEEN_BIT_COLOUR = {
-    "RGB PNG": png(16, 2, bytes(12)),
-    "RGBA PNG": png(16, 6, bytes(16)),
-    "grey and alpha PNG": png(16, 4, bytes(8)),
-    "grey PNG with a transparent level": png(16, 0, bytes(4), (b"tRNS", b"\0\0")),
-    "PPM": b"P6 2 1 65535\n" + bytes(12),
-    "RGB TIFF": tiff_16_bit_colour(),
-}
-
-
-@pytest.mark.parametrize("name", SIXTEEN_BIT_COLOUR)
-def test_16_bit_colour_is_refused_rather_than_cut(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(SIXTEEN_BIT_COLOUR[name])
-    with Image.open(path) as opened:  # Pillow would read it
-        opened.load()
-    with pytest.raises(UnsupportedImageError, match=r"16-bit .* is not carried yet; convert"):
-        read(path)
 
 
 def test_animations_are_refused(tmp_path: Path) -> None:
@@ -257,10 +215,9 @@ def simple_tiff(order: str, version: int, samples: int, bits: int, form: int) ->
 
 
 @pytest.mark.parametrize(("order", "version"), [("<", 42), (">", 42), ("<", 43)])
-@pytest.mark.parametrize("bits", [16, 64])
-def test_a_tiff_of_other_floats_is_named_with_the_remedy(order, version, bits, tmp_path: Path) -> None:
-    (tmp_path / "a.tif").write_bytes(simple_tiff(order, version, 1, bits, 3))
-    message = f"{bits}-bit float TIFF is not carried yet; save it as 32-bit float"
+def test_a_tiff_of_other_floats_is_named_with_the_remedy(order, version, tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(simple_tiff(order, version, 1, 64, 3))
+    message = "64-bit float TIFF is not carried yet; save it as 32-bit float"
     with pytest.raises(UnsupportedImageError, match=message):
         read(tmp_path / "a.tif")
 

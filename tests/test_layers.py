@@ -26,6 +26,7 @@ CONFINED = {
     "typer": {"cli", "commands"},
     "rich": {"cli", "commands"},
     "PIL": {"files"},
+    "imagecodecs": {"files"},
     "numba": {"model"},
     "matplotlib": {"figures"},
 }

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import ImageFile
 
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.picture import Picture, StoredTag
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 METADATA_NAMES = {
     "icc": "colour profile",
@@ -62,6 +65,23 @@ def keep_traits(traits: object) -> object:
     return traits
 
 
+def open_nothing(_stream: BinaryIO) -> ImageFile.ImageFile | None:
+    """The files of most families are opened by Pillow or not at all."""
+    return None
+
+
+def decode_nothing(
+    _opened: ImageFile.ImageFile, _stream: BinaryIO
+) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
+    """Most families leave all decoding to Pillow."""
+    return None
+
+
+def encode_nothing(_picture: Picture, _options: Mapping[str, Any]) -> bytes | None:
+    """Most families leave all encoding to Pillow."""
+    return None
+
+
 def unexplained(_stream: BinaryIO) -> UnsupportedImageError | None:
     """Of a file that Pillow does not recognise, nothing is known."""
     return None
@@ -77,6 +97,12 @@ class Family:
         for the family's default).
     strip: traits without the metadata among them; what the picture needs to look the same stays.
     explain: why Pillow does not recognise a file (stream) that is of this family nevertheless, or None.
+
+    Pillow decodes and encodes, but for what it cannot hold:
+    open: a file (stream) that Pillow does not recognise and `decode` does, its header read; or None.
+    decode: intensities, and alpha or None, of pixels that Pillow would cut; None where it cuts nothing. Called after
+        `inspect`; may raise whatever Pillow may.
+    encode: the contents of a file with pixels that Pillow cannot write, given what `options` gave; or None.
     """
 
     formats: tuple[Format, ...]
@@ -84,6 +110,11 @@ class Family:
     options: Callable[[Picture, int | None], dict[str, Any]]
     explain: Callable[[BinaryIO], UnsupportedImageError | None] = unexplained
     strip: Callable[[object], object] = keep_traits
+    open: Callable[[BinaryIO], ImageFile.ImageFile | None] = open_nothing
+    decode: Callable[[ImageFile.ImageFile, BinaryIO], tuple[NDArray[Any], NDArray[Any] | None] | None] = (
+        decode_nothing
+    )
+    encode: Callable[[Picture, Mapping[str, Any]], bytes | None] = encode_nothing
 
     @property
     def codec(self) -> str:

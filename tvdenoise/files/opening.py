@@ -34,14 +34,22 @@ def opened_image(stream: BinaryIO) -> Iterator[ImageFile.ImageFile]:
     try:
         with warnings.catch_warnings(), _without_pixel_limit():
             warnings.simplefilter("ignore")  # about metadata that is malformed, which fails no image
-            with Image.open(stream, formats=tuple(FAMILIES)) as opened:
+            with _open(stream) as opened:
                 yield opened
-    except UnidentifiedImageError as error:
-        raise _unrecognised(stream) from error
     except _DAMAGE as error:
         raise UnreadableImageError(
             f"the file is damaged ({_first_line(error)})", "use an undamaged copy"
         ) from error
+
+
+def _open(stream: BinaryIO) -> ImageFile.ImageFile:
+    try:
+        return Image.open(stream, formats=tuple(FAMILIES))
+    except UnidentifiedImageError as error:
+        for family in FAMILIES.values():
+            if (opened := family.open(stream)) is not None:
+                return opened
+        raise _unrecognised(stream) from error
 
 
 def _unrecognised(stream: BinaryIO) -> UnreadableImageError | UnsupportedImageError:

@@ -13,14 +13,20 @@ from tvdenoise.files.transparency import fill_hidden
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# The kinds of pixels that are carried, by the names that Pillow gives its modes.
+# The kinds of pixels that are carried, by the names that Pillow gives its modes where it has one.
 PIXEL_KINDS = {
     "L": "8-bit grey",
     "LA": "8-bit grey with alpha",
     "RGB": "8-bit colour",
     "RGBA": "8-bit colour with alpha",
     "I;16": "16-bit grey",
+    "LA;16": "16-bit grey with alpha",
+    "RGB;16": "16-bit colour",
+    "RGBA;16": "16-bit colour with alpha",
     "F": "float grey",
+    "RGBF": "float colour",
+    "F;16": "half-precision float grey",
+    "RGBF;16": "half-precision float colour",
 }
 
 StoredTag = tuple[int, Any]  # type and value of a tag, both as TIFF has them
@@ -53,7 +59,7 @@ class Metadata:
 class Picture:
     """A decoded image.
 
-    intensities: (rows, columns), or (rows, columns, 3) for colour; uint8, uint16 or float32 as stored.
+    intensities: (rows, columns), or (rows, columns, 3) for colour; uint8, uint16, float16 or float32 as stored.
     alpha: (rows, columns), of the same type, or None.
     codec: the name of the file's format in Pillow.
     traits: what only that codec understands, kept for the way back into it.
@@ -79,10 +85,12 @@ class Picture:
     def kind(self) -> str:
         """The kind of its pixels, one of ``PIXEL_KINDS``."""
         if self.is_float:
-            return "F"
+            name = "RGBF" if self.is_colour else "F"
+            return name + (";16" if self.intensities.dtype == np.float16 else "")
+        name = ("RGB" if self.is_colour else "L") + ("A" if self.alpha is not None else "")
         if self.intensities.dtype == np.uint16:
-            return "I;16"
-        return ("RGB" if self.is_colour else "L") + ("A" if self.alpha is not None else "")
+            return "I;16" if name == "L" else f"{name};16"
+        return name
 
     @property
     def size(self) -> tuple[int, int]:
@@ -113,7 +121,9 @@ class Picture:
     def _stored(self, denoised: NDArray[np.floating]) -> NDArray[Any]:
         dtype = self.intensities.dtype
         if self.is_float:
-            return denoised.astype(dtype)
+            largest = np.finfo(dtype).max  # beyond which half precision knows only infinity
+            clipped: NDArray[Any] = np.clip(denoised, -largest, largest).astype(dtype)
+            return clipped
         scaled = denoised * np.float32(np.iinfo(dtype).max)
         np.rint(scaled, out=scaled)
         np.clip(scaled, 0, np.iinfo(dtype).max, out=scaled)

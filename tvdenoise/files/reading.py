@@ -13,7 +13,7 @@ from PIL import Image, ImageFile
 
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families import FAMILIES
-from tvdenoise.files.formats import Inspection
+from tvdenoise.files.formats import Family, Inspection
 from tvdenoise.files.opening import opened_image
 from tvdenoise.files.paths import reason_of
 from tvdenoise.files.picture import Metadata, Picture
@@ -43,10 +43,10 @@ def read_stream(stream: BinaryIO, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
         _require_single_picture(opened)
         require_known_mode(opened)
         position = stream.tell()
-        inspection = FAMILIES[opened.format].inspect(opened, stream)
+        family = FAMILIES[opened.format]
+        inspection = family.inspect(opened, stream)
         stream.seek(position)
-        opened.load()
-        intensities, alpha, notices = planes_of(opened)
+        intensities, alpha, notices = _planes(opened, stream, family)
         metadata = _metadata(opened, inspection)
     _require_finite(intensities)
     return Picture(
@@ -68,6 +68,16 @@ def _open_unnoticed(path: str, flags: int) -> int:
     with suppress(PermissionError):
         return os.open(path, flags | getattr(os, "O_NOATIME", 0))
     return os.open(path, flags)
+
+
+def _planes(
+    opened: ImageFile.ImageFile, stream: BinaryIO, family: Family
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None, tuple[str, ...]]:
+    """Intensities, alpha or None, and notices."""
+    if (deep := family.decode(opened, stream)) is not None:
+        return *deep, ()
+    opened.load()
+    return planes_of(opened)
 
 
 def is_whole(path: Path) -> bool:

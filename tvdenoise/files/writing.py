@@ -21,7 +21,17 @@ from tvdenoise.files.picture import PIXEL_KINDS, Metadata, Picture
 from tvdenoise.files.planes import image_of
 
 # The modes in which Pillow may open again what was written in another one.
-_REOPENED = {"I;16": {"I;16", "I"}, "L": {"L", "RGB"}, "LA": {"LA", "RGBA"}}
+_REOPENED = {
+    "I;16": {"I;16", "I"},
+    "L": {"L", "RGB"},
+    "LA": {"LA", "RGBA"},
+    "LA;16": {"LA", "RGBA"},
+    "RGB;16": {"RGB"},
+    "RGBA;16": {"RGBA"},
+    "RGBF": {"RGB"},
+    "F;16": {"L"},
+    "RGBF;16": {"RGB"},
+}
 _TURNED = range(2, 9)
 
 
@@ -90,10 +100,13 @@ def encode(picture: Picture, form: Format, quality: int | None = None) -> bytes:
     """The contents of a file. Raises UnsupportedImageError and UnwritableImageError."""
     require_carried(picture, form)
     contents = BytesIO()
-    options = FAMILIES[form.codec].options(picture, quality)
+    family = FAMILIES[form.codec]
+    options = family.options(picture, quality)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata, which are written as they were read
+            if (deep := family.encode(picture, options)) is not None:
+                return deep
             image_of(picture).save(contents, form.codec, **options)
     except (OSError, ValueError, RuntimeError, TypeError, OverflowError) as error:
         raise UnwritableImageError(

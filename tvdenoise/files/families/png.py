@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from PIL import ImageFile
+import numpy as np
+from PIL import Image, ImageFile
 from PIL.PngImagePlugin import PngInfo
 
-from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
+from tvdenoise.errors import UnreadableImageError
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.record import record_in
 
-_SIGNATURE_LENGTH = 8
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _COLOUR_CHUNKS = {b"cHRM", b"cICP", b"gAMA", b"sRGB"}
 _TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt"}
 _KEPT = {b"IHDR"} | _COLOUR_CHUNKS | _TEXT_CHUNKS
-_GREY, _GREY_ALPHA = 0, 4
+_DECODED = {b"IHDR", b"IDAT", b"IEND"}
+_GREY = 0
 _BLOCK = 1 << 20
 _RECORD_KEYWORD = b"tvdenoise"
 
@@ -40,15 +46,12 @@ class _Chunk:
 
 
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
-    chunks = list(_chunks(stream))
+    chunks = list(_chunks(stream, _KEPT))
     if not chunks or chunks[-1].kind != b"IEND":
         raise UnreadableImageError("the file is truncated", "use a complete copy")
     depth, colour = chunks[0].contents[8:10]
     kinds = {chunk.kind for chunk in chunks}
     is_grey = colour == _GREY
-    if depth == 16 and (not is_grey or b"tRNS" in kinds):
-        what = "grey with transparency" if colour in (_GREY, _GREY_ALPHA) else "colour"
-        raise UnsupportedImageError(f"16-bit {what} PNG is not carried yet", "convert it to 8 bits first")
     traits = PngTraits(
         tuple(
             (chunk.kind, chunk.contents)
@@ -61,6 +64,8 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         if "transparency" in opened.info:  # Pillow widens the pixels to 8 bits, but not this grey level
             opened.info["transparency"] = opened.info["transparency"] * 255 // (2**depth - 1)
         return Inspection((f"{depth}-bit grey is written with 8 bits",), traits, record=record)
+    if depth == 16 and b"tRNS" in kinds:
+        return Inspection(("its transparent colour is written as alpha",), traits, record=record)
     return Inspection(traits=traits, record=record)
 
 
@@ -73,25 +78,78 @@ def _text_of(chunk: _Chunk) -> str:
     return chunk.contents.partition(b"\0")[2].decode("latin-1")
 
 
-def _chunks(stream: BinaryIO) -> Iterator[_Chunk]:
-    """All complete chunks to the end of the image, their checksums compared."""
-    stream.seek(_SIGNATURE_LENGTH)
+def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
+    """16 bits of colour or with alpha, of which Pillow keeps 8."""
+    position = stream.tell()
+    chunks = list(_chunks(stream, _DECODED | {b"tRNS"}))
+    depth, colour = chunks[0].contents[8:10]
+    transparent = next((chunk.contents for chunk in chunks if chunk.kind == b"tRNS"), None)
+    if depth != 16 or (colour == _GREY and transparent is None):
+        return None
+    import imagecodecs
+
+    stream.seek(position)
+    opened.load()  # for the metadata behind the pixels
+    pixels = b"".join(_packed(chunk.kind, chunk.contents) for chunk in chunks if chunk.kind in _DECODED)
+    values = np.asarray(imagecodecs.png_decode(_SIGNATURE + pixels))
+    if values.dtype != np.uint16 or values.shape[1::-1] != opened.size:
+        raise ValueError("its header is not clear")
+    if transparent is not None:
+        same = values == np.frombuffer(transparent, ">u2")
+        hidden = same.all(axis=-1) if values.ndim == 3 else same
+        return values, np.where(hidden, 0, 65535).astype(np.uint16)
+    if values.shape[2] == 3:
+        return values, None
+    intensities = values[..., 0] if values.shape[2] == 2 else values[..., :3]
+    return np.ascontiguousarray(intensities), np.ascontiguousarray(values[..., -1])
+
+
+def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
+    """The chunks that Pillow writes around a single pixel, around all those that it cannot write."""
+    if picture.kind not in ("LA;16", "RGB;16", "RGBA;16"):
+        return None
+    import imagecodecs
+
+    frame = BytesIO()
+    Image.new("L", (1, 1)).save(frame, "PNG", **options)
+    values = picture.intensities if picture.alpha is None else np.dstack((picture.intensities, picture.alpha))
+    encoded = imagecodecs.png_encode(np.ascontiguousarray(values), level=6)
+    pixels = [chunk for chunk in _chunks(BytesIO(encoded), _DECODED) if chunk.kind in _DECODED]
+    contents = {b"IHDR": b"", b"IDAT": b"", b"IEND": b""}
+    for chunk in pixels:
+        contents[chunk.kind] += _packed(chunk.kind, chunk.contents)
+    framing = _chunks(BytesIO(frame.getvalue()), None)
+    return _SIGNATURE + b"".join(
+        contents[chunk.kind] if chunk.kind in contents else _packed(chunk.kind, chunk.contents)
+        for chunk in framing
+    )
+
+
+def _packed(kind: bytes, contents: bytes) -> bytes:
+    checksum = zlib.crc32(contents, zlib.crc32(kind))
+    return struct.pack(">I4s", len(contents), kind) + contents + struct.pack(">I", checksum)
+
+
+def _chunks(stream: BinaryIO, kept: set[bytes] | None) -> Iterator[_Chunk]:
+    """All complete chunks to the end of the image, their checksums compared; the contents of some kinds, or of all."""
+    stream.seek(len(_SIGNATURE))
     while len(header := stream.read(8)) == 8:
         length, kind = struct.unpack(">I4s", header)
-        checksum, contents = zlib.crc32(kind), b""
+        checksum, blocks = zlib.crc32(kind), []
         remaining = length
         while remaining:
             block = stream.read(min(remaining, _BLOCK))
             if not block:
                 return
             checksum = zlib.crc32(block, checksum)
-            contents += block if kind in _KEPT else b""
+            if kept is None or kind in kept:
+                blocks.append(block)
             remaining -= len(block)
         if len(stored := stream.read(4)) < 4:
             return
         if kind in _CRITICAL and int.from_bytes(stored, "big") != checksum:
             raise UnreadableImageError("the file is damaged (a checksum is wrong)", "use an undamaged copy")
-        yield _Chunk(kind, contents)
+        yield _Chunk(kind, b"".join(blocks))
         if kind == b"IEND":
             return
 
@@ -132,11 +190,13 @@ FAMILY = Family(
             "PNG",
             "PNG",
             (".png",),
-            kinds=frozenset({"L", "LA", "RGB", "RGBA", "I;16"}),
+            kinds=frozenset({"L", "LA", "RGB", "RGBA", "I;16", "LA;16", "RGB;16", "RGBA;16"}),
             carries=frozenset({"icc", "exif", "xmp", "dpi", "text", "record"}),
         ),
     ),
     inspect=_inspect,
     options=_options,
     strip=_strip,
+    decode=_decode,
+    encode=_encode,
 )

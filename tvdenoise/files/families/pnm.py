@@ -3,32 +3,73 @@
 from __future__ import annotations
 
 import re
-from typing import Any, BinaryIO
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
 from PIL import ImageFile
 
-from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _LONGEST_HEADER = 4096
 _FIELD = rb"(?:\s|#[^\n\r]*[\n\r])+(\d+)"
 _HEADER = re.compile(rb"P([2356])" + _FIELD * 3)
+_PLAIN_COLOUR, _COLOUR = b"3", b"6"
 _DEPTH_LIMITS = (255, 65535)
 
 
 def _inspect(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
-    stream.seek(0)
-    header = _HEADER.match(stream.read(_LONGEST_HEADER))
+    header = _header(stream)
     if header is None:  # PBM and PFM have no largest value
         return Inspection()
-    is_colour, largest = header[1] in b"36", int(header[4])
-    if is_colour and largest > 255:
-        raise UnsupportedImageError("16-bit colour PPM is not carried yet", "convert it to 8 bits first")
+    largest = int(header[4])
+    if header[1] == _PLAIN_COLOUR and largest > 255:
+        raise UnsupportedImageError("16-bit colour PPM in plain text is not carried", "save it as binary PPM")
     if largest not in _DEPTH_LIMITS:
         written = _DEPTH_LIMITS[largest > 255]
         return Inspection((f"intensities up to {largest} are written as intensities up to {written}",))
     return Inspection()
+
+
+def _header(stream: BinaryIO) -> re.Match[bytes] | None:
+    stream.seek(0)
+    beginning = stream.read(_LONGEST_HEADER)
+    header = _HEADER.match(beginning)
+    if header is None and beginning[:2] in (b"P2", b"P3", b"P5", b"P6"):
+        raise UnreadableImageError("its header is damaged or too long", "save it again without comments")
+    return header
+
+
+def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
+    """16-bit colour, which Pillow cuts to 8."""
+    header = _header(stream)
+    if header is None or header[1] != _COLOUR or (largest := int(header[4])) <= 255:
+        return None
+    columns, rows = opened.size
+    if (columns, rows) != (int(header[2]), int(header[3])) or largest > 65535:
+        raise ValueError("its header is not clear")
+    stream.seek(header.end() + 1)  # a single white space follows
+    stored = stream.read(6 * columns * rows)
+    if len(stored) < 6 * columns * rows:
+        raise UnreadableImageError("the file is truncated", "use a complete copy")
+    values = np.frombuffer(stored, ">u2")
+    if values.max() > largest:
+        raise UnreadableImageError("the file is damaged (an intensity is above its largest)")
+    if largest < 65535:
+        values = (values.astype(np.uint32) * 65535 + largest // 2) // largest
+    return values.astype(np.uint16).reshape(rows, columns, 3), None
+
+
+def _encode(picture: Picture, _options: Mapping[str, Any]) -> bytes | None:
+    if picture.kind != "RGB;16":
+        return None
+    columns, rows = picture.size
+    return b"P6\n%d %d\n65535\n" % (columns, rows) + picture.intensities.astype(">u2").tobytes()
 
 
 def _options(_picture: Picture, _quality: int | None) -> dict[str, Any]:
@@ -37,12 +78,14 @@ def _options(_picture: Picture, _quality: int | None) -> dict[str, Any]:
 
 FAMILY = Family(
     formats=(
-        Format("PNM", "PPM", (".pnm",), kinds=frozenset({"L", "RGB", "I;16", "F"})),
+        Format("PNM", "PPM", (".pnm",), kinds=frozenset({"L", "RGB", "I;16", "RGB;16", "F"})),
         Format("PGM", "PPM", (".pgm",), kinds=frozenset({"L", "I;16"})),
-        Format("PPM", "PPM", (".ppm",), kinds=frozenset({"RGB"})),
+        Format("PPM", "PPM", (".ppm",), kinds=frozenset({"RGB", "RGB;16"})),
         Format("PFM", "PPM", (".pfm",), kinds=frozenset({"F"})),
         Format("PBM", "PPM", (".pbm",)),
     ),
     inspect=_inspect,
     options=_options,
+    decode=_decode,
+    encode=_encode,
 )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from PIL import ImageFile
+import numpy as np
+from PIL import Image, ImageFile, ImageOps
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
     EXTRASAMPLES,
@@ -20,6 +23,8 @@ from PIL.TiffImagePlugin import (
 )
 
 from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.files.families.tiff_decoding import DeepTiff, decode_samples, deep_samples, turned
+from tvdenoise.files.families.tiff_encoding import encode_samples
 from tvdenoise.files.families.tiff_tags import (
     MALFORMED,
     ORIENTATION,
@@ -33,11 +38,15 @@ from tvdenoise.files.families.tiff_tags import (
     writable_tags,
 )
 from tvdenoise.files.formats import Family, Format, Inspection
-from tvdenoise.files.picture import Picture, StoredTag
+from tvdenoise.files.picture import PIXEL_KINDS, Picture, StoredTag
 from tvdenoise.files.record import record_in, with_record, without_record
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 _NEW_SUBFILE_TYPE, _DNG_VERSION = 254, 50706
-_LOSSLESS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma")
+_DEFLATE = "tiff_adobe_deflate"
+_LOSSLESS = ("raw", "packbits", "tiff_lzw", _DEFLATE, "zstd", "lzma")
 _WHITE_IS_ZERO = 0
 _UNSIGNED, _FLOAT = 1, 3
 _SAMPLE_NAMES = {1: "integer", 2: "signed", 3: "float", 5: "complex", 6: "complex"}
@@ -52,7 +61,7 @@ class TiffTraits:
     """tags: those that describe the picture; compression: a lossless one, as Pillow names it."""
 
     tags: Tags = field(default_factory=dict)
-    compression: str = "tiff_adobe_deflate"
+    compression: str = _DEFLATE
 
     @property
     def usable_compression(self) -> str:
@@ -63,12 +72,14 @@ class TiffTraits:
 def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
     assert isinstance(opened, TiffImageFile)
     notices = _check_pages(opened)
-    _check_samples(opened)
+    is_deep = deep_samples(opened) is not None
+    if not is_deep:
+        _check_samples(opened)
     bits = opened.tag_v2.get(BITSPERSAMPLE, (1,))
     if 1 < bits[0] < 8 and opened.mode == "L":
         notices += (f"{bits[0]}-bit grey is written with 8 bits",)
     traits = _traits(opened)
-    tags, lost = further_tags(opened.tag_v2, traits.usable_compression)
+    tags, lost = further_tags(opened.tag_v2, "raw" if is_deep else traits.usable_compression)
     record, tags = _without_record(tags)
     return Inspection(notices + notices_of_lost(lost), traits, exif_of_tags(traits.tags), tags, record)
 
@@ -122,10 +133,6 @@ def _check_samples(opened: TiffImageFile) -> None:
     tags = opened.tag_v2
     bits, extra = tags.get(BITSPERSAMPLE, (1,)), tags.get(EXTRASAMPLES, ())
     formats = set(tags.get(SAMPLEFORMAT, (_UNSIGNED,)))
-    if max(bits) > 8 and len(bits) > 1:
-        raise UnsupportedImageError(
-            f"{max(bits)}-bit colour TIFF is not carried yet", "convert to 8 bits first"
-        )
     if formats - {_UNSIGNED} and not (formats == {_FLOAT} and opened.mode == "F"):
         raise UnsupportedImageError("TIFF with signed samples is not carried", "convert to unsigned samples")
     if opened.mode == "I;16" and bits[0] != 16:
@@ -136,6 +143,10 @@ def _check_samples(opened: TiffImageFile) -> None:
         )
     if _UNKNOWN_SAMPLE in extra or len(extra) > 1:
         raise UnsupportedImageError("TIFF with extra channels is not carried", "save it without them")
+    if max(bits) > 8 and len(bits) > 1:
+        raise UnsupportedImageError(
+            f"this kind of {max(bits)}-bit colour TIFF is not carried yet", "convert it to plain RGB first"
+        )
     if tags.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO and max(bits) > 8:
         raise UnsupportedImageError(
             "TIFF whose zero is white, above 8 bits, is not carried yet", "invert it first"
@@ -166,6 +177,53 @@ def _options(picture: Picture, _quality: int | None) -> dict[str, Any]:
     return options
 
 
+def _open(stream: BinaryIO) -> DeepTiff | None:
+    """A TIFF whose samples Pillow does not know, if they are known here."""
+    stream.seek(0)
+    if not stream.read(4).startswith(_HEADERS):
+        return None
+    stream.seek(0)
+    try:
+        opened = DeepTiff(stream)  # type: ignore[no-untyped-call,unused-ignore]
+        return opened if deep_samples(opened) is not None else None
+    except MALFORMED:
+        return None
+
+
+def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
+    assert isinstance(opened, TiffImageFile)
+    if (samples := deep_samples(opened)) is None:
+        return None
+    values = decode_samples(opened, stream, samples)
+    if (orientation := opened.tag_v2.get(ORIENTATION, 1)) != 1:
+        values = turned(values, orientation)
+        _drop_orientation(opened, orientation)
+    intensities = values[..., 0] if samples.colours == 1 else values[..., :3]
+    alpha = np.ascontiguousarray(values[..., -1]) if samples.has_alpha else None
+    return np.ascontiguousarray(intensities), alpha
+
+
+def _drop_orientation(opened: TiffImageFile, orientation: int) -> None:
+    """Take it from the XMP data too, as Pillow does where it turns the pixels itself."""
+    if "xmp" in opened.info:
+        single = Image.new("L", (1, 1))
+        single.info["xmp"] = opened.info["xmp"]
+        single.getexif()[ORIENTATION] = orientation
+        ImageOps.exif_transpose(single, in_place=True)
+        opened.info["xmp"] = single.info["xmp"]
+
+
+def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
+    if picture.kind not in ("LA;16", "RGB;16", "RGBA;16", "RGBF", "F;16", "RGBF;16"):
+        return None
+    compression = picture.traits.compression if isinstance(picture.traits, TiffTraits) else _DEFLATE
+    frame = BytesIO()
+    Image.new("L", (1, 1)).save(frame, "TIFF", **{**options, "compression": "raw"})
+    planes = (picture.intensities, *(() if picture.alpha is None else (picture.alpha,)))
+    has_alpha = picture.alpha is not None
+    return encode_samples(frame.getvalue(), np.dstack(planes), has_alpha=has_alpha, compression=compression)
+
+
 def _explain(stream: BinaryIO) -> UnsupportedImageError | None:
     """What Pillow does not know of a TIFF: its samples, or its kind of header."""
     stream.seek(0)
@@ -185,7 +243,7 @@ def _explain(stream: BinaryIO) -> UnsupportedImageError | None:
         return None
     kind = _SAMPLE_NAMES.get(formats[0], "other")
     what = "colour TIFF" if len(bits) > 1 else "TIFF"
-    is_float = kind == "float" and len(bits) == 1
+    is_float = kind == "float" and len(bits) in (1, 3)
     remedy = "save it as 32-bit float" if is_float else "save it as 8-bit or 16-bit integers"
     return UnsupportedImageError(f"{max(bits)}-bit {kind} {what} is not carried yet", remedy)
 
@@ -196,7 +254,7 @@ FAMILY = Family(
             "TIFF",
             "TIFF",
             (".tif", ".tiff"),
-            kinds=frozenset({"L", "LA", "RGB", "RGBA", "I;16", "F"}),
+            kinds=frozenset(PIXEL_KINDS),
             carries=frozenset({"icc", "exif", "xmp", "dpi", "tags", "record"}),
         ),
     ),
@@ -204,4 +262,7 @@ FAMILY = Family(
     options=_options,
     explain=_explain,
     strip=_strip,
+    open=_open,
+    decode=_decode,
+    encode=_encode,
 )
