@@ -22,6 +22,8 @@ _PIXELS = _SIDE * _SIDE
 _STRIDE = 2
 _MOST_PATCHES = 100_000
 _ROUNDS = 3
+#: Changes of the variance below this part end the rounds.
+_SETTLED = 0.005
 #: The part of pure-noise patches whose gradient energy stays below the threshold.
 _CONFIDENCE = 1 - 1e-6
 #: Fewer patches have a covariance whose smallest eigenvalue reads far too low.
@@ -48,7 +50,9 @@ def white_sigma(plane: NDArray[np.floating], where: NDArray[np.bool_] | None = N
         weak = energies < variance * _energy_threshold()
         if np.count_nonzero(weak) < _LEAST_PATCHES:
             break
-        variance = _smallest_eigenvalue(patches[weak])
+        before, variance = variance, _smallest_eigenvalue(patches[weak])
+        if abs(variance - before) <= _SETTLED * before:
+            break
     return float(np.sqrt(variance))
 
 
