@@ -46,6 +46,17 @@ def test_the_reported_bound_holds_what_rounding_adds():
     assert not certificate.is_met(Evaluation(0.0, (certificate.tolerance * 14) ** 2 * 99, 0.0))
 
 
+def test_the_bound_grows_by_what_summing_a_long_row_can_lose():
+    short, long = (Objective(np.full((1, 1, n), 0.5), 14.0, Hyperbolic(0.01)) for n in (16, 1 << 22))
+    for objective, part in ((short, 2.0**-24), (long, 2.0**-24 * (1 << 22) / 16)):
+        certificate = Certificate.of(objective, None, SINGLE)
+        squared_norm = float(objective.noisy.size)
+        expected = (1 + part) / 14 + certificate.rounding
+        assert certificate.distance_bound(Evaluation(0.0, squared_norm, 0.0)) == pytest.approx(
+            expected, rel=1e-9
+        )
+
+
 @pytest.mark.parametrize("engine", ["fused", "sparse"])
 def test_a_large_mu_leaves_nothing_but_rounding_and_the_bound_says_so(engine):
     colour = with_noise(clean("coffee", colour=True)[:40, :50], 0.1, seed=1) * 50

@@ -25,10 +25,10 @@ _CORRELATED_STEEPNESS = 3.0
 #: White noise has nowhere much less than the level that the estimator for white noise reads ...
 _WHITE_LEAST = 0.8
 #: ... and a variance that follows the intensity so closely, over so large a ratio, is no accident.
-_TINY = 1e-12
+_GROWING_CORRELATION, _GROWING_RATIO, _GROWING_CLASSES = 0.95, 3.0, 4
 #: Smaller images hold too few blocks.
 _LEAST_SIDE = 2 * BLOCK
-_GROWING_CORRELATION, _GROWING_RATIO, _GROWING_CLASSES = 0.95, 3.0, 4
+_TINY = 1e-12
 
 
 def estimate_planes(planes: NDArray[np.floating], where: NDArray[np.bool_] | None = None) -> NoiseModel:
