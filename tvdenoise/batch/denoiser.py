@@ -28,11 +28,15 @@ class Denoiser:
         self._announce_compilation = announce_compilation
         self._is_prepared = False
 
-    def solve(self, picture: Picture) -> Solution:
-        """Raises UnsupportedImageError for pictures and parameters that do not go together."""
+    def solve(self, picture: Picture, threads: int | None = None) -> Solution:
+        """Denoise on so many threads, unless the settings say how many.
+
+        Raises UnsupportedImageError for pictures and parameters that do not go together."""
         from tvdenoise.denoising import denoise, estimate_noise
 
         options = self._settings.solver_options(is_colour=picture.is_colour, is_float=picture.is_float)
+        if threads is not None:
+            options.setdefault("threads", threads)
         noisy = picture.noisy()
         try:
             if picture.visible is not None and self._settings.estimates_noise:

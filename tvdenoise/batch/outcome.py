@@ -43,7 +43,7 @@ class Outcome:
     """source, target: as they are shown, "-" for the standard streams; target None where there is none.
 
     reason, remedy: why it failed, or why it is less exact than asked; notices: what was not written as read.
-    error: what was raised; seconds: spent on it, reading and writing included.
+    trace: where an error was raised, for those who develop; seconds: spent on it, reading and writing included.
     """
 
     source: str
@@ -53,7 +53,7 @@ class Outcome:
     remedy: str | None = None
     figures: Figures | None = None
     notices: tuple[str, ...] = ()
-    error: BaseException | None = None
+    trace: str | None = None
     seconds: float = 0.0
 
     @property
@@ -63,7 +63,7 @@ class Outcome:
 
 @dataclass
 class Tally:
-    """The counts of a run so far. It keeps no outcome: what was raised would hold on to whole pictures."""
+    """The counts of a run so far."""
 
     done: int = 0
     failed: int = 0

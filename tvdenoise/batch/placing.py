@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ from tvdenoise.errors import TvdenoiseError, UnreadableImageError
 from tvdenoise.files.paths import reason_of
 
 if TYPE_CHECKING:
+    from tvdenoise.batch.ledger import Ledger
     from tvdenoise.batch.plan import Job
-    from tvdenoise.batch.report import Report
     from tvdenoise.files.formats import Format
     from tvdenoise.files.picture import Picture
     from tvdenoise.solver import Solution
@@ -63,24 +64,28 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
 class Placing:
     """How a job's result takes the place of its input.
 
-    is_recorded: the file itself will say that it is denoised; otherwise the report says so beforehand.
+    is_recorded: the file itself will say that it is denoised; otherwise the ledger says so beforehand.
     """
 
     job: Job
     origin: Origin
     is_recorded: bool
-    report: Report
+    ledger: Ledger
 
     def before(self, contents: bytes) -> None:
         """What has to be sure before the file is replaced. Raises TvdenoiseError where it is not."""
         self.origin.require_unchanged()
         if not self.is_recorded:
-            self.report.announce(self.job.target, contents)
+            self.ledger.announce(str(self.job.target), hashlib.sha256(contents).hexdigest())
 
 
-def is_done(job: Job, picture: Picture, report: Report) -> bool:
+def is_done(job: Job, picture: Picture, ledger: Ledger) -> bool:
     """Whether an earlier run has denoised a file that is to be denoised once."""
-    return job.once and (picture.metadata.record is not None or report.has_replaced(job.source))
+    if not job.once:
+        return False
+    if picture.metadata.record is not None:
+        return True
+    return bool(ledger.replaced) and hashlib.sha256(job.source.read_bytes()).hexdigest() in ledger.replaced
 
 
 def has_place_for_record(form: Format, *, strips_metadata: bool) -> bool:

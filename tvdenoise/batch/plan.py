@@ -12,9 +12,10 @@ from tvdenoise.batch.destinations import Destination, Folder, destination_of
 from tvdenoise.batch.discovery import Discovery, Failure, Found, nothing_found
 from tvdenoise.batch.placing import has_place_for_record
 from tvdenoise.batch.request import DEFAULT_SUFFIX, Request
-from tvdenoise.errors import UnwritableImageError, UsageError
+from tvdenoise.errors import TvdenoiseError, UnwritableImageError, UsageError
 from tvdenoise.files.atomic import require_writable, sweep
 from tvdenoise.files.families import format_in_place
+from tvdenoise.files.header import Header, header_of
 from tvdenoise.files.paths import printable, reason_of
 from tvdenoise.files.reading import codec_of, is_whole
 
@@ -24,12 +25,29 @@ class Job:
     """One file to denoise.
 
     in_place: the target is the source; once: it is left alone where an earlier run in place has denoised it.
+    header: what the source's header says, or None where it was not read or says nothing.
     """
 
     source: Path
     target: Path
     in_place: bool = False
     once: bool = False
+    header: Header | None = None
+
+    @property
+    def values(self) -> int:
+        """How many there are to denoise; 0 where that is not known."""
+        return self.header.values if self.header is not None else 0
+
+    @property
+    def memory(self) -> float:
+        """Bytes that it takes to do."""
+        return self.header.memory if self.header is not None else 0
+
+    @property
+    def folder(self) -> Path:
+        """Where the output, and before it its temporary, lies."""
+        return Path(os.path.realpath(self.target)).parent
 
 
 @dataclass(frozen=True)
@@ -60,7 +78,7 @@ def make_plan(request: Request, *, strips_metadata: bool = False) -> Plan:
             _require_places_for_records(jobs, strips_metadata=strips_metadata)
         _require_writable(jobs)
         replacing = (replace(job, in_place=True, once=not request.again) for job in jobs)
-        return Plan(tuple(replacing), failures=(*failures, *unnameable))
+        return Plan(_with_headers(replacing), failures=(*failures, *unnameable))
     return settle(jobs, request, (*failures, *unnameable))
 
 
@@ -87,7 +105,18 @@ def settle(jobs: list[Job], request: Request, failures: tuple[Failure, ...] = ()
     skipped = {job: None for job in existing if request.skip_existing and is_whole(job.target)}
     remaining = [job for job in jobs if job not in skipped]
     _require_writable(remaining)
-    return Plan(tuple(remaining), tuple(skipped), failures)
+    return Plan(_with_headers(remaining), tuple(skipped), failures)
+
+
+def _with_headers(jobs: Iterable[Job]) -> tuple[Job, ...]:
+    """The jobs with what it takes to share the machine among them. What is wrong with a file is told when it is read."""
+    known = []
+    for job in jobs:
+        try:
+            known.append(replace(job, header=header_of(job.source)))
+        except (OSError, TvdenoiseError):
+            known.append(job)
+    return tuple(known)
 
 
 def _jobs(found: Iterable[Found], destination: Destination) -> tuple[list[Job], list[Failure]]:

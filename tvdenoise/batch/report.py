@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -55,12 +54,17 @@ class Report:
             self._error = error
             self._close()
 
-    def announce(self, target: Path, contents: bytes) -> None:
+    @property
+    def replaced(self) -> frozenset[str]:
+        """The digests of what earlier runs, which this report continues, have put in the place of inputs."""
+        return self._replaced
+
+    def announce(self, target: str, digest: str) -> None:
         """Record what is about to replace a file, safely on the disk. Raises TvdenoiseError.
 
         So a run that continues this report knows the file again, whenever this one was interrupted.
         """
-        entry = {"target": str(target), "status": "replacing", "sha256": hashlib.sha256(contents).hexdigest()}
+        entry = {"target": target, "status": "replacing", "sha256": digest}
         try:
             if self._descriptor is None:
                 raise self._error or OSError("it is closed")
@@ -69,10 +73,6 @@ class Report:
         except OSError as error:
             reason = f"it cannot be recorded in the report {self._name}: {reason_of(error)}"
             raise TvdenoiseError(reason, "it is left as it was") from error
-
-    def has_replaced(self, path: Path) -> bool:
-        """Whether a file is what an earlier run, which this report continues, has put in its place."""
-        return bool(self._replaced) and hashlib.sha256(path.read_bytes()).hexdigest() in self._replaced
 
     def _append(self, line: bytes) -> None:
         """Write a line whole, or nothing of it."""

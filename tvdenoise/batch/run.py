@@ -1,164 +1,59 @@
-"""Carrying out a plan, one file after the other."""
+"""Carrying out a plan: in this process, or in several."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Protocol
 
-from tvdenoise.batch.outcome import Fate, Figures, Outcome
-from tvdenoise.batch.placing import Origin, Placing, has_place_for_record, is_done, record_of
-from tvdenoise.batch.report import Report
-from tvdenoise.batch.streams import Streams
-from tvdenoise.errors import TvdenoiseError
-from tvdenoise.files.families import format_for, format_in_place
-from tvdenoise.files.reading import read, read_stream
-from tvdenoise.files.writing import (
-    encode,
-    lost_metadata,
-    require_carried,
-    with_record,
-    without_metadata,
-    write,
-)
+from tvdenoise.batch.outcome import Fate, Outcome
+from tvdenoise.batch.runner import failed
+from tvdenoise.files.atomic import sweep
 
 if TYPE_CHECKING:
-    from tvdenoise.batch.denoiser import Denoiser
+    from collections.abc import Generator
+
     from tvdenoise.batch.plan import Job, Plan
-    from tvdenoise.batch.request import Settings
-    from tvdenoise.files.formats import Format
-    from tvdenoise.files.picture import Picture
-    from tvdenoise.solver import Solution
+    from tvdenoise.batch.runner import Runner
 
 
-class Runner:
-    """Does the jobs of plans, with the same settings.
+class Workforce(Protocol):
+    """Whoever does the jobs."""
 
-    report: tells and is told what is replaced in place by files that cannot say it themselves.
+    def outcomes(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
+        """The outcome of every job, each as soon as it is known; what is at work when it is left is given up."""
+        ...
+
+
+class Alone:
+    """This process does them, one after the other."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def outcomes(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
+        for job in jobs:
+            yield self._runner.attempt(job)
+
+
+def outcomes(plan: Plan, workforce: Workforce, *, fail_fast: bool = False) -> Generator[Outcome, None, None]:
+    """The outcome of every file of a plan, each as soon as it is known.
+
+    fail_fast: end with the first file that failed.
     """
-
-    def __init__(
-        self,
-        settings: Settings,
-        denoiser: Denoiser,
-        streams: Streams | None = None,
-        report: Report | None = None,
-    ) -> None:
-        self._settings = settings
-        self._denoiser = denoiser
-        self._streams = streams or Streams()
-        self._report = report or Report()
-
-    def outcomes(self, plan: Plan) -> Iterator[Outcome]:
-        """The outcome of every file of a plan, each as soon as it is known."""
-        for failure in plan.failures:
-            yield _failed(str(failure.source), None, failure.error, time.perf_counter())
-        for job in plan.skipped:
-            yield Outcome(str(job.source), str(job.target), Fate.SKIPPED)
-        for job in plan.jobs:
-            yield self._attempt(job)
-
-    def _attempt(self, job: Job) -> Outcome:
-        """Do a job. Whatever goes wrong with one picture is told, and never stops the others."""
-        start = time.perf_counter()
-        try:
-            return self._do(job, start)
-        except TvdenoiseError as error:
-            failure = error
-        except MemoryError as error:
-            failure = TvdenoiseError("not enough memory", "split the picture, or free some memory")
-            failure.__cause__ = error
-        except Exception as error:  # noqa: BLE001  # a surprise in one file must not stop the rest
-            reason = " ".join(f"unexpected error: {type(error).__name__}: {error}".split())
-            failure = TvdenoiseError(reason, "run it again with --debug and report it")
-            failure.__cause__ = error
-        return _failed(str(job.source), str(job.target), failure, start)
-
-    def _do(self, job: Job, start: float) -> Outcome:
-        origin = None if self._streams.source is not None else Origin.of(job.source)
-        picture = self._read(job)
-        if is_done(job, picture, self._report):
-            reason, remedy = "denoised already", "--again denoises it once more"
-            return Outcome(str(job.source), str(job.target), Fate.SKIPPED, reason, remedy)
-        notices = origin.notices if origin is not None and job.in_place else ()
-        form = self._format_of(job, picture)
-        require_carried(picture, form)
-        if self._settings.strip_metadata:
-            picture = without_metadata(picture)
-        start += self._denoiser.prepare()
-        solution = self._solve(picture)
-        result = picture.with_denoised(solution.image)
-        if not self._settings.strip_metadata:
-            result = with_record(result, form, record_of(solution))
-        self._write(job, result, form, origin)
-        return Outcome(
-            str(job.source),
-            str(job.target),
-            Fate.DONE,
-            *_shortfall(solution),
-            figures=_figures(solution, picture),
-            notices=picture.notices + lost_metadata(result, form) + notices,
-            seconds=time.perf_counter() - start,
-        )
-
-    def _read(self, job: Job) -> Picture:
-        if self._streams.source is not None:
-            return read_stream(self._streams.contents(), self._settings.max_megapixels)
-        return read(job.source, self._settings.max_megapixels)
-
-    def _solve(self, picture: Picture) -> Solution:
-        solution = self._denoiser.solve(picture)
-        if not math.isfinite(solution.distance_bound):  # then neither are the intensities to be trusted
-            raise TvdenoiseError("the solve broke down", "choose another --mu or --epsilon")
-        return solution
-
-    def _format_of(self, job: Job, picture: Picture) -> Format:
-        if self._streams.target is not None:
-            return self._streams.form or format_for(None, picture.codec)
-        if job.in_place:
-            return format_in_place(job.target, picture.codec)
-        return format_for(job.target, picture.codec)
-
-    def _write(self, job: Job, picture: Picture, form: Format, origin: Origin | None) -> None:
-        quality = self._settings.quality
-        if self._streams.target is not None:
-            self._streams.put(encode(picture, form, quality))
-            return
-        placing = None
-        if origin is not None and job.in_place:
-            is_recorded = has_place_for_record(form, strips_metadata=self._settings.strip_metadata)
-            placing = Placing(job, origin, is_recorded, self._report)
-        times = origin.times if origin is not None and self._settings.preserve_times else None
-        write(picture, job.target, form, quality, before=placing.before if placing else None, times=times)
+    with closing(_all_outcomes(plan, workforce)) as found:
+        for outcome in found:
+            yield outcome
+            if fail_fast and outcome.fate is Fate.FAILED:
+                return
 
 
-def _failed(source: str, target: str | None, error: TvdenoiseError, start: float) -> Outcome:
-    seconds = time.perf_counter() - start
-    return Outcome(source, target, Fate.FAILED, error.reason, error.remedy, error=error, seconds=seconds)
-
-
-def _shortfall(solution: Solution) -> tuple[str | None, str | None]:
-    """Why the result is less exact than asked, and the remedy."""
-    from tvdenoise.solver import Status
-
-    if solution.converged:
-        return None, None
-    more = "--max-iterations or --tolerance" if solution.status is Status.ITERATION_LIMIT else "--tolerance"
-    return solution.status.value, f"raise {more}"
-
-
-def _figures(solution: Solution, picture: Picture) -> Figures:
-    return Figures(
-        mu=solution.mu,
-        epsilon=solution.epsilon,
-        sigma=solution.sigma,
-        iterations=solution.iterations,
-        distance_bound=solution.distance_bound,
-        converged=solution.converged,
-        ending=solution.status.value,
-        noise=None if solution.noise is None else solution.noise.kind.value,
-        correlation=None if solution.noise is None else max(solution.noise.channels[0].correlation),
-        growth=None if solution.noise is None else solution.noise.growth,
-        bits=None if picture.is_float else picture.intensities.itemsize * 8,
-    )
+def _all_outcomes(plan: Plan, workforce: Workforce) -> Generator[Outcome, None, None]:
+    for failure in plan.failures:
+        yield failed(str(failure.source), None, failure.error)
+    for job in plan.skipped:
+        yield Outcome(str(job.source), str(job.target), Fate.SKIPPED)
+    with closing(workforce.outcomes(plan.jobs)) as found:
+        yield from found
+    for folder in dict.fromkeys(job.folder for job in plan.jobs):
+        sweep(folder)  # a worker of an earlier run may have died only after this one was planned

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -49,8 +48,8 @@ class Console:
         self.tally.add(outcome)
         if outcome.fate is Fate.FAILED:
             self._print(line_of(outcome))
-            if self._debug and outcome.error is not None:
-                self._print("".join(traceback.format_exception(outcome.error)).rstrip())
+            if self._debug and outcome.trace is not None:
+                self._print(outcome.trace)
         elif not self._quiet:
             self._print(line_of(outcome))
             for warning in warnings_of(outcome):

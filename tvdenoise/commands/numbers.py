@@ -56,3 +56,12 @@ def _number(option: str, text: str) -> float:
         return float(numerator) / float(denominator) if slash else float(numerator)
     except (ValueError, ZeroDivisionError):
         raise UsageError(f"{option} must be a number such as 0.01 or 2.5/255, not {text!r}") from None
+
+
+def count_or_auto(option: str, text: str | None) -> int | None:
+    """A whole number from 1, or None where it was not given or is left to us. Raises UsageError."""
+    if text is None or text == AUTO:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"{option} must be a whole number from 1, or {AUTO}, not {text!r}")
+    return int(text)

@@ -113,6 +113,18 @@ Threads = Annotated[
     ),
 ]
 
+Jobs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER|auto",
+        help="How many files are worked on at the same time. By default as many as are useful; any number "
+        "gives the same results.",
+        rich_help_panel=_FILES,
+    ),
+]
+FailFast = Annotated[
+    bool, typer.Option("--fail-fast", help="End with the first file that fails.", rich_help_panel=_FILES)
+]
 Output = Annotated[
     str | None,
     typer.Option(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import typer
 
 from tvdenoise.commands import options
 from tvdenoise.commands.endings import exit_codes
-from tvdenoise.commands.numbers import intensity, positive
+from tvdenoise.commands.numbers import count_or_auto, intensity, positive
 
 # Everything numerical is imported inside the functions, so that --help starts at once.
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def run(
     strip_metadata: options.StripMetadata = False,
     preserve_times: options.PreserveTimes = False,
     report: options.Report = None,
+    jobs: options.Jobs = None,
+    fail_fast: options.FailFast = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     debug: options.Debug = False,
@@ -108,17 +111,34 @@ def run(
             in_place,
             again,
         )
-        code = _carry_out(request, settings, quiet=quiet, verbose=verbose, debug=debug)
+        code = _carry_out(
+            request,
+            settings,
+            jobs=count_or_auto("--jobs", jobs),
+            fail_fast=fail_fast,
+            quiet=quiet,
+            verbose=verbose,
+            debug=debug,
+        )
     raise typer.Exit(code)
 
 
-def _carry_out(request: Request, settings: Settings, *, quiet: bool, verbose: bool, debug: bool) -> ExitCode:
+def _carry_out(
+    request: Request,
+    settings: Settings,
+    *,
+    jobs: int | None,
+    fail_fast: bool,
+    quiet: bool,
+    verbose: bool,
+    debug: bool,
+) -> ExitCode:
     """Plan, then run, telling and reporting each file as soon as it is known."""
-    from tvdenoise.batch.denoiser import Denoiser
     from tvdenoise.batch.plan import make_plan
     from tvdenoise.batch.report import open_report
-    from tvdenoise.batch.run import Runner
+    from tvdenoise.batch.run import outcomes
     from tvdenoise.batch.streams import plan_with_streams, streams_of
+    from tvdenoise.batch.workforces import workforce_for
     from tvdenoise.commands.console import Console
     from tvdenoise.errors import UsageError
 
@@ -129,8 +149,9 @@ def _carry_out(request: Request, settings: Settings, *, quiet: bool, verbose: bo
     plan = make_plan(request, strips_metadata=strips) if streams.are_unused else plan_with_streams(request)
     console = Console(quiet=quiet, verbose=verbose, debug=debug, count=plan.count)
     with open_report(request, plan) as report, console:
-        runner = Runner(settings, Denoiser(settings, console.tell_compilation), streams, report)
-        for outcome in runner.outcomes(plan):
-            report.add(outcome)
-            console.tell(outcome)
+        workforce = workforce_for(plan, settings, streams, report, console.tell_compilation, jobs)
+        with closing(outcomes(plan, workforce, fail_fast=fail_fast)) as found:
+            for outcome in found:
+                report.add(outcome)
+                console.tell(outcome)
     return console.tally.exit_code

@@ -57,13 +57,13 @@ def read_stream(stream: BinaryIO, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
 def codec_of(path: Path) -> str | None:
     """The codec that a file's header shows, or None where it shows none."""
     try:
-        with open(path, "rb", opener=_open_unnoticed) as stream, opened_image(stream) as opened:
+        with open(path, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
             return opened.format if opened.format in FAMILIES else None
     except (OSError, UnreadableImageError, UnsupportedImageError):
         return None
 
 
-def _open_unnoticed(path: str, flags: int) -> int:
+def open_unnoticed(path: str, flags: int) -> int:
     """Open a file without changing the time of its last access, where the system allows that."""
     with suppress(PermissionError):
         return os.open(path, flags | getattr(os, "O_NOATIME", 0))

@@ -1,0 +1,99 @@
+"""How the jobs of a run share what the machine has: its processors and its memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Condition
+from typing import TYPE_CHECKING
+
+from tvdenoise.files.memory import available_memory
+from tvdenoise.model.engines import available_threads
+
+if TYPE_CHECKING:
+    from tvdenoise.batch.plan import Job
+
+# Seconds that a file takes on one processor, roughly: at all, for each value up to the size of the sample on which
+# the parameters are chosen, and for each value.
+_PER_FILE, _PER_SAMPLED_VALUE, _SAMPLE, _PER_VALUE = 0.015, 1.2e-6, 300_000, 2.5e-7
+_USABLE = 0.8  # of the memory that is free
+_WORTH_WORKERS = 3.0  # seconds; a worker process takes about one to start
+
+
+@dataclass(frozen=True)
+class Machine:
+    """processors: that may be used; memory: bytes that are free for the run."""
+
+    processors: int
+    memory: float
+
+    @classmethod
+    def here(cls) -> Machine:
+        return cls(available_threads(), _USABLE * available_memory())
+
+
+def seconds_of(job: Job) -> float:
+    """About how long a job takes on one processor."""
+    return _PER_FILE + _PER_SAMPLED_VALUE * min(job.values, _SAMPLE) + _PER_VALUE * job.values
+
+
+def useful_workers(jobs: Sequence[Job], machine: Machine, threads: int | None) -> int:
+    """How many processes to use: one where more would take longer to start than they save.
+
+    threads: of each, where that is given.
+    """
+    if sum(map(seconds_of, jobs)) < _WORTH_WORKERS:
+        return 1
+    return max(1, min(machine.processors // (threads or 1), len(jobs)))
+
+
+class Share:
+    """Hands out jobs in their order, each as soon as there is memory for it, and with its number of threads.
+
+    As many files as there are workers are at work, fewer where memory is short, and one at least. The processors are
+    divided by that number, so that many files get a thread each, and one alone all.
+    """
+
+    def __init__(self, jobs: Sequence[Job], workers: int, machine: Machine) -> None:
+        self._waiting = deque(jobs)
+        self._workers = workers
+        self._machine = machine
+        self._memory_taken = 0.0
+        self._running = 0
+        self._stopped = False
+        self._changed = Condition()
+
+    def take(self) -> tuple[Job, int] | None:
+        """The next job and its number of threads, once it may start; None where none is left, or after `stop`."""
+        with self._changed:
+            self._changed.wait_for(self._may_go_on)
+            if self._stopped or not self._waiting:
+                return None
+            job = self._waiting.popleft()
+            self._running += 1
+            self._memory_taken += job.memory
+            return job, self._threads_for(job)
+
+    def give_back(self, job: Job) -> None:
+        """A job that was taken has ended."""
+        with self._changed:
+            self._running -= 1
+            self._memory_taken -= job.memory
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Hand out nothing more."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _may_go_on(self) -> bool:
+        if self._stopped or not self._waiting or self._running == 0:
+            return True
+        return self._memory_taken + self._waiting[0].memory <= self._machine.memory
+
+    def _threads_for(self, job: Job) -> int:
+        fitting = max(1, int(self._machine.memory // max(job.memory, 1)))
+        at_once = min(self._workers, fitting, self._running + len(self._waiting))
+        return max(1, self._machine.processors // at_once)

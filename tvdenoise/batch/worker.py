@@ -1,0 +1,95 @@
+"""A worker process: does the jobs that its parent sends, and dies with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+from tvdenoise.batch.channel import (
+    Announcement,
+    Channel,
+    Compiling,
+    Finished,
+    Prepare,
+    Prepared,
+    Reply,
+    Setup,
+    Task,
+)
+from tvdenoise.batch.denoiser import Denoiser
+from tvdenoise.batch.runner import Runner
+from tvdenoise.errors import TvdenoiseError
+
+
+class _Parent:
+    """The other end of the channel; when it is gone, so is this process, whatever it is at."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._messages: SimpleQueue[Any] = SimpleQueue()
+        Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                self._messages.put(self._channel.receive())
+        except EOFError:
+            os._exit(0)  # what is half written is a temporary file, which the next run removes
+
+    def receive(self) -> Any:
+        return self._messages.get()
+
+    def send(self, message: object) -> None:
+        try:
+            self._channel.send(message)
+        except OSError:
+            os._exit(0)
+
+
+class _ParentsLedger:
+    """The ledger that the parent keeps for all workers."""
+
+    def __init__(self, parent: _Parent, replaced: frozenset[str]) -> None:
+        self._parent = parent
+        self.replaced = replaced
+
+    def announce(self, target: str, digest: str) -> None:
+        self._parent.send(Announcement(target, digest))
+        reply: Reply = self._parent.receive()
+        if reply.refusal is not None:
+            raise TvdenoiseError(*reply.refusal)
+
+
+def main() -> None:
+    """Serve over standard input and output until the other side closes them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    parent = _Parent(_channel())
+    setup: Setup = parent.receive()
+    denoiser = Denoiser(setup.settings, lambda: parent.send(Compiling()))
+    runner = Runner(setup.settings, denoiser, ledger=_ParentsLedger(parent, setup.replaced))
+    while True:
+        match parent.receive():
+            case Prepare():
+                denoiser.prepare()
+                parent.send(Prepared())
+            case Task(job, threads):
+                parent.send(Finished(runner.attempt(job, threads)))
+
+
+def _channel() -> Channel:
+    """The standard streams' pipes, out of reach of whatever prints."""
+    incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  # as long as the process
+    return Channel(incoming, outgoing)
+
+
+if __name__ == "__main__":
+    main()
