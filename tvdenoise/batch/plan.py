@@ -16,7 +16,7 @@ from tvdenoise.errors import TvdenoiseError, UnwritableImageError, UsageError
 from tvdenoise.files.atomic import require_writable, sweep
 from tvdenoise.files.families import format_in_place
 from tvdenoise.files.header import Header, header_of
-from tvdenoise.files.paths import printable, reason_of
+from tvdenoise.files.paths import RealPaths, printable, reason_of
 from tvdenoise.files.reading import codec_of, is_whole
 
 
@@ -25,13 +25,15 @@ class Job:
     """One file to denoise.
 
     in_place: the target is the source; once: it is left alone where an earlier run in place has denoised it.
-    header: what the source's header says, or None where it was not read or says nothing.
+    place: where the target's name leads, links followed; header: what the source's header says, or None where it
+    was not read or says nothing.
     """
 
     source: Path
     target: Path
     in_place: bool = False
     once: bool = False
+    place: str = ""
     header: Header | None = None
 
     @property
@@ -47,7 +49,7 @@ class Job:
     @property
     def folder(self) -> Path:
         """Where the output, and before it its temporary, lies."""
-        return Path(os.path.realpath(self.target)).parent
+        return Path(self.place or os.path.realpath(self.target)).parent
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def settle(jobs: list[Job], request: Request, failures: tuple[Failure, ...] = ()
 
 
 def _with_headers(jobs: Iterable[Job]) -> tuple[Job, ...]:
-    """The jobs with what it takes to share the machine among them. What is wrong with a file is told when it is read."""
+    """The jobs with what sharing the machine among them takes. What is wrong with a file is told when it is read."""
     known = []
     for job in jobs:
         try:
@@ -123,6 +125,7 @@ def _jobs(found: Iterable[Found], destination: Destination) -> tuple[list[Job], 
     """One job for each pair of names (an input that is given twice is done once), and what has no name."""
     jobs: dict[tuple[str, str], Job] = {}
     failures = []
+    real = RealPaths()
     for entry in found:
         target = destination.target(entry)
         try:
@@ -133,7 +136,8 @@ def _jobs(found: Iterable[Found], destination: Destination) -> tuple[list[Job], 
                 remedy = "choose a shorter name with -o or --suffix"
                 failures.append(Failure(entry.source, UnwritableImageError(reason, remedy)))
                 continue
-        jobs.setdefault((os.path.realpath(entry.source), os.path.realpath(target)), Job(entry.source, target))
+        place = real.of(target)
+        jobs.setdefault((real.of(entry.source), place), Job(entry.source, target, place=place))
     return list(jobs.values()), failures
 
 
@@ -141,7 +145,7 @@ def _refuse_collisions(jobs: list[Job]) -> None:
     """Two inputs must not have one output, nor names that are one where upper and lower case are the same."""
     owners: dict[str, Job] = {}
     for job in jobs:
-        other = owners.setdefault(os.path.realpath(job.target).casefold(), job)
+        other = owners.setdefault((job.place or os.path.realpath(job.target)).casefold(), job)
         if other is not job:
             raise UsageError(
                 f"{printable(other.source)} and {printable(job.source)} would both become "
@@ -188,7 +192,7 @@ def _refuse_existing(existing: list[Job], request: Request) -> None:
 
 def _require_writable(jobs: list[Job]) -> None:
     """Probe every output folder, and clear it of what dead runs left there."""
-    for folder in dict.fromkeys(Path(os.path.realpath(job.target)).parent for job in jobs):
+    for folder in dict.fromkeys(job.folder for job in jobs):
         try:
             require_writable(folder)
         except UnwritableImageError as error:

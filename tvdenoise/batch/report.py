@@ -14,7 +14,7 @@ from tvdenoise.batch.outcome import Outcome
 from tvdenoise.batch.plan import Plan, identity_of
 from tvdenoise.batch.request import Request
 from tvdenoise.errors import TvdenoiseError, UsageError
-from tvdenoise.files.paths import printable, reason_of
+from tvdenoise.files.paths import RealPaths, printable, reason_of
 
 _FIGURES = ("mu", "epsilon", "sigma", "noise", "correlation", "growth", "iterations", "distance_bound")
 
@@ -146,25 +146,23 @@ def _replaced_before(path: Path) -> frozenset[str]:
 def _refuse_taken(request: Request, plan: Plan, name: str) -> None:
     """Raise UsageError for a report that is, or would be, an input, an output, or the folder of one."""
     assert request.report is not None
+    real = RealPaths()
     jobs = plan.jobs + plan.skipped
     paths = [path for job in jobs for path in (job.source, job.target)]
     paths += [failure.source for failure in plan.failures]
-    places = {_place(path) for path in paths}
-    for folder in {Path(os.path.realpath(job.target)).parent for job in jobs}:
-        places.update(map(_place, (folder, *folder.parents)))
+    places = {real.of(path) for path in paths}
+    for folder in {os.path.dirname(real.of(job.target)) for job in jobs}:
+        places.update(map(real.of, map(str, (folder, *Path(folder).parents))))
     identities = {identity_of(path) for path in paths}
     if request.reads_standard_input:
         identities.add(identity_of(0))
     if request.writes_standard_output:
         identities.add(identity_of(1))
     identity = identity_of(Path(request.report))
-    if _place(request.report) in places or (identity is not None and identity in identities):
+    # Without regard to case: names may be one where upper and lower case are the same.
+    is_place = real.of(request.report).casefold() in {place.casefold() for place in places}
+    if is_place or (identity is not None and identity in identities):
         raise UsageError(f"the report {name} is an input or an output", "rename it")
-
-
-def _place(path: Path | str) -> str:
-    """Where a name leads, the same for names that are one where upper and lower case are the same."""
-    return os.path.realpath(path).casefold()
 
 
 def _entry(outcome: Outcome) -> dict[str, Any]:

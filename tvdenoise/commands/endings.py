@@ -7,13 +7,18 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
 from types import FrameType
 
 import typer
 
 from tvdenoise.errors import ExitCode, TvdenoiseError
 from tvdenoise.files.paths import printable, reason_of
+
+_INTERRUPTED = "interrupted; what was finished is kept, --skip-existing continues"
+_TERMINATED = "terminated; what was finished is kept, --skip-existing continues"
+_PATIENCE = 1.5  # seconds; long computations in a library hear of a signal only when they end
 
 
 class Terminated(BaseException):
@@ -25,7 +30,8 @@ def exit_codes(*, debug: bool) -> Iterator[None]:
     """Inside, errors that users can act on and signals end the command with one line and their exit code."""
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
-        yield
+        with _in_time():
+            yield
     except TvdenoiseError as error:
         if debug:
             traceback.print_exc()
@@ -42,13 +48,47 @@ def exit_codes(*, debug: bool) -> Iterator[None]:
         _tell(f"{name}{reason_of(error)}")
         raise typer.Exit(ExitCode.FILE_FAILED) from error
     except KeyboardInterrupt as interrupt:
-        _tell("interrupted; what was finished is kept, --skip-existing continues")
+        _tell(_INTERRUPTED)
         raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
     except Terminated as termination:
-        _tell("terminated; what was finished is kept, --skip-existing continues")
+        _tell(_TERMINATED)
         raise typer.Exit(ExitCode.TERMINATED) from termination
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    """Inside, a signal that is not heard in time ends the process all the same, without temporaries left behind."""
+    heard, woken = os.pipe()
+    os.set_blocking(woken, False)
+    is_over = Event()
+    previous = signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    Thread(target=_enforce, args=(heard, is_over), daemon=True).start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        signal.set_wakeup_fd(previous)
+        os.close(woken)  # which ends the thread
+
+
+def _enforce(heard: int, is_over: Event) -> None:
+    """Wait for a signal, then for the end of the command, then no longer."""
+    with os.fdopen(heard, "rb", buffering=0) as signals:
+        while number := signals.read(1):
+            codes = {
+                bytes([signal.SIGINT]): (ExitCode.INTERRUPTED, _INTERRUPTED),
+                bytes([signal.SIGTERM]): (ExitCode.TERMINATED, _TERMINATED),
+            }
+            if number in codes and not is_over.wait(_PATIENCE):
+                code, message = codes[number]
+                from tvdenoise.files.atomic import remove_unfinished
+
+                remove_unfinished()
+                with suppress(OSError):
+                    _tell(message)
+                os._exit(code)
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:

@@ -18,6 +18,7 @@ from tvdenoise.files.paths import printable, reason_of
 
 _HOST = f"{zlib.crc32(node().encode(errors='replace')):08x}"  # process numbers mean nothing on another host
 _TEMPORARY = re.compile(r"\.tvdenoise-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp")
+_unfinished: set[Path] = set()  # the temporaries that this process is writing
 _REMEDIES = {
     errno.ENOSPC: "free some space and run it again with --skip-existing",
     errno.EDQUOT: "free some space and run it again with --skip-existing",
@@ -37,6 +38,7 @@ def write_atomically(
     """
     destination = Path(os.path.realpath(target))
     temporary = temporary_beside(destination)
+    _unfinished.add(temporary)
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
         _write_new(temporary, contents, _permissions(destination))
@@ -48,6 +50,14 @@ def write_atomically(
         remedy = _REMEDIES.get(error.errno or 0, "choose another place with -o")
         raise UnwritableImageError(f"cannot write {printable(target)}: {reason_of(error)}", remedy) from error
     finally:
+        with suppress(OSError):
+            temporary.unlink()
+        _unfinished.discard(temporary)
+
+
+def remove_unfinished() -> None:
+    """Remove what this process has not finished writing, for a process that ends without unwinding."""
+    for temporary in tuple(_unfinished):
         with suppress(OSError):
             temporary.unlink()
 

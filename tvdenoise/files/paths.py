@@ -1,7 +1,10 @@
-"""File names as text that is safe to show."""
+"""File names: as text that is safe to show, and where they lead."""
 
 from __future__ import annotations
 
+import os
+import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,3 +28,21 @@ def reason_of(error: OSError) -> str:
     """What the operating system says, in the middle of a sentence: "permission denied"."""
     reason = error.strerror or str(error) or type(error).__name__
     return reason[:1].lower() + reason[1:]
+
+
+class RealPaths:
+    """Where names lead when links are followed, as `os.path.realpath`, but each folder is looked at only once."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def of(self, path: Path | str) -> str:
+        folder, name = os.path.split(path)
+        if name in ("", os.curdir, os.pardir):
+            return os.path.realpath(path)
+        with suppress(OSError, ValueError):
+            if stat.S_ISLNK(os.lstat(path).st_mode):
+                return os.path.realpath(path)
+        if (real := self._folders.get(folder)) is None:
+            real = self._folders[folder] = os.path.realpath(folder)
+        return os.path.join(real, name)

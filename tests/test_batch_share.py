@@ -1,0 +1,89 @@
+"""How files share the processors and the memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from tvdenoise.batch.plan import Job
+from tvdenoise.batch.share import Machine, Share, useful_workers
+from tvdenoise.files.header import Header
+
+
+def job(number: int, columns: int = 1000) -> Job:
+    path = Path(f"{number}.png")
+    return Job(path, path, header=Header(columns, 1000, 3))
+
+
+def threads_of(jobs: list[Job], workers: int, machine: Machine) -> list[int]:
+    """The threads of jobs that are taken one after the other while as many as possible are at work."""
+    share, at_work, found = Share(jobs, workers, machine), [], []
+    for _ in jobs:
+        if len(at_work) == workers:
+            share.give_back(at_work.pop(0))
+        taken = share.take()
+        assert taken is not None
+        at_work.append(taken[0])
+        found.append(taken[1])
+    return found
+
+
+def test_many_files_get_a_thread_each_and_the_last_ones_what_is_left() -> None:
+    assert threads_of([job(n) for n in range(9)], 8, Machine(8, 1e12)) == [1] * 9
+    assert threads_of([job(n) for n in range(2)], 8, Machine(8, 1e12)) == [4, 4]
+    assert threads_of([job(0)], 8, Machine(8, 1e12)) == [8]
+
+
+def test_files_of_which_memory_holds_only_one_get_all_threads() -> None:
+    large = job(0)
+    share = Share([large, job(1)], 8, Machine(8, 1.5 * large.memory))
+    assert share.take() == (large, 8)
+
+
+def test_a_file_waits_until_there_is_memory_for_it() -> None:
+    jobs = [job(n) for n in range(3)]
+    share = Share(jobs, 3, Machine(4, 2.5 * jobs[0].memory))
+    first, second = share.take(), share.take()
+    assert first is not None
+    assert second is not None
+    taken: list[tuple[Job, int] | None] = []
+    waiting = Thread(target=lambda: taken.append(share.take()))
+    waiting.start()
+    waiting.join(0.1)
+    assert not taken
+    share.give_back(first[0])
+    waiting.join(5)
+    assert taken[0] is not None
+    assert taken[0][0] is jobs[2]
+
+
+def test_a_file_larger_than_the_memory_is_done_alone() -> None:
+    share = Share([job(0), job(1)], 2, Machine(2, 1))
+    first = share.take()
+    assert first is not None
+    share.give_back(first[0])
+    assert share.take() is not None
+
+
+def test_after_a_stop_nothing_is_handed_out() -> None:
+    share = Share([job(0)], 1, Machine(1, 1e9))
+    share.stop()
+    assert share.take() is None
+
+
+@pytest.mark.parametrize(
+    ("jobs", "processors", "threads", "expected"),
+    [
+        ([job(0, 10)] * 3, 8, None, 1),  # they take less time than starting a process
+        ([job(0, 4000)] * 3, 8, None, 3),
+        ([job(0, 4000)] * 30, 8, None, 8),
+        ([job(0, 4000)] * 30, 8, 4, 2),
+        ([job(0, 4000)], 8, None, 1),
+    ],
+)
+def test_as_many_workers_are_used_as_are_useful(
+    jobs, processors: int, threads: int | None, expected: int
+) -> None:
+    assert useful_workers(jobs, Machine(processors, 1e12), threads) == expected
