@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -14,7 +15,7 @@ from tvdenoise.model.objective import TOTAL_VARIATIONS, TotalVariation
 from tvdenoise.model.penalties import PENALTIES
 from tvdenoise.noise.estimation import estimate_planes, estimate_white_planes
 from tvdenoise.noise.model import NoiseModel
-from tvdenoise.parameters import choose
+from tvdenoise.parameters import Parameters, choose
 from tvdenoise.solver import Solution
 from tvdenoise.steps import STEPS, StepName
 
@@ -77,6 +78,81 @@ def denoise(
     Raises ValueError for images of other dimensions, without pixels or with values that are not finite, and
     for parameters outside their range or that contradict each other; TypeError for images that are not real numbers.
     """
+    tolerance = checks.tolerance(tolerance)
+    max_iterations = checks.count("max_iterations", max_iterations)
+    posed = _pose(noisy, mu, epsilon, sigma, noise, strength, tv, penalty, step, engine, chroma, channel_axis,
+                  data_range, threads, max_iterations)  # fmt: skip
+    found = posed.method.minimise(
+        posed.planes,
+        posed.parameters.mu,
+        posed.parameters.epsilon,
+        tolerance=tolerance,
+        stored=posed.layout.precision,
+    )
+    layout, chosen = posed.layout, posed.parameters
+    del posed  # the result is made where there is room
+    return Solution(
+        image=layout.image(from_opponent(found.x) if len(found.x) == RGB_CHANNELS else found.x),
+        mu=chosen.mu,
+        epsilon=chosen.epsilon,
+        noise=chosen.noise,
+        tolerance=found.tolerance,
+        status=found.status,
+        iterations=found.iterations,
+        value=found.value,
+        distance_bound=found.distance_bound,
+    )
+
+
+def choose_parameters(
+    noisy: ArrayLike,
+    epsilon: float | None = None,
+    *,
+    sigma: float | None = None,
+    noise: NoiseName | NoiseModel = "auto",
+    strength: float = 1.0,
+    tv: TotalVariation = "isotropic",
+    penalty: PenaltyName = "hyperbolic",
+    step: StepName = "bb",
+    engine: EngineName = "fused",
+    chroma: float = DEFAULT_CHROMA,
+    channel_axis: int | None = None,
+    data_range: float | None = None,
+    threads: int | None = None,
+) -> Parameters:
+    """The parameters with which `denoise` would denoise an image, given the same arguments; raises the same errors."""
+    return _pose(noisy, None, epsilon, sigma, noise, strength, tv, penalty, step, engine, chroma, channel_axis,
+                 data_range, threads, DEFAULT_MAX_ITERATIONS).parameters  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Posed:
+    """A problem that is ready to be solved."""
+
+    layout: Layout
+    planes: NDArray[np.floating]
+    method: Method
+    parameters: Parameters
+
+
+def _pose(
+    noisy: ArrayLike,
+    mu: float | None,
+    epsilon: float | None,
+    sigma: float | None,
+    noise: NoiseName | NoiseModel,
+    strength: float,
+    tv: TotalVariation,
+    penalty: PenaltyName,
+    step: StepName,
+    engine: EngineName,
+    chroma: float,
+    channel_axis: int | None,
+    data_range: float | None,
+    threads: int | None,
+    max_iterations: int,
+) -> _Posed:
+    """Check all arguments and choose the parameters that are not given; raises as `denoise`."""
     _require_consistent(mu, sigma, strength)
     for name, value, known in (
         ("tv", tv, TOTAL_VARIATIONS),
@@ -91,29 +167,14 @@ def denoise(
     given_sigma = checks.optional_number("sigma", sigma, limits.SIGMA)
     chroma = checks.number("chroma", chroma, limits.CHROMA)
     strength = checks.number("strength", strength, limits.STRENGTH)
-    tolerance = checks.tolerance(tolerance)
-    max_iterations = checks.count("max_iterations", max_iterations)
     threads = None if threads is None else checks.count("threads", threads)
 
     layout, planes = _planes_of(noisy, channel_axis, data_range)
-    is_rgb = len(planes) == RGB_CHANNELS
-    weights = chroma_weights(chroma) if is_rgb else (1.0,) * len(planes)
+    weights = chroma_weights(chroma) if len(planes) == RGB_CHANNELS else (1.0,) * len(planes)
     method = Method(weights, tv, penalty, step, engine, max_iterations, threads)
     model = None if given_mu is not None else _noise_model(planes, given_sigma, noise)
     chosen = choose(planes, method, model, given_mu, given_epsilon, strength)
-    found = method.minimise(planes, *chosen, tolerance=tolerance, stored=layout.precision)
-    del planes  # the result is made where there is room
-    return Solution(
-        image=layout.image(from_opponent(found.x) if is_rgb else found.x),
-        mu=chosen[0],
-        epsilon=chosen[1],
-        noise=model,
-        tolerance=found.tolerance,
-        status=found.status,
-        iterations=found.iterations,
-        value=found.value,
-        distance_bound=found.distance_bound,
-    )
+    return _Posed(layout, planes, method, Parameters(*chosen, model))
 
 
 def estimate_noise(

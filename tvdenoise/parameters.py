@@ -41,6 +41,15 @@ _PROBE_EXACTNESS = 1 / 50
 _PROBE_SEED = 1
 
 
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """mu, epsilon: as in J, in units of the data range; noise: that mu was chosen for, None where mu was given."""
+
+    mu: float
+    epsilon: float
+    noise: NoiseModel | None = None
+
+
 def mu_for(sigma: float) -> float:
     """μ = 1.4/σ for white noise of level σ (data ranges), floored at a tenth of an 8-bit grey level."""
     return _MU_SIGMA / max(sigma, LEAST_SIGMA)

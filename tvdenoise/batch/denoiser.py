@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from threading import Event, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tvdenoise.errors import UnsupportedImageError
 
 if TYPE_CHECKING:
     from tvdenoise.batch.request import Settings
     from tvdenoise.files.picture import Picture
+    from tvdenoise.parameters import Parameters
     from tvdenoise.solver import Solution
 
+Result = TypeVar("Result")
 _PATIENCE = 0.5  # seconds without a sign of life
 
 
@@ -31,18 +33,38 @@ class Denoiser:
     def solve(self, picture: Picture, threads: int | None = None) -> Solution:
         """Denoise on so many threads, unless the settings say how many.
 
-        Raises UnsupportedImageError for pictures and parameters that do not go together."""
-        from tvdenoise.denoising import denoise, estimate_noise
+        Raises UnsupportedImageError for pictures and parameters that do not go together.
+        """
+        from tvdenoise.denoising import denoise
 
-        options = self._settings.solver_options(is_colour=picture.is_colour, is_float=picture.is_float)
+        options = self._options(picture)
         if threads is not None:
             options.setdefault("threads", threads)
+        return self._for_picture(picture, options, denoise)
+
+    def choose(self, picture: Picture) -> Parameters:
+        """The parameters for a picture by itself; raises as `solve`."""
+        from tvdenoise.denoising import choose_parameters
+
+        options = self._options(picture)
+        for name in ("mu", "tolerance", "max_iterations"):
+            options.pop(name, None)
+        return self._for_picture(picture, options, choose_parameters)
+
+    def _options(self, picture: Picture) -> dict[str, Any]:
+        return self._settings.solver_options(is_colour=picture.is_colour, is_float=picture.is_float)
+
+    def _for_picture(
+        self, picture: Picture, options: dict[str, Any], function: Callable[..., Result]
+    ) -> Result:
+        from tvdenoise.denoising import estimate_noise
+
         noisy = picture.noisy()
         try:
-            if picture.visible is not None and self._settings.estimates_noise:
+            if picture.visible is not None and self._settings.estimates_noise and "mu" not in options:
                 layout = {name: options[name] for name in ("channel_axis", "data_range") if name in options}
                 options["noise"] = estimate_noise(noisy, where=picture.visible, **layout)
-            return denoise(noisy, **options)
+            return function(noisy, **options)
         except ValueError as error:
             raise UnsupportedImageError(f"cannot be denoised: {error}") from error
 

@@ -86,6 +86,7 @@ class Settings:
     quality: of JPEG and lossy WebP, or None for the default; max_megapixels: larger images are refused.
     strip_metadata: write only what the picture needs to look the same; preserve_times: give outputs the times
     of their inputs.
+    shared_mu: for pictures of so many channels, chosen for a whole set of pictures.
     """
 
     mu: float | None = None
@@ -106,6 +107,7 @@ class Settings:
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
     strip_metadata: bool = False
     preserve_times: bool = False
+    shared_mu: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.mu is not None and self.sigma is not None:
@@ -123,6 +125,11 @@ class Settings:
         names = ("mu", "epsilon", "sigma", "tolerance", "max_iterations", "chroma", "threads", "strength")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
         given |= {name: getattr(self, name) for name in ("tv", "penalty", "step", "engine", "noise")}
+        shared = dict(self.shared_mu).get(3 if is_colour else 1)
+        if shared is not None:
+            given["mu"] = shared
+            for name in ("sigma", "strength", "noise"):  # they have served to choose it
+                given.pop(name, None)
         if is_colour:
             given["channel_axis"] = -1
         if is_float and self.data_range is not None:

@@ -122,6 +122,15 @@ Jobs = Annotated[
         rich_help_panel=_FILES,
     ),
 ]
+SharedParameters = Annotated[
+    bool,
+    typer.Option(
+        "--shared-parameters",
+        help="Choose mu once, on a sample of all the images, and use it for all: for a set from one camera or "
+        "microscope.",
+        rich_help_panel=_STRENGTH,
+    ),
+]
 FailFast = Annotated[
     bool, typer.Option("--fail-fast", help="End with the first file that fails.", rich_help_panel=_FILES)
 ]
