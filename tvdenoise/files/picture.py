@@ -29,6 +29,8 @@ PIXEL_KINDS = {
     "RGBF;16": "half-precision float colour",
 }
 
+_BAND = 1 << 17  # values that are rounded at a time, so that they stay in the processor's cache
+
 StoredTag = tuple[int, Any]  # type and value of a tag, both as TIFF has them
 
 
@@ -124,7 +126,11 @@ class Picture:
             largest = np.finfo(dtype).max  # beyond which half precision knows only infinity
             clipped: NDArray[Any] = np.clip(denoised, -largest, largest).astype(dtype)
             return clipped
-        scaled = denoised * np.float32(np.iinfo(dtype).max)
-        np.rint(scaled, out=scaled)
-        np.clip(scaled, 0, np.iinfo(dtype).max, out=scaled)
-        return scaled.astype(dtype)
+        largest = np.float32(np.iinfo(dtype).max)
+        stored = np.empty(denoised.shape, dtype)
+        height = max(1, _BAND * len(stored) // stored.size)
+        for top in range(0, len(stored), height):
+            scaled = denoised[top : top + height] * largest
+            np.rint(scaled, out=scaled)
+            stored[top : top + height] = np.clip(scaled, 0, largest, out=scaled)
+        return stored

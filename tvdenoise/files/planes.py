@@ -35,7 +35,7 @@ def require_known_mode(opened: Image.Image) -> None:
 def planes_of(decoded: Image.Image) -> tuple[NDArray[Any], NDArray[Any] | None, tuple[str, ...]]:
     """Intensities, alpha or None, and notices about palettes and such that became true colour or grey."""
     true, notices = _without_palette(decoded)
-    values = np.array(true)
+    values = np.asarray(true)
     if values.dtype.kind in "iu" and values.dtype.itemsize > 1:
         values = values.astype(np.uint16)  # also brings big-endian values into this machine's order
     alpha = None

@@ -125,13 +125,12 @@ def _metadata(opened: ImageFile.ImageFile, inspection: Inspection) -> Metadata:
     information = opened.info
     exif = inspection.exif or information.get("exif")
     dpi = information.get("dpi")
-    texts = getattr(opened, "text", {}) if opened.format == "PNG" else {}
     return Metadata(
         icc=information.get("icc_profile"),
         exif=exif.removeprefix(_EXIF_PREFIX) if exif else None,
         xmp=_bytes(information.get("xmp")),
         dpi=(float(dpi[0]), float(dpi[1])) if dpi and all(dpi) else None,
-        text=tuple((key, str(text)) for key, text in texts.items() if key not in _NO_TEXTS),
+        text=tuple((keyword, text) for keyword, text in inspection.texts if keyword not in _NO_TEXTS),
         tags=inspection.tags,
         record=inspection.record,
     )

@@ -23,16 +23,20 @@ ROTATION = np.array(
 )
 RGB_CHANNELS = 3
 
+_BAND = 1 << 16  # pixels that are rotated at a time
+
 
 def _rotated(planes: NDArray[np.floating], rotation: NDArray[np.float64]) -> NDArray[np.floating]:
-    """The (3, H, W) planes times a 3×3 matrix, in their own precision and one plane of scratch."""
+    """The (3, H, W) planes times a 3×3 matrix, in their own precision, in bands that stay in the cache."""
     rotated = np.empty_like(planes)
-    scratch = np.empty_like(planes[0])
-    for i, row in enumerate(rotation.astype(planes.dtype)):
-        np.multiply(planes[0], row[0], out=rotated[i])
-        for coefficient, plane in zip(row[1:], planes[1:], strict=True):
-            np.multiply(plane, coefficient, out=scratch)
-            rotated[i] += scratch
+    _, rows, columns = planes.shape
+    height = max(1, _BAND // columns)
+    for top in range(0, rows, height):
+        band = planes[:, top : top + height]
+        for row, result in zip(rotation.astype(planes.dtype), rotated[:, top : top + height], strict=True):
+            np.multiply(band[0], row[0], out=result)
+            for coefficient, plane in zip(row[1:], band[1:], strict=True):
+                np.add(result, plane * coefficient, out=result)
     return rotated
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageFile
-from PIL.PngImagePlugin import PngInfo
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from tvdenoise.errors import UnreadableImageError
 from tvdenoise.files.formats import Family, Format, Inspection
@@ -25,9 +25,11 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _COLOUR_CHUNKS = {b"cHRM", b"cICP", b"gAMA", b"sRGB"}
 _TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt"}
-_KEPT = {b"IHDR"} | _COLOUR_CHUNKS | _TEXT_CHUNKS
+_KEPT = _COLOUR_CHUNKS | _TEXT_CHUNKS
+_DESCRIPTIVE = _KEPT | {b"iCCP", b"eXIf", b"pHYs"}
 _DECODED = {b"IHDR", b"IDAT", b"IEND"}
 _GREY = 0
+_SINGLE_PIXEL = struct.pack(">IIBBBBB", 1, 1, 8, _GREY, 0, 0, 0)
 _BLOCK = 1 << 20
 _RECORD_KEYWORD = b"tvdenoise"
 
@@ -46,27 +48,37 @@ class _Chunk:
 
 
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
-    chunks = list(_chunks(stream, _KEPT))
+    chunks = list(_chunks(stream, _DESCRIPTIVE | {b"IHDR"}))
     if not chunks or chunks[-1].kind != b"IEND":
         raise UnreadableImageError("the file is truncated", "use a complete copy")
     depth, colour = chunks[0].contents[8:10]
-    kinds = {chunk.kind for chunk in chunks}
-    is_grey = colour == _GREY
-    traits = PngTraits(
-        tuple(
-            (chunk.kind, chunk.contents)
-            for chunk in chunks
-            if chunk.kind in _KEPT - {b"IHDR"} and not _is_record(chunk)
-        )
+    described = _described(chunks)
+    opened.info.update(described.info)
+    inspection = Inspection(
+        traits=PngTraits(
+            tuple(
+                (chunk.kind, chunk.contents)
+                for chunk in chunks
+                if chunk.kind in _KEPT and not _is_record(chunk)
+            )
+        ),
+        texts=tuple((keyword, str(text)) for keyword, text in described.text.items()),
+        record=next((_text_of(chunk) for chunk in chunks if _is_record(chunk)), None),
     )
-    record = next((_text_of(chunk) for chunk in chunks if _is_record(chunk)), None)
-    if is_grey and 1 < depth < 8:
+    if colour == _GREY and 1 < depth < 8:
         if "transparency" in opened.info:  # Pillow widens the pixels to 8 bits, but not this grey level
             opened.info["transparency"] = opened.info["transparency"] * 255 // (2**depth - 1)
-        return Inspection((f"{depth}-bit grey is written with 8 bits",), traits, record=record)
-    if depth == 16 and b"tRNS" in kinds:
-        return Inspection(("its transparent colour is written as alpha",), traits, record=record)
-    return Inspection(traits=traits, record=record)
+        return replace(inspection, notices=(f"{depth}-bit grey is written with 8 bits",))
+    if depth == 16 and any(chunk.kind == b"tRNS" for chunk in chunks):
+        return replace(inspection, notices=("its transparent colour is written as alpha",))
+    return inspection
+
+
+def _described(chunks: list[_Chunk]) -> PngImageFile:
+    """A single pixel with the metadata of a file, those behind its pixels too, which need not be decoded for it."""
+    metadata = (_packed(chunk.kind, chunk.contents) for chunk in chunks if chunk.kind in _DESCRIPTIVE)
+    header, pixel = _packed(b"IHDR", _SINGLE_PIXEL), _packed(b"IDAT", zlib.compress(bytes(2)))
+    return PngImageFile(BytesIO(b"".join((_SIGNATURE, header, *metadata, pixel, _packed(b"IEND", b"")))))
 
 
 def _is_record(chunk: _Chunk) -> bool:
@@ -81,15 +93,14 @@ def _text_of(chunk: _Chunk) -> str:
 def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
     """16 bits of colour or with alpha, of which Pillow keeps 8."""
     position = stream.tell()
-    chunks = list(_chunks(stream, _DECODED | {b"tRNS"}))
-    depth, colour = chunks[0].contents[8:10]
-    transparent = next((chunk.contents for chunk in chunks if chunk.kind == b"tRNS"), None)
-    if depth != 16 or (colour == _GREY and transparent is None):
+    depth, colour = next(_chunks(stream, {b"IHDR"})).contents[8:10]
+    if depth != 16 or (colour == _GREY and "transparency" not in opened.info):
+        stream.seek(position)
         return None
     import imagecodecs
 
-    stream.seek(position)
-    opened.load()  # for the metadata behind the pixels
+    chunks = list(_chunks(stream, _DECODED | {b"tRNS"}))
+    transparent = next((chunk.contents for chunk in chunks if chunk.kind == b"tRNS"), None)
     pixels = b"".join(_packed(chunk.kind, chunk.contents) for chunk in chunks if chunk.kind in _DECODED)
     values = np.asarray(imagecodecs.png_decode(_SIGNATURE + pixels))
     if values.dtype != np.uint16 or values.shape[1::-1] != opened.size:
