@@ -104,7 +104,7 @@ def denoise(
     found = method.minimise(planes, *chosen, tolerance=tolerance, stored=layout.precision)
     del planes  # the result is made where there is room
     return Solution(
-        image=layout.image(from_opponent(found.x) if is_rgb else found.x),
+        image=layout.image(from_opponent(found.x, out=found.x) if is_rgb else found.x),
         mu=chosen[0],
         epsilon=chosen[1],
         noise=model,
