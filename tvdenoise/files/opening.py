@@ -34,6 +34,9 @@ def opened_image(stream: BinaryIO) -> Iterator[ImageFile.ImageFile]:
     try:
         with warnings.catch_warnings(), _without_pixel_limit():
             warnings.simplefilter("ignore")  # about metadata that is malformed, which fails no image
+            for family in FAMILIES.values():
+                family.screen(stream)
+            stream.seek(0)
             with _open(stream) as opened:
                 yield opened
     except _DAMAGE as error:
