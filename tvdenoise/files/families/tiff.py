@@ -37,6 +37,7 @@ from tvdenoise.files.families.tiff_tags import (
     has_directories,
     notices_of_lost,
     tags_of_exif,
+    without_malformed,
     writable_tags,
 )
 from tvdenoise.files.formats import Family, Format, Inspection
@@ -82,9 +83,14 @@ def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
     if 1 < bits[0] < 8 and opened.mode == "L":
         notices += (f"{bits[0]}-bit grey is written with 8 bits",)
     traits = _traits(opened)
-    tags, lost = further_tags(opened.tag_v2, "raw" if is_deep else traits.usable_compression)
+    compression = "raw" if is_deep else traits.usable_compression
+    described, malformed = without_malformed(traits.tags, compression)
+    traits = replace(traits, tags=described)
+    tags, lost = further_tags(opened.tag_v2, compression)
     record, tags = _without_record(tags)
-    return Inspection(notices + notices_of_lost(lost), traits, exif_of_tags(traits.tags), tags, record)
+    return Inspection(
+        notices + notices_of_lost(malformed + lost), traits, exif_of_tags(traits.tags), tags, record
+    )
 
 
 def _without_record(tags: dict[int, StoredTag]) -> tuple[str | None, dict[int, StoredTag]]:
@@ -168,7 +174,9 @@ def _traits(opened: TiffImageFile) -> TiffTraits:
 def _options(picture: Picture, _quality: int | None) -> dict[str, Any]:
     metadata, traits = picture.metadata, picture.traits
     if not isinstance(traits, TiffTraits):
-        traits = TiffTraits(tags_of_exif(metadata.exif))
+        described = tags_of_exif(metadata.exif)
+        compression = "raw" if has_directories(described) else _DEFLATE
+        traits = TiffTraits(without_malformed(described, compression)[0])
     tags = writable_tags(traits.tags, _further(picture))
     if metadata.xmp:
         tags[XMP] = metadata.xmp
