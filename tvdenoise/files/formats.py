@@ -88,6 +88,10 @@ def unexplained(_stream: BinaryIO) -> UnsupportedImageError | None:
     return None
 
 
+def screen_nothing(_stream: BinaryIO) -> None:
+    """The decoders of most families cope with any file of theirs."""
+
+
 @dataclass(frozen=True)
 class Family:
     """The reader and writer of all formats that share a codec.
@@ -97,6 +101,9 @@ class Family:
     options: the encoder's options for a picture, its metadata included, and the JPEG or WebP quality (None
         for the family's default).
     strip: traits without the metadata among them; what the picture needs to look the same stays.
+    screen: looks at any file (stream) before Pillow does, and refuses one of this family on which a decoder would
+        spend far more time or memory than its length and its pixels explain. Raises UnsupportedImageError or
+        UnreadableImageError.
     explain: why Pillow does not recognise a file (stream) that is of this family nevertheless, or None.
 
     Pillow decodes and encodes, but for what it cannot hold:
@@ -110,6 +117,7 @@ class Family:
     inspect: Callable[[ImageFile.ImageFile, BinaryIO], Inspection]
     options: Callable[[Picture, int | None], dict[str, Any]]
     explain: Callable[[BinaryIO], UnsupportedImageError | None] = unexplained
+    screen: Callable[[BinaryIO], None] = screen_nothing
     strip: Callable[[object], object] = keep_traits
     open: Callable[[BinaryIO], ImageFile.ImageFile | None] = open_nothing
     decode: Callable[[ImageFile.ImageFile, BinaryIO], tuple[NDArray[Any], NDArray[Any] | None] | None] = (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,22 +11,21 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
+from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families import FAMILIES, FORMATS
+from tvdenoise.files.paths import printable
 
-# What Pillow raises for damaged files, beside OSError.
-_DAMAGE = (
-    *(OSError, ValueError, SyntaxError, NotImplementedError, Image.DecompressionBombError, struct.error),
-    *(EOFError, IndexError, KeyError, TypeError, OverflowError, ZeroDivisionError, RuntimeError),
-)
+_LONGEST_REASON = 200
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it prints some of what it finds wrong
 
 
 @contextmanager
 def opened_image(stream: BinaryIO) -> Iterator[ImageFile.ImageFile]:
     """The image in a seekable stream, its header read.
 
-    Whatever Pillow raises inside becomes an UnreadableImageError, or an UnsupportedImageError where a family can
-    say what it is that Pillow does not recognise.
+    Whatever decoders raise inside becomes an UnreadableImageError, or an UnsupportedImageError where a family can
+    say what it is that Pillow does not recognise. Files can make them raise anything at all: six decoders have
+    each their own exceptions, and their slips on odd files are ordinary Python errors.
     """
     if stream.seek(0, os.SEEK_END) == 0:
         raise UnreadableImageError("the file is empty")
@@ -34,9 +33,18 @@ def opened_image(stream: BinaryIO) -> Iterator[ImageFile.ImageFile]:
     try:
         with warnings.catch_warnings(), _without_pixel_limit():
             warnings.simplefilter("ignore")  # about metadata that is malformed, which fails no image
+            for family in FAMILIES.values():
+                family.screen(stream)
+            stream.seek(0)
             with _open(stream) as opened:
                 yield opened
-    except _DAMAGE as error:
+    except TvdenoiseError:
+        raise
+    except MemoryError as error:
+        raise UnreadableImageError(
+            "not enough memory to decode it", "split the picture, or free some memory"
+        ) from error
+    except Exception as error:  # see above
         raise UnreadableImageError(
             f"the file is damaged ({_first_line(error)})", "use an undamaged copy"
         ) from error
@@ -71,4 +79,5 @@ def _without_pixel_limit() -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return printable(line[:_LONGEST_REASON])  # it may quote the file

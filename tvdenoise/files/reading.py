@@ -110,7 +110,7 @@ def _require_single_picture(opened: Image.Image) -> None:
         raise UnsupportedImageError(
             f"the file holds several pictures ({opened.format})", "save the one you want as a file of its own"
         )
-    if opened.format != "TIFF" and getattr(opened, "n_frames", 1) > 1:
+    if opened.format != "TIFF" and getattr(opened, "is_animated", False):
         raise UnsupportedImageError("animations are not carried yet", "save its frames as files of their own")
 
 

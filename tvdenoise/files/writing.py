@@ -108,7 +108,7 @@ def encode(picture: Picture, form: Format, quality: int | None = None) -> bytes:
             if (deep := family.encode(picture, options)) is not None:
                 return deep
             image_of(picture).save(contents, form.codec, **options)
-    except (OSError, ValueError, RuntimeError, TypeError, OverflowError) as error:
+    except MALFORMED as error:
         raise UnwritableImageError(
             f"cannot encode it as {form.name}: {error}", "choose another format with -o"
         ) from error

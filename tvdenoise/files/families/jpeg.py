@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -9,6 +10,7 @@ from PIL import ImageFile, JpegImagePlugin
 
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
+from tvdenoise.files.pieces import most_pieces, too_many
 from tvdenoise.files.record import record_in
 
 _QUALITY = 95
@@ -19,6 +21,9 @@ _LARGEST = {
     "exif": _LARGEST_SEGMENT - len(_EXIF_PREFIX),
     "xmp": _LARGEST_SEGMENT - len(b"http://ns.adobe.com/xap/1.0/\0"),
 }
+_MOST_EXIF_SEGMENTS = 256  # which Pillow joins one by one
+_START, _START_OF_SCAN, _END = 0xD8, 0xDA, 0xD9
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, _START + 1)})
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 
 
@@ -32,6 +37,34 @@ class JpegTraits:
     subsampling: int = _FULL_CHROMA
     comment: bytes = b""
     segments: bytes = b""
+
+
+def _screen(stream: BinaryIO) -> None:
+    """Refuse millions of segments before the pixels."""
+    most = most_pieces(stream)
+    stream.seek(0)
+    if stream.read(3) != b"\xff\xd8\xff":
+        return
+    stream.seek(2)
+    count = exif_count = 0
+    while len(byte := stream.read(1)) == 1:
+        if byte != b"\xff":  # between segments, or behind a damaged one: filling
+            continue
+        while (marker := stream.read(1)) == b"\xff":
+            pass
+        if marker in (b"", bytes((_START_OF_SCAN,)), bytes((_END,))):
+            return
+        if marker == b"\0" or marker[0] in _WITHOUT_LENGTH:
+            continue
+        beginning = stream.read(2 + len(_EXIF_PREFIX))
+        length = max(2, int.from_bytes(beginning[:2], "big"))
+        stream.seek(length - len(beginning), os.SEEK_CUR)
+        count += 1
+        exif_count += beginning[2:] == _EXIF_PREFIX
+        if count > most or exif_count > _MOST_EXIF_SEGMENTS:
+            raise too_many(
+                *((most, "segments") if count > most else (_MOST_EXIF_SEGMENTS, "segments of EXIF data"))
+            )
 
 
 def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
@@ -110,5 +143,6 @@ FAMILY = Family(
     ),
     inspect=_inspect,
     options=_options,
+    screen=_screen,
     strip=_strip,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from tvdenoise.errors import UnreadableImageError
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
+from tvdenoise.files.pieces import most_pieces, too_many
 from tvdenoise.files.record import record_in
 
 if TYPE_CHECKING:
@@ -45,6 +47,26 @@ class PngTraits:
 class _Chunk:
     kind: bytes
     contents: bytes  # empty for those that are only checked
+
+
+def _screen(stream: BinaryIO) -> None:
+    """Refuse millions of chunks, and a second header, which might tell one decoder another size than the next."""
+    most = most_pieces(stream)
+    stream.seek(0)
+    if stream.read(len(_SIGNATURE)) != _SIGNATURE:
+        return
+    count = 0
+    while len(header := stream.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", header)
+        if (kind == b"IHDR") != (count == 0):
+            raise UnreadableImageError(
+                "the file is damaged (its header is not clear)", "use an undamaged copy"
+            )
+        if (count := count + 1) > most:
+            raise too_many(most, "chunks")
+        if kind == b"IEND":
+            return
+        stream.seek(length + 4, os.SEEK_CUR)
 
 
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
@@ -125,15 +147,14 @@ def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
     Image.new("L", (1, 1)).save(frame, "PNG", **options)
     values = picture.intensities if picture.alpha is None else np.dstack((picture.intensities, picture.alpha))
     encoded = imagecodecs.png_encode(np.ascontiguousarray(values), level=6)
-    pixels = [chunk for chunk in _chunks(BytesIO(encoded), _DECODED) if chunk.kind in _DECODED]
-    contents = {b"IHDR": b"", b"IDAT": b"", b"IEND": b""}
-    for chunk in pixels:
-        contents[chunk.kind] += _packed(chunk.kind, chunk.contents)
-    framing = _chunks(BytesIO(frame.getvalue()), None)
-    return _SIGNATURE + b"".join(
-        contents[chunk.kind] if chunk.kind in contents else _packed(chunk.kind, chunk.contents)
-        for chunk in framing
-    )
+    pixels: dict[bytes, list[bytes]] = {kind: [] for kind in _DECODED}
+    for chunk in _chunks(BytesIO(encoded), _DECODED):
+        if chunk.kind in pixels:
+            pixels[chunk.kind].append(_packed(chunk.kind, chunk.contents))
+    parts = [_SIGNATURE]
+    for chunk in _chunks(BytesIO(frame.getvalue()), None):
+        parts += pixels.get(chunk.kind) or [_packed(chunk.kind, chunk.contents)]
+    return b"".join(parts)
 
 
 def _packed(kind: bytes, contents: bytes) -> bytes:
@@ -207,6 +228,7 @@ FAMILY = Family(
     ),
     inspect=_inspect,
     options=_options,
+    screen=_screen,
     strip=_strip,
     decode=_decode,
     encode=_encode,

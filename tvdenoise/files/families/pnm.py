@@ -19,8 +19,19 @@ if TYPE_CHECKING:
 _LONGEST_HEADER = 4096
 _FIELD = rb"(?:\s|#[^\n\r]*[\n\r])+(\d+)"
 _HEADER = re.compile(rb"P([2356])" + _FIELD * 3)
+_MAGIC = re.compile(rb"P[1-6Ff][\s#]")
+_ANY_FIELD = rb"(?:\s|#[^\n\r]*[\n\r])+[^\s#]{1,32}"
+_BEGINNING = re.compile(rb"P(?:[14]" + _ANY_FIELD * 2 + rb"|[2356Ff]" + _ANY_FIELD * 3 + rb")\s")
 _PLAIN_COLOUR, _COLOUR = b"3", b"6"
 _DEPTH_LIMITS = (255, 65535)
+
+
+def _screen(stream: BinaryIO) -> None:
+    """Refuse endless comments, which Pillow reads byte by byte."""
+    stream.seek(0)
+    beginning = stream.read(_LONGEST_HEADER)
+    if _MAGIC.match(beginning) and not _BEGINNING.match(beginning):
+        raise _long_header()
 
 
 def _inspect(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
@@ -41,8 +52,12 @@ def _header(stream: BinaryIO) -> re.Match[bytes] | None:
     beginning = stream.read(_LONGEST_HEADER)
     header = _HEADER.match(beginning)
     if header is None and beginning[:2] in (b"P2", b"P3", b"P5", b"P6"):
-        raise UnreadableImageError("its header is damaged or too long", "save it again without comments")
+        raise _long_header()
     return header
+
+
+def _long_header() -> UnreadableImageError:
+    return UnreadableImageError("its header is damaged or too long", "save it again without comments")
 
 
 def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
@@ -86,6 +101,7 @@ FAMILY = Family(
     ),
     inspect=_inspect,
     options=_options,
+    screen=_screen,
     decode=_decode,
     encode=_encode,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -25,6 +26,7 @@ from PIL.TiffImagePlugin import (
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.families.tiff_decoding import DeepTiff, decode_samples, deep_samples, turned
 from tvdenoise.files.families.tiff_encoding import encode_samples
+from tvdenoise.files.families.tiff_screening import MOST_OVERVIEWS, screen
 from tvdenoise.files.families.tiff_tags import (
     MALFORMED,
     ORIENTATION,
@@ -35,11 +37,13 @@ from tvdenoise.files.families.tiff_tags import (
     has_directories,
     notices_of_lost,
     tags_of_exif,
+    without_malformed,
     writable_tags,
 )
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import PIXEL_KINDS, Picture, StoredTag
 from tvdenoise.files.record import record_in, with_record, without_record
+from tvdenoise.files.silence import silent_libraries
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,9 +83,14 @@ def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
     if 1 < bits[0] < 8 and opened.mode == "L":
         notices += (f"{bits[0]}-bit grey is written with 8 bits",)
     traits = _traits(opened)
-    tags, lost = further_tags(opened.tag_v2, "raw" if is_deep else traits.usable_compression)
+    compression = "raw" if is_deep else traits.usable_compression
+    described, malformed = without_malformed(traits.tags, compression)
+    traits = replace(traits, tags=described)
+    tags, lost = further_tags(opened.tag_v2, compression)
     record, tags = _without_record(tags)
-    return Inspection(notices + notices_of_lost(lost), traits, exif_of_tags(traits.tags), tags, record)
+    return Inspection(
+        notices + notices_of_lost(malformed + lost), traits, exif_of_tags(traits.tags), tags, record
+    )
 
 
 def _without_record(tags: dict[int, StoredTag]) -> tuple[str | None, dict[int, StoredTag]]:
@@ -115,13 +124,15 @@ def _check_pages(opened: TiffImageFile) -> tuple[str, ...]:
         raise UnsupportedImageError("the TIFF holds a preview of a raw picture", "develop it to TIFF first")
     if "ImageJ=" in str(description := tags.get(IMAGEDESCRIPTION, "")) and "\nimages=" in str(description):
         raise _several_pages()
-    pages = getattr(opened, "n_frames", 1)
-    for page in range(1, pages):
-        opened.seek(page)
-        if not opened.tag_v2.get(_NEW_SUBFILE_TYPE, 0) & 1:
-            raise _several_pages()
+    overviews = 0
+    with suppress(EOFError):  # to ask Pillow for the number of pages takes the square of that number
+        while True:
+            opened.seek(overviews + 1)
+            overviews += 1
+            if overviews > MOST_OVERVIEWS or not opened.tag_v2.get(_NEW_SUBFILE_TYPE, 0) & 1:
+                raise _several_pages()
     opened.seek(0)
-    return ("its overviews are left out",) if pages > 1 else ()
+    return ("its overviews are left out",) if overviews else ()
 
 
 def _several_pages() -> UnsupportedImageError:
@@ -163,7 +174,9 @@ def _traits(opened: TiffImageFile) -> TiffTraits:
 def _options(picture: Picture, _quality: int | None) -> dict[str, Any]:
     metadata, traits = picture.metadata, picture.traits
     if not isinstance(traits, TiffTraits):
-        traits = TiffTraits(tags_of_exif(metadata.exif))
+        described = tags_of_exif(metadata.exif)
+        compression = "raw" if has_directories(described) else _DEFLATE
+        traits = TiffTraits(without_malformed(described, compression)[0])
     tags = writable_tags(traits.tags, _further(picture))
     if metadata.xmp:
         tags[XMP] = metadata.xmp
@@ -193,6 +206,8 @@ def _open(stream: BinaryIO) -> DeepTiff | None:
 def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
     assert isinstance(opened, TiffImageFile)
     if (samples := deep_samples(opened)) is None:
+        with silent_libraries():  # libtiff prints what it finds wrong
+            opened.load()
         return None
     values = decode_samples(opened, stream, samples)
     if (orientation := opened.tag_v2.get(ORIENTATION, 1)) != 1:
@@ -260,6 +275,7 @@ FAMILY = Family(
     ),
     inspect=_inspect,
     options=_options,
+    screen=screen,
     explain=_explain,
     strip=_strip,
     open=_open,

@@ -29,6 +29,7 @@ from PIL.TiffImagePlugin import (
 )
 
 from tvdenoise.files.picture import StoredTag
+from tvdenoise.files.silence import silent_libraries
 
 ORIENTATION = 274
 _DOCUMENT_NAME, _MAKE, _MODEL, _PAGE_NAME, _HOST, _GPS_IFD = 269, 271, 272, 285, 316, 34853
@@ -51,7 +52,7 @@ _CARRIED_TYPES = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})
 _RATIONAL_PRECISION = 1e-6  # libtiff takes them as single-precision floats
 MALFORMED = (
     *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError),
-    *(AttributeError, struct.error),
+    *(AttributeError, RuntimeError, struct.error),
 )
 
 Tags = Mapping[int, Any]  # by number; EXIF and GPS data are mappings themselves
@@ -77,6 +78,29 @@ def tags_of_exif(contents: bytes | None) -> Tags:
     return {}
 
 
+def without_malformed(tags: Tags, compression: str) -> tuple[Tags, list[int]]:
+    """Tags that Pillow can write with a compression, and the numbers of the others: numbers for texts and such."""
+    if _can_be_written(tags, compression):
+        return tags, []
+    kept = {tag: value for tag, value in tags.items() if _can_be_written({tag: value}, compression)}
+    return kept, sorted(set(tags) - set(kept))
+
+
+def _can_be_written(tags: Tags, compression: str) -> bool:
+    with suppress(*MALFORMED):
+        _trial(writable_tags(tags, {}), compression)
+        return True
+    return False
+
+
+def _trial(exif: Image.Exif, compression: str) -> BytesIO:
+    """A TIFF of one pixel with the tags."""
+    trial = BytesIO()
+    with silent_libraries():  # libtiff prints what it does not take
+        Image.new("L", (1, 1)).save(trial, "TIFF", exif=exif, compression=compression)
+    return trial
+
+
 def exif_of_tags(tags: Tags) -> bytes | None:
     """A block of EXIF data with the tags, or None where there are none or they cannot be written."""
     with suppress(*MALFORMED):
@@ -100,8 +124,7 @@ def further_tags(stored: ImageFileDirectory_v2, compression: str) -> tuple[dict[
 
 def _comes_back(tag: int, kept: StoredTag, compression: str) -> bool:
     """Whether a tag that is written can be read again: Pillow and libtiff have their own ideas about many."""
-    trial = BytesIO()
-    Image.new("L", (1, 1)).save(trial, "TIFF", exif=writable_tags({}, {tag: kept}), compression=compression)
+    trial = _trial(writable_tags({}, {tag: kept}), compression)
     with Image.open(trial, formats=("TIFF",)) as opened:
         written: ImageFileDirectory_v2 = opened.tag_v2  # type: ignore[attr-defined]  # it is a TIFF
         value, kind = written.get(tag), written.tagtype.get(tag)
