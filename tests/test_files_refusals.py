@@ -49,9 +49,7 @@ def test_an_overview_is_no_page_and_is_left_out_with_a_notice(tmp_path: Path) ->
     np.testing.assert_array_equal(picture.intensities, noise(8, 8))
 
 
-@pytest.mark.parametrize(
-    ("mode", "extension"), [("CMYK", "jpg"), ("CMYK", "tif"), ("LAB", "tif"), ("I", "tif")]
-)
+@pytest.mark.parametrize(("mode", "extension"), [("LAB", "tif"), ("I", "tif")])
 def test_other_colours_and_depths_are_refused(mode: str, extension: str, tmp_path: Path) -> None:
     Image.new(mode, (4, 4)).save(tmp_path / f"a.{extension}")
     with pytest.raises(UnsupportedImageError, match="pixels are not carried yet; convert it to"):
@@ -73,8 +71,6 @@ def tiff(tags: dict[int, object], values: np.ndarray) -> bytes:
 @pytest.mark.parametrize(
     ("tags", "values", "reason"),
     [
-        ({262: 0}, noise(4, 4, dtype=np.uint16), "zero is white"),
-        ({262: 0}, noise(4, 4, dtype=np.float32), "zero is white"),
         ({270: "ImageJ=1.54\nimages=7\n"}, noise(4, 4), "several pages"),
         ({254: 1}, noise(4, 4), "preview of a raw picture"),
         ({50706: b"\1\4\0\0"}, noise(4, 4), "preview of a raw picture"),
@@ -214,17 +210,11 @@ def simple_tiff(order: str, version: int, samples: int, bits: int, form: int) ->
     return data.ljust(400, b"\0") + bytes(2 * samples * bits // 8)
 
 
-@pytest.mark.parametrize(("order", "version"), [("<", 42), (">", 42), ("<", 43)])
+@pytest.mark.parametrize(("order", "version"), [("<", 42), (">", 42), ("<", 43), (">", 43)])
 def test_a_tiff_of_other_floats_is_named_with_the_remedy(order, version, tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(simple_tiff(order, version, 1, 64, 3))
     message = "64-bit float TIFF is not carried yet; save it as 32-bit float"
     with pytest.raises(UnsupportedImageError, match=message):
-        read(tmp_path / "a.tif")
-
-
-def test_a_bigtiff_that_pillow_takes_for_another_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.tif").write_bytes(simple_tiff(">", 43, 1, 8, 1))
-    with pytest.raises(UnsupportedImageError, match="big-endian BigTIFF is not carried yet; save it as"):
         read(tmp_path / "a.tif")
 
 

@@ -32,7 +32,9 @@ class Denoiser:
         """Raises UnsupportedImageError for pictures and parameters that do not go together."""
         from tvdenoise.denoising import denoise, estimate_noise
 
-        options = self._settings.solver_options(is_colour=picture.is_colour, is_float=picture.is_float)
+        options = self._settings.solver_options(
+            has_channel_axis=picture.has_channel_axis, is_float=picture.is_float
+        )
         noisy = picture.noisy()
         try:
             if picture.visible is not None and self._settings.estimates_noise:

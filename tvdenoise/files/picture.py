@@ -23,11 +23,19 @@ PIXEL_KINDS = {
     "LA;16": "16-bit grey with alpha",
     "RGB;16": "16-bit colour",
     "RGBA;16": "16-bit colour with alpha",
+    "CMYK": "8-bit CMYK",
+    "CMYK;16": "16-bit CMYK",
     "F": "float grey",
+    "FA": "float grey with alpha",
     "RGBF": "float colour",
+    "RGBFA": "float colour with alpha",
     "F;16": "half-precision float grey",
+    "FA;16": "half-precision float grey with alpha",
     "RGBF;16": "half-precision float colour",
+    "RGBFA;16": "half-precision float colour with alpha",
 }
+_COLOURS = {1: "L", 3: "RGB", 4: "CMYK"}
+_FLOAT_COLOURS = {1: "F", 3: "RGBF"}
 
 _BAND = 1 << 17  # values that are rounded at a time, so that they stay in the processor's cache
 
@@ -61,7 +69,8 @@ class Metadata:
 class Picture:
     """A decoded image.
 
-    intensities: (rows, columns), or (rows, columns, 3) for colour; uint8, uint16, float16 or float32 as stored.
+    intensities: (rows, columns), or (rows, columns, 3) for RGB and 4 for CMYK (integers, of which 0 is no ink);
+    uint8, uint16, float16 or float32 as stored.
     alpha: (rows, columns), of the same type, or None.
     codec: the name of the file's format in Pillow.
     traits: what only that codec understands, kept for the way back into it.
@@ -76,7 +85,12 @@ class Picture:
     notices: tuple[str, ...] = ()
 
     @property
-    def is_colour(self) -> bool:
+    def channels(self) -> int:
+        """1 for grey, 3 for RGB, 4 for CMYK; alpha is none."""
+        return self.intensities.shape[2] if self.has_channel_axis else 1
+
+    @property
+    def has_channel_axis(self) -> bool:
         return self.intensities.ndim == 3
 
     @property
@@ -86,11 +100,9 @@ class Picture:
     @property
     def kind(self) -> str:
         """The kind of its pixels, one of ``PIXEL_KINDS``."""
-        if self.is_float:
-            name = "RGBF" if self.is_colour else "F"
-            return name + (";16" if self.intensities.dtype == np.float16 else "")
-        name = ("RGB" if self.is_colour else "L") + ("A" if self.alpha is not None else "")
-        if self.intensities.dtype == np.uint16:
+        name = (_FLOAT_COLOURS if self.is_float else _COLOURS)[self.channels]
+        name += "A" if self.alpha is not None else ""
+        if self.intensities.dtype in (np.uint16, np.float16):
             return "I;16" if name == "L" else f"{name};16"
         return name
 
@@ -103,7 +115,9 @@ class Picture:
     @property
     def visible(self) -> NDArray[np.bool_] | None:
         """Where alpha is above zero, or None where every pixel is."""
-        return None if self.alpha is None or self.alpha.all() else self.alpha > 0
+        if self.alpha is None or (visible := self.alpha > 0).all():
+            return None
+        return visible
 
     def noisy(self) -> NDArray[Any]:
         """The intensities to denoise, invisible ones replaced by the nearest visible ones."""

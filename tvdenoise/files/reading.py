@@ -49,6 +49,8 @@ def read_stream(stream: BinaryIO, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
         intensities, alpha, notices = _planes(opened, stream, family)
         metadata = _metadata(opened, inspection)
     _require_finite(intensities)
+    if alpha is not None:
+        _require_finite(alpha)
     return Picture(
         intensities, alpha, opened.format, metadata, inspection.traits, inspection.notices + notices
     )

@@ -28,9 +28,14 @@ _REOPENED = {
     "LA;16": {"LA", "RGBA"},
     "RGB;16": {"RGB"},
     "RGBA;16": {"RGBA"},
+    "CMYK;16": {"CMYK"},
+    "FA": {"LA"},
     "RGBF": {"RGB"},
+    "RGBFA": {"RGBA"},
     "F;16": {"L"},
+    "FA;16": {"LA"},
     "RGBF;16": {"RGB"},
+    "RGBFA;16": {"RGBA"},
 }
 _TURNED = range(2, 9)
 

@@ -1,4 +1,4 @@
-"""JPEG: written at quality 95 with the input's chroma subsampling."""
+"""JPEG: written at quality 95 with the input's chroma subsampling, and inks as inks without a transform."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 from PIL import ImageFile, JpegImagePlugin
 
+from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.pieces import most_pieces, too_many
@@ -68,6 +69,11 @@ def _screen(stream: BinaryIO) -> None:
 
 
 def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
+    if opened.mode == "CMYK" and "adobe" not in opened.info:
+        # Adobe stores inks inverted, as Pillow reads and writes them; without its mark programs disagree.
+        raise UnsupportedImageError(
+            "this CMYK JPEG does not say whether it is inverted", "save it as TIFF or as RGB first"
+        )
     subsampling = JpegImagePlugin.get_sampling(opened)
     applist = getattr(opened, "applist", [])
     comments = [contents for name, contents in applist if name == "COM"]
@@ -135,7 +141,7 @@ FAMILY = Family(
             "JPEG",
             "JPEG",
             (".jpg", ".jpeg", ".jpe", ".jfif"),
-            kinds=frozenset({"L", "RGB"}),
+            kinds=frozenset({"L", "RGB", "CMYK"}),
             carries=frozenset({"icc", "exif", "xmp", "dpi", "record"}),
             largest=_LARGEST,
             longest_side=65_500,

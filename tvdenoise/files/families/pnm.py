@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from PIL import ImageFile
 
-from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
+from tvdenoise.errors import UnreadableImageError
+from tvdenoise.files.families.pfm import PfmTraits, decode_pfm, encode_pfm, open_pfm, pfm_header
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
 
@@ -22,7 +24,8 @@ _HEADER = re.compile(rb"P([2356])" + _FIELD * 3)
 _MAGIC = re.compile(rb"P[1-6Ff][\s#]")
 _ANY_FIELD = rb"(?:\s|#[^\n\r]*[\n\r])+[^\s#]{1,32}"
 _BEGINNING = re.compile(rb"P(?:[14]" + _ANY_FIELD * 2 + rb"|[2356Ff]" + _ANY_FIELD * 3 + rb")\s")
-_PLAIN_COLOUR, _COLOUR = b"3", b"6"
+_PLAIN = (b"2", b"3")
+_LONGEST_NUMBER = 10  # digits
 _DEPTH_LIMITS = (255, 65535)
 
 
@@ -35,12 +38,13 @@ def _screen(stream: BinaryIO) -> None:
 
 
 def _inspect(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
+    if (floats := pfm_header(stream)) is not None:
+        notice = f"its values are not multiplied by its scale of {floats.scale:g}"
+        return Inspection((notice,) if floats.scale != 1 else (), PfmTraits(floats.scale))
     header = _header(stream)
-    if header is None:  # PBM and PFM have no largest value
+    if header is None:  # PBM has no largest value
         return Inspection()
     largest = int(header[4])
-    if header[1] == _PLAIN_COLOUR and largest > 255:
-        raise UnsupportedImageError("16-bit colour PPM in plain text is not carried", "save it as binary PPM")
     if largest not in _DEPTH_LIMITS:
         written = _DEPTH_LIMITS[largest > 255]
         return Inspection((f"intensities up to {largest} are written as intensities up to {written}",))
@@ -61,26 +65,46 @@ def _long_header() -> UnreadableImageError:
 
 
 def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
-    """16-bit colour, which Pillow cuts to 8."""
+    """Floats, and 16-bit colour, which Pillow cuts to 8; 16 bits of grey in plain text along with it."""
+    if (floats := pfm_header(stream)) is not None:
+        return decode_pfm(stream, floats), None
     header = _header(stream)
-    if header is None or header[1] != _COLOUR or (largest := int(header[4])) <= 255:
+    if header is None or header[1] == b"5" or (largest := int(header[4])) <= 255:
         return None
     columns, rows = opened.size
     if (columns, rows) != (int(header[2]), int(header[3])) or largest > 65535:
         raise ValueError("its header is not clear")
+    shape = (rows, columns) if header[1] == b"2" else (rows, columns, 3)
     stream.seek(header.end() + 1)  # a single white space follows
-    stored = stream.read(6 * columns * rows)
-    if len(stored) < 6 * columns * rows:
-        raise UnreadableImageError("the file is truncated", "use a complete copy")
-    values = np.frombuffer(stored, ">u2")
+    read = _plain_values if header[1] in _PLAIN else _binary_values
+    values = read(stream, math.prod(shape))
     if values.max() > largest:
         raise UnreadableImageError("the file is damaged (an intensity is above its largest)")
     if largest < 65535:
         values = (values.astype(np.uint32) * 65535 + largest // 2) // largest
-    return values.astype(np.uint16).reshape(rows, columns, 3), None
+    return values.astype(np.uint16).reshape(shape), None
+
+
+def _binary_values(stream: BinaryIO, count: int) -> NDArray[Any]:
+    stored = stream.read(2 * count)
+    if len(stored) < 2 * count:
+        raise UnreadableImageError("the file is truncated", "use a complete copy")
+    return np.frombuffer(stored, ">u2")
+
+
+def _plain_values(stream: BinaryIO, count: int) -> NDArray[Any]:
+    """The first so many numbers of a text, in which comments reach to the ends of their lines."""
+    words = re.sub(rb"#[^\n\r]*", b" ", stream.read()).split()[:count]
+    if len(words) < count:
+        raise UnreadableImageError("the file is truncated", "use a complete copy")
+    if not all(word.isdigit() and len(word) <= _LONGEST_NUMBER for word in words):
+        raise UnreadableImageError("the file is damaged (what should be a number is none)")
+    return np.fromiter(map(int, words), np.int64, count)
 
 
 def _encode(picture: Picture, _options: Mapping[str, Any]) -> bytes | None:
+    if picture.is_float:
+        return encode_pfm(picture)
     if picture.kind != "RGB;16":
         return None
     columns, rows = picture.size
@@ -93,15 +117,16 @@ def _options(_picture: Picture, _quality: int | None) -> dict[str, Any]:
 
 FAMILY = Family(
     formats=(
-        Format("PNM", "PPM", (".pnm",), kinds=frozenset({"L", "RGB", "I;16", "RGB;16", "F"})),
+        Format("PNM", "PPM", (".pnm",), kinds=frozenset({"L", "RGB", "I;16", "RGB;16", "F", "RGBF"})),
         Format("PGM", "PPM", (".pgm",), kinds=frozenset({"L", "I;16"})),
         Format("PPM", "PPM", (".ppm",), kinds=frozenset({"RGB", "RGB;16"})),
-        Format("PFM", "PPM", (".pfm",), kinds=frozenset({"F"})),
+        Format("PFM", "PPM", (".pfm",), kinds=frozenset({"F", "RGBF"})),
         Format("PBM", "PPM", (".pbm",)),
     ),
     inspect=_inspect,
     options=_options,
     screen=_screen,
+    open=open_pfm,
     decode=_decode,
     encode=_encode,
 )

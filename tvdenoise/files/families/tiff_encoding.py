@@ -12,21 +12,26 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tvdenoise.files.families.tiff_compression import COMPRESS, HORIZONTAL, NO_PREDICTOR, differences_of
+from tvdenoise.files.families.tiff_samples import STRAIGHT_ALPHA
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SHORT, _LONG = 3, 4
 _FORMATS = {"u": 1, "f": 3}
-_STRAIGHT_ALPHA = 2
 _STRIP = 1 << 20  # bytes
 _LARGEST = 2**32 - 1
 _REPLACED = frozenset({256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 317, 338, 339})
 _Entry = tuple[int, int, int, bytes]  # tag, type, count, and four bytes: the value or its place
 
 
-def encode_samples(frame: bytes, values: NDArray[Any], *, has_alpha: bool, compression: str) -> bytes:
-    """A TIFF of values (rows, columns, samples), with the other tags of the frame, a TIFF too."""
+def encode_samples(
+    frame: bytes, values: NDArray[Any], *, photometric: int, has_alpha: bool, compression: str
+) -> bytes:
+    """A TIFF of values (rows, columns, samples), with the other tags of the frame, a TIFF too.
+
+    photometric: what the colours are, as TIFF numbers it.
+    """
     order: Literal["<", ">"] = "<" if frame.startswith(b"II") else ">"
     rows, columns, samples = values.shape
     number, compress, differs = COMPRESS[compression]
@@ -47,7 +52,7 @@ def encode_samples(frame: bytes, values: NDArray[Any], *, has_alpha: bool, compr
         257: (_LONG, [rows]),
         258: (_SHORT, [8 * values.itemsize] * samples),
         259: (_SHORT, [number]),
-        262: (_SHORT, [2 if samples > 2 else 1]),
+        262: (_SHORT, [photometric]),
         273: (_LONG, offsets),
         277: (_SHORT, [samples]),
         278: (_LONG, [height]),
@@ -57,7 +62,7 @@ def encode_samples(frame: bytes, values: NDArray[Any], *, has_alpha: bool, compr
         339: (_SHORT, [_FORMATS[values.dtype.kind]] * samples),
     }
     if has_alpha:
-        numbers[338] = (_SHORT, [_STRAIGHT_ALPHA])
+        numbers[338] = (_SHORT, [STRAIGHT_ALPHA])
     return _with_directory(contents, _kept_entries(frame, order), numbers, order)
 
 

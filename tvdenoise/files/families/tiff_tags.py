@@ -33,7 +33,7 @@ from tvdenoise.files.silence import silent_libraries
 
 ORIENTATION = 274
 _DOCUMENT_NAME, _MAKE, _MODEL, _PAGE_NAME, _HOST, _GPS_IFD = 269, 271, 272, 285, 316, 34853
-_DIRECTORIES = (EXIFIFD, _GPS_IFD)
+DIRECTORIES = (EXIFIFD, _GPS_IFD)
 _DESCRIPTIVE = (
     *(_DOCUMENT_NAME, IMAGEDESCRIPTION, _MAKE, _MODEL, ORIENTATION, X_RESOLUTION, Y_RESOLUTION, _PAGE_NAME),
     *(RESOLUTION_UNIT, SOFTWARE, DATE_TIME, ARTIST, _HOST, COPYRIGHT, IPTC_NAA_CHUNK, PHOTOSHOP_CHUNK),
@@ -42,7 +42,7 @@ _DESCRIPTIVE = (
 _STRUCTURAL = frozenset(
     {
         *(*range(254, 260), *range(262, 267), 273, *range(277, 282), 284, *range(288, 294)),
-        *(317, *range(320, 326), 332, 336, *range(338, 343), 347, *range(512, 522), *range(529, 533), 559),
+        *(317, *range(320, 326), 332, *range(338, 343), 347, *range(512, 522), *range(529, 533), 559),
         *range(32995, 32999),
     }
 )
@@ -61,7 +61,7 @@ Tags = Mapping[int, Any]  # by number; EXIF and GPS data are mappings themselves
 def descriptive_tags(exif: Image.Exif) -> Tags:
     """What describes the picture; what is malformed is left out."""
     tags = {tag: exif[tag] for tag in _DESCRIPTIVE if tag in exif}
-    for directory in _DIRECTORIES:
+    for directory in DIRECTORIES:
         with suppress(*MALFORMED):
             if contents := exif.get_ifd(directory):
                 tags[directory] = dict(contents)
@@ -112,7 +112,7 @@ def further_tags(stored: ImageFileDirectory_v2, compression: str) -> tuple[dict[
     """Tags of other programs and purposes: those that Pillow can write with a compression, and the others."""
     carried: dict[int, StoredTag] = {}
     lost = []
-    for tag in sorted(set(stored) - _STRUCTURAL - {*_DESCRIPTIVE, *_DIRECTORIES, XMP, ICCPROFILE}):
+    for tag in sorted(set(stored) - _STRUCTURAL - {*_DESCRIPTIVE, *DIRECTORIES, XMP, ICCPROFILE}):
         with suppress(*MALFORMED):
             kept = (stored.tagtype[tag], stored[tag])
             if tag not in _STALE and kept[0] in _CARRIED_TYPES and _comes_back(tag, kept, compression):
@@ -163,13 +163,13 @@ def writable_tags(tags: Tags, further: Mapping[int, StoredTag]) -> Image.Exif:
 
 def has_directories(tags: Tags) -> bool:
     """Whether there are EXIF or GPS data."""
-    return any(directory in tags for directory in _DIRECTORIES)
+    return any(directory in tags for directory in DIRECTORIES)
 
 
 def _exif(tags: Tags) -> Image.Exif:
     exif = Image.Exif()
     for tag, value in tags.items():
-        if tag in _DIRECTORIES:  # before the entry itself, which Pillow would take for a position in a file
+        if tag in DIRECTORIES:  # before the entry itself, which Pillow would take for a position in a file
             exif.get_ifd(tag).update(value)
         exif[tag] = value
     return exif
