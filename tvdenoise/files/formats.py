@@ -50,7 +50,8 @@ class Inspection:
     """What a family finds in a file before it is decoded.
 
     notices: sentences about what is not written as it was read; traits: what only this codec understands.
-    exif: where the format has no block of EXIF data, one made from what it has; tags, record: see `Metadata`.
+    exif: where the format has no block of EXIF data, one made from what it has.
+    tags, record, elsewhere: see `Metadata`.
     """
 
     notices: tuple[str, ...] = ()
@@ -58,6 +59,7 @@ class Inspection:
     exif: bytes | None = None
     tags: Mapping[int, StoredTag] = field(default_factory=dict)
     record: str | None = None
+    elsewhere: tuple[str, ...] = ()
 
 
 def keep_traits(traits: object) -> object:

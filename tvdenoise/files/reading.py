@@ -134,6 +134,7 @@ def _metadata(opened: ImageFile.ImageFile, inspection: Inspection) -> Metadata:
         text=tuple((key, str(text)) for key, text in texts.items() if key not in _NO_TEXTS),
         tags=inspection.tags,
         record=inspection.record,
+        elsewhere=inspection.elsewhere,
     )
 
 

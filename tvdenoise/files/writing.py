@@ -88,7 +88,7 @@ def lost_metadata(picture: Picture, form: Format) -> tuple[str, ...]:
         if (length := len(getattr(metadata, name) or b"")) > largest:
             what = f"{largest:,} bytes of {METADATA_NAMES[name]}"
             notices.append(f"{form.name} holds at most {what}, and its {length:,} are left out")
-    return tuple(notices)
+    return (*notices, *(metadata.elsewhere if form.codec != picture.codec else ()))
 
 
 def _named(name: str, metadata: Metadata) -> str:

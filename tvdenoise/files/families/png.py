@@ -14,6 +14,16 @@ from PIL import Image, ImageFile
 from PIL.PngImagePlugin import PngInfo
 
 from tvdenoise.errors import UnreadableImageError
+from tvdenoise.files.families.png_ancillary import (
+    BACKGROUND,
+    COLOUR_CHUNKS,
+    RESOLUTION,
+    TEXT_CHUNKS,
+    is_copied,
+    keeps_background,
+    notices_elsewhere,
+    notices_of_left_out,
+)
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.record import record_in
@@ -23,9 +33,8 @@ if TYPE_CHECKING:
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
-_COLOUR_CHUNKS = {b"cHRM", b"cICP", b"gAMA", b"sRGB"}
-_TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt"}
-_KEPT = {b"IHDR"} | _COLOUR_CHUNKS | _TEXT_CHUNKS
+_KEPT = {BACKGROUND} | COLOUR_CHUNKS | TEXT_CHUNKS
+_NO_UNIT = 0
 _DECODED = {b"IHDR", b"IDAT", b"IEND"}
 _GREY = 0
 _BLOCK = 1 << 20
@@ -34,7 +43,7 @@ _RECORD_KEYWORD = b"tvdenoise"
 
 @dataclass(frozen=True)
 class PngTraits:
-    """Chunks (type and contents) that say how to show the picture, and its texts, as stored."""
+    """Chunks (type and contents) that say how to show the picture, its texts, and other programs' own, as stored."""
 
     chunks: tuple[tuple[bytes, bytes], ...] = ()
 
@@ -46,27 +55,40 @@ class _Chunk:
 
 
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
-    chunks = list(_chunks(stream, _KEPT))
+    chunks = list(_chunks(stream, {b"IHDR", RESOLUTION} | _KEPT))
     if not chunks or chunks[-1].kind != b"IEND":
         raise UnreadableImageError("the file is truncated", "use a complete copy")
     depth, colour = chunks[0].contents[8:10]
     kinds = {chunk.kind for chunk in chunks}
     is_grey = colour == _GREY
-    traits = PngTraits(
-        tuple(
-            (chunk.kind, chunk.contents)
-            for chunk in chunks
-            if chunk.kind in _KEPT - {b"IHDR"} and not _is_record(chunk)
-        )
-    )
+    traits = PngTraits(_kept(chunks, stream, keeps_background=keeps_background(depth, colour)))
     record = next((_text_of(chunk) for chunk in chunks if _is_record(chunk)), None)
+    elsewhere = notices_elsewhere(dict(traits.chunks), kinds)
+    notices = notices_of_left_out(
+        kinds, has_aspect=_has_aspect(chunks), keeps_background=keeps_background(depth, colour)
+    )
     if is_grey and 1 < depth < 8:
         if "transparency" in opened.info:  # Pillow widens the pixels to 8 bits, but not this grey level
             opened.info["transparency"] = opened.info["transparency"] * 255 // (2**depth - 1)
-        return Inspection((f"{depth}-bit grey is written with 8 bits",), traits, record=record)
-    if depth == 16 and b"tRNS" in kinds:
-        return Inspection(("its transparent colour is written as alpha",), traits, record=record)
-    return Inspection(traits=traits, record=record)
+        notices += (f"{depth}-bit grey is written with 8 bits",)
+    elif depth == 16 and b"tRNS" in kinds:
+        notices += ("its transparent colour is written as alpha",)
+    return Inspection(notices, traits, record=record, elsewhere=elsewhere)
+
+
+def _kept(
+    chunks: list[_Chunk], stream: BinaryIO, *, keeps_background: bool
+) -> tuple[tuple[bytes, bytes], ...]:
+    kinds = _KEPT if keeps_background else _KEPT - {BACKGROUND}
+    kept = [chunk for chunk in chunks if chunk.kind in kinds and not _is_record(chunk)]
+    if copied := {chunk.kind for chunk in chunks if is_copied(chunk.kind)}:
+        kept += [chunk for chunk in _chunks(stream, copied) if chunk.kind in copied]
+    return tuple((chunk.kind, chunk.contents) for chunk in kept)
+
+
+def _has_aspect(chunks: list[_Chunk]) -> bool:
+    stored = next((chunk.contents for chunk in chunks if chunk.kind == RESOLUTION), b"")
+    return len(stored) == 9 and stored[8] == _NO_UNIT and stored[:4] != stored[4:8]
 
 
 def _is_record(chunk: _Chunk) -> bool:
@@ -181,7 +203,7 @@ def _info(picture: Picture) -> PngInfo:
 
 def _strip(traits: object) -> object:
     assert isinstance(traits, PngTraits)
-    return PngTraits(tuple(chunk for chunk in traits.chunks if chunk[0] in _COLOUR_CHUNKS))
+    return PngTraits(tuple(chunk for chunk in traits.chunks if chunk[0] in COLOUR_CHUNKS))
 
 
 FAMILY = Family(
