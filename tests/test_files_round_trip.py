@@ -225,15 +225,6 @@ def test_a_named_file_without_a_known_extension_keeps_its_format(make_image, com
         assert opened.format == "BMP"
 
 
-def test_a_gif_is_read_but_written_only_as_another_format(tmp_path: Path, command) -> None:
-    Image.fromarray(noise(8, 8)).save(tmp_path / "a.gif")
-    result = command("run", "a.gif")
-    assert result.exit_code == 1
-    assert "GIF cannot hold 8-bit grey; choose PNG" in result.stderr
-    assert command("run", "a.gif", "-o", "a.png", "--mu", "1e9").exit_code == 0
-    np.testing.assert_array_equal(pixels(tmp_path / "a.png"), noise(8, 8))
-
-
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (1, 1, 3)])
 def test_the_smallest_images_pass(shape: tuple[int, ...], make_image, command) -> None:
     make_image("a.png", noise(*shape))

@@ -32,6 +32,7 @@ class Format:
     name: as users call it; codec: as Pillow calls it.
     extensions: in lower case, with the dot; the first one is the usual one.
     kinds: the kinds of pixels (see `picture.PIXEL_KINDS`) that it can be written with.
+    approximates: kinds that it holds only roughly, written where the input was of the same codec and nowhere else.
     carries: the fields of `Metadata` that it keeps; largest: the most bytes of one, where that is limited.
     longest_side: the most columns or rows that it can hold, or None.
     """
@@ -40,6 +41,7 @@ class Format:
     codec: str
     extensions: tuple[str, ...]
     kinds: frozenset[str] = frozenset()
+    approximates: frozenset[str] = frozenset()
     carries: frozenset[str] = frozenset()
     largest: Mapping[str, int] = field(default_factory=dict, hash=False)
     longest_side: int | None = None
@@ -84,6 +86,11 @@ def encode_nothing(_picture: Picture, _options: Mapping[str, Any]) -> bytes | No
     return None
 
 
+def lose_nothing(_picture: Picture) -> tuple[str, ...]:
+    """Most families write pixels as well as their formats allow, or not at all."""
+    return ()
+
+
 def unexplained(_stream: BinaryIO) -> UnsupportedImageError | None:
     """Of a file that Pillow does not recognise, nothing is known."""
     return None
@@ -105,6 +112,7 @@ class Family:
     decode: intensities, and alpha or None, of pixels that Pillow would cut; None where it cuts nothing. Called after
         `inspect`; may raise whatever Pillow may.
     encode: the contents of a file with pixels that Pillow cannot write, given what `options` gave; or None.
+    losses: sentences about what becomes of a picture's pixels when it is written.
     """
 
     formats: tuple[Format, ...]
@@ -117,6 +125,7 @@ class Family:
         decode_nothing
     )
     encode: Callable[[Picture, Mapping[str, Any]], bytes | None] = encode_nothing
+    losses: Callable[[Picture], tuple[str, ...]] = lose_nothing
 
     @property
     def codec(self) -> str:
