@@ -22,7 +22,7 @@ from PIL import Image
 from tvdenoise.files import writing
 from tvdenoise.files.atomic import temporary_beside
 
-RECORDING = ["png", "jpg", "tif", "gif"]
+RECORDING = ["png", "jpg", "tif", "gif", "jp2"]
 OTHERS = ["bmp", "pgm", "webp"]
 
 

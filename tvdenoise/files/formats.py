@@ -35,6 +35,7 @@ class Format:
     approximates: kinds that it holds only roughly, written where the input was of the same codec and nowhere else.
     carries: the fields of `Metadata` that it keeps; largest: the most bytes of one, where that is limited.
     longest_side: the most columns or rows that it can hold, or None.
+    options: of the encoder, beside those of its family.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Format:
     carries: frozenset[str] = frozenset()
     largest: Mapping[str, int] = field(default_factory=dict, hash=False)
     longest_side: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, eq=False)

@@ -103,7 +103,7 @@ def encode(picture: Picture, form: Format, quality: int | None = None) -> bytes:
     require_carried(picture, form)
     contents = BytesIO()
     family = FAMILIES[form.codec]
-    options = family.options(picture, quality)
+    options = {**family.options(picture, quality), **form.options}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata, which are written as they were read

@@ -123,7 +123,9 @@ def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
     return {
         "quality": usual if quality is None else quality,
         "subsampling": traits.subsampling if picture.is_colour else "4:0:0",
-        "autotiling": False,  # into as many tiles as there are processors: no two machines would write the same
+        "autotiling": False,  # the number of processors would change what is written
+        "max_threads": 1,
+        "speed": 8,  # three times as fast as the usual 6, for 0.3 dB
         "icc_profile": picture.metadata.icc,
         "xmp": picture.metadata.xmp or b"",
     }
