@@ -49,6 +49,7 @@ class Metadata:
     icc, exif, xmp: as stored, exif without the "Exif" prefix; dpi: horizontal and vertical dots per inch;
     text: keywords and their texts; tags: those of a TIFF that no other format has, by number.
     record: how the picture was denoised, a line as in `files.record`.
+    elsewhere: sentences about what its codec keeps (in traits) and no other does, said where another one writes it.
     """
 
     icc: bytes | None = None
@@ -58,6 +59,7 @@ class Metadata:
     text: tuple[tuple[str, str], ...] = ()
     tags: Mapping[int, StoredTag] = field(default_factory=dict, hash=False)
     record: str | None = None
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def present(self) -> frozenset[str]:

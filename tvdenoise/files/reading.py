@@ -135,6 +135,7 @@ def _metadata(opened: ImageFile.ImageFile, inspection: Inspection) -> Metadata:
         text=tuple((keyword, text) for keyword, text in inspection.texts if keyword not in _NO_TEXTS),
         tags=inspection.tags,
         record=inspection.record,
+        elsewhere=inspection.elsewhere,
     )
 
 

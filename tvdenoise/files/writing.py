@@ -42,7 +42,8 @@ _TURNED = range(2, 9)
 
 def require_carried(picture: Picture, form: Format) -> None:
     """Raise UnsupportedImageError unless the format can hold the picture's pixels."""
-    if picture.kind not in form.kinds:
+    is_same = picture.codec == form.codec
+    if picture.kind not in form.kinds and not (is_same and picture.kind in form.approximates):
         names = " or ".join(formats_for_kind(picture.kind)[:3])
         extension = next(f.extensions[0] for f in FORMATS if picture.kind in f.kinds)
         raise UnsupportedImageError(
@@ -85,7 +86,7 @@ def with_record(picture: Picture, form: Format, record: str) -> Picture:
 
 
 def lost_metadata(picture: Picture, form: Format) -> tuple[str, ...]:
-    """Notices about metadata for which the format has no place, or not enough."""
+    """Notices about metadata for which the format has no place, or not enough, and about the pixels' own losses."""
     metadata = picture.metadata
     lost = [_named(name, metadata) for name in METADATA_NAMES if name in metadata.present - form.carries]
     notices = [f"{form.name} has no place for its {', '.join(lost)}"] if lost else []
@@ -93,7 +94,8 @@ def lost_metadata(picture: Picture, form: Format) -> tuple[str, ...]:
         if (length := len(getattr(metadata, name) or b"")) > largest:
             what = f"{largest:,} bytes of {METADATA_NAMES[name]}"
             notices.append(f"{form.name} holds at most {what}, and its {length:,} are left out")
-    return tuple(notices)
+    notices += metadata.elsewhere if form.codec != picture.codec else ()
+    return (*notices, *FAMILIES[form.codec].losses(picture))
 
 
 def _named(name: str, metadata: Metadata) -> str:
@@ -106,7 +108,7 @@ def encode(picture: Picture, form: Format, quality: int | None = None) -> bytes:
     require_carried(picture, form)
     contents = BytesIO()
     family = FAMILIES[form.codec]
-    options = family.options(picture, quality)
+    options = {**family.options(picture, quality), **form.options}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata, which are written as they were read
@@ -137,7 +139,8 @@ def write(
     contents = encode(picture, form, quality)
 
     def verify(written: Path) -> None:
-        expected = _REOPENED.get(picture.kind, {picture.kind})
+        palette = {"P"} if form.approximates else set()
+        expected = _REOPENED.get(picture.kind, {picture.kind}) | palette
         try:
             with written.open("rb") as stream, opened_image(stream) as reopened:
                 size, mode = reopened.size, reopened.mode

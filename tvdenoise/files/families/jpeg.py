@@ -84,7 +84,16 @@ def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
         others[-1],
         b"".join((*map(_comment_segment, others[:-1]), *_segments(applist))),
     )
-    return Inspection(traits=traits, record=records[-1] if records else None)
+    return Inspection(
+        traits=traits, record=records[-1] if records else None, elsewhere=_elsewhere(traits, applist)
+    )
+
+
+def _elsewhere(traits: JpegTraits, applist: list[tuple[str, bytes]]) -> tuple[str, ...]:
+    names = ["comments"] if traits.comment else []
+    names += ["IPTC data"] if any(name == "APP13" for name, _ in applist) else []
+    names += ["extended XMP data"] if _EXTENDED_XMP in traits.segments else []
+    return (f"its {', '.join(names)} are left out",) if names else ()
 
 
 def _record(comment: bytes) -> str | None:

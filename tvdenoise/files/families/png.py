@@ -6,7 +6,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -15,6 +15,16 @@ from PIL import Image, ImageFile
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from tvdenoise.errors import UnreadableImageError
+from tvdenoise.files.families.png_ancillary import (
+    BACKGROUND,
+    COLOUR_CHUNKS,
+    RESOLUTION,
+    TEXT_CHUNKS,
+    is_copied,
+    keeps_background,
+    notices_elsewhere,
+    notices_of_left_out,
+)
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.pieces import most_pieces, too_many
@@ -25,10 +35,9 @@ if TYPE_CHECKING:
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
-_COLOUR_CHUNKS = {b"cHRM", b"cICP", b"gAMA", b"sRGB"}
-_TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt"}
-_KEPT = _COLOUR_CHUNKS | _TEXT_CHUNKS
-_DESCRIPTIVE = _KEPT | {b"iCCP", b"eXIf", b"pHYs"}
+_KEPT = {BACKGROUND} | COLOUR_CHUNKS | TEXT_CHUNKS
+_DESCRIPTIVE = COLOUR_CHUNKS | TEXT_CHUNKS | {b"iCCP", b"eXIf", RESOLUTION}
+_NO_UNIT = 0
 _DECODED = {b"IHDR", b"IDAT", b"IEND"}
 _GREY = 0
 _SINGLE_PIXEL = struct.pack(">IIBBBBB", 1, 1, 8, _GREY, 0, 0, 0)
@@ -38,7 +47,7 @@ _RECORD_KEYWORD = b"tvdenoise"
 
 @dataclass(frozen=True)
 class PngTraits:
-    """Chunks (type and contents) that say how to show the picture, and its texts, as stored."""
+    """Chunks (type and contents) that say how to show the picture, its texts, and other programs' own, as stored."""
 
     chunks: tuple[tuple[bytes, bytes], ...] = ()
 
@@ -70,30 +79,44 @@ def _screen(stream: BinaryIO) -> None:
 
 
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
-    chunks = list(_chunks(stream, _DESCRIPTIVE | {b"IHDR"}))
+    chunks = list(_chunks(stream, _KEPT | _DESCRIPTIVE | {b"IHDR"}))
     if not chunks or chunks[-1].kind != b"IEND":
         raise UnreadableImageError("the file is truncated", "use a complete copy")
     depth, colour = chunks[0].contents[8:10]
     described = _described(chunks)
     opened.info.update(described.info)
-    inspection = Inspection(
-        traits=PngTraits(
-            tuple(
-                (chunk.kind, chunk.contents)
-                for chunk in chunks
-                if chunk.kind in _KEPT and not _is_record(chunk)
-            )
-        ),
-        texts=tuple((keyword, str(text)) for keyword, text in described.text.items()),
-        record=next((_text_of(chunk) for chunk in chunks if _is_record(chunk)), None),
-    )
+    kinds = {chunk.kind for chunk in chunks}
+    keeps = keeps_background(depth, colour)
+    traits = PngTraits(_kept(chunks, stream, keeps_background=keeps))
+    notices = notices_of_left_out(kinds, has_aspect=_has_aspect(chunks), keeps_background=keeps)
     if colour == _GREY and 1 < depth < 8:
         if "transparency" in opened.info:  # Pillow widens the pixels to 8 bits, but not this grey level
             opened.info["transparency"] = opened.info["transparency"] * 255 // (2**depth - 1)
-        return replace(inspection, notices=(f"{depth}-bit grey is written with 8 bits",))
-    if depth == 16 and any(chunk.kind == b"tRNS" for chunk in chunks):
-        return replace(inspection, notices=("its transparent colour is written as alpha",))
-    return inspection
+        notices += (f"{depth}-bit grey is written with 8 bits",)
+    elif depth == 16 and b"tRNS" in kinds:
+        notices += ("its transparent colour is written as alpha",)
+    return Inspection(
+        notices,
+        traits,
+        texts=tuple((keyword, str(text)) for keyword, text in described.text.items()),
+        record=next((_text_of(chunk) for chunk in chunks if _is_record(chunk)), None),
+        elsewhere=notices_elsewhere(dict(traits.chunks), kinds),
+    )
+
+
+def _kept(
+    chunks: list[_Chunk], stream: BinaryIO, *, keeps_background: bool
+) -> tuple[tuple[bytes, bytes], ...]:
+    kinds = _KEPT if keeps_background else _KEPT - {BACKGROUND}
+    kept = [chunk for chunk in chunks if chunk.kind in kinds and not _is_record(chunk)]
+    if copied := {chunk.kind for chunk in chunks if is_copied(chunk.kind)}:
+        kept += [chunk for chunk in _chunks(stream, copied) if chunk.kind in copied]
+    return tuple((chunk.kind, chunk.contents) for chunk in kept)
+
+
+def _has_aspect(chunks: list[_Chunk]) -> bool:
+    stored = next((chunk.contents for chunk in chunks if chunk.kind == RESOLUTION), b"")
+    return len(stored) == 9 and stored[8] == _NO_UNIT and stored[:4] != stored[4:8]
 
 
 def _described(chunks: list[_Chunk]) -> PngImageFile:
@@ -213,7 +236,7 @@ def _info(picture: Picture) -> PngInfo:
 
 def _strip(traits: object) -> object:
     assert isinstance(traits, PngTraits)
-    return PngTraits(tuple(chunk for chunk in traits.chunks if chunk[0] in _COLOUR_CHUNKS))
+    return PngTraits(tuple(chunk for chunk in traits.chunks if chunk[0] in COLOUR_CHUNKS))
 
 
 FAMILY = Family(
