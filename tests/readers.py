@@ -57,10 +57,9 @@ def facts_of(path: Path) -> Facts:
 
 
 def _places_of_records(opened: Image.Image) -> list[str]:
-    comments = [
-        contents.decode("latin-1") for name, contents in getattr(opened, "applist", []) if name == "COM"
-    ]
-    return [*comments, str(getattr(opened, "text", {}).get("tvdenoise", ""))]
+    comments = [contents for name, contents in getattr(opened, "applist", []) if name == "COM"]
+    texts = [opened.info.get("comment", b""), *comments, opened.info.get("tvdenoise", "")]
+    return [text.decode("latin-1") if isinstance(text, bytes) else str(text) for text in texts]
 
 
 def _record(text: str) -> str | None:

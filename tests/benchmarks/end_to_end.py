@@ -4,15 +4,14 @@
 
 A noisy colour JPEG is made of the sample photographs. What decoding it with Pillow, solving with a given μ and
 encoding with Pillow at the same options take is added up, and the command is timed beside them: in this process, and
-as a process of its own with the start of Python in it. All take turns, and medians are compared. The peak memory is
-that of the process of its own.
+as a process of its own with the start of Python in it. All take turns, and medians are compared; processor times
+too, which other work on the machine disturbs less. The peak memory is that of the process of its own. Needs Linux.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -38,6 +37,17 @@ SIGMA = 10 / 255
 MU = 1.4 / SIGMA
 QUALITY = 95
 PARTS = ("decode", "solve", "encode")
+#: The command, and its own peak memory: what the system tells of a child counts its parent's, too.
+APART = """
+import re, sys
+from pathlib import Path
+from tvdenoise.cli import main
+try:
+    main()
+finally:
+    print(1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]))
+"""
+Times = np.ndarray  # seconds, and seconds of processors
 
 
 def write_photograph(path: Path, rows: int, columns: int) -> None:
@@ -70,22 +80,25 @@ def run_here(arguments: list[str]) -> None:
 
 def run_apart(arguments: list[str]) -> int:
     """The command in a process of its own; its peak memory in bytes."""
-    child = subprocess.Popen([sys.executable, "-m", "tvdenoise", *arguments], stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    assert status == 0
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    finished = subprocess.run([sys.executable, "-c", APART, *arguments], capture_output=True, check=True)
+    return int(finished.stdout.split()[-1])
 
 
-def alternating(actions: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
-    """The median time of each action, the actions taking turns, after one round that does not count."""
-    times: dict[str, list[float]] = {name: [] for name in actions}
+def alternating(actions: dict[str, Callable[[], object]], runs: int) -> dict[str, Times]:
+    """The median times of each action, the actions taking turns, after one round that does not count."""
+    records: dict[str, list[Times]] = {name: [] for name in actions}
     for turn in range(runs + 1):
         for name, action in actions.items():
-            start = time.perf_counter()
+            start = now()
             action()
             if turn:
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(record) for name, record in times.items()}
+                records[name].append(now() - start)
+    return {name: np.median(record, axis=0) for name, record in records.items()}
+
+
+def now() -> Times:
+    """The time, and the processor time of this process and its children."""
+    return np.array((time.perf_counter(), sum(os.times()[:4])))
 
 
 def compare(folder: Path, rows: int, columns: int, runs: int) -> None:
@@ -107,12 +120,15 @@ def compare(folder: Path, rows: int, columns: int, runs: int) -> None:
         runs,
     )
     parts = sum(medians[name] for name in PARTS)
-    shown = ", ".join(f"{name} {medians[name]:.2f} s" for name in PARTS)
-    print(f"{rows}×{columns}, 8-bit colour JPEG, mu {MU:.3g}: {shown}: {parts:.2f} s together")
+    shown = ", ".join(f"{name} {medians[name][0]:.2f} s" for name in PARTS)
+    print(f"{rows}×{columns}, 8-bit colour JPEG, mu {MU:.3g}: {shown}: {parts[0]:.2f} s together")
     for name, what in (("command", "in this process"), ("process", "as a process, its start included")):
-        print(f"the command {what}: {medians[name]:.2f} s, {medians[name] / parts:.2f} times its parts")
-    pixels = rows * columns
-    print(f"its peak memory: {max(peaks) / 1e6:.0f} MB, {max(peaks) / pixels:.0f} bytes a pixel")
+        ratio, processor_ratio = medians[name] / parts
+        print(
+            f"the command {what}: {medians[name][0]:.2f} s, {ratio:.2f} times its parts "
+            f"({processor_ratio:.2f} times their processor time)"
+        )
+    print(f"its peak memory: {max(peaks) / 1e6:.0f} MB, {max(peaks) / (rows * columns):.0f} bytes a pixel")
 
 
 def main() -> None:
