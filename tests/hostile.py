@@ -63,6 +63,12 @@ def jpeg(segments: bytes = b"", size: tuple[int, int] = (8, 8)) -> bytes:
     return contents[:2] + segments + contents[2:]
 
 
+def _scans(count: int) -> bytes:
+    """A picture that is refined again and again, by a few bytes each time."""
+    contents = _pillow("JPEG", progressive=True)
+    return contents[:-2] + contents[contents.rindex(b"\xff\xda") : -2] * count + contents[-2:]
+
+
 def segment(marker: int, contents: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(contents) + 2) + contents
 
@@ -191,6 +197,8 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "chunks.png": lambda: png(before=png_chunk(b"teSt") * _MANY),
     "text_chunks.png": lambda: png(before=png_chunk(b"tEXt", b"a\0b") * _MANY),
     "time_chunks_behind.png": lambda: png(after=png_chunk(b"teSt") * _MANY),
+    "excess_deep.png": lambda: png(2, 2, 16, 2, pixels=png_chunk(b"IDAT", deflated_zeros(10 * GIGABYTE))),
+    "scans.jpg": lambda: _scans(3000),
     "huge.jpg": lambda: jpeg(size=(65_500, 65_500)),
     "segments.jpg": lambda: jpeg(segment(0xED, b"") * _MANY),
     "comments.jpg": lambda: jpeg(segment(0xFE, b"a") * _MANY),
@@ -267,6 +275,10 @@ REFUSED: dict[str, Callable[[], bytes]] = {
 
 #: Odd, but pictures: done, or refused.
 ODD: dict[str, Callable[[], bytes]] = {
+    "excess.png": lambda: png(pixels=png_chunk(b"IDAT", deflated_zeros(10 * GIGABYTE))),
+    "exif_loop.tif": lambda: tiff(
+        tiff_entries(2, 2, a=(34665, _LONG, 1, 8), b=(34853, _LONG, 1, 8)), bytes(100)
+    ),
     "comment.gif": lambda: _gif(comment=b"\x21\xfe" + (b"\xff" + b"a" * 255) * 80_000 + b"\0"),
     "comments.gif": lambda: _gif(comment=(b"\x21\xfe\x01a\0") * _MANY),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families import FORMAT_BY_EXTENSION
 from tvdenoise.files.picture import Picture
+from tvdenoise.files.process_wide import PILLOW_SETTINGS
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import encode
 
@@ -231,3 +233,52 @@ def test_a_tiff_that_breaks_off_is_damaged(contents: bytes, tmp_path: Path) -> N
     (tmp_path / "a.tif").write_bytes(contents)
     with pytest.raises(UnreadableImageError):
         read(tmp_path / "a.tif")
+
+
+def test_a_truncated_file_is_refused_whatever_other_libraries_have_set(make_image, monkeypatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    path = make_image("a.jpg", noise(40, 50, 3))
+    path.write_bytes(path.read_bytes()[:-600])
+    with pytest.raises(UnreadableImageError):
+        read(path)
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+
+
+def test_settings_of_the_process_last_as_long_as_anyone_needs_them() -> None:
+    before = Image.MAX_IMAGE_PIXELS
+    with PILLOW_SETTINGS:
+        with PILLOW_SETTINGS:
+            pass
+        assert Image.MAX_IMAGE_PIXELS is None
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_an_error_that_quotes_the_file_is_shown_safely(make_image, monkeypatch) -> None:
+    def fail(_: object) -> None:
+        raise ValueError("\x1b[31m" + "long" * 1000)
+
+    path = make_image("a.png")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    with pytest.raises(UnreadableImageError, match=r"damaged \(\\x1b\[31mlong"):
+        read(path)
+
+
+@pytest.mark.parametrize("error", [RecursionError(), AssertionError(), AttributeError("x"), zlib.error("x")])
+def test_whatever_a_decoder_raises_is_damage(error: Exception, make_image, monkeypatch) -> None:
+    def fail(_: object) -> None:
+        raise error
+
+    path = make_image("a.png")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    with pytest.raises(UnreadableImageError, match="the file is damaged"):
+        read(path)
+
+
+def test_a_decoder_without_memory_is_told_as_such(make_image, monkeypatch) -> None:
+    def fail(_: object) -> None:
+        raise MemoryError
+
+    path = make_image("a.png")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    with pytest.raises(UnreadableImageError, match="not enough memory to decode it; split the picture"):
+        read(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
@@ -14,6 +13,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families import FAMILIES, FORMATS
 from tvdenoise.files.paths import printable
+from tvdenoise.files.process_wide import PILLOW_SETTINGS
 
 _LONGEST_REASON = 200
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it prints some of what it finds wrong
@@ -31,8 +31,7 @@ def opened_image(stream: BinaryIO) -> Iterator[ImageFile.ImageFile]:
         raise UnreadableImageError("the file is empty")
     stream.seek(0)
     try:
-        with warnings.catch_warnings(), _without_pixel_limit():
-            warnings.simplefilter("ignore")  # about metadata that is malformed, which fails no image
+        with PILLOW_SETTINGS:
             for family in FAMILIES.values():
                 family.screen(stream)
             stream.seek(0)
@@ -66,16 +65,6 @@ def _unrecognised(stream: BinaryIO) -> UnreadableImageError | UnsupportedImageEr
             return explained
     names = ", ".join(form.name for form in FORMATS)
     return UnreadableImageError("not an image, or damaged", f"tvdenoise reads {names}")
-
-
-@contextmanager
-def _without_pixel_limit() -> Iterator[None]:
-    """Pillow's own limit is replaced by ours, which says how to raise it."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
 
 
 def _first_line(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from tvdenoise.files.formats import METADATA_NAMES, Format
 from tvdenoise.files.opening import opened_image
 from tvdenoise.files.picture import PIXEL_KINDS, Metadata, Picture
 from tvdenoise.files.planes import image_of
+from tvdenoise.files.process_wide import PILLOW_SETTINGS
 
 # The modes in which Pillow may open again what was written in another one.
 _REOPENED = {
@@ -110,8 +111,7 @@ def encode(picture: Picture, form: Format, quality: int | None = None) -> bytes:
     family = FAMILIES[form.codec]
     options = {**family.options(picture, quality), **form.options}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata, which are written as they were read
+        with PILLOW_SETTINGS:
             if (deep := family.encode(picture, options)) is not None:
                 return deep
             image_of(picture).save(contents, form.codec, **options)

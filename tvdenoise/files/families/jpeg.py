@@ -23,6 +23,8 @@ _LARGEST = {
     "xmp": _LARGEST_SEGMENT - len(b"http://ns.adobe.com/xap/1.0/\0"),
 }
 _MOST_EXIF_SEGMENTS = 256  # which Pillow joins one by one
+_MOST_SCANS = 200
+_BLOCK = 1 << 20
 _START, _START_OF_SCAN, _END = 0xD8, 0xDA, 0xD9
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, _START + 1)})
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
@@ -53,6 +55,8 @@ def _screen(stream: BinaryIO) -> None:
             continue
         while (marker := stream.read(1)) == b"\xff":
             pass
+        if marker == bytes((_START_OF_SCAN,)):
+            _require_few_scans(stream)
         if marker in (b"", bytes((_START_OF_SCAN,)), bytes((_END,))):
             return
         if marker == b"\0" or marker[0] in _WITHOUT_LENGTH:
@@ -66,6 +70,20 @@ def _screen(stream: BinaryIO) -> None:
             raise too_many(
                 *((most, "segments") if count > most else (_MOST_EXIF_SEGMENTS, "segments of EXIF data"))
             )
+
+
+def _require_few_scans(stream: BinaryIO) -> None:
+    """Each may be of a few bytes, and yet passes over all pixels. Among those bytes no marker occurs by chance."""
+    count, before = 1, b""
+    while block := stream.read(_BLOCK):
+        block = before + block
+        end = block.find(bytes((0xFF, _END)))
+        count += block.count(bytes((0xFF, _START_OF_SCAN)), 0, len(block) if end < 0 else end)
+        if count > _MOST_SCANS:
+            raise too_many(_MOST_SCANS, "scans")
+        if end >= 0:
+            return
+        before = block[-1:]
 
 
 def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:

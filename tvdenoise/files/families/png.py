@@ -28,6 +28,7 @@ from tvdenoise.files.families.png_ancillary import (
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.pieces import most_pieces, too_many
+from tvdenoise.files.process_wide import SILENT_LIBRARIES
 from tvdenoise.files.record import record_in
 
 if TYPE_CHECKING:
@@ -146,8 +147,11 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
 
     chunks = list(_chunks(stream, _DECODED | {b"tRNS"}))
     transparent = next((chunk.contents for chunk in chunks if chunk.kind == b"tRNS"), None)
+    columns, rows = opened.size
+    _require_no_excess(chunks, 2 * rows * (1 + columns * 2 * len(opened.getbands())) + _BLOCK)
     pixels = b"".join(_packed(chunk.kind, chunk.contents) for chunk in chunks if chunk.kind in _DECODED)
-    values = np.asarray(imagecodecs.png_decode(_SIGNATURE + pixels))
+    with SILENT_LIBRARIES:  # libpng prints what it finds odd
+        values = np.asarray(imagecodecs.png_decode(_SIGNATURE + pixels))
     if values.dtype != np.uint16 or values.shape[1::-1] != opened.size:
         raise ValueError("its header is not clear")
     if transparent is not None:
@@ -158,6 +162,23 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
         return values, None
     intensities = values[..., 0] if values.shape[2] == 2 else values[..., :3]
     return np.ascontiguousarray(intensities), np.ascontiguousarray(values[..., -1])
+
+
+def _require_no_excess(chunks: list[_Chunk], most: int) -> None:
+    """Raise UnreadableImageError where the pixels are followed by more data, through which libpng would read.
+
+    most: bytes of pixels, at least twice what they take.
+    """
+    inflater = zlib.decompressobj()
+    for chunk in chunks:
+        data = chunk.contents if chunk.kind == b"IDAT" else b""
+        while data and not inflater.eof:
+            most -= len(inflater.decompress(data, _BLOCK))
+            data = inflater.unconsumed_tail
+            if most < 0:
+                raise UnreadableImageError(
+                    "the file is damaged (it holds more than its pixels)", "use an undamaged copy"
+                )
 
 
 def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:

@@ -37,8 +37,8 @@ from tvdenoise.files.families.tiff_tags import (
 )
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import PIXEL_KINDS, Picture, StoredTag
+from tvdenoise.files.process_wide import SILENT_LIBRARIES
 from tvdenoise.files.record import record_in, with_record, without_record
-from tvdenoise.files.silence import silent_libraries
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -158,7 +158,7 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
     assert isinstance(opened, TiffImageFile)
     if (samples := deep_samples(opened)) is None:
         require_segments(opened, stream)
-        with silent_libraries():  # libtiff prints what it finds wrong
+        with SILENT_LIBRARIES:  # libtiff prints what it finds wrong
             opened.load()
         return None
     values = decode_samples(opened, stream, samples)

@@ -29,7 +29,7 @@ from PIL.TiffImagePlugin import (
 )
 
 from tvdenoise.files.picture import StoredTag
-from tvdenoise.files.silence import silent_libraries
+from tvdenoise.files.process_wide import SILENT_LIBRARIES
 
 ORIENTATION = 274
 _DOCUMENT_NAME, _MAKE, _MODEL, _PAGE_NAME, _HOST, _GPS_IFD = 269, 271, 272, 285, 316, 34853
@@ -96,7 +96,7 @@ def _can_be_written(tags: Tags, compression: str) -> bool:
 def _trial(exif: Image.Exif, compression: str) -> BytesIO:
     """A TIFF of one pixel with the tags."""
     trial = BytesIO()
-    with silent_libraries():  # libtiff prints what it does not take
+    with SILENT_LIBRARIES:  # libtiff prints what it does not take
         Image.new("L", (1, 1)).save(trial, "TIFF", exif=exif, compression=compression)
     return trial
 
