@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -20,6 +21,7 @@ _LARGEST = {
     "exif": _LARGEST_SEGMENT - len(_EXIF_PREFIX),
     "xmp": _LARGEST_SEGMENT - len(b"http://ns.adobe.com/xap/1.0/\0"),
 }
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 
 
@@ -52,6 +54,20 @@ def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
         b"".join((*map(_comment_segment, others[:-1]), *_segments(applist))),
     )
     return Inspection(traits=traits, record=records[-1] if records else None)
+
+
+def _explain(stream: BinaryIO) -> UnsupportedImageError | None:
+    """Pillow knows no JPEG of other depths than 8 bits."""
+    stream.seek(0)
+    if stream.read(2) != b"\xff\xd8":
+        return None
+    while len(head := stream.read(4)) == 4 and head[0] == 0xFF:
+        if head[1] in _FRAMES:
+            depth = int.from_bytes(stream.read(1), "big")
+            reason = f"JPEG of {depth} bits is not carried"
+            return UnsupportedImageError(reason, "convert it to TIFF or PNG first") if depth != 8 else None
+        stream.seek(int.from_bytes(head[2:], "big") - 2, os.SEEK_CUR)
+    return None
 
 
 def _record(comment: bytes) -> str | None:
@@ -116,5 +132,6 @@ FAMILY = Family(
     ),
     inspect=_inspect,
     options=_options,
+    explain=_explain,
     strip=_strip,
 )
