@@ -107,6 +107,13 @@ def test_16_bits_in_plain_text_are_read_to_the_last(shape, command, tmp_path: Pa
     assert binary.endswith(values.astype(">u2").tobytes())
 
 
+@pytest.mark.parametrize("block", [1, 2, 3, 7, 1000])
+def test_plain_text_is_read_the_same_in_blocks_of_any_size(block: int, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tvdenoise.files.families.pnm._BLOCK", block)
+    (tmp_path / "a.ppm").write_bytes(b"P3 2 1 65535 1 22#5\n333 # 6\r#\n4444\n55555 6")
+    assert read(tmp_path / "a.ppm").intensities.tolist() == [[[1, 22, 333], [4444, 55555, 6]]]
+
+
 def test_an_odd_largest_value_in_plain_text_is_stretched_with_a_notice(tmp_path: Path) -> None:
     (tmp_path / "a.ppm").write_bytes(b"P3 1 1 1000 0 500 1000")
     picture = read(tmp_path / "a.ppm")

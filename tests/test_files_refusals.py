@@ -6,6 +6,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from conftest import noise
@@ -218,6 +219,15 @@ def test_a_tiff_of_other_floats_is_named_with_the_remedy(order, version, tmp_pat
     message = "64-bit float TIFF is not carried yet; save it as 32-bit float"
     with pytest.raises(UnsupportedImageError, match=message):
         read(tmp_path / "a.tif")
+
+
+def test_a_jpeg_of_12_bits_is_named(tmp_path: Path) -> None:
+    values = noise(16, 16, dtype=np.uint16) // 16
+    (tmp_path / "a.jpg").write_bytes(imagecodecs.jpeg8_encode(values, bitspersample=12))
+    with pytest.raises(
+        UnsupportedImageError, match="JPEG of 12 bits is not carried; convert it to TIFF or PNG"
+    ):
+        read(tmp_path / "a.jpg")
 
 
 def test_a_tiff_of_complex_numbers_is_named(tmp_path: Path) -> None:

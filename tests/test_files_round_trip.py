@@ -29,7 +29,9 @@ VALUES = {
     "RGB;16": noise(9, 13, 3, dtype=np.uint16),
     "RGBA;16": noise(9, 13, 4, dtype=np.uint16),
     "CMYK": noise(9, 13, 4),
+    "CMYKA": noise(9, 13, 5),
     "CMYK;16": noise(9, 13, 4, dtype=np.uint16),
+    "CMYKA;16": noise(9, 13, 5, dtype=np.uint16),
     "F": noise(9, 13, dtype=np.float32) * 7 - 2,
     "FA": noise(9, 13, 2, dtype=np.float32) * 7 - 2,
     "RGBF": noise(9, 13, 3, dtype=np.float32) * 7 - 2,
@@ -42,8 +44,8 @@ LOSSLESS = [pair for pair in CARRIED if pair[0] not in ("JPEG", "AVIF")]
 
 def picture_of(kind: str) -> Picture:
     values = VALUES[kind]
-    if "A" in kind:
-        intensities = values[..., :-1] if "RGB" in kind else values[..., 0]
+    if "A" in kind.removesuffix(";16"):
+        intensities = values[..., :-1] if values.shape[-1] > 2 else values[..., 0]
         return Picture(intensities, values[..., -1])
     return Picture(values)
 

@@ -16,6 +16,7 @@ from test_files_metadata import PROFILE, XMP, exif_bytes
 
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families import FORMAT_BY_EXTENSION
+from tvdenoise.files.families.tiff import TiffTraits
 from tvdenoise.files.picture import Metadata, Picture
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import encode, write
@@ -37,10 +38,12 @@ KINDS = {
     "colour": (noise(*SHAPE, 3), COLOUR),
     "colour alpha": (noise(*SHAPE, 4), COLOUR | ALPHA),
     "inks": (noise(*SHAPE, 4), INKS),
+    "inks alpha": (noise(*SHAPE, 5), INKS | ALPHA),
     "grey 16": (noise(*SHAPE, dtype=np.uint16), GREY),
     "white 16": (noise(*SHAPE, dtype=np.uint16), WHITE),
     "grey alpha 16": (noise(*SHAPE, 2, dtype=np.uint16), GREY | ALPHA),
     "inks 16": (noise(*SHAPE, 4, dtype=np.uint16), INKS),
+    "inks alpha 16": (noise(*SHAPE, 5, dtype=np.uint16), INKS | ALPHA),
     "float": (floats(*SHAPE), GREY),
     "float alpha": (floats(*SHAPE, 2), GREY | ALPHA),
     "float colour alpha": (floats(*SHAPE, 4), COLOUR | ALPHA),
@@ -111,7 +114,9 @@ def test_every_kind_comes_through_the_command_with_its_compression(
             assert values.dtype.kind == "f"
 
 
-@pytest.mark.parametrize("name", ["inks", "inks 16", "white 16", "float alpha", "half colour alpha"])
+@pytest.mark.parametrize(
+    "name", ["inks", "inks 16", "inks alpha", "white 16", "float alpha", "half colour alpha"]
+)
 def test_metadata_of_every_kind_are_kept(name: str, command, tmp_path: Path) -> None:
     values, options = KINDS[name]
     store(tmp_path / "plain.tif", values, options)
@@ -302,6 +307,29 @@ def test_a_large_big_endian_bigtiff_is_not_taken_for_a_classic_one(tmp_path: Pat
         values = noise(900, 1300, seed=seed)
         store(tmp_path / "a.tif", values, GREY, bigtiff=True, byteorder=">")
         np.testing.assert_array_equal(read(tmp_path / "a.tif").intensities, values)
+
+
+@pytest.mark.parametrize("name", ["inks", "grey 16", "float colour alpha"])
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_what_may_be_too_large_for_a_classic_tiff_is_written_as_bigtiff(
+    name: str, compression: str, monkeypatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tvdenoise.files.families.tiff.LARGEST", 4000)
+    store(tmp_path / "plain.tif", *KINDS[name])
+    plain = read(tmp_path / "plain.tif")
+    traits = TiffTraits(compression=compression)
+    metadata = Metadata(PROFILE, exif_bytes(1)[6:], XMP, (300, 150))
+    write(
+        Picture(plain.intensities, plain.alpha, "TIFF", metadata, traits),
+        tmp_path / "a.tif",
+        FORMAT_BY_EXTENSION[".tif"],
+    )
+    with tifffile.TiffFile(tmp_path / "a.tif") as opened:
+        assert opened.is_bigtiff
+        np.testing.assert_array_equal(opened.asarray(), seen(name))
+    again = read(tmp_path / "a.tif")
+    np.testing.assert_array_equal(together(again), seen(name))
+    assert (again.metadata.icc, again.metadata.xmp) == (PROFILE, XMP)
 
 
 def test_several_pages_of_a_big_endian_bigtiff_are_refused(tmp_path: Path) -> None:

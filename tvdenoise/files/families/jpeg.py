@@ -27,6 +27,7 @@ _MOST_SCANS = 200
 _BLOCK = 1 << 20
 _START, _START_OF_SCAN, _END = 0xD8, 0xDA, 0xD9
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, _START + 1)})
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 
 
@@ -114,6 +115,20 @@ def _elsewhere(traits: JpegTraits, applist: list[tuple[str, bytes]]) -> tuple[st
     return (f"its {', '.join(names)} are left out",) if names else ()
 
 
+def _explain(stream: BinaryIO) -> UnsupportedImageError | None:
+    """Pillow knows no JPEG of other depths than 8 bits."""
+    stream.seek(0)
+    if stream.read(2) != b"\xff\xd8":
+        return None
+    while len(head := stream.read(4)) == 4 and head[0] == 0xFF:
+        if head[1] in _FRAMES:
+            depth = int.from_bytes(stream.read(1), "big")
+            reason = f"JPEG of {depth} bits is not carried"
+            return UnsupportedImageError(reason, "convert it to TIFF or PNG first") if depth != 8 else None
+        stream.seek(int.from_bytes(head[2:], "big") - 2, os.SEEK_CUR)
+    return None
+
+
 def _record(comment: bytes) -> str | None:
     """The record, where a comment holds nothing else."""
     text = comment.rstrip(b"\0").decode("latin-1")
@@ -177,5 +192,6 @@ FAMILY = Family(
     inspect=_inspect,
     options=_options,
     screen=_screen,
+    explain=_explain,
     strip=_strip,
 )

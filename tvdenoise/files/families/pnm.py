@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -26,6 +27,8 @@ _ANY_FIELD = rb"(?:\s|#[^\n\r]*[\n\r])+[^\s#]{1,32}"
 _BEGINNING = re.compile(rb"P(?:[14]" + _ANY_FIELD * 2 + rb"|[2356Ff]" + _ANY_FIELD * 3 + rb")\s")
 _PLAIN = (b"2", b"3")
 _LONGEST_NUMBER = 10  # digits
+_COMMENT = re.compile(rb"#[^\n\r]*[\n\r]")
+_BLOCK = 1 << 20
 _DEPTH_LIMITS = (255, 65535)
 
 
@@ -94,12 +97,35 @@ def _binary_values(stream: BinaryIO, count: int) -> NDArray[Any]:
 
 def _plain_values(stream: BinaryIO, count: int) -> NDArray[Any]:
     """The first so many numbers of a text, in which comments reach to the ends of their lines."""
-    words = re.sub(rb"#[^\n\r]*", b" ", stream.read()).split()[:count]
-    if len(words) < count:
+    start = stream.tell()
+    if 2 * count - 1 > stream.seek(0, os.SEEK_END) - start:
         raise UnreadableImageError("the file is truncated", "use a complete copy")
-    if not all(word.isdigit() and len(word) <= _LONGEST_NUMBER for word in words):
-        raise UnreadableImageError("the file is damaged (what should be a number is none)")
-    return np.fromiter(map(int, words), np.int64, count)
+    stream.seek(start)
+    values, filled = np.empty(count, np.int64), 0
+    for words in _words(stream):
+        if not all(word.isdigit() and len(word) <= _LONGEST_NUMBER for word in words):
+            raise UnreadableImageError("the file is damaged (what should be a number is none)")
+        taken = words[: count - filled]
+        values[filled : filled + len(taken)] = [int(word) for word in taken]
+        filled += len(taken)
+        if filled == count:
+            return values
+    raise UnreadableImageError("the file is truncated", "use a complete copy")
+
+
+def _words(stream: BinaryIO) -> Iterator[list[bytes]]:
+    """What stands between white space and comments, block by block."""
+    rest = b""
+    while block := stream.read(_BLOCK):
+        text, comment, _ = _COMMENT.sub(b" ", rest + block).partition(b"#")
+        words = text.split()
+        rest = b" #" if comment else b""
+        if words and not comment and not text[-1:].isspace():
+            rest = words.pop()
+        yield words
+        if len(rest) > _LONGEST_NUMBER:
+            raise UnreadableImageError("the file is damaged (what should be a number is none)")
+    yield rest.replace(b" #", b"").split()
 
 
 def _encode(picture: Picture, _options: Mapping[str, Any]) -> bytes | None:

@@ -19,7 +19,7 @@ from PIL.TiffImagePlugin import (
 
 from tvdenoise.files.families.tiff_checks import check_pages, check_samples, explain
 from tvdenoise.files.families.tiff_decoding import decode_samples, require_segments, turned
-from tvdenoise.files.families.tiff_encoding import encode_samples
+from tvdenoise.files.families.tiff_encoding import LARGEST, encode_samples
 from tvdenoise.files.families.tiff_opening import open_tiff
 from tvdenoise.files.families.tiff_samples import PHOTOMETRICS, WHITE_IS_ZERO, deep_samples
 from tvdenoise.files.families.tiff_screening import screen
@@ -47,6 +47,7 @@ _DEFLATE = "tiff_adobe_deflate"
 _LOSSLESS = ("raw", "packbits", "tiff_lzw", _DEFLATE, "zstd", "lzma")
 _PROCESSING_SOFTWARE, _ASCII = 11, 2  # "name and version of the software used to post-process the picture"
 _YCBCR = 6
+_ROOM_FOR_TAGS = 1 << 26  # bytes
 _SAME_AS_DEFLATE = "tiff_deflate"  # under its older number
 
 
@@ -180,12 +181,14 @@ def _drop_orientation(opened: TiffImageFile, orientation: int) -> None:
 
 
 def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
-    """All but 8 bits, of which Pillow writes every kind."""
-    if picture.intensities.dtype == np.uint8:
+    """All but 8 bits, of which Pillow writes every kind but one, in files below 4 gigabytes."""
+    is_large = _uncompressed_size(picture) > LARGEST
+    if picture.intensities.dtype == np.uint8 and picture.kind != "CMYKA" and not is_large:
         return None
     traits = picture.traits if isinstance(picture.traits, TiffTraits) else TiffTraits()
     frame = BytesIO()
-    Image.new("L", (1, 1)).save(frame, "TIFF", **{**options, "compression": "raw"})
+    options = {**options, "compression": "raw", "big_tiff": is_large}
+    Image.new("L", (1, 1)).save(frame, "TIFF", **options)
     planes = (picture.intensities, *(() if picture.alpha is None else (picture.alpha,)))
     return encode_samples(
         frame.getvalue(),
@@ -194,6 +197,12 @@ def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
         has_alpha=picture.alpha is not None,
         compression=traits.compression,
     )
+
+
+def _uncompressed_size(picture: Picture) -> int:
+    """At most so many bytes, tags included."""
+    values = picture.intensities.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)
+    return values + _ROOM_FOR_TAGS
 
 
 FAMILY = Family(

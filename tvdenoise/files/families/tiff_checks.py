@@ -111,6 +111,9 @@ def explain(stream: BinaryIO) -> UnsupportedImageError | None:
         return refusal
     kind = _SAMPLE_NAMES.get(formats[0], "other")
     what = "colour TIFF" if len(bits) > 1 else "TIFF"
+    if kind == "integer" and max(bits) in (8, 16):
+        remedy = "convert it to plain grey, RGB or CMYK first"
+        return UnsupportedImageError(f"this kind of {max(bits)}-bit {what} is not carried", remedy)
     is_float = kind == "float" and len(bits) <= 4
     remedy = "save it as 32-bit float" if is_float else "save it as 8-bit or 16-bit integers"
     return UnsupportedImageError(f"{max(bits)}-bit {kind} {what} is not carried yet", remedy)

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, BinaryIO
 from PIL import Image
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
+    EXTRASAMPLES,
     PHOTOMETRIC_INTERPRETATION,
+    PLANAR_CONFIGURATION,
     SAMPLEFORMAT,
     ImageFileDirectory_v2,
     TiffImageFile,
 )
 
-from tvdenoise.files.families.tiff_samples import BLACK_IS_ZERO, WHITE_IS_ZERO, deep_samples
+from tvdenoise.files.families.tiff_samples import BLACK_IS_ZERO, SEPARATED, WHITE_IS_ZERO, deep_samples
 from tvdenoise.files.families.tiff_tags import DIRECTORIES, MALFORMED
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _BIG, BIG_AND_BIG_ENDIAN = b"II+\0", b"MM\0+"
 _HEADERS = (b"II*\0", b"MM\0*", _BIG, BIG_AND_BIG_ENDIAN)
 _HEADER_LENGTH = 16
+_UNKNOWN_SAMPLE = 0
 
 
 def directory_of(header: bytes) -> ImageFileDirectory_v2 | None:
@@ -90,16 +93,19 @@ class DeepTiff(BigEndianBigTiff):
 
     def _setup(self) -> None:
         tags = self.tag_v2
-        changed = (BITSPERSAMPLE, SAMPLEFORMAT, PHOTOMETRIC_INTERPRETATION)
-        stored = {tag: tags[tag] for tag in changed if tag in tags}
+        bits = (8,) * len(tags.get(BITSPERSAMPLE, (1,)))
+        pretended: dict[int, Any] = {BITSPERSAMPLE: bits, SAMPLEFORMAT: (1,), PLANAR_CONFIGURATION: 1}
+        if tags.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO:
+            pretended[PHOTOMETRIC_INTERPRETATION] = BLACK_IS_ZERO
+        if tags.get(PHOTOMETRIC_INTERPRETATION) == SEPARATED and EXTRASAMPLES in tags:
+            pretended[EXTRASAMPLES] = (_UNKNOWN_SAMPLE,)
+        stored = {tag: tags[tag] for tag in pretended if tag in tags}
         try:
-            tags[BITSPERSAMPLE] = (8,) * len(stored.get(BITSPERSAMPLE, (1,)))
-            tags[SAMPLEFORMAT] = (1,)
-            if stored.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO:
-                tags[PHOTOMETRIC_INTERPRETATION] = BLACK_IS_ZERO
+            for tag, value in pretended.items():
+                tags[tag] = value
             super()._setup()  # type: ignore[no-untyped-call,unused-ignore]
         finally:
-            for tag in (BITSPERSAMPLE, SAMPLEFORMAT):
+            for tag in pretended:
                 del tags[tag]
             for tag, value in stored.items():
                 tags[tag] = value

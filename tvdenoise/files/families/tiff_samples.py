@@ -81,7 +81,7 @@ def _samples(tags: ImageFileDirectory_v2) -> Samples | None:
         return None
     if tags.get(COMPRESSION, 1) not in DECOMPRESS:
         return None
-    if photometric == SEPARATED and (extra or kind.startswith("f") or tags.get(INK_SET, CMYK) != CMYK):
+    if photometric == SEPARATED and (kind.startswith("f") or tags.get(INK_SET, CMYK) != CMYK):
         return None
     order = "<" if tags.prefix == b"II" else ">"
     return Samples(np.dtype(order + kind), colours, bool(extra), photometric == WHITE_IS_ZERO)
@@ -90,13 +90,13 @@ def _samples(tags: ImageFileDirectory_v2) -> Samples | None:
 def _left_to_pillow(samples: Samples, tags: ImageFileDirectory_v2) -> bool:
     """Whether Pillow reads them right.
 
-    Of 8 bits it does not know grey with alpha of which zero is white, and mistakes the alpha of grey in planes of
-    its own; of 16 bits it keeps only grey, and does not invert it; of floats it keeps the wrong byte order where they
-    are big-endian and compressed.
+    Of 8 bits it does not know CMYK with alpha, nor grey with alpha of which zero is white, and mistakes the alpha of
+    grey in planes of its own; of 16 bits it keeps only grey, and does not invert it; big-endian floats that are
+    compressed it reads in the wrong byte order.
     """
     if samples.dtype.kind == "f":
         return False
     if samples.dtype.itemsize > 1:
         return samples.count == 1 and not samples.white_is_zero
     is_separate = tags.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES
-    return not (samples.count == 2 and (samples.white_is_zero or is_separate))
+    return samples.count < 5 and not (samples.count == 2 and (samples.white_is_zero or is_separate))
