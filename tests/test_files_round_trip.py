@@ -34,7 +34,7 @@ VALUES = {
     "RGBF;16": (noise(9, 13, 3, dtype=np.float32) * 7 - 2).astype(np.float16),
 }
 CARRIED = [(form.name, kind) for form in FORMATS for kind in sorted(form.kinds)]
-LOSSLESS = [pair for pair in CARRIED if pair[0] not in ("JPEG", "AVIF")]
+LOSSLESS = [pair for pair in CARRIED if pair[0] not in ("JPEG", "AVIF", "HEIC")]
 
 
 def picture_of(kind: str) -> Picture:

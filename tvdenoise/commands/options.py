@@ -182,7 +182,7 @@ Quality = Annotated[
     typer.Option(
         min=1,
         max=100,
-        help="Of JPEG, WebP, AVIF and JPEG 2000. By default 95, and lossless where the input is.",
+        help="Of JPEG, WebP, AVIF, HEIC and JPEG 2000. By default 95, and lossless where the input is.",
         rich_help_panel=_FILES,
     ),
 ]

@@ -106,6 +106,7 @@ class Family:
         Raises UnsupportedImageError or UnreadableImageError.
     options: the encoder's options for a picture, its metadata included, and the JPEG or WebP quality (None
         for the family's default).
+    is_pillows: whether Pillow itself recognises its files; otherwise `open` does, or nothing.
     strip: traits without the metadata among them; what the picture needs to look the same stays.
     explain: why Pillow does not recognise a file (stream) that is of this family nevertheless, or None.
 
@@ -121,6 +122,7 @@ class Family:
     inspect: Callable[[ImageFile.ImageFile, BinaryIO], Inspection]
     options: Callable[[Picture, int | None], dict[str, Any]]
     explain: Callable[[BinaryIO], UnsupportedImageError | None] = unexplained
+    is_pillows: bool = True
     strip: Callable[[object], object] = keep_traits
     open: Callable[[BinaryIO], ImageFile.ImageFile | None] = open_nothing
     decode: Callable[[ImageFile.ImageFile, BinaryIO], tuple[NDArray[Any], NDArray[Any] | None] | None] = (

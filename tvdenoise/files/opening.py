@@ -19,6 +19,7 @@ _DAMAGE = (
     *(OSError, ValueError, SyntaxError, NotImplementedError, Image.DecompressionBombError, struct.error),
     *(EOFError, IndexError, KeyError, TypeError, OverflowError, ZeroDivisionError, RuntimeError),
 )
+_PILLOWS = tuple(family.codec for family in FAMILIES.values() if family.is_pillows)
 
 
 @contextmanager
@@ -44,7 +45,7 @@ def opened_image(stream: BinaryIO) -> Iterator[ImageFile.ImageFile]:
 
 def _open(stream: BinaryIO) -> ImageFile.ImageFile:
     try:
-        return Image.open(stream, formats=tuple(FAMILIES))
+        return Image.open(stream, formats=_PILLOWS)
     except UnidentifiedImageError as error:
         for family in FAMILIES.values():
             if (opened := family.open(stream)) is not None:

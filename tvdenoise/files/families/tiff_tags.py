@@ -77,6 +77,16 @@ def tags_of_exif(contents: bytes | None) -> Tags:
     return {}
 
 
+def orientation_of(contents: bytes | None) -> int:
+    """The orientation in a block of EXIF data, from 1 (upright) to 8; 1 where there is none or it is malformed."""
+    exif = Image.Exif()
+    with warnings.catch_warnings(), suppress(*MALFORMED):
+        warnings.simplefilter("ignore")
+        exif.load(contents or b"")
+        return int(exif[ORIENTATION]) if exif.get(ORIENTATION) in range(2, 9) else 1
+    return 1
+
+
 def exif_of_tags(tags: Tags) -> bytes | None:
     """A block of EXIF data with the tags, or None where there are none or they cannot be written."""
     with suppress(*MALFORMED):
