@@ -266,3 +266,11 @@ def test_tags_that_another_format_has_no_place_for_are_named(make_image, command
     result = command("run", "a.tif", "-o", "b.png")
     assert result.exit_code == 0
     assert "note: PNG has no place for its TIFF tags 33550, 65000" in result.stderr
+
+
+def test_a_picture_on_its_side_becomes_a_tiff(make_image, command, tmp_path: Path) -> None:
+    make_image("a.png", noise(8, 10), exif=exif_bytes(orientation=6))
+    assert command("run", "a.png", "-o", "b.tif", "--mu", "1e9").exit_code == 0
+    with Image.open(tmp_path / "b.tif") as opened:
+        opened.load()  # which turns it
+        np.testing.assert_array_equal(np.array(opened), np.rot90(noise(8, 10), -1))

@@ -39,7 +39,7 @@ VALUES = {
 }
 VALUES |= {f"{kind};16": values.astype(np.float16) for kind, values in VALUES.items() if "F" in kind}
 CARRIED = [(form.name, kind) for form in FORMATS for kind in sorted(form.kinds)]
-LOSSLESS = [pair for pair in CARRIED if pair[0] not in ("JPEG", "AVIF")]
+LOSSLESS = [pair for pair in CARRIED if pair[0] not in ("JPEG", "AVIF", "HEIC")]
 
 
 def picture_of(kind: str) -> Picture:

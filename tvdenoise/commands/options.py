@@ -181,7 +181,7 @@ Quality = Annotated[
     str | None,
     typer.Option(
         metavar="1–100",
-        help="Of JPEG, WebP, AVIF and JPEG 2000. By default 95, and lossless where the input is.",
+        help="Of JPEG, WebP, AVIF, HEIC and JPEG 2000. By default 95, and lossless where the input is.",
         rich_help_panel=_FILES,
     ),
 ]

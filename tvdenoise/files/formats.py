@@ -111,6 +111,7 @@ class Family:
         Raises UnsupportedImageError or UnreadableImageError.
     options: the encoder's options for a picture, its metadata included, and the JPEG or WebP quality (None
         for the family's default).
+    is_pillows: whether Pillow itself recognises its files; otherwise `open` does, or nothing.
     strip: traits without the metadata among them; what the picture needs to look the same stays.
     screen: looks at any file (stream) before Pillow does, and refuses one of this family on which a decoder would
         spend far more time or memory than its length and its pixels explain. Raises UnsupportedImageError or
@@ -129,6 +130,7 @@ class Family:
     inspect: Callable[[ImageFile.ImageFile, BinaryIO], Inspection]
     options: Callable[[Picture, int | None], dict[str, Any]]
     explain: Callable[[BinaryIO], UnsupportedImageError | None] = unexplained
+    is_pillows: bool = True
     screen: Callable[[BinaryIO], None] = screen_nothing
     strip: Callable[[object], object] = keep_traits
     open: Callable[[BinaryIO], ImageFile.ImageFile | None] = open_nothing

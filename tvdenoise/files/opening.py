@@ -15,6 +15,7 @@ from tvdenoise.files.families import FAMILIES, FORMATS
 from tvdenoise.files.paths import printable
 from tvdenoise.files.process_wide import PILLOW_SETTINGS
 
+_PILLOWS = tuple(family.codec for family in FAMILIES.values() if family.is_pillows)
 _LONGEST_REASON = 200
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it prints some of what it finds wrong
 
@@ -51,7 +52,7 @@ def opened_image(stream: BinaryIO) -> Iterator[ImageFile.ImageFile]:
 
 def _open(stream: BinaryIO) -> ImageFile.ImageFile:
     try:
-        return Image.open(stream, formats=tuple(FAMILIES))
+        return Image.open(stream, formats=_PILLOWS)
     except UnidentifiedImageError as error:
         for family in FAMILIES.values():
             if (opened := family.open(stream)) is not None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +12,7 @@ from PIL import Image
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError, UnwritableImageError
 from tvdenoise.files.atomic import write_atomically
 from tvdenoise.files.families import FAMILIES, FORMATS, formats_for_kind
-from tvdenoise.files.families.tiff_tags import MALFORMED, ORIENTATION
+from tvdenoise.files.families.tiff_tags import ORIENTATION, orientation_of
 from tvdenoise.files.formats import METADATA_NAMES, Format
 from tvdenoise.files.opening import opened_image
 from tvdenoise.files.picture import PIXEL_KINDS, Metadata, Picture
@@ -40,7 +38,7 @@ _REOPENED = {
     "RGBF;16": {"RGB"},
     "RGBFA;16": {"RGBA"},
 }
-_TURNED = range(2, 9)
+_ON_ITS_SIDE = range(5, 9)
 
 
 def require_carried(picture: Picture, form: Format) -> None:
@@ -72,14 +70,11 @@ def without_metadata(picture: Picture) -> Picture:
 
 def _orientation_alone(contents: bytes | None) -> bytes | None:
     """EXIF data without anything but the orientation, or None where the picture is upright."""
-    stored, kept = Image.Exif(), Image.Exif()
-    with warnings.catch_warnings(), suppress(*MALFORMED):
-        warnings.simplefilter("ignore")
-        stored.load(contents or b"")
-        if (orientation := stored.get(ORIENTATION, 1)) in _TURNED:
-            kept[ORIENTATION] = orientation
-            return kept.tobytes().removeprefix(b"Exif\0\0")
-    return None
+    if (orientation := orientation_of(contents)) == 1:
+        return None
+    kept = Image.Exif()
+    kept[ORIENTATION] = orientation
+    return kept.tobytes().removeprefix(b"Exif\0\0")
 
 
 def with_record(picture: Picture, form: Format, record: str) -> Picture:
@@ -104,6 +99,12 @@ def lost_metadata(picture: Picture, form: Format) -> tuple[str, ...]:
 def _named(name: str, metadata: Metadata) -> str:
     numbers = f" {', '.join(map(str, sorted(metadata.tags)))}" if name == "tags" else ""
     return METADATA_NAMES[name] + numbers
+
+
+def _sizes(picture: Picture) -> set[tuple[int, int]]:
+    """The sizes that a reader may find, who turns pixels as the orientation says."""
+    is_on_its_side = orientation_of(picture.metadata.exif) in _ON_ITS_SIDE
+    return {picture.size, picture.size[::-1]} if is_on_its_side else {picture.size}
 
 
 def encode(picture: Picture, form: Format, quality: int | None = None) -> bytes:
@@ -148,7 +149,7 @@ def write(
                 size, mode = reopened.size, reopened.mode
         except UnreadableImageError as error:
             raise UnwritableImageError(f"what was written cannot be read: {error.reason}") from error
-        if size != picture.size or mode not in expected:
+        if size not in _sizes(picture) or mode not in expected:
             raise UnwritableImageError(f"what was written reads as {mode} of {size[0]} × {size[1]} pixels")
         if before is not None:
             before(contents)

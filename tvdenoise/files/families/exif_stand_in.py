@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-from contextlib import suppress
 from dataclasses import dataclass
 
 from PIL import Image
 
-from tvdenoise.files.families.tiff_tags import MALFORMED, ORIENTATION
+from tvdenoise.files.families.tiff_tags import ORIENTATION, orientation_of
 
 _PREFIX = b"Exif\0\0"
-_TURNED = range(2, 9)
 _MAKER_NOTE, _SHORTEST = 37500, 6  # longer than 4 bytes, so that it is stored apart
 
 
@@ -36,7 +33,7 @@ class StandIn:
             return None
         exif[_MAKER_NOTE] = bytes(_SHORTEST + missing)
         stored = exif.tobytes()
-        if (orientation := _orientation(contents)) == 1:
+        if (orientation := orientation_of(contents)) == 1:
             return cls(stored[: len(prefixed)], stored[: len(prefixed)], prefixed)
         exif[ORIENTATION] = orientation
         return cls(exif.tobytes(), stored, prefixed.ljust(len(stored), b"\0"))  # of an even length
@@ -47,12 +44,3 @@ class StandIn:
         if not found or self.stored in after:
             raise ValueError("its EXIF data cannot be placed")
         return before + self.contents + after
-
-
-def _orientation(contents: bytes) -> int:
-    stored = Image.Exif()
-    with warnings.catch_warnings(), suppress(*MALFORMED):
-        warnings.simplefilter("ignore")
-        stored.load(contents)
-        return int(stored[ORIENTATION]) if stored.get(ORIENTATION) in _TURNED else 1
-    return 1

@@ -78,6 +78,16 @@ def tags_of_exif(contents: bytes | None) -> Tags:
     return {}
 
 
+def orientation_of(contents: bytes | None) -> int:
+    """The orientation in a block of EXIF data, from 1 (upright) to 8; 1 where there is none or it is malformed."""
+    exif = Image.Exif()
+    with warnings.catch_warnings(), suppress(*MALFORMED):
+        warnings.simplefilter("ignore")
+        exif.load(contents or b"")
+        return int(exif[ORIENTATION]) if exif.get(ORIENTATION) in range(2, 9) else 1
+    return 1
+
+
 def without_malformed(tags: Tags, compression: str) -> tuple[Tags, list[int]]:
     """Tags that Pillow can write with a compression, and the numbers of the others: numbers for texts and such."""
     if _can_be_written(tags, compression):
