@@ -12,7 +12,7 @@ from PIL import Image
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError, UnwritableImageError
 from tvdenoise.files.atomic import write_atomically
 from tvdenoise.files.families import FAMILIES, FORMATS, formats_for_kind
-from tvdenoise.files.families.tiff_tags import ORIENTATION, orientation_of
+from tvdenoise.files.families.tiff_tags import MALFORMED, ORIENTATION, orientation_of
 from tvdenoise.files.formats import METADATA_NAMES, Format
 from tvdenoise.files.opening import opened_image
 from tvdenoise.files.picture import PIXEL_KINDS, Metadata, Picture

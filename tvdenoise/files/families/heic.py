@@ -128,10 +128,10 @@ def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
         "xmp": picture.metadata.xmp,
         "color_primaries": colour.primaries,
         "transfer_characteristics": colour.transfer,
-        "matrix_coefficients": _IDENTITY if is_lossless and picture.is_colour else _BT601,
+        "matrix_coefficients": _IDENTITY if is_lossless and picture.has_channel_axis else _BT601,
         "full_range_flag": 1,
     }
-    if picture.is_colour:
+    if picture.has_channel_axis:
         options["chroma"] = "444" if is_lossless else traits.chroma
     if picture.metadata.icc:
         options |= {"icc_profile": picture.metadata.icc, "icc_profile_type": "prof"}
