@@ -54,7 +54,7 @@ def test_the_estimate_bounds_what_the_command_takes_and_not_by_far(shape, dtype,
 def test_a_header_says_as_much_as_the_decoded_picture(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(SEEDS[name]())
     header, picture = header_of(tmp_path / name), read(tmp_path / name)
-    channels = 1 + 2 * picture.is_colour + (picture.alpha is not None)
+    channels = picture.channels + (picture.alpha is not None)
     assert (header.codec, header.columns, header.rows) == (picture.codec, *picture.size)
     assert header.bytes_per_sample == picture.intensities.itemsize
     assert header.channels >= channels or name == "keyed.png"  # its alpha is a chunk further on
