@@ -9,12 +9,12 @@ import pytest
 
 from tvdenoise.batch.plan import Job
 from tvdenoise.batch.share import Machine, Share, useful_workers
-from tvdenoise.files.header import Header
+from tvdenoise.files.headers import Header
 
 
 def job(number: int, columns: int = 1000) -> Job:
     path = Path(f"{number}.png")
-    return Job(path, path, header=Header(columns, 1000, 3))
+    return Job(path, path, header=Header("PNG", columns, 1000, 3, 1, has_alpha=False))
 
 
 def threads_of(jobs: list[Job], workers: int, machine: Machine) -> list[int]:

@@ -36,6 +36,9 @@ from tvdenoise.files import atomic
             ("--chroma", value, "--chroma must be at least 0.001 and at most 1000")
             for value in ("1e-4", "1e4")
         ],
+        *[(option, "0", f"{option} must be at least 1") for option in ("--max-iterations", "--threads")],
+        *[("--quality", value, "--quality must be at least 1 and at most 100") for value in ("0", "101")],
+        *[("--threads", value, "--threads must be a whole number") for value in ("two", "1.5", "")],
         ("--strength", "1e7", "--strength must be at least 1e-06 and at most 1e+06"),
         *[("--data-range", value, "--data-range must be at least") for value in ("1e-13", "1e13")],
         *[(option, "2.5", "did you mean 2.5/255?") for option in ("--epsilon", "--sigma", "--tolerance")],
@@ -56,9 +59,6 @@ def test_a_number_out_of_its_bounds_is_one_clear_line(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--max-iterations", "0"),
-        ("--threads", "0"),
-        ("--quality", "101"),
         ("--tv", "round"),
         ("--engine", "steam"),
         ("--no-such-option",),

@@ -57,7 +57,7 @@ def test_standard_input_can_go_into_a_file(make_image, command, tmp_path: Path) 
         ((".", "-o", "-"), "standard output takes one image"),
         (("-", "-o", "out/"), "standard input has no name for its output"),
         (("a.png", "--format", "png"), "--format is for standard output"),
-        (("a.png", "-o", "-", "--format", "gif"), "--format gif is not known; choose one of PNG"),
+        (("a.png", "-o", "-", "--format", "xcf"), "--format xcf is not known; choose one of PNG"),
     ],
 )
 def test_what_streams_cannot_do_exits_with_2(arguments, message: str, make_image, command) -> None:
@@ -119,8 +119,8 @@ def test_an_image_is_never_printed_on_a_terminal(make_image, command, monkeypatc
     assert "an image would be printed on the terminal; redirect the output" in result.stderr
 
 
-def closed(redirections: str, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """``tvdenoise run`` with standard streams that a shell closes."""
+def redirected(redirections: str, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """``tvdenoise run`` with standard streams that a shell closes or leads elsewhere."""
     return subprocess.run(
         ["sh", "-c", f'exec "$@" {redirections}', "sh", sys.executable, "-m", "tvdenoise", "run", *arguments],
         stdin=subprocess.DEVNULL,
@@ -135,7 +135,7 @@ def closed(redirections: str, tmp_path: Path, *arguments: str) -> subprocess.Com
 @pytest.mark.parametrize("redirections", ["<&-", ">&-", "<&- >&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_that_are_not_used_do_no_harm(redirections: str, make_image, tmp_path: Path) -> None:
     make_image("a.png")
-    finished = closed(redirections, tmp_path, "a.png", "--mu", "1e9", "--report", "r")
+    finished = redirected(redirections, tmp_path, "a.png", "--mu", "1e9", "--report", "r")
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout == b""
     assert b"Traceback" not in finished.stderr
@@ -151,13 +151,34 @@ def test_closed_streams_that_are_used_are_refused(
     redirections: str, arguments, name: bytes, make_image, tmp_path: Path
 ) -> None:
     make_image("a.png")
-    finished = closed(redirections, tmp_path, *arguments)
+    finished = redirected(redirections, tmp_path, *arguments)
     assert finished.returncode == 2
     assert finished.stderr == b"tvdenoise: " + name + b" is closed; name files instead of -\n"
 
 
 def test_without_standard_error_no_message_gets_into_the_data(make_image, tmp_path: Path) -> None:
     make_image("a.bmp")
-    finished = closed("2>&-", tmp_path, "a.bmp", "-o", "-", "--mu", "1e9", "--verbose")
+    finished = redirected("2>&-", tmp_path, "a.bmp", "-o", "-", "--mu", "1e9", "--verbose")
     assert finished.returncode == 0
     assert finished.stdout == (tmp_path / "a.bmp").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("redirections", "arguments", "shown"),
+    [
+        ("< a.png", ("-", "-o", "link.png", "--overwrite"), "-"),
+        ("< a.png", ("-", "-o", "a.png", "--skip-existing"), "-"),
+        (">> a.png", ("a.png", "-o", "-"), "a.png"),
+        ("< a.png >> a.png", ("-",), "-"),
+    ],
+)
+def test_a_stream_that_would_be_both_input_and_output_is_refused(
+    redirections: str, arguments, shown: str, make_image, tmp_path: Path
+) -> None:
+    contents = make_image("a.png").read_bytes()
+    (tmp_path / "link.png").symlink_to("a.png")
+    finished = redirected(redirections, tmp_path, *arguments)
+    assert finished.returncode == 2
+    assert finished.stderr.startswith(f"tvdenoise: {shown}: the output would be the input; ".encode())
+    assert finished.stderr.count(b"\n") == 1
+    assert (tmp_path / "a.png").read_bytes() == contents

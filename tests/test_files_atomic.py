@@ -7,10 +7,11 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import temporaries
+from conftest import environment, temporaries
 from PIL import Image
 
 from tvdenoise.errors import UnwritableImageError
@@ -153,3 +154,34 @@ def test_a_file_in_the_place_of_a_folder_cannot_be_written_into(tmp_path: Path) 
     (tmp_path / "x").touch()
     with pytest.raises(UnwritableImageError, match=r"cannot write into .*x: not a directory; choose another"):
         require_writable(tmp_path / "x" / "y")
+
+
+def test_the_new_name_is_put_on_the_disk_too(tmp_path: Path, monkeypatch) -> None:
+    synced = []
+    original = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda number: (synced.append(os.fstat(number).st_ino), original(number))
+    )
+    write_atomically(tmp_path / "a.png", b"contents", lambda _: None)
+    assert synced[-1] == tmp_path.stat().st_ino
+    assert len(synced) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions are others there")
+def test_a_file_is_replaced_in_a_folder_that_cannot_be_listed() -> None:
+    """By a user who is bound by permissions, which the superuser is not."""
+    code = (
+        "import os, sys; from pathlib import Path; from tvdenoise.files.atomic import *; path = Path(sys.argv[1])\n"
+        "os.geteuid() or os.setuid(65534)\n"
+        "require_writable(path.parent); sweep(path.parent); write_atomically(path, b'new', lambda _: None)"
+    )
+    with tempfile.TemporaryDirectory() as name:  # where other users may go, too
+        folder = Path(name)
+        (folder / "a.png").write_bytes(b"old")
+        folder.chmod(0o333)
+        try:
+            arguments = [sys.executable, "-c", code, str(folder / "a.png")]
+            subprocess.run(arguments, env=environment(), check=True, timeout=60)
+        finally:
+            folder.chmod(0o777)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"a.png": b"new"}

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from conftest import noise, pixels
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
+
+from tvdenoise.files.reading import read
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/">here</x:xmpmeta>'
@@ -266,3 +269,12 @@ def test_tags_that_another_format_has_no_place_for_are_named(make_image, command
     result = command("run", "a.tif", "-o", "b.png")
     assert result.exit_code == 0
     assert "note: PNG has no place for its TIFF tags 33550, 65000" in result.stderr
+
+
+def test_a_picture_on_its_side_becomes_a_tiff(make_image, command, tmp_path: Path) -> None:
+    make_image("a.png", noise(8, 10), exif=exif_bytes(orientation=6))
+    assert command("run", "a.png", "-o", "b.tif", "--mu", "1e9").exit_code == 0
+    with tifffile.TiffFile(tmp_path / "b.tif") as opened:
+        assert opened.pages[0].tags[ExifTags.Base.Orientation].value == 6
+        np.testing.assert_array_equal(opened.asarray(), noise(8, 10))
+    np.testing.assert_array_equal(read(tmp_path / "b.tif").intensities, np.rot90(noise(8, 10), -1))

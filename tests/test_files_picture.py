@@ -18,6 +18,14 @@ def test_values_are_rounded_half_to_even_and_clipped(dtype: type, largest: int) 
     assert stored.tolist() == [[0, 0, 2, largest, largest]]
 
 
+@pytest.mark.parametrize("shape", [(701, 333, 3), (3, 200_000), (200_000, 2)])
+def test_large_pictures_are_rounded_to_their_last_row(shape: tuple[int, ...]) -> None:
+    values = noise(*shape, dtype=np.uint16)
+    denoised = values.astype(np.float32) / np.float32(65535)
+    stored = Picture(np.zeros(shape, np.uint16)).with_denoised(denoised).intensities
+    np.testing.assert_array_equal(stored, values)
+
+
 def test_the_denoised_values_are_not_modified() -> None:
     values = np.full((2, 2), 0.3, np.float32)
     Picture(np.zeros((2, 2), np.uint8)).with_denoised(values)

@@ -28,19 +28,24 @@ VALUES = {
     "LA;16": noise(9, 13, 2, dtype=np.uint16),
     "RGB;16": noise(9, 13, 3, dtype=np.uint16),
     "RGBA;16": noise(9, 13, 4, dtype=np.uint16),
+    "CMYK": noise(9, 13, 4),
+    "CMYKA": noise(9, 13, 5),
+    "CMYK;16": noise(9, 13, 4, dtype=np.uint16),
+    "CMYKA;16": noise(9, 13, 5, dtype=np.uint16),
     "F": noise(9, 13, dtype=np.float32) * 7 - 2,
+    "FA": noise(9, 13, 2, dtype=np.float32) * 7 - 2,
     "RGBF": noise(9, 13, 3, dtype=np.float32) * 7 - 2,
-    "F;16": (noise(9, 13, dtype=np.float32) * 7 - 2).astype(np.float16),
-    "RGBF;16": (noise(9, 13, 3, dtype=np.float32) * 7 - 2).astype(np.float16),
+    "RGBFA": noise(9, 13, 4, dtype=np.float32) * 7 - 2,
 }
+VALUES |= {f"{kind};16": values.astype(np.float16) for kind, values in VALUES.items() if "F" in kind}
 CARRIED = [(form.name, kind) for form in FORMATS for kind in sorted(form.kinds)]
-LOSSLESS = [pair for pair in CARRIED if pair[0] != "JPEG"]
+LOSSLESS = [pair for pair in CARRIED if pair[0] not in ("JPEG", "AVIF", "HEIC")]
 
 
 def picture_of(kind: str) -> Picture:
     values = VALUES[kind]
-    if "A" in kind:
-        intensities = values[..., 0] if kind.startswith("L") else values[..., :3]
+    if "A" in kind.removesuffix(";16"):
+        intensities = values[..., :-1] if values.shape[-1] > 2 else values[..., 0]
         return Picture(intensities, values[..., -1])
     return Picture(values)
 
@@ -49,6 +54,10 @@ def stored(path: Path, kind: str) -> np.ndarray:
     """The pixels as another program reads them."""
     if path.suffix == ".tif":
         return tifffile.imread(path)
+    if kind == "RGBF":
+        return np.frombuffer(path.read_bytes()[-VALUES[kind].nbytes :], "<f4").reshape(VALUES[kind].shape)[
+            ::-1
+        ]
     if kind.endswith(";16") and kind != "I;16":
         if path.suffix == ".png":
             return imagecodecs.imread(path)
@@ -63,7 +72,7 @@ def test_a_written_picture_reads_as_the_same_pixels(name: str, kind: str, tmp_pa
     write(picture, path, form)
     again = read(path)
     intensities = again.intensities
-    if again.is_colour and not picture.is_colour:  # WebP has no grey
+    if again.channels == 3 and picture.channels == 1:  # WebP has no grey
         assert np.all(intensities == intensities[..., :1])
         intensities = intensities[..., 0]
     np.testing.assert_array_equal(intensities, picture.intensities)
@@ -223,15 +232,6 @@ def test_a_named_file_without_a_known_extension_keeps_its_format(make_image, com
     assert command("run", "scan").exit_code == 0
     with Image.open(tmp_path / "scan_denoised") as opened:
         assert opened.format == "BMP"
-
-
-def test_a_gif_is_read_but_written_only_as_another_format(tmp_path: Path, command) -> None:
-    Image.fromarray(noise(8, 8)).save(tmp_path / "a.gif")
-    result = command("run", "a.gif")
-    assert result.exit_code == 1
-    assert "GIF cannot hold 8-bit grey; choose PNG" in result.stderr
-    assert command("run", "a.gif", "-o", "a.png", "--mu", "1e9").exit_code == 0
-    np.testing.assert_array_equal(pixels(tmp_path / "a.png"), noise(8, 8))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (1, 1, 3)])

@@ -27,6 +27,7 @@ CONFINED = {
     "rich": {"cli", "commands"},
     "PIL": {"files"},
     "imagecodecs": {"files"},
+    "pillow_heif": {"files"},
     "numba": {"model"},
     "matplotlib": {"figures"},
 }

@@ -22,6 +22,9 @@ def table_of_formats() -> str:
         if form.kinds:
             kinds = ", ".join(name for kind, name in PIXEL_KINDS.items() if kind in form.kinds)
             kept = ", ".join(name for field, name in METADATA_NAMES.items() if field in form.carries)
+            if form.approximates:
+                rough = (name for kind, name in PIXEL_KINDS.items() if kind in form.approximates)
+                kinds += f"; what was {form.name} before, with 256 colours: {', '.join(rough)}"
             rows.append(f"| {form.name} ({' '.join(form.extensions)}) | {kinds} | {kept or '–'} |")
     return "\n".join(rows)
 

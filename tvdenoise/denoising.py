@@ -92,7 +92,7 @@ def denoise(
     layout, chosen = posed.layout, posed.parameters
     del posed  # the result is made where there is room
     return Solution(
-        image=layout.image(from_opponent(found.x) if len(found.x) == RGB_CHANNELS else found.x),
+        image=layout.image(from_opponent(found.x, out=found.x) if len(found.x) == RGB_CHANNELS else found.x),
         mu=chosen.mu,
         epsilon=chosen.epsilon,
         noise=chosen.noise,

@@ -52,7 +52,7 @@ class Denoiser:
         return self._for_picture(picture, options, choose_parameters)
 
     def _options(self, picture: Picture) -> dict[str, Any]:
-        return self._settings.solver_options(is_colour=picture.is_colour, is_float=picture.is_float)
+        return self._settings.solver_options(channels=picture.channels, is_float=picture.is_float)
 
     def _for_picture(
         self, picture: Picture, options: dict[str, Any], function: Callable[..., Result]

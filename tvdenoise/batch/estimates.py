@@ -57,7 +57,7 @@ def _of_file(path: Path, data_range: float | None) -> NoiseModel:
     try:
         return estimate_noise(
             picture.noisy(),
-            channel_axis=-1 if picture.is_colour else None,
+            channel_axis=-1 if picture.has_channel_axis else None,
             data_range=data_range if picture.is_float else None,
             where=picture.visible,
         )

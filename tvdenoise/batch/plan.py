@@ -15,7 +15,7 @@ from tvdenoise.batch.request import DEFAULT_SUFFIX, Request
 from tvdenoise.errors import TvdenoiseError, UnwritableImageError, UsageError
 from tvdenoise.files.atomic import require_writable, sweep
 from tvdenoise.files.families import format_in_place
-from tvdenoise.files.header import Header, header_of
+from tvdenoise.files.headers import Header, header_of
 from tvdenoise.files.paths import RealPaths, printable, reason_of
 from tvdenoise.files.reading import codec_of, is_whole
 
@@ -42,9 +42,9 @@ class Job:
         return self.header.values if self.header is not None else 0
 
     @property
-    def memory(self) -> float:
+    def memory(self) -> int:
         """Bytes that it takes to do."""
-        return self.header.memory if self.header is not None else 0
+        return self.header.bytes_needed if self.header is not None else 0
 
     @property
     def folder(self) -> Path:
@@ -116,7 +116,7 @@ def _with_headers(jobs: Iterable[Job]) -> tuple[Job, ...]:
     for job in jobs:
         try:
             known.append(replace(job, header=header_of(job.source)))
-        except (OSError, TvdenoiseError):
+        except TvdenoiseError:
             known.append(job)
     return tuple(known)
 

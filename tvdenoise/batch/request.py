@@ -120,17 +120,17 @@ class Settings:
         """True where all that is known of the noise is what the picture shows."""
         return self.mu is None and self.sigma is None and self.noise == "auto"
 
-    def solver_options(self, *, is_colour: bool, is_float: bool) -> dict[str, Any]:
+    def solver_options(self, *, channels: int, is_float: bool) -> dict[str, Any]:
         """The arguments of `tvdenoise.denoise` for one picture; its own defaults where nothing was asked."""
         names = ("mu", "epsilon", "sigma", "tolerance", "max_iterations", "chroma", "threads", "strength")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
         given |= {name: getattr(self, name) for name in ("tv", "penalty", "step", "engine", "noise")}
-        shared = dict(self.shared_mu).get(3 if is_colour else 1)
+        shared = dict(self.shared_mu).get(channels)
         if shared is not None:
             given["mu"] = shared
             for name in ("sigma", "strength", "noise"):  # they have served to choose it
                 given.pop(name, None)
-        if is_colour:
+        if channels > 1:
             given["channel_axis"] = -1
         if is_float and self.data_range is not None:
             given["data_range"] = self.data_range

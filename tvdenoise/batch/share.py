@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Condition
 from typing import TYPE_CHECKING
 
-from tvdenoise.files.memory import available_memory
+from tvdenoise.files.available import available_memory
 from tvdenoise.model.engines import available_threads
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class Machine:
 
     @classmethod
     def here(cls) -> Machine:
-        return cls(available_threads(), _USABLE * available_memory())
+        free = available_memory()
+        return cls(available_threads(), math.inf if free is None else _USABLE * free)
 
 
 def seconds_of(job: Job) -> float:
@@ -94,6 +96,6 @@ class Share:
         return self._memory_taken + self._waiting[0].memory <= self._machine.memory
 
     def _threads_for(self, job: Job) -> int:
-        fitting = max(1, int(self._machine.memory // max(job.memory, 1)))
-        at_once = min(self._workers, fitting, self._running + len(self._waiting))
+        fitting = max(1, self._machine.memory // max(job.memory, 1))
+        at_once = int(min(self._workers, fitting, self._running + len(self._waiting)))
         return max(1, self._machine.processors // at_once)

@@ -58,8 +58,7 @@ def _chosen(job: Job, denoiser: Denoiser, max_megapixels: float) -> Iterator[tup
         chosen = denoiser.choose(picture)
     except TvdenoiseError:  # told when the picture's turn comes
         return
-    channels = picture.intensities.shape[2] if picture.intensities.ndim == 3 else 1
-    yield channels, chosen.mu, None if chosen.noise is None else chosen.noise.sigma
+    yield picture.channels, chosen.mu, None if chosen.noise is None else chosen.noise.sigma
 
 
 def _median(channels: int, choices: list[tuple[float, float | None, str]]) -> SharedParameters:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from dataclasses import dataclass
 from io import BytesIO
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from tvdenoise.batch.destinations import SingleFile, destination_of
 from tvdenoise.batch.discovery import Discovery, Failure
-from tvdenoise.batch.plan import Job, Plan, settle
+from tvdenoise.batch.plan import Job, Plan, identity_of, settle
 from tvdenoise.batch.request import STANDARD_STREAM, Request
 from tvdenoise.errors import UnwritableImageError, UsageError
 from tvdenoise.files.families import FORMATS, format_named
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tvdenoise.files.formats import Format
 
 _STREAM = Path(STANDARD_STREAM)
+_STANDARD_INPUT, _STANDARD_OUTPUT = 0, 1  # descriptors
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,23 @@ def plan_with_streams(request: Request) -> Plan:
         if len(request.inputs) > 1 or os.path.isdir(request.inputs[0]):
             raise UsageError("standard output takes one image", "name one input file, or a folder with -o")
         if request.reads_standard_input:
+            _refuse_one_file(_STANDARD_INPUT, _STANDARD_OUTPUT, _STREAM)
             return Plan((Job(_STREAM, _STREAM),))
         [entry] = Discovery(recursive=False, suffix="", left_out=None).find(request.inputs)
         if isinstance(entry, Failure):
             return Plan((), failures=(entry,))
+        _refuse_one_file(entry.source, _STANDARD_OUTPUT, entry.source)
         return Plan((Job(entry.source, _STREAM),))
     destination = destination_of(request)
     if not isinstance(destination, SingleFile):
         raise UsageError("standard input has no name for its output", "name a file with -o, such as -o x.png")
+    _refuse_one_file(_STANDARD_INPUT, destination.path, _STREAM)
     return settle([Job(_STREAM, destination.path)], request)
+
+
+def _refuse_one_file(source: Path | int, target: Path | int, shown: Path) -> None:
+    """Raise UsageError where a source and a target are one regular file; numbers stand for open files."""
+    identity = identity_of(source)
+    if identity is not None and identity == identity_of(target) and stat.S_ISREG(os.stat(source).st_mode):
+        remedy = "choose another name with -o" if isinstance(target, Path) else "redirect to another file"
+        raise UsageError(f"{printable(shown)}: the output would be the input", remedy)

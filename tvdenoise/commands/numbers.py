@@ -49,6 +49,20 @@ def intensity(option: str, text: str | None, *, may_be_zero: bool = False) -> fl
     return value
 
 
+def whole(option: str, text: str | None, largest: int | None = None) -> int | None:
+    """A whole number from 1 to the largest, or None where it was not given. Raises UsageError."""
+    if text is None:
+        return None
+    try:
+        value = int(text)
+    except ValueError:
+        raise UsageError(f"{option} must be a whole number, not {text!r}") from None
+    if value < 1 or (largest is not None and value > largest):
+        bounds = "at least 1" if largest is None else f"at least 1 and at most {largest}"
+        raise UsageError(f"{option} must be {bounds}, not {text}")
+    return value
+
+
 def _number(option: str, text: str) -> float:
     """The value of "0.01" or "2.5/255"."""
     numerator, slash, denominator = text.partition("/")

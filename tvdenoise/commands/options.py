@@ -93,8 +93,8 @@ Tolerance = Annotated[
     ),
 ]
 MaxIterations = Annotated[
-    int | None,
-    typer.Option(min=1, help="The most evaluations. By default 2000.", rich_help_panel=_STRENGTH),
+    str | None,
+    typer.Option(metavar="NUMBER", help="The most evaluations. By default 2000.", rich_help_panel=_STRENGTH),
 ]
 Chroma = Annotated[
     str | None,
@@ -105,9 +105,9 @@ Chroma = Annotated[
     ),
 ]
 Threads = Annotated[
-    int | None,
+    str | None,
     typer.Option(
-        min=1,
+        metavar="NUMBER",
         help="By default all processors; any number gives the same result.",
         rich_help_panel=_STRENGTH,
     ),
@@ -199,11 +199,10 @@ FormatName = Annotated[
     ),
 ]
 Quality = Annotated[
-    int | None,
+    str | None,
     typer.Option(
-        min=1,
-        max=100,
-        help="Of JPEG and WebP. By default 95; lossless WebP stays lossless.",
+        metavar="1–100",
+        help="Of JPEG, WebP, AVIF, HEIC and JPEG 2000. By default 95, and lossless where the input is.",
         rich_help_panel=_FILES,
     ),
 ]

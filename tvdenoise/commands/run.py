@@ -9,12 +9,14 @@ import typer
 
 from tvdenoise.commands import options
 from tvdenoise.commands.endings import exit_codes
-from tvdenoise.commands.numbers import count_or_auto, intensity, positive
+from tvdenoise.commands.numbers import count_or_auto, intensity, positive, whole
 
 # Everything numerical is imported inside the functions, so that --help starts at once.
 if TYPE_CHECKING:
     from tvdenoise.batch.request import Request, Settings
     from tvdenoise.errors import ExitCode
+
+_BEST_QUALITY = 100
 
 
 def run(
@@ -86,15 +88,15 @@ def run(
             noise=noise.value,
             strength=positive("--strength", strength),
             tolerance=intensity("--tolerance", tolerance, may_be_zero=True),
-            max_iterations=max_iterations,
+            max_iterations=whole("--max-iterations", max_iterations),
             chroma=positive("--chroma", chroma),
             tv=tv.value,
             penalty=penalty.value,
             step=step.value,
             engine=engine.value,
-            threads=threads,
+            threads=whole("--threads", threads),
             data_range=positive("--data-range", data_range),
-            quality=quality,
+            quality=whole("--quality", quality, _BEST_QUALITY),
             max_megapixels=positive("--max-pixels", max_pixels) or DEFAULT_MAX_MEGAPIXELS,
             strip_metadata=strip_metadata,
             preserve_times=preserve_times,

@@ -29,7 +29,7 @@ _REMEDIES = {
 def write_atomically(
     target: Path, contents: bytes, verify: Callable[[Path], None], times: tuple[int, int] | None = None
 ) -> None:
-    """Put the contents in the target's place once they are safely on the disk.
+    """Put the contents in the target's place once they are safely on the disk, and then their name there too.
 
     verify: called with the path of what was written, before it takes the target's place; may raise.
     times: of the last access and change that the file is given, in nanoseconds, or None for now.
@@ -46,6 +46,7 @@ def write_atomically(
         if times is not None:
             os.utime(temporary, ns=times)
         temporary.replace(destination)
+        _sync_folder(destination.parent)
     except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "choose another place with -o")
         raise UnwritableImageError(f"cannot write {printable(target)}: {reason_of(error)}", remedy) from error
@@ -109,6 +110,16 @@ def _write_new(path: Path, contents: bytes, permissions: int | None) -> None:
     if permissions is not None:
         with suppress(PermissionError):  # some file systems have none
             path.chmod(permissions)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the new name on the disk too, where the system allows that (a folder may be closed to reading)."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _is_alive(process: int) -> bool:

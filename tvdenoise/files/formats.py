@@ -32,17 +32,21 @@ class Format:
     name: as users call it; codec: as Pillow calls it.
     extensions: in lower case, with the dot; the first one is the usual one.
     kinds: the kinds of pixels (see `picture.PIXEL_KINDS`) that it can be written with.
+    approximates: kinds that it holds only roughly, written where the input was of the same codec and nowhere else.
     carries: the fields of `Metadata` that it keeps; largest: the most bytes of one, where that is limited.
     longest_side: the most columns or rows that it can hold, or None.
+    options: of the encoder, beside those of its family.
     """
 
     name: str
     codec: str
     extensions: tuple[str, ...]
     kinds: frozenset[str] = frozenset()
+    approximates: frozenset[str] = frozenset()
     carries: frozenset[str] = frozenset()
     largest: Mapping[str, int] = field(default_factory=dict, hash=False)
     longest_side: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +54,8 @@ class Inspection:
     """What a family finds in a file before it is decoded.
 
     notices: sentences about what is not written as it was read; traits: what only this codec understands.
-    exif: where the format has no block of EXIF data, one made from what it has; tags, record: see `Metadata`.
+    exif: where the format has no block of EXIF data, one made from what it has.
+    tags, record, texts, elsewhere: see `Metadata`.
     """
 
     notices: tuple[str, ...] = ()
@@ -58,6 +63,8 @@ class Inspection:
     exif: bytes | None = None
     tags: Mapping[int, StoredTag] = field(default_factory=dict)
     record: str | None = None
+    texts: tuple[tuple[str, str], ...] = ()
+    elsewhere: tuple[str, ...] = ()
 
 
 def keep_traits(traits: object) -> object:
@@ -82,9 +89,18 @@ def encode_nothing(_picture: Picture, _options: Mapping[str, Any]) -> bytes | No
     return None
 
 
+def lose_nothing(_picture: Picture) -> tuple[str, ...]:
+    """Most families write pixels as well as their formats allow, or not at all."""
+    return ()
+
+
 def unexplained(_stream: BinaryIO) -> UnsupportedImageError | None:
     """Of a file that Pillow does not recognise, nothing is known."""
     return None
+
+
+def screen_nothing(_stream: BinaryIO) -> None:
+    """The decoders of most families cope with any file of theirs."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +111,11 @@ class Family:
         Raises UnsupportedImageError or UnreadableImageError.
     options: the encoder's options for a picture, its metadata included, and the JPEG or WebP quality (None
         for the family's default).
+    is_pillows: whether Pillow itself recognises its files; otherwise `open` does, or nothing.
     strip: traits without the metadata among them; what the picture needs to look the same stays.
+    screen: looks at any file (stream) before Pillow does, and refuses one of this family on which a decoder would
+        spend far more time or memory than its length and its pixels explain. Raises UnsupportedImageError or
+        UnreadableImageError.
     explain: why Pillow does not recognise a file (stream) that is of this family nevertheless, or None.
 
     Pillow decodes and encodes, but for what it cannot hold:
@@ -103,18 +123,22 @@ class Family:
     decode: intensities, and alpha or None, of pixels that Pillow would cut; None where it cuts nothing. Called after
         `inspect`; may raise whatever Pillow may.
     encode: the contents of a file with pixels that Pillow cannot write, given what `options` gave; or None.
+    losses: sentences about what becomes of a picture's pixels when it is written.
     """
 
     formats: tuple[Format, ...]
     inspect: Callable[[ImageFile.ImageFile, BinaryIO], Inspection]
     options: Callable[[Picture, int | None], dict[str, Any]]
     explain: Callable[[BinaryIO], UnsupportedImageError | None] = unexplained
+    is_pillows: bool = True
+    screen: Callable[[BinaryIO], None] = screen_nothing
     strip: Callable[[object], object] = keep_traits
     open: Callable[[BinaryIO], ImageFile.ImageFile | None] = open_nothing
     decode: Callable[[ImageFile.ImageFile, BinaryIO], tuple[NDArray[Any], NDArray[Any] | None] | None] = (
         decode_nothing
     )
     encode: Callable[[Picture, Mapping[str, Any]], bytes | None] = encode_nothing
+    losses: Callable[[Picture], tuple[str, ...]] = lose_nothing
 
     @property
     def codec(self) -> str:

@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import struct
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
+from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families import FAMILIES, FORMATS
+from tvdenoise.files.paths import printable
+from tvdenoise.files.process_wide import PILLOW_SETTINGS
 
-# What Pillow raises for damaged files, beside OSError.
-_DAMAGE = (
-    *(OSError, ValueError, SyntaxError, NotImplementedError, Image.DecompressionBombError, struct.error),
-    *(EOFError, IndexError, KeyError, TypeError, OverflowError, ZeroDivisionError, RuntimeError),
-)
+_PILLOWS = tuple(family.codec for family in FAMILIES.values() if family.is_pillows)
+_LONGEST_REASON = 200
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it prints some of what it finds wrong
 
 
 @contextmanager
 def opened_image(stream: BinaryIO) -> Iterator[ImageFile.ImageFile]:
     """The image in a seekable stream, its header read.
 
-    Whatever Pillow raises inside becomes an UnreadableImageError, or an UnsupportedImageError where a family can
-    say what it is that Pillow does not recognise.
+    Whatever decoders raise inside becomes an UnreadableImageError, or an UnsupportedImageError where a family can
+    say what it is that Pillow does not recognise. Files can make them raise anything at all: six decoders have
+    each their own exceptions, and their slips on odd files are ordinary Python errors.
     """
     if stream.seek(0, os.SEEK_END) == 0:
         raise UnreadableImageError("the file is empty")
     stream.seek(0)
     try:
-        with warnings.catch_warnings(), _without_pixel_limit():
-            warnings.simplefilter("ignore")  # about metadata that is malformed, which fails no image
+        with PILLOW_SETTINGS:
+            for family in FAMILIES.values():
+                family.screen(stream)
+            stream.seek(0)
             with _open(stream) as opened:
                 yield opened
-    except _DAMAGE as error:
+    except TvdenoiseError:
+        raise
+    except MemoryError as error:
+        raise UnreadableImageError(
+            "not enough memory to decode it", "split the picture, or free some memory"
+        ) from error
+    except Exception as error:  # see above
         raise UnreadableImageError(
             f"the file is damaged ({_first_line(error)})", "use an undamaged copy"
         ) from error
@@ -44,7 +52,7 @@ def opened_image(stream: BinaryIO) -> Iterator[ImageFile.ImageFile]:
 
 def _open(stream: BinaryIO) -> ImageFile.ImageFile:
     try:
-        return Image.open(stream, formats=tuple(FAMILIES))
+        return Image.open(stream, formats=_PILLOWS)
     except UnidentifiedImageError as error:
         for family in FAMILIES.values():
             if (opened := family.open(stream)) is not None:
@@ -60,15 +68,6 @@ def _unrecognised(stream: BinaryIO) -> UnreadableImageError | UnsupportedImageEr
     return UnreadableImageError("not an image, or damaged", f"tvdenoise reads {names}")
 
 
-@contextmanager
-def _without_pixel_limit() -> Iterator[None]:
-    """Pillow's own limit is replaced by ours, which says how to raise it."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
-
-
 def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return printable(line[:_LONGEST_REASON])  # it may quote the file

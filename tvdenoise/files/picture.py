@@ -23,11 +23,23 @@ PIXEL_KINDS = {
     "LA;16": "16-bit grey with alpha",
     "RGB;16": "16-bit colour",
     "RGBA;16": "16-bit colour with alpha",
+    "CMYK": "8-bit CMYK",
+    "CMYKA": "8-bit CMYK with alpha",
+    "CMYK;16": "16-bit CMYK",
+    "CMYKA;16": "16-bit CMYK with alpha",
     "F": "float grey",
+    "FA": "float grey with alpha",
     "RGBF": "float colour",
+    "RGBFA": "float colour with alpha",
     "F;16": "half-precision float grey",
+    "FA;16": "half-precision float grey with alpha",
     "RGBF;16": "half-precision float colour",
+    "RGBFA;16": "half-precision float colour with alpha",
 }
+_COLOURS = {1: "L", 3: "RGB", 4: "CMYK"}
+_FLOAT_COLOURS = {1: "F", 3: "RGBF"}
+
+_BAND = 1 << 17  # values that are rounded at a time, so that they stay in the processor's cache
 
 StoredTag = tuple[int, Any]  # type and value of a tag, both as TIFF has them
 
@@ -39,6 +51,7 @@ class Metadata:
     icc, exif, xmp: as stored, exif without the "Exif" prefix; dpi: horizontal and vertical dots per inch;
     text: keywords and their texts; tags: those of a TIFF that no other format has, by number.
     record: how the picture was denoised, a line as in `files.record`.
+    elsewhere: sentences about what its codec keeps (in traits) and no other does, said where another one writes it.
     """
 
     icc: bytes | None = None
@@ -48,6 +61,7 @@ class Metadata:
     text: tuple[tuple[str, str], ...] = ()
     tags: Mapping[int, StoredTag] = field(default_factory=dict, hash=False)
     record: str | None = None
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def present(self) -> frozenset[str]:
@@ -59,7 +73,8 @@ class Metadata:
 class Picture:
     """A decoded image.
 
-    intensities: (rows, columns), or (rows, columns, 3) for colour; uint8, uint16, float16 or float32 as stored.
+    intensities: (rows, columns), or (rows, columns, 3) for RGB and 4 for CMYK (integers, of which 0 is no ink);
+    uint8, uint16, float16 or float32 as stored.
     alpha: (rows, columns), of the same type, or None.
     codec: the name of the file's format in Pillow.
     traits: what only that codec understands, kept for the way back into it.
@@ -74,7 +89,12 @@ class Picture:
     notices: tuple[str, ...] = ()
 
     @property
-    def is_colour(self) -> bool:
+    def channels(self) -> int:
+        """1 for grey, 3 for RGB, 4 for CMYK; alpha is none."""
+        return self.intensities.shape[2] if self.has_channel_axis else 1
+
+    @property
+    def has_channel_axis(self) -> bool:
         return self.intensities.ndim == 3
 
     @property
@@ -84,11 +104,9 @@ class Picture:
     @property
     def kind(self) -> str:
         """The kind of its pixels, one of ``PIXEL_KINDS``."""
-        if self.is_float:
-            name = "RGBF" if self.is_colour else "F"
-            return name + (";16" if self.intensities.dtype == np.float16 else "")
-        name = ("RGB" if self.is_colour else "L") + ("A" if self.alpha is not None else "")
-        if self.intensities.dtype == np.uint16:
+        name = (_FLOAT_COLOURS if self.is_float else _COLOURS)[self.channels]
+        name += "A" if self.alpha is not None else ""
+        if self.intensities.dtype in (np.uint16, np.float16):
             return "I;16" if name == "L" else f"{name};16"
         return name
 
@@ -101,7 +119,9 @@ class Picture:
     @property
     def visible(self) -> NDArray[np.bool_] | None:
         """Where alpha is above zero, or None where every pixel is."""
-        return None if self.alpha is None or self.alpha.all() else self.alpha > 0
+        if self.alpha is None or (visible := self.alpha > 0).all():
+            return None
+        return visible
 
     def noisy(self) -> NDArray[Any]:
         """The intensities to denoise, invisible ones replaced by the nearest visible ones."""
@@ -124,7 +144,11 @@ class Picture:
             largest = np.finfo(dtype).max  # beyond which half precision knows only infinity
             clipped: NDArray[Any] = np.clip(denoised, -largest, largest).astype(dtype)
             return clipped
-        scaled = denoised * np.float32(np.iinfo(dtype).max)
-        np.rint(scaled, out=scaled)
-        np.clip(scaled, 0, np.iinfo(dtype).max, out=scaled)
-        return scaled.astype(dtype)
+        largest = np.float32(np.iinfo(dtype).max)
+        stored = np.empty(denoised.shape, dtype)
+        height = max(1, _BAND * len(stored) // stored.size)
+        for top in range(0, len(stored), height):
+            scaled = denoised[top : top + height] * largest
+            np.rint(scaled, out=scaled)
+            stored[top : top + height] = np.clip(scaled, 0, largest, out=scaled)
+        return stored

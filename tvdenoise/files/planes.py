@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from tvdenoise.files.picture import Picture
 
 _REMEDIES = {
-    "CMYK": "convert it to RGB with its colour profile first",
     "LAB": "convert it to RGB first",
     "YCbCr": "convert it to RGB first",
 }
 _KNOWN_MODES = {"1", "L", "LA", "RGB", "RGBA", "P", "PA", "I;16", "I;16B", "I;16L", "I;16N", "F"}
-_EXTENDED_GREY_CODECS = {"PPM"}  # their 16-bit grey comes in Pillow's 32-bit mode
+# Modes that are known from some codecs only: 16-bit grey, which comes in Pillow's 32-bit mode, and inks.
+_KNOWN_FROM = {"I": {"PPM"}, "CMYK": {"JPEG", "TIFF"}}
 
 
 def require_known_mode(opened: Image.Image) -> None:
     """Raise UnsupportedImageError for pixels that cannot be carried without loss."""
-    if opened.mode in _KNOWN_MODES or (opened.mode == "I" and opened.format in _EXTENDED_GREY_CODECS):
+    if opened.mode in _KNOWN_MODES or opened.format in _KNOWN_FROM.get(opened.mode, ()):
         return
     name = "32-bit integer" if opened.mode == "I" else opened.mode
     remedy = _REMEDIES.get(opened.mode, "convert it to 8-bit or 16-bit grey, or 8-bit RGB, first")
@@ -35,7 +35,7 @@ def require_known_mode(opened: Image.Image) -> None:
 def planes_of(decoded: Image.Image) -> tuple[NDArray[Any], NDArray[Any] | None, tuple[str, ...]]:
     """Intensities, alpha or None, and notices about palettes and such that became true colour or grey."""
     true, notices = _without_palette(decoded)
-    values = np.array(true)
+    values = np.asarray(true)
     if values.dtype.kind in "iu" and values.dtype.itemsize > 1:
         values = values.astype(np.uint16)  # also brings big-endian values into this machine's order
     alpha = None
@@ -76,4 +76,6 @@ def image_of(picture: Picture) -> Image.Image:
     planes = picture.intensities
     if picture.alpha is not None:
         planes = np.dstack((planes, picture.alpha))
+    if picture.kind == "CMYK":
+        return Image.frombytes("CMYK", picture.size, np.ascontiguousarray(planes).tobytes())
     return Image.fromarray(np.ascontiguousarray(planes))

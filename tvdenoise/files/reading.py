@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,8 +12,10 @@ from PIL import Image, ImageFile
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families import FAMILIES
 from tvdenoise.files.formats import Family, Inspection
+from tvdenoise.files.headers import header_from
+from tvdenoise.files.memory import require_memory
 from tvdenoise.files.opening import opened_image
-from tvdenoise.files.paths import reason_of
+from tvdenoise.files.paths import open_unnoticed, reason_of
 from tvdenoise.files.picture import Metadata, Picture
 from tvdenoise.files.planes import planes_of, require_known_mode
 
@@ -25,23 +25,30 @@ _EXIF_PREFIX = b"Exif\0\0"
 _NO_TEXTS = ("XML:com.adobe.xmp", "tvdenoise")  # text chunks of a PNG that are kept as what they hold
 
 
-def read(source: Path, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> Picture:
-    """Decode a file. Raises UnreadableImageError and UnsupportedImageError."""
+def read(source: Path, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, *, to_denoise: bool = True) -> Picture:
+    """Decode a file, to denoise it or only to look at it. Raises UnreadableImageError and UnsupportedImageError."""
     try:
         stream = source.open("rb")
     except OSError as error:
         raise UnreadableImageError(reason_of(error)) from error
     with stream:
-        return read_stream(stream, max_megapixels)
+        return read_stream(stream, max_megapixels, to_denoise=to_denoise)
 
 
-def read_stream(stream: BinaryIO, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> Picture:
-    """Decode what a seekable stream holds. Raises UnreadableImageError and UnsupportedImageError."""
+def read_stream(
+    stream: BinaryIO, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, *, to_denoise: bool = True
+) -> Picture:
+    """Decode what a seekable stream holds. Raises UnreadableImageError and UnsupportedImageError.
+
+    to_denoise: refuse, before memory is taken, what the machine has not the memory to decode, denoise and encode.
+    """
     with opened_image(stream) as opened:
         assert opened.format is not None
         _require_pixels_within(opened, max_megapixels)
         _require_single_picture(opened)
         require_known_mode(opened)
+        if to_denoise:
+            require_memory(header_from(opened).bytes_needed)
         position = stream.tell()
         family = FAMILIES[opened.format]
         inspection = family.inspect(opened, stream)
@@ -49,6 +56,8 @@ def read_stream(stream: BinaryIO, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
         intensities, alpha, notices = _planes(opened, stream, family)
         metadata = _metadata(opened, inspection)
     _require_finite(intensities)
+    if alpha is not None:
+        _require_finite(alpha)
     return Picture(
         intensities, alpha, opened.format, metadata, inspection.traits, inspection.notices + notices
     )
@@ -61,13 +70,6 @@ def codec_of(path: Path) -> str | None:
             return opened.format if opened.format in FAMILIES else None
     except (OSError, UnreadableImageError, UnsupportedImageError):
         return None
-
-
-def open_unnoticed(path: str, flags: int) -> int:
-    """Open a file without changing the time of its last access, where the system allows that."""
-    with suppress(PermissionError):
-        return os.open(path, flags | getattr(os, "O_NOATIME", 0))
-    return os.open(path, flags)
 
 
 def _planes(
@@ -86,7 +88,7 @@ def is_whole(path: Path) -> bool:
     One that is recognised but not carried is someone else's, and counts as one.
     """
     try:
-        read(path, math.inf)
+        read(path, math.inf, to_denoise=False)
     except UnreadableImageError:
         return False
     except UnsupportedImageError:
@@ -110,7 +112,7 @@ def _require_single_picture(opened: Image.Image) -> None:
         raise UnsupportedImageError(
             f"the file holds several pictures ({opened.format})", "save the one you want as a file of its own"
         )
-    if opened.format != "TIFF" and getattr(opened, "n_frames", 1) > 1:
+    if opened.format != "TIFF" and getattr(opened, "is_animated", False):
         raise UnsupportedImageError("animations are not carried yet", "save its frames as files of their own")
 
 
@@ -125,15 +127,15 @@ def _metadata(opened: ImageFile.ImageFile, inspection: Inspection) -> Metadata:
     information = opened.info
     exif = inspection.exif or information.get("exif")
     dpi = information.get("dpi")
-    texts = getattr(opened, "text", {}) if opened.format == "PNG" else {}
     return Metadata(
         icc=information.get("icc_profile"),
         exif=exif.removeprefix(_EXIF_PREFIX) if exif else None,
         xmp=_bytes(information.get("xmp")),
         dpi=(float(dpi[0]), float(dpi[1])) if dpi and all(dpi) else None,
-        text=tuple((key, str(text)) for key, text in texts.items() if key not in _NO_TEXTS),
+        text=tuple((keyword, text) for keyword, text in inspection.texts if keyword not in _NO_TEXTS),
         tags=inspection.tags,
         record=inspection.record,
+        elsewhere=inspection.elsewhere,
     )
 
 

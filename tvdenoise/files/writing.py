@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -14,11 +12,12 @@ from PIL import Image
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError, UnwritableImageError
 from tvdenoise.files.atomic import write_atomically
 from tvdenoise.files.families import FAMILIES, FORMATS, formats_for_kind
-from tvdenoise.files.families.tiff_tags import MALFORMED, ORIENTATION
+from tvdenoise.files.families.tiff_tags import MALFORMED, ORIENTATION, orientation_of
 from tvdenoise.files.formats import METADATA_NAMES, Format
 from tvdenoise.files.opening import opened_image
 from tvdenoise.files.picture import PIXEL_KINDS, Metadata, Picture
 from tvdenoise.files.planes import image_of
+from tvdenoise.files.process_wide import PILLOW_SETTINGS
 
 # The modes in which Pillow may open again what was written in another one.
 _REOPENED = {
@@ -28,16 +27,24 @@ _REOPENED = {
     "LA;16": {"LA", "RGBA"},
     "RGB;16": {"RGB"},
     "RGBA;16": {"RGBA"},
+    "CMYKA": {"CMYK"},
+    "CMYK;16": {"CMYK"},
+    "CMYKA;16": {"CMYK"},
+    "FA": {"LA"},
     "RGBF": {"RGB"},
+    "RGBFA": {"RGBA"},
     "F;16": {"L"},
+    "FA;16": {"LA"},
     "RGBF;16": {"RGB"},
+    "RGBFA;16": {"RGBA"},
 }
-_TURNED = range(2, 9)
+_ON_ITS_SIDE = range(5, 9)
 
 
 def require_carried(picture: Picture, form: Format) -> None:
     """Raise UnsupportedImageError unless the format can hold the picture's pixels."""
-    if picture.kind not in form.kinds:
+    is_same = picture.codec == form.codec
+    if picture.kind not in form.kinds and not (is_same and picture.kind in form.approximates):
         names = " or ".join(formats_for_kind(picture.kind)[:3])
         extension = next(f.extensions[0] for f in FORMATS if picture.kind in f.kinds)
         raise UnsupportedImageError(
@@ -63,14 +70,11 @@ def without_metadata(picture: Picture) -> Picture:
 
 def _orientation_alone(contents: bytes | None) -> bytes | None:
     """EXIF data without anything but the orientation, or None where the picture is upright."""
-    stored, kept = Image.Exif(), Image.Exif()
-    with warnings.catch_warnings(), suppress(*MALFORMED):
-        warnings.simplefilter("ignore")
-        stored.load(contents or b"")
-        if (orientation := stored.get(ORIENTATION, 1)) in _TURNED:
-            kept[ORIENTATION] = orientation
-            return kept.tobytes().removeprefix(b"Exif\0\0")
-    return None
+    if (orientation := orientation_of(contents)) == 1:
+        return None
+    kept = Image.Exif()
+    kept[ORIENTATION] = orientation
+    return kept.tobytes().removeprefix(b"Exif\0\0")
 
 
 def with_record(picture: Picture, form: Format, record: str) -> Picture:
@@ -80,7 +84,7 @@ def with_record(picture: Picture, form: Format, record: str) -> Picture:
 
 
 def lost_metadata(picture: Picture, form: Format) -> tuple[str, ...]:
-    """Notices about metadata for which the format has no place, or not enough."""
+    """Notices about metadata for which the format has no place, or not enough, and about the pixels' own losses."""
     metadata = picture.metadata
     lost = [_named(name, metadata) for name in METADATA_NAMES if name in metadata.present - form.carries]
     notices = [f"{form.name} has no place for its {', '.join(lost)}"] if lost else []
@@ -88,7 +92,8 @@ def lost_metadata(picture: Picture, form: Format) -> tuple[str, ...]:
         if (length := len(getattr(metadata, name) or b"")) > largest:
             what = f"{largest:,} bytes of {METADATA_NAMES[name]}"
             notices.append(f"{form.name} holds at most {what}, and its {length:,} are left out")
-    return tuple(notices)
+    notices += metadata.elsewhere if form.codec != picture.codec else ()
+    return (*notices, *FAMILIES[form.codec].losses(picture))
 
 
 def _named(name: str, metadata: Metadata) -> str:
@@ -96,19 +101,24 @@ def _named(name: str, metadata: Metadata) -> str:
     return METADATA_NAMES[name] + numbers
 
 
+def _sizes(picture: Picture) -> set[tuple[int, int]]:
+    """The sizes that a reader may find, who turns pixels as the orientation says."""
+    is_on_its_side = orientation_of(picture.metadata.exif) in _ON_ITS_SIDE
+    return {picture.size, picture.size[::-1]} if is_on_its_side else {picture.size}
+
+
 def encode(picture: Picture, form: Format, quality: int | None = None) -> bytes:
     """The contents of a file. Raises UnsupportedImageError and UnwritableImageError."""
     require_carried(picture, form)
     contents = BytesIO()
     family = FAMILIES[form.codec]
-    options = family.options(picture, quality)
+    options = {**family.options(picture, quality), **form.options}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata, which are written as they were read
+        with PILLOW_SETTINGS:
             if (deep := family.encode(picture, options)) is not None:
                 return deep
             image_of(picture).save(contents, form.codec, **options)
-    except (OSError, ValueError, RuntimeError, TypeError, OverflowError) as error:
+    except MALFORMED as error:
         raise UnwritableImageError(
             f"cannot encode it as {form.name}: {error}", "choose another format with -o"
         ) from error
@@ -132,13 +142,14 @@ def write(
     contents = encode(picture, form, quality)
 
     def verify(written: Path) -> None:
-        expected = _REOPENED.get(picture.kind, {picture.kind})
+        palette = {"P"} if form.approximates else set()
+        expected = _REOPENED.get(picture.kind, {picture.kind}) | palette
         try:
             with written.open("rb") as stream, opened_image(stream) as reopened:
                 size, mode = reopened.size, reopened.mode
         except UnreadableImageError as error:
             raise UnwritableImageError(f"what was written cannot be read: {error.reason}") from error
-        if size != picture.size or mode not in expected:
+        if size not in _sizes(picture) or mode not in expected:
             raise UnwritableImageError(f"what was written reads as {mode} of {size[0]} × {size[1]} pixels")
         if before is not None:
             before(contents)

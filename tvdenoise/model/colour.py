@@ -23,27 +23,43 @@ ROTATION = np.array(
 )
 RGB_CHANNELS = 3
 
+_BAND = 1 << 16  # pixels that are rotated at a time
 
-def _rotated(planes: NDArray[np.floating], rotation: NDArray[np.float64]) -> NDArray[np.floating]:
-    """The (3, H, W) planes times a 3×3 matrix, in their own precision and one plane of scratch."""
-    rotated = np.empty_like(planes)
-    scratch = np.empty_like(planes[0])
-    for i, row in enumerate(rotation.astype(planes.dtype)):
-        np.multiply(planes[0], row[0], out=rotated[i])
-        for coefficient, plane in zip(row[1:], planes[1:], strict=True):
-            np.multiply(plane, coefficient, out=scratch)
-            rotated[i] += scratch
-    return rotated
+
+def _rotate(planes: NDArray[np.floating], rotation: NDArray[np.float64], out: NDArray[np.floating]) -> None:
+    """The (3, H, W) planes times a 3×3 matrix, in their own precision, in bands that stay in the cache.
+
+    out may be the planes themselves.
+    """
+    matrix = rotation.astype(planes.dtype)
+    _, rows, columns = planes.shape
+    height = max(1, _BAND // columns)
+    for top in range(0, rows, height):
+        band = planes[:, top : top + height]
+        rotated = np.multiply.outer(matrix[:, 0], band[0])
+        for coefficients, plane in zip(matrix.T[1:], band[1:], strict=True):
+            for coefficient, result in zip(coefficients, rotated, strict=True):
+                np.add(result, plane * coefficient, out=result)
+        out[:, top : top + height] = rotated
 
 
 def to_opponent(rgb: NDArray[np.floating]) -> NDArray[np.floating]:
     """RGB planes (3, H, W) in the luminance/opponent basis."""
-    return _rotated(rgb, ROTATION)
+    opponent = np.empty_like(rgb)
+    _rotate(rgb, ROTATION, opponent)
+    return opponent
 
 
-def from_opponent(opponent: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Luminance/opponent planes (3, H, W) back in RGB: the inverse of `to_opponent`, its transpose."""
-    return _rotated(opponent, ROTATION.T)
+def from_opponent(
+    opponent: NDArray[np.floating], out: NDArray[np.floating] | None = None
+) -> NDArray[np.floating]:
+    """Luminance/opponent planes (3, H, W) back in RGB: the inverse of `to_opponent`, its transpose.
+
+    out: where to put them, maybe the planes themselves; a new array where not given.
+    """
+    rgb = np.empty_like(opponent) if out is None else out
+    _rotate(opponent, ROTATION.T, rgb)
+    return rgb
 
 
 def chroma_weights(chroma: float) -> tuple[float, float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tvdenoise.files.families import bmp, gif, jpeg, png, pnm, tiff, webp
+from tvdenoise.files.families import avif, bmp, gif, heic, jp2, jpeg, png, pnm, tiff, webp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tvdenoise.files.formats import Family, Format
 
 FAMILIES: dict[str, Family] = {
-    module.FAMILY.codec: module.FAMILY for module in (png, jpeg, tiff, webp, bmp, pnm, gif)
+    module.FAMILY.codec: module.FAMILY for module in (png, jpeg, tiff, webp, avif, heic, jp2, bmp, pnm, gif)
 }  # by codec
 FORMATS: tuple[Format, ...] = tuple(form for family in FAMILIES.values() for form in family.formats)
 FORMAT_BY_EXTENSION: dict[str, Format] = {

@@ -1,14 +1,17 @@
-"""JPEG: written at quality 95 with the input's chroma subsampling."""
+"""JPEG: written at quality 95 with the input's chroma subsampling, and inks as inks without a transform."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from PIL import ImageFile, JpegImagePlugin
 
+from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
+from tvdenoise.files.pieces import most_pieces, too_many
 from tvdenoise.files.record import record_in
 
 _QUALITY = 95
@@ -19,6 +22,12 @@ _LARGEST = {
     "exif": _LARGEST_SEGMENT - len(_EXIF_PREFIX),
     "xmp": _LARGEST_SEGMENT - len(b"http://ns.adobe.com/xap/1.0/\0"),
 }
+_MOST_EXIF_SEGMENTS = 256  # which Pillow joins one by one
+_MOST_SCANS = 200
+_BLOCK = 1 << 20
+_START, _START_OF_SCAN, _END = 0xD8, 0xDA, 0xD9
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, _START + 1)})
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 
 
@@ -34,7 +43,56 @@ class JpegTraits:
     segments: bytes = b""
 
 
+def _screen(stream: BinaryIO) -> None:
+    """Refuse millions of segments before the pixels."""
+    most = most_pieces(stream)
+    stream.seek(0)
+    if stream.read(3) != b"\xff\xd8\xff":
+        return
+    stream.seek(2)
+    count = exif_count = 0
+    while len(byte := stream.read(1)) == 1:
+        if byte != b"\xff":  # between segments, or behind a damaged one: filling
+            continue
+        while (marker := stream.read(1)) == b"\xff":
+            pass
+        if marker == bytes((_START_OF_SCAN,)):
+            _require_few_scans(stream)
+        if marker in (b"", bytes((_START_OF_SCAN,)), bytes((_END,))):
+            return
+        if marker == b"\0" or marker[0] in _WITHOUT_LENGTH:
+            continue
+        beginning = stream.read(2 + len(_EXIF_PREFIX))
+        length = max(2, int.from_bytes(beginning[:2], "big"))
+        stream.seek(length - len(beginning), os.SEEK_CUR)
+        count += 1
+        exif_count += beginning[2:] == _EXIF_PREFIX
+        if count > most or exif_count > _MOST_EXIF_SEGMENTS:
+            raise too_many(
+                *((most, "segments") if count > most else (_MOST_EXIF_SEGMENTS, "segments of EXIF data"))
+            )
+
+
+def _require_few_scans(stream: BinaryIO) -> None:
+    """Each may be of a few bytes, and yet passes over all pixels. Among those bytes no marker occurs by chance."""
+    count, before = 1, b""
+    while block := stream.read(_BLOCK):
+        block = before + block
+        end = block.find(bytes((0xFF, _END)))
+        count += block.count(bytes((0xFF, _START_OF_SCAN)), 0, len(block) if end < 0 else end)
+        if count > _MOST_SCANS:
+            raise too_many(_MOST_SCANS, "scans")
+        if end >= 0:
+            return
+        before = block[-1:]
+
+
 def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
+    if opened.mode == "CMYK" and "adobe" not in opened.info:
+        # Adobe stores inks inverted, as Pillow reads and writes them; without its mark programs disagree.
+        raise UnsupportedImageError(
+            "this CMYK JPEG does not say whether it is inverted", "save it as TIFF or as RGB first"
+        )
     subsampling = JpegImagePlugin.get_sampling(opened)
     applist = getattr(opened, "applist", [])
     comments = [contents for name, contents in applist if name == "COM"]
@@ -45,7 +103,30 @@ def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
         others[-1],
         b"".join((*map(_comment_segment, others[:-1]), *_segments(applist))),
     )
-    return Inspection(traits=traits, record=records[-1] if records else None)
+    return Inspection(
+        traits=traits, record=records[-1] if records else None, elsewhere=_elsewhere(traits, applist)
+    )
+
+
+def _elsewhere(traits: JpegTraits, applist: list[tuple[str, bytes]]) -> tuple[str, ...]:
+    names = ["comments"] if traits.comment else []
+    names += ["IPTC data"] if any(name == "APP13" for name, _ in applist) else []
+    names += ["extended XMP data"] if _EXTENDED_XMP in traits.segments else []
+    return (f"its {', '.join(names)} are left out",) if names else ()
+
+
+def _explain(stream: BinaryIO) -> UnsupportedImageError | None:
+    """Pillow knows no JPEG of other depths than 8 bits."""
+    stream.seek(0)
+    if stream.read(2) != b"\xff\xd8":
+        return None
+    while len(head := stream.read(4)) == 4 and head[0] == 0xFF:
+        if head[1] in _FRAMES:
+            depth = int.from_bytes(stream.read(1), "big")
+            reason = f"JPEG of {depth} bits is not carried"
+            return UnsupportedImageError(reason, "convert it to TIFF or PNG first") if depth != 8 else None
+        stream.seek(int.from_bytes(head[2:], "big") - 2, os.SEEK_CUR)
+    return None
 
 
 def _record(comment: bytes) -> str | None:
@@ -102,7 +183,7 @@ FAMILY = Family(
             "JPEG",
             "JPEG",
             (".jpg", ".jpeg", ".jpe", ".jfif"),
-            kinds=frozenset({"L", "RGB"}),
+            kinds=frozenset({"L", "RGB", "CMYK"}),
             carries=frozenset({"icc", "exif", "xmp", "dpi", "record"}),
             largest=_LARGEST,
             longest_side=65_500,
@@ -110,5 +191,7 @@ FAMILY = Family(
     ),
     inspect=_inspect,
     options=_options,
+    screen=_screen,
+    explain=_explain,
     strip=_strip,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -11,11 +12,23 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageFile
-from PIL.PngImagePlugin import PngInfo
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from tvdenoise.errors import UnreadableImageError
+from tvdenoise.files.families.png_ancillary import (
+    BACKGROUND,
+    COLOUR_CHUNKS,
+    RESOLUTION,
+    TEXT_CHUNKS,
+    is_copied,
+    keeps_background,
+    notices_elsewhere,
+    notices_of_left_out,
+)
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
+from tvdenoise.files.pieces import most_pieces, too_many
+from tvdenoise.files.process_wide import SILENT_LIBRARIES
 from tvdenoise.files.record import record_in
 
 if TYPE_CHECKING:
@@ -23,18 +36,19 @@ if TYPE_CHECKING:
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
-_COLOUR_CHUNKS = {b"cHRM", b"cICP", b"gAMA", b"sRGB"}
-_TEXT_CHUNKS = {b"tEXt", b"zTXt", b"iTXt"}
-_KEPT = {b"IHDR"} | _COLOUR_CHUNKS | _TEXT_CHUNKS
+_KEPT = {BACKGROUND} | COLOUR_CHUNKS | TEXT_CHUNKS
+_DESCRIPTIVE = COLOUR_CHUNKS | TEXT_CHUNKS | {b"iCCP", b"eXIf", RESOLUTION}
+_NO_UNIT = 0
 _DECODED = {b"IHDR", b"IDAT", b"IEND"}
 _GREY = 0
+_SINGLE_PIXEL = struct.pack(">IIBBBBB", 1, 1, 8, _GREY, 0, 0, 0)
 _BLOCK = 1 << 20
 _RECORD_KEYWORD = b"tvdenoise"
 
 
 @dataclass(frozen=True)
 class PngTraits:
-    """Chunks (type and contents) that say how to show the picture, and its texts, as stored."""
+    """Chunks (type and contents) that say how to show the picture, its texts, and other programs' own, as stored."""
 
     chunks: tuple[tuple[bytes, bytes], ...] = ()
 
@@ -45,28 +59,72 @@ class _Chunk:
     contents: bytes  # empty for those that are only checked
 
 
+def _screen(stream: BinaryIO) -> None:
+    """Refuse millions of chunks, and a second header, which might tell one decoder another size than the next."""
+    most = most_pieces(stream)
+    stream.seek(0)
+    if stream.read(len(_SIGNATURE)) != _SIGNATURE:
+        return
+    count = 0
+    while len(header := stream.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", header)
+        if (kind == b"IHDR") != (count == 0):
+            raise UnreadableImageError(
+                "the file is damaged (its header is not clear)", "use an undamaged copy"
+            )
+        if (count := count + 1) > most:
+            raise too_many(most, "chunks")
+        if kind == b"IEND":
+            return
+        stream.seek(length + 4, os.SEEK_CUR)
+
+
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
-    chunks = list(_chunks(stream, _KEPT))
+    chunks = list(_chunks(stream, _KEPT | _DESCRIPTIVE | {b"IHDR"}))
     if not chunks or chunks[-1].kind != b"IEND":
         raise UnreadableImageError("the file is truncated", "use a complete copy")
     depth, colour = chunks[0].contents[8:10]
+    described = _described(chunks)
+    opened.info.update(described.info)
     kinds = {chunk.kind for chunk in chunks}
-    is_grey = colour == _GREY
-    traits = PngTraits(
-        tuple(
-            (chunk.kind, chunk.contents)
-            for chunk in chunks
-            if chunk.kind in _KEPT - {b"IHDR"} and not _is_record(chunk)
-        )
-    )
-    record = next((_text_of(chunk) for chunk in chunks if _is_record(chunk)), None)
-    if is_grey and 1 < depth < 8:
+    keeps = keeps_background(depth, colour)
+    traits = PngTraits(_kept(chunks, stream, keeps_background=keeps))
+    notices = notices_of_left_out(kinds, has_aspect=_has_aspect(chunks), keeps_background=keeps)
+    if colour == _GREY and 1 < depth < 8:
         if "transparency" in opened.info:  # Pillow widens the pixels to 8 bits, but not this grey level
             opened.info["transparency"] = opened.info["transparency"] * 255 // (2**depth - 1)
-        return Inspection((f"{depth}-bit grey is written with 8 bits",), traits, record=record)
-    if depth == 16 and b"tRNS" in kinds:
-        return Inspection(("its transparent colour is written as alpha",), traits, record=record)
-    return Inspection(traits=traits, record=record)
+        notices += (f"{depth}-bit grey is written with 8 bits",)
+    elif depth == 16 and b"tRNS" in kinds:
+        notices += ("its transparent colour is written as alpha",)
+    return Inspection(
+        notices,
+        traits,
+        texts=tuple((keyword, str(text)) for keyword, text in described.text.items()),
+        record=next((_text_of(chunk) for chunk in chunks if _is_record(chunk)), None),
+        elsewhere=notices_elsewhere(dict(traits.chunks), kinds),
+    )
+
+
+def _kept(
+    chunks: list[_Chunk], stream: BinaryIO, *, keeps_background: bool
+) -> tuple[tuple[bytes, bytes], ...]:
+    kinds = _KEPT if keeps_background else _KEPT - {BACKGROUND}
+    kept = [chunk for chunk in chunks if chunk.kind in kinds and not _is_record(chunk)]
+    if copied := {chunk.kind for chunk in chunks if is_copied(chunk.kind)}:
+        kept += [chunk for chunk in _chunks(stream, copied) if chunk.kind in copied]
+    return tuple((chunk.kind, chunk.contents) for chunk in kept)
+
+
+def _has_aspect(chunks: list[_Chunk]) -> bool:
+    stored = next((chunk.contents for chunk in chunks if chunk.kind == RESOLUTION), b"")
+    return len(stored) == 9 and stored[8] == _NO_UNIT and stored[:4] != stored[4:8]
+
+
+def _described(chunks: list[_Chunk]) -> PngImageFile:
+    """A single pixel with the metadata of a file, those behind its pixels too, which need not be decoded for it."""
+    metadata = (_packed(chunk.kind, chunk.contents) for chunk in chunks if chunk.kind in _DESCRIPTIVE)
+    header, pixel = _packed(b"IHDR", _SINGLE_PIXEL), _packed(b"IDAT", zlib.compress(bytes(2)))
+    return PngImageFile(BytesIO(b"".join((_SIGNATURE, header, *metadata, pixel, _packed(b"IEND", b"")))))
 
 
 def _is_record(chunk: _Chunk) -> bool:
@@ -81,17 +139,19 @@ def _text_of(chunk: _Chunk) -> str:
 def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
     """16 bits of colour or with alpha, of which Pillow keeps 8."""
     position = stream.tell()
-    chunks = list(_chunks(stream, _DECODED | {b"tRNS"}))
-    depth, colour = chunks[0].contents[8:10]
-    transparent = next((chunk.contents for chunk in chunks if chunk.kind == b"tRNS"), None)
-    if depth != 16 or (colour == _GREY and transparent is None):
+    depth, colour = next(_chunks(stream, {b"IHDR"})).contents[8:10]
+    if depth != 16 or (colour == _GREY and "transparency" not in opened.info):
+        stream.seek(position)
         return None
     import imagecodecs
 
-    stream.seek(position)
-    opened.load()  # for the metadata behind the pixels
+    chunks = list(_chunks(stream, _DECODED | {b"tRNS"}))
+    transparent = next((chunk.contents for chunk in chunks if chunk.kind == b"tRNS"), None)
+    columns, rows = opened.size
+    _require_no_excess(chunks, 2 * rows * (1 + columns * 2 * len(opened.getbands())) + _BLOCK)
     pixels = b"".join(_packed(chunk.kind, chunk.contents) for chunk in chunks if chunk.kind in _DECODED)
-    values = np.asarray(imagecodecs.png_decode(_SIGNATURE + pixels))
+    with SILENT_LIBRARIES:  # libpng prints what it finds odd
+        values = np.asarray(imagecodecs.png_decode(_SIGNATURE + pixels))
     if values.dtype != np.uint16 or values.shape[1::-1] != opened.size:
         raise ValueError("its header is not clear")
     if transparent is not None:
@@ -104,6 +164,23 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
     return np.ascontiguousarray(intensities), np.ascontiguousarray(values[..., -1])
 
 
+def _require_no_excess(chunks: list[_Chunk], most: int) -> None:
+    """Raise UnreadableImageError where the pixels are followed by more data, through which libpng would read.
+
+    most: bytes of pixels, at least twice what they take.
+    """
+    inflater = zlib.decompressobj()
+    for chunk in chunks:
+        data = chunk.contents if chunk.kind == b"IDAT" else b""
+        while data and not inflater.eof:
+            most -= len(inflater.decompress(data, _BLOCK))
+            data = inflater.unconsumed_tail
+            if most < 0:
+                raise UnreadableImageError(
+                    "the file is damaged (it holds more than its pixels)", "use an undamaged copy"
+                )
+
+
 def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
     """The chunks that Pillow writes around a single pixel, around all those that it cannot write."""
     if picture.kind not in ("LA;16", "RGB;16", "RGBA;16"):
@@ -114,15 +191,14 @@ def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
     Image.new("L", (1, 1)).save(frame, "PNG", **options)
     values = picture.intensities if picture.alpha is None else np.dstack((picture.intensities, picture.alpha))
     encoded = imagecodecs.png_encode(np.ascontiguousarray(values), level=6)
-    pixels = [chunk for chunk in _chunks(BytesIO(encoded), _DECODED) if chunk.kind in _DECODED]
-    contents = {b"IHDR": b"", b"IDAT": b"", b"IEND": b""}
-    for chunk in pixels:
-        contents[chunk.kind] += _packed(chunk.kind, chunk.contents)
-    framing = _chunks(BytesIO(frame.getvalue()), None)
-    return _SIGNATURE + b"".join(
-        contents[chunk.kind] if chunk.kind in contents else _packed(chunk.kind, chunk.contents)
-        for chunk in framing
-    )
+    pixels: dict[bytes, list[bytes]] = {kind: [] for kind in _DECODED}
+    for chunk in _chunks(BytesIO(encoded), _DECODED):
+        if chunk.kind in pixels:
+            pixels[chunk.kind].append(_packed(chunk.kind, chunk.contents))
+    parts = [_SIGNATURE]
+    for chunk in _chunks(BytesIO(frame.getvalue()), None):
+        parts += pixels.get(chunk.kind) or [_packed(chunk.kind, chunk.contents)]
+    return b"".join(parts)
 
 
 def _packed(kind: bytes, contents: bytes) -> bytes:
@@ -181,7 +257,7 @@ def _info(picture: Picture) -> PngInfo:
 
 def _strip(traits: object) -> object:
     assert isinstance(traits, PngTraits)
-    return PngTraits(tuple(chunk for chunk in traits.chunks if chunk[0] in _COLOUR_CHUNKS))
+    return PngTraits(tuple(chunk for chunk in traits.chunks if chunk[0] in COLOUR_CHUNKS))
 
 
 FAMILY = Family(
@@ -196,6 +272,7 @@ FAMILY = Family(
     ),
     inspect=_inspect,
     options=_options,
+    screen=_screen,
     strip=_strip,
     decode=_decode,
     encode=_encode,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from PIL import ImageFile
 
-from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
+from tvdenoise.errors import UnreadableImageError
+from tvdenoise.files.families.pfm import PfmTraits, decode_pfm, encode_pfm, open_pfm, pfm_header
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
 
@@ -19,17 +22,32 @@ if TYPE_CHECKING:
 _LONGEST_HEADER = 4096
 _FIELD = rb"(?:\s|#[^\n\r]*[\n\r])+(\d+)"
 _HEADER = re.compile(rb"P([2356])" + _FIELD * 3)
-_PLAIN_COLOUR, _COLOUR = b"3", b"6"
+_MAGIC = re.compile(rb"P[1-6Ff][\s#]")
+_ANY_FIELD = rb"(?:\s|#[^\n\r]*[\n\r])+[^\s#]{1,32}"
+_BEGINNING = re.compile(rb"P(?:[14]" + _ANY_FIELD * 2 + rb"|[2356Ff]" + _ANY_FIELD * 3 + rb")\s")
+_PLAIN = (b"2", b"3")
+_LONGEST_NUMBER = 10  # digits
+_COMMENT = re.compile(rb"#[^\n\r]*[\n\r]")
+_BLOCK = 1 << 20
 _DEPTH_LIMITS = (255, 65535)
 
 
+def _screen(stream: BinaryIO) -> None:
+    """Refuse endless comments, which Pillow reads byte by byte."""
+    stream.seek(0)
+    beginning = stream.read(_LONGEST_HEADER)
+    if _MAGIC.match(beginning) and not _BEGINNING.match(beginning):
+        raise _long_header()
+
+
 def _inspect(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
+    if (floats := pfm_header(stream)) is not None:
+        notice = f"its values are not multiplied by its scale of {floats.scale:g}"
+        return Inspection((notice,) if floats.scale != 1 else (), PfmTraits(floats.scale))
     header = _header(stream)
-    if header is None:  # PBM and PFM have no largest value
+    if header is None:  # PBM has no largest value
         return Inspection()
     largest = int(header[4])
-    if header[1] == _PLAIN_COLOUR and largest > 255:
-        raise UnsupportedImageError("16-bit colour PPM in plain text is not carried", "save it as binary PPM")
     if largest not in _DEPTH_LIMITS:
         written = _DEPTH_LIMITS[largest > 255]
         return Inspection((f"intensities up to {largest} are written as intensities up to {written}",))
@@ -41,31 +59,78 @@ def _header(stream: BinaryIO) -> re.Match[bytes] | None:
     beginning = stream.read(_LONGEST_HEADER)
     header = _HEADER.match(beginning)
     if header is None and beginning[:2] in (b"P2", b"P3", b"P5", b"P6"):
-        raise UnreadableImageError("its header is damaged or too long", "save it again without comments")
+        raise _long_header()
     return header
 
 
+def _long_header() -> UnreadableImageError:
+    return UnreadableImageError("its header is damaged or too long", "save it again without comments")
+
+
 def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
-    """16-bit colour, which Pillow cuts to 8."""
+    """Floats, and 16-bit colour, which Pillow cuts to 8; 16 bits of grey in plain text along with it."""
+    if (floats := pfm_header(stream)) is not None:
+        return decode_pfm(stream, floats), None
     header = _header(stream)
-    if header is None or header[1] != _COLOUR or (largest := int(header[4])) <= 255:
+    if header is None or header[1] == b"5" or (largest := int(header[4])) <= 255:
         return None
     columns, rows = opened.size
     if (columns, rows) != (int(header[2]), int(header[3])) or largest > 65535:
         raise ValueError("its header is not clear")
+    shape = (rows, columns) if header[1] == b"2" else (rows, columns, 3)
     stream.seek(header.end() + 1)  # a single white space follows
-    stored = stream.read(6 * columns * rows)
-    if len(stored) < 6 * columns * rows:
-        raise UnreadableImageError("the file is truncated", "use a complete copy")
-    values = np.frombuffer(stored, ">u2")
+    read = _plain_values if header[1] in _PLAIN else _binary_values
+    values = read(stream, math.prod(shape))
     if values.max() > largest:
         raise UnreadableImageError("the file is damaged (an intensity is above its largest)")
     if largest < 65535:
         values = (values.astype(np.uint32) * 65535 + largest // 2) // largest
-    return values.astype(np.uint16).reshape(rows, columns, 3), None
+    return values.astype(np.uint16).reshape(shape), None
+
+
+def _binary_values(stream: BinaryIO, count: int) -> NDArray[Any]:
+    stored = stream.read(2 * count)
+    if len(stored) < 2 * count:
+        raise UnreadableImageError("the file is truncated", "use a complete copy")
+    return np.frombuffer(stored, ">u2")
+
+
+def _plain_values(stream: BinaryIO, count: int) -> NDArray[Any]:
+    """The first so many numbers of a text, in which comments reach to the ends of their lines."""
+    start = stream.tell()
+    if 2 * count - 1 > stream.seek(0, os.SEEK_END) - start:
+        raise UnreadableImageError("the file is truncated", "use a complete copy")
+    stream.seek(start)
+    values, filled = np.empty(count, np.int64), 0
+    for words in _words(stream):
+        if not all(word.isdigit() and len(word) <= _LONGEST_NUMBER for word in words):
+            raise UnreadableImageError("the file is damaged (what should be a number is none)")
+        taken = words[: count - filled]
+        values[filled : filled + len(taken)] = [int(word) for word in taken]
+        filled += len(taken)
+        if filled == count:
+            return values
+    raise UnreadableImageError("the file is truncated", "use a complete copy")
+
+
+def _words(stream: BinaryIO) -> Iterator[list[bytes]]:
+    """What stands between white space and comments, block by block."""
+    rest = b""
+    while block := stream.read(_BLOCK):
+        text, comment, _ = _COMMENT.sub(b" ", rest + block).partition(b"#")
+        words = text.split()
+        rest = b" #" if comment else b""
+        if words and not comment and not text[-1:].isspace():
+            rest = words.pop()
+        yield words
+        if len(rest) > _LONGEST_NUMBER:
+            raise UnreadableImageError("the file is damaged (what should be a number is none)")
+    yield rest.replace(b" #", b"").split()
 
 
 def _encode(picture: Picture, _options: Mapping[str, Any]) -> bytes | None:
+    if picture.is_float:
+        return encode_pfm(picture)
     if picture.kind != "RGB;16":
         return None
     columns, rows = picture.size
@@ -78,14 +143,16 @@ def _options(_picture: Picture, _quality: int | None) -> dict[str, Any]:
 
 FAMILY = Family(
     formats=(
-        Format("PNM", "PPM", (".pnm",), kinds=frozenset({"L", "RGB", "I;16", "RGB;16", "F"})),
+        Format("PNM", "PPM", (".pnm",), kinds=frozenset({"L", "RGB", "I;16", "RGB;16", "F", "RGBF"})),
         Format("PGM", "PPM", (".pgm",), kinds=frozenset({"L", "I;16"})),
         Format("PPM", "PPM", (".ppm",), kinds=frozenset({"RGB", "RGB;16"})),
-        Format("PFM", "PPM", (".pfm",), kinds=frozenset({"F"})),
+        Format("PFM", "PPM", (".pfm",), kinds=frozenset({"F", "RGBF"})),
         Format("PBM", "PPM", (".pbm",)),
     ),
     inspect=_inspect,
     options=_options,
+    screen=_screen,
+    open=open_pfm,
     decode=_decode,
     encode=_encode,
 )

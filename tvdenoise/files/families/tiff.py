@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -12,21 +11,19 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
-    EXTRASAMPLES,
-    IMAGEDESCRIPTION,
     PHOTOMETRIC_INTERPRETATION,
-    SAMPLEFORMAT,
     X_RESOLUTION,
     XMP,
-    ImageFileDirectory_v2,
     TiffImageFile,
 )
 
-from tvdenoise.errors import UnsupportedImageError
-from tvdenoise.files.families.tiff_decoding import DeepTiff, decode_samples, deep_samples, turned
-from tvdenoise.files.families.tiff_encoding import encode_samples
+from tvdenoise.files.families.tiff_checks import check_pages, check_samples, explain
+from tvdenoise.files.families.tiff_decoding import decode_samples, require_segments, turned
+from tvdenoise.files.families.tiff_encoding import LARGEST, encode_samples
+from tvdenoise.files.families.tiff_opening import open_tiff
+from tvdenoise.files.families.tiff_samples import PHOTOMETRICS, WHITE_IS_ZERO, deep_samples
+from tvdenoise.files.families.tiff_screening import screen
 from tvdenoise.files.families.tiff_tags import (
-    MALFORMED,
     ORIENTATION,
     Tags,
     descriptive_tags,
@@ -35,33 +32,35 @@ from tvdenoise.files.families.tiff_tags import (
     has_directories,
     notices_of_lost,
     tags_of_exif,
+    without_malformed,
     writable_tags,
 )
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import PIXEL_KINDS, Picture, StoredTag
+from tvdenoise.files.process_wide import SILENT_LIBRARIES
 from tvdenoise.files.record import record_in, with_record, without_record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_NEW_SUBFILE_TYPE, _DNG_VERSION = 254, 50706
 _DEFLATE = "tiff_adobe_deflate"
 _LOSSLESS = ("raw", "packbits", "tiff_lzw", _DEFLATE, "zstd", "lzma")
-_WHITE_IS_ZERO = 0
-_UNSIGNED, _FLOAT = 1, 3
-_SAMPLE_NAMES = {1: "integer", 2: "signed", 3: "float", 5: "complex", 6: "complex"}
-_BIG, _BIG_AND_BIG_ENDIAN = b"II+\0", b"MM\0+"
-_HEADERS = (b"II*\0", b"MM\0*", _BIG)
 _PROCESSING_SOFTWARE, _ASCII = 11, 2  # "name and version of the software used to post-process the picture"
-_UNKNOWN_SAMPLE, _PREMULTIPLIED = 0, 1
+_YCBCR = 6
+_ROOM_FOR_TAGS = 1 << 26  # bytes
+_SAME_AS_DEFLATE = "tiff_deflate"  # under its older number
 
 
 @dataclass(frozen=True)
 class TiffTraits:
-    """tags: those that describe the picture; compression: a lossless one, as Pillow names it."""
+    """tags: those that describe the picture; compression: a lossless one, as Pillow names it.
+
+    white_is_zero: of floats, which are not inverted.
+    """
 
     tags: Tags = field(default_factory=dict)
     compression: str = _DEFLATE
+    white_is_zero: bool = False
 
     @property
     def usable_compression(self) -> str:
@@ -71,17 +70,39 @@ class TiffTraits:
 
 def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
     assert isinstance(opened, TiffImageFile)
-    notices = _check_pages(opened)
-    is_deep = deep_samples(opened) is not None
-    if not is_deep:
-        _check_samples(opened)
+    notices = check_pages(opened)
+    if (samples := deep_samples(opened)) is None:
+        check_samples(opened)
+    traits = _traits(opened)
+    if samples is not None and samples.white_is_zero and samples.dtype.kind == "f":
+        traits = replace(traits, white_is_zero=True)
+    bits = opened.tag_v2.get(BITSPERSAMPLE, (1,))
+    notices += _notices(opened, traits)
+    compression = "raw" if bits[0] > 8 else traits.usable_compression
+    described, malformed = without_malformed(traits.tags, compression)
+    traits = replace(traits, tags=described)
+    tags, lost = further_tags(opened.tag_v2, compression)
+    record, tags = _without_record(tags)
+    return Inspection(
+        notices + notices_of_lost(malformed + lost), traits, exif_of_tags(traits.tags), tags, record
+    )
+
+
+def _notices(opened: TiffImageFile, traits: TiffTraits) -> tuple[str, ...]:
+    """What is not written as it is stored."""
+    notices = []
     bits = opened.tag_v2.get(BITSPERSAMPLE, (1,))
     if 1 < bits[0] < 8 and opened.mode == "L":
-        notices += (f"{bits[0]}-bit grey is written with 8 bits",)
-    traits = _traits(opened)
-    tags, lost = further_tags(opened.tag_v2, "raw" if is_deep else traits.usable_compression)
-    record, tags = _without_record(tags)
-    return Inspection(notices + notices_of_lost(lost), traits, exif_of_tags(traits.tags), tags, record)
+        notices.append(f"{bits[0]}-bit grey is written with 8 bits")
+    compression = str(opened.info.get("compression", "raw"))
+    if opened.mode != "1" and compression not in (*_LOSSLESS, _SAME_AS_DEFLATE):
+        name = compression.removeprefix("tiff_").upper()
+        notices.append(f"its {name} compression is not used again: a TIFF is written with deflate")
+    elif opened.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _YCBCR:
+        notices.append("its YCbCr colours are written as RGB")
+    if traits.white_is_zero:
+        notices.append("its zero is white, which only TIFF can say: values are kept as they are")
+    return tuple(notices)
 
 
 def _without_record(tags: dict[int, StoredTag]) -> tuple[str | None, dict[int, StoredTag]]:
@@ -108,51 +129,6 @@ def _strip(traits: object) -> object:
     return replace(traits, tags={})
 
 
-def _check_pages(opened: TiffImageFile) -> tuple[str, ...]:
-    """Refuse several pages and previews; a page that is a smaller copy of the first (an overview) is none."""
-    tags = opened.tag_v2
-    if _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE, 0) & 1:
-        raise UnsupportedImageError("the TIFF holds a preview of a raw picture", "develop it to TIFF first")
-    if "ImageJ=" in str(description := tags.get(IMAGEDESCRIPTION, "")) and "\nimages=" in str(description):
-        raise _several_pages()
-    pages = getattr(opened, "n_frames", 1)
-    for page in range(1, pages):
-        opened.seek(page)
-        if not opened.tag_v2.get(_NEW_SUBFILE_TYPE, 0) & 1:
-            raise _several_pages()
-    opened.seek(0)
-    return ("its overviews are left out",) if pages > 1 else ()
-
-
-def _several_pages() -> UnsupportedImageError:
-    return UnsupportedImageError("the TIFF holds several pages", "save each page as a file of its own")
-
-
-def _check_samples(opened: TiffImageFile) -> None:
-    """Refuse samples that Pillow cuts to 8 bits, reinterprets or leaves out."""
-    tags = opened.tag_v2
-    bits, extra = tags.get(BITSPERSAMPLE, (1,)), tags.get(EXTRASAMPLES, ())
-    formats = set(tags.get(SAMPLEFORMAT, (_UNSIGNED,)))
-    if formats - {_UNSIGNED} and not (formats == {_FLOAT} and opened.mode == "F"):
-        raise UnsupportedImageError("TIFF with signed samples is not carried", "convert to unsigned samples")
-    if opened.mode == "I;16" and bits[0] != 16:
-        raise UnsupportedImageError(f"{bits[0]}-bit grey TIFF is not carried yet", "convert it to 16 bits")
-    if _PREMULTIPLIED in extra:
-        raise UnsupportedImageError(
-            "TIFF with premultiplied alpha is not carried", "save it with straight alpha"
-        )
-    if _UNKNOWN_SAMPLE in extra or len(extra) > 1:
-        raise UnsupportedImageError("TIFF with extra channels is not carried", "save it without them")
-    if max(bits) > 8 and len(bits) > 1:
-        raise UnsupportedImageError(
-            f"this kind of {max(bits)}-bit colour TIFF is not carried yet", "convert it to plain RGB first"
-        )
-    if tags.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO and max(bits) > 8:
-        raise UnsupportedImageError(
-            "TIFF whose zero is white, above 8 bits, is not carried yet", "invert it first"
-        )
-
-
 def _traits(opened: TiffImageFile) -> TiffTraits:
     tags = dict(descriptive_tags(opened.getexif()))
     tags.pop(ORIENTATION, None)  # Pillow turns the pixels of a TIFF while it decodes them
@@ -163,7 +139,9 @@ def _traits(opened: TiffImageFile) -> TiffTraits:
 def _options(picture: Picture, _quality: int | None) -> dict[str, Any]:
     metadata, traits = picture.metadata, picture.traits
     if not isinstance(traits, TiffTraits):
-        traits = TiffTraits(tags_of_exif(metadata.exif))
+        described = tags_of_exif(metadata.exif)
+        compression = "raw" if has_directories(described) else _DEFLATE
+        traits = TiffTraits(without_malformed(described, compression)[0])
     tags = writable_tags(traits.tags, _further(picture))
     if metadata.xmp:
         tags[XMP] = metadata.xmp
@@ -177,30 +155,19 @@ def _options(picture: Picture, _quality: int | None) -> dict[str, Any]:
     return options
 
 
-def _open(stream: BinaryIO) -> DeepTiff | None:
-    """A TIFF whose samples Pillow does not know, if they are known here."""
-    stream.seek(0)
-    if not stream.read(4).startswith(_HEADERS):
-        return None
-    stream.seek(0)
-    try:
-        opened = DeepTiff(stream)  # type: ignore[no-untyped-call,unused-ignore]
-        return opened if deep_samples(opened) is not None else None
-    except MALFORMED:
-        return None
-
-
 def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
     assert isinstance(opened, TiffImageFile)
     if (samples := deep_samples(opened)) is None:
+        require_segments(opened, stream)
+        with SILENT_LIBRARIES:  # libtiff prints what it finds wrong
+            opened.load()
         return None
     values = decode_samples(opened, stream, samples)
     if (orientation := opened.tag_v2.get(ORIENTATION, 1)) != 1:
         values = turned(values, orientation)
         _drop_orientation(opened, orientation)
-    intensities = values[..., 0] if samples.colours == 1 else values[..., :3]
     alpha = np.ascontiguousarray(values[..., -1]) if samples.has_alpha else None
-    return np.ascontiguousarray(intensities), alpha
+    return samples.intensities(values), alpha
 
 
 def _drop_orientation(opened: TiffImageFile, orientation: int) -> None:
@@ -214,38 +181,28 @@ def _drop_orientation(opened: TiffImageFile, orientation: int) -> None:
 
 
 def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
-    if picture.kind not in ("LA;16", "RGB;16", "RGBA;16", "RGBF", "F;16", "RGBF;16"):
+    """All but 8 bits, of which Pillow writes every kind but one, in files below 4 gigabytes."""
+    is_large = _uncompressed_size(picture) > LARGEST
+    if picture.intensities.dtype == np.uint8 and picture.kind != "CMYKA" and not is_large:
         return None
-    compression = picture.traits.compression if isinstance(picture.traits, TiffTraits) else _DEFLATE
+    traits = picture.traits if isinstance(picture.traits, TiffTraits) else TiffTraits()
     frame = BytesIO()
-    Image.new("L", (1, 1)).save(frame, "TIFF", **{**options, "compression": "raw"})
+    options = {**options, "compression": "raw", "big_tiff": is_large}
+    Image.new("L", (1, 1)).save(frame, "TIFF", **options)
     planes = (picture.intensities, *(() if picture.alpha is None else (picture.alpha,)))
-    has_alpha = picture.alpha is not None
-    return encode_samples(frame.getvalue(), np.dstack(planes), has_alpha=has_alpha, compression=compression)
+    return encode_samples(
+        frame.getvalue(),
+        np.dstack(planes),
+        photometric=WHITE_IS_ZERO if traits.white_is_zero else PHOTOMETRICS[picture.channels],
+        has_alpha=picture.alpha is not None,
+        compression=traits.compression,
+    )
 
 
-def _explain(stream: BinaryIO) -> UnsupportedImageError | None:
-    """What Pillow does not know of a TIFF: its samples, or its kind of header."""
-    stream.seek(0)
-    header = stream.read(16)
-    if header.startswith(_BIG_AND_BIG_ENDIAN):
-        return UnsupportedImageError("big-endian BigTIFF is not carried yet", "save it as a plain TIFF")
-    if not header.startswith(_HEADERS):
-        return None
-    try:
-        tags = ImageFileDirectory_v2(header if header.startswith(_BIG) else header[:8])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            stream.seek(tags.next)
-            tags.load(stream)
-            bits, formats = tags[BITSPERSAMPLE], tags.get(SAMPLEFORMAT, (_UNSIGNED,))
-    except MALFORMED:
-        return None
-    kind = _SAMPLE_NAMES.get(formats[0], "other")
-    what = "colour TIFF" if len(bits) > 1 else "TIFF"
-    is_float = kind == "float" and len(bits) in (1, 3)
-    remedy = "save it as 32-bit float" if is_float else "save it as 8-bit or 16-bit integers"
-    return UnsupportedImageError(f"{max(bits)}-bit {kind} {what} is not carried yet", remedy)
+def _uncompressed_size(picture: Picture) -> int:
+    """At most so many bytes, tags included."""
+    values = picture.intensities.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)
+    return values + _ROOM_FOR_TAGS
 
 
 FAMILY = Family(
@@ -260,9 +217,10 @@ FAMILY = Family(
     ),
     inspect=_inspect,
     options=_options,
-    explain=_explain,
+    screen=screen,
+    explain=explain,
     strip=_strip,
-    open=_open,
+    open=open_tiff,
     decode=_decode,
     encode=_encode,
 )

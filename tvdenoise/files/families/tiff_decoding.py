@@ -1,4 +1,4 @@
-"""TIFF samples that Pillow cuts or does not know: 16-bit colour, 16-bit alpha, half precision, float colour.
+"""Decoding the TIFF samples that `tiff_samples` tells from those that Pillow decodes.
 
 Every segment is accounted for before memory is taken and checked after it is decompressed: general readers fill up
 what is missing with zeros.
@@ -13,18 +13,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from PIL.TiffImagePlugin import (
-    BITSPERSAMPLE,
     COMPRESSION,
-    EXTRASAMPLES,
-    FILLORDER,
     IMAGELENGTH,
     IMAGEWIDTH,
-    PHOTOMETRIC_INTERPRETATION,
     PLANAR_CONFIGURATION,
     PREDICTOR,
     ROWSPERSTRIP,
-    SAMPLEFORMAT,
-    SAMPLESPERPIXEL,
     STRIPBYTECOUNTS,
     STRIPOFFSETS,
     TILEBYTECOUNTS,
@@ -36,63 +30,14 @@ from PIL.TiffImagePlugin import (
 
 from tvdenoise.errors import UnreadableImageError
 from tvdenoise.files.families.tiff_compression import DECOMPRESS, NO_PREDICTOR, values_of
+from tvdenoise.files.families.tiff_opening import directory_end
+from tvdenoise.files.families.tiff_samples import SEPARATE_PLANES, Samples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_COLOURS = {1: 1, 2: 3}  # by photometric interpretation: black is zero, RGB
-_STRAIGHT_ALPHA = 2
-_TYPES = {(16, 1): "u2", (16, 3): "f2", (32, 3): "f4"}  # by bits and sample format
+_PLACES = (STRIPOFFSETS, TILEOFFSETS), (STRIPBYTECOUNTS, TILEBYTECOUNTS)
 _SMALL_TILE = 1 << 22  # pixels
-_SEPARATE = 2
-
-
-class DeepTiff(TiffImageFile):
-    """A TIFF of which only the tags are read, whatever its samples: Pillow takes them for 8-bit ones."""
-
-    def _setup(self) -> None:
-        tags = self.tag_v2
-        stored = {tag: tags[tag] for tag in (BITSPERSAMPLE, SAMPLEFORMAT) if tag in tags}
-        try:
-            tags[BITSPERSAMPLE] = (8,) * len(stored.get(BITSPERSAMPLE, (1,)))
-            tags[SAMPLEFORMAT] = (1,)
-            super()._setup()  # type: ignore[no-untyped-call,unused-ignore]
-        finally:
-            for tag in (BITSPERSAMPLE, SAMPLEFORMAT):
-                del tags[tag]
-            for tag, value in stored.items():
-                tags[tag] = value
-
-
-@dataclass(frozen=True)
-class Samples:
-    """dtype: in the byte order of the file; colours: 1 or 3."""
-
-    dtype: np.dtype[Any]
-    colours: int
-    has_alpha: bool
-
-    @property
-    def count(self) -> int:
-        return self.colours + self.has_alpha
-
-
-def deep_samples(opened: TiffImageFile) -> Samples | None:
-    """The samples of a TIFF that is decoded here; None for those that Pillow decodes, or nobody."""
-    tags = opened.tag_v2
-    bits, formats = tags.get(BITSPERSAMPLE, (1,)), tags.get(SAMPLEFORMAT, (1,))
-    extra, colours = tags.get(EXTRASAMPLES, ()), _COLOURS.get(tags.get(PHOTOMETRIC_INTERPRETATION, 0))
-    count = tags.get(SAMPLESPERPIXEL, len(bits))
-    kind = _TYPES.get((bits[0], formats[0]))
-    if colours is None or kind is None or extra not in ((), (_STRAIGHT_ALPHA,)):
-        return None
-    if len(set(bits)) > 1 or len(set(formats)) > 1 or count != colours + len(extra) != len(bits) != 1:
-        return None
-    if tags.get(FILLORDER, 1) != 1 or tags.get(COMPRESSION, 1) not in DECOMPRESS:
-        return None
-    if (kind[0] == "f" and extra) or (count == 1 and kind != "f2"):
-        return None
-    return Samples(np.dtype(("<" if tags.prefix == b"II" else ">") + kind), colours, bool(extra))
 
 
 @dataclass(frozen=True)
@@ -114,7 +59,7 @@ class _Grid:
         is_tiled = TILEOFFSETS in tags
         rows = int(tags[TILELENGTH]) if is_tiled else min(int(tags.get(ROWSPERSTRIP, height)), height)
         columns = int(tags[TILEWIDTH]) if is_tiled else width
-        layers = count if tags.get(PLANAR_CONFIGURATION) == _SEPARATE else 1
+        layers = count if tags.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES else 1
         if min(height, width, rows, columns) < 1:
             raise ValueError("a side of the picture or of its segments is zero")
         if is_tiled and rows * columns > max(4 * height * width, _SMALL_TILE):
@@ -169,6 +114,21 @@ def _places(opened: TiffImageFile, stream: BinaryIO, grid: _Grid) -> list[tuple[
     if any(offset <= 0 or length <= 0 or offset + length > end for offset, length in places):
         raise UnreadableImageError("the file is truncated", "use a complete copy")
     return places
+
+
+def require_segments(opened: TiffImageFile, stream: BinaryIO) -> None:
+    """Raise UnreadableImageError where a compressed file ends before its tags or its segments do.
+
+    libtiff, which decodes it for Pillow, would find out too, but print about it.
+    """
+    tags = opened.tag_v2
+    if tags.get(COMPRESSION, 1) == 1:
+        return
+    offsets, lengths = (tags.get(strips, tags.get(tiles, ())) for strips, tiles in _PLACES)
+    last = max((sum(place) for place in zip(offsets, lengths, strict=False)), default=0)
+    last = max(last, directory_end(opened, stream))
+    if stream.seek(0, os.SEEK_END) < last:
+        raise UnreadableImageError("the file is truncated", "use a complete copy")
 
 
 def turned(values: NDArray[Any], orientation: int) -> NDArray[Any]:

@@ -29,10 +29,11 @@ from PIL.TiffImagePlugin import (
 )
 
 from tvdenoise.files.picture import StoredTag
+from tvdenoise.files.process_wide import SILENT_LIBRARIES
 
 ORIENTATION = 274
 _DOCUMENT_NAME, _MAKE, _MODEL, _PAGE_NAME, _HOST, _GPS_IFD = 269, 271, 272, 285, 316, 34853
-_DIRECTORIES = (EXIFIFD, _GPS_IFD)
+DIRECTORIES = (EXIFIFD, _GPS_IFD)
 _DESCRIPTIVE = (
     *(_DOCUMENT_NAME, IMAGEDESCRIPTION, _MAKE, _MODEL, ORIENTATION, X_RESOLUTION, Y_RESOLUTION, _PAGE_NAME),
     *(RESOLUTION_UNIT, SOFTWARE, DATE_TIME, ARTIST, _HOST, COPYRIGHT, IPTC_NAA_CHUNK, PHOTOSHOP_CHUNK),
@@ -41,7 +42,7 @@ _DESCRIPTIVE = (
 _STRUCTURAL = frozenset(
     {
         *(*range(254, 260), *range(262, 267), 273, *range(277, 282), 284, *range(288, 294)),
-        *(317, *range(320, 326), 332, 336, *range(338, 343), 347, *range(512, 522), *range(529, 533), 559),
+        *(317, *range(320, 326), 332, *range(338, 343), 347, *range(512, 522), *range(529, 533), 559),
         *range(32995, 32999),
     }
 )
@@ -51,7 +52,7 @@ _CARRIED_TYPES = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})
 _RATIONAL_PRECISION = 1e-6  # libtiff takes them as single-precision floats
 MALFORMED = (
     *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError),
-    *(AttributeError, struct.error),
+    *(AttributeError, RuntimeError, struct.error),
 )
 
 Tags = Mapping[int, Any]  # by number; EXIF and GPS data are mappings themselves
@@ -60,7 +61,7 @@ Tags = Mapping[int, Any]  # by number; EXIF and GPS data are mappings themselves
 def descriptive_tags(exif: Image.Exif) -> Tags:
     """What describes the picture; what is malformed is left out."""
     tags = {tag: exif[tag] for tag in _DESCRIPTIVE if tag in exif}
-    for directory in _DIRECTORIES:
+    for directory in DIRECTORIES:
         with suppress(*MALFORMED):
             if contents := exif.get_ifd(directory):
                 tags[directory] = dict(contents)
@@ -77,6 +78,39 @@ def tags_of_exif(contents: bytes | None) -> Tags:
     return {}
 
 
+def orientation_of(contents: bytes | None) -> int:
+    """The orientation in a block of EXIF data, from 1 (upright) to 8; 1 where there is none or it is malformed."""
+    exif = Image.Exif()
+    with warnings.catch_warnings(), suppress(*MALFORMED):
+        warnings.simplefilter("ignore")
+        exif.load(contents or b"")
+        return int(exif[ORIENTATION]) if exif.get(ORIENTATION) in range(2, 9) else 1
+    return 1
+
+
+def without_malformed(tags: Tags, compression: str) -> tuple[Tags, list[int]]:
+    """Tags that Pillow can write with a compression, and the numbers of the others: numbers for texts and such."""
+    if _can_be_written(tags, compression):
+        return tags, []
+    kept = {tag: value for tag, value in tags.items() if _can_be_written({tag: value}, compression)}
+    return kept, sorted(set(tags) - set(kept))
+
+
+def _can_be_written(tags: Tags, compression: str) -> bool:
+    with suppress(*MALFORMED):
+        _trial(writable_tags(tags, {}), compression)
+        return True
+    return False
+
+
+def _trial(exif: Image.Exif, compression: str) -> BytesIO:
+    """A TIFF of one pixel with the tags."""
+    trial = BytesIO()
+    with SILENT_LIBRARIES:  # libtiff prints what it does not take
+        Image.new("L", (1, 1)).save(trial, "TIFF", exif=exif, compression=compression)
+    return trial
+
+
 def exif_of_tags(tags: Tags) -> bytes | None:
     """A block of EXIF data with the tags, or None where there are none or they cannot be written."""
     with suppress(*MALFORMED):
@@ -88,7 +122,7 @@ def further_tags(stored: ImageFileDirectory_v2, compression: str) -> tuple[dict[
     """Tags of other programs and purposes: those that Pillow can write with a compression, and the others."""
     carried: dict[int, StoredTag] = {}
     lost = []
-    for tag in sorted(set(stored) - _STRUCTURAL - {*_DESCRIPTIVE, *_DIRECTORIES, XMP, ICCPROFILE}):
+    for tag in sorted(set(stored) - _STRUCTURAL - {*_DESCRIPTIVE, *DIRECTORIES, XMP, ICCPROFILE}):
         with suppress(*MALFORMED):
             kept = (stored.tagtype[tag], stored[tag])
             if tag not in _STALE and kept[0] in _CARRIED_TYPES and _comes_back(tag, kept, compression):
@@ -100,8 +134,7 @@ def further_tags(stored: ImageFileDirectory_v2, compression: str) -> tuple[dict[
 
 def _comes_back(tag: int, kept: StoredTag, compression: str) -> bool:
     """Whether a tag that is written can be read again: Pillow and libtiff have their own ideas about many."""
-    trial = BytesIO()
-    Image.new("L", (1, 1)).save(trial, "TIFF", exif=writable_tags({}, {tag: kept}), compression=compression)
+    trial = _trial(writable_tags({}, {tag: kept}), compression)
     with Image.open(trial, formats=("TIFF",)) as opened:
         written: ImageFileDirectory_v2 = opened.tag_v2  # type: ignore[attr-defined]  # it is a TIFF
         value, kind = written.get(tag), written.tagtype.get(tag)
@@ -140,13 +173,13 @@ def writable_tags(tags: Tags, further: Mapping[int, StoredTag]) -> Image.Exif:
 
 def has_directories(tags: Tags) -> bool:
     """Whether there are EXIF or GPS data."""
-    return any(directory in tags for directory in _DIRECTORIES)
+    return any(directory in tags for directory in DIRECTORIES)
 
 
 def _exif(tags: Tags) -> Image.Exif:
     exif = Image.Exif()
     for tag, value in tags.items():
-        if tag in _DIRECTORIES:  # before the entry itself, which Pillow would take for a position in a file
+        if tag in DIRECTORIES:  # before the entry itself, which Pillow would take for a position in a file
             exif.get_ifd(tag).update(value)
         exif[tag] = value
     return exif

@@ -1,0 +1,110 @@
+"""What is in an image file, as Pillow, tifffile and imagecodecs see it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from makers import METADATA, XMP_KEYWORD
+from PIL import Image
+
+_RECORD = re.compile(r"tvdenoise \S+; mu=\S+; epsilon=\S+")
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """codec: as Pillow calls it; layout: what the channels mean; metadata: as found, by the names of `METADATA`."""
+
+    codec: str
+    layout: str
+    values: np.ndarray
+    metadata: dict[str, Any]
+
+    @property
+    def alpha(self) -> np.ndarray | None:
+        """The last channel, where it is alpha."""
+        return self.values[..., -1] if self.values.ndim == 3 and self.values.shape[2] in (2, 4) else None
+
+
+def facts_of(path: Path) -> Facts:
+    """Fails by name where no reader is known for the codec."""
+    if path.suffix == ".tif":
+        return _facts_of_tiff(path)
+    with Image.open(path) as opened:
+        codec, mode = str(opened.format), opened.mode
+        assert codec in PIXELS, f"no reader for {codec}"
+        opened.load()
+        metadata = {
+            "icc": opened.info.get("icc_profile"),
+            "exif": opened.info.get("exif"),
+            "xmp": opened.info.get("xmp"),
+            "dpi": opened.info.get("dpi"),
+            "text": {
+                keyword: str(text)
+                for keyword, text in getattr(opened, "text", {}).items()
+                if keyword not in (XMP_KEYWORD, "tvdenoise")
+            },
+            "record": _record(" ".join(_places_of_records(opened))),
+        }
+    found = {name: value for name, value in metadata.items() if value}
+    return Facts(codec, mode, PIXELS[codec](path), found)
+
+
+def _places_of_records(opened: Image.Image) -> list[str]:
+    comments = [contents for name, contents in getattr(opened, "applist", []) if name == "COM"]
+    texts = [opened.info.get("comment", b""), *comments, opened.info.get("tvdenoise", "")]
+    return [text.decode("latin-1") if isinstance(text, bytes) else str(text) for text in texts]
+
+
+def _record(text: str) -> str | None:
+    found = _RECORD.search(text)
+    return found[0] if found else None
+
+
+def _facts_of_tiff(path: Path) -> Facts:
+    with tifffile.TiffFile(path) as opened:
+        [page] = opened.pages
+        tags = page.tags
+        directories = {number: tags[number].value for number in METADATA["exif"] if number in tags}
+        metadata = {
+            "icc": tags.valueof(34675),
+            "exif": directories,
+            "xmp": tags.valueof(700),
+            "dpi": (*page.get_resolution("inch"),) if 282 in tags else None,
+            "tags": {number: tags[number].value for number in METADATA["tags"] if number in tags},
+            "record": _record(str(tags.valueof(11, default=""))),
+        }
+        extra = [sample.name for sample in page.extrasamples]
+        layout = f"{page.photometric.name} {extra} {page.bitspersample} {page.sampleformat}"
+        found = {name: value for name, value in metadata.items() if value}
+        return Facts("TIFF", layout, page.asarray(), found)
+
+
+def _by_pillow(path: Path) -> np.ndarray:
+    with Image.open(path) as opened:
+        return np.array(opened)
+
+
+def _pnm(path: Path) -> np.ndarray:
+    """By Pillow, but for 16-bit colour, which it cuts."""
+    contents = path.read_bytes()
+    header = re.match(rb"P6\s(\d+)\s(\d+)\s65535\s", contents)
+    if header is None:
+        return _by_pillow(path)
+    return np.frombuffer(contents, ">u2", offset=header.end()).reshape(int(header[2]), int(header[1]), 3)
+
+
+#: By Pillow's name of the codec.
+PIXELS: dict[str, Callable[[Path], np.ndarray]] = {
+    "PNG": lambda path: imagecodecs.png_decode(path.read_bytes()),
+    "JPEG": lambda path: imagecodecs.jpeg8_decode(path.read_bytes()),
+    "WEBP": lambda path: imagecodecs.webp_decode(path.read_bytes()),
+    "BMP": _by_pillow,
+    "PPM": _pnm,
+}

@@ -1,0 +1,147 @@
+"""Small valid files of every format and kind that is read, one line each, for tests that damage them."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from conftest import noise
+from hostile import png_chunk
+from PIL import Image, PngImagePlugin
+from PIL.ImageCms import ImageCmsProfile, createProfile
+
+_ROWS, _COLUMNS = 20, 24
+_PROFILE = ImageCmsProfile(createProfile("sRGB")).tobytes()
+_EXIF = Image.Exif()
+_EXIF[274], _EXIF[271] = 6, "camera"
+_EXIF.get_ifd(0x8769)[33434] = 0.01
+_TEXTS = PngImagePlugin.PngInfo()
+_TEXTS.add_text("Comment", "plain")
+_TEXTS.add_text("Packed", "packed" * 9, zip=True)
+_TEXTS.add_itxt("XML:com.adobe.xmp", "<x:xmpmeta/>")
+_ALL = {"icc_profile": _PROFILE, "exif": _EXIF, "dpi": (300, 300)}
+
+
+def _values(channels: int, dtype: type) -> np.ndarray:
+    return noise(_ROWS, _COLUMNS, *((channels,) if channels > 1 else ()), dtype=dtype)
+
+
+def _pillow(codec: str, mode: str, **options: Any) -> Callable[[], bytes]:
+    """By Pillow's encoder; mode may be one that Pillow only converts to."""
+
+    def make() -> bytes:
+        channels = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "I;16": 1, "F": 1}.get(mode, 3)
+        dtype = {"I;16": np.uint16, "F": np.float32}.get(mode, np.uint8)
+        values = _values(channels, dtype)
+        picture = (
+            Image.fromarray(values) if mode != "CMYK" else Image.frombytes(mode, (_COLUMNS, _ROWS), values)
+        )
+        stream = BytesIO()
+        (picture if picture.mode == mode else picture.convert(mode)).save(stream, codec, **options)
+        return stream.getvalue()
+
+    return make
+
+
+def _tiff(channels: int, dtype: type, **options: Any) -> Callable[[], bytes]:
+    """By tifffile."""
+
+    def make() -> bytes:
+        values = _values(channels, dtype)
+        if options.get("planarconfig") == "separate":
+            values = np.ascontiguousarray(np.moveaxis(values, -1, 0))
+        photometric = options.get("photometric", "rgb" if channels > 2 else "minisblack")
+        extra = {"extrasamples": ["unassalpha"]} if channels in (2, 4) else {}
+        stream = BytesIO()
+        tifffile.imwrite(stream, values, **(extra | options | {"photometric": photometric}))
+        return stream.getvalue()
+
+    return make
+
+
+def _deep_png(channels: int) -> Callable[[], bytes]:
+    return lambda: bytes(imagecodecs.png_encode(_values(channels, np.uint16)))
+
+
+def _interlaced() -> bytes:
+    """Adam's seven passes: the first row and column of each, and its steps."""
+    values = _values(3, np.uint8)
+    passes = [
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
+        (1, 0, 2, 1),
+    ]
+    rows = [row for top, left, down, right in passes for row in values[top::down, left::right]]
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    header = struct.pack(">IIBBBBB", _COLUMNS, _ROWS, 8, 2, 0, 0, 1)
+    chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
+
+
+def _pnm(header: bytes, channels: int, dtype: str) -> Callable[[], bytes]:
+    return lambda: header + _values(channels, np.dtype(dtype).type).astype(dtype).tobytes()
+
+
+SEEDS: dict[str, Callable[[], bytes]] = {
+    "grey.png": _pillow("PNG", "L", **_ALL, pnginfo=_TEXTS),
+    "grey_alpha.png": _pillow("PNG", "LA"),
+    "colour.png": _pillow("PNG", "RGB", **_ALL, pnginfo=_TEXTS),
+    "colour_alpha.png": _pillow("PNG", "RGBA"),
+    "palette.png": _pillow("PNG", "P", transparency=3),
+    "one_bit.png": _pillow("PNG", "1"),
+    "deep_grey.png": _pillow("PNG", "I;16"),
+    "deep_grey_alpha.png": _deep_png(2),
+    "deep_colour.png": _deep_png(3),
+    "deep_colour_alpha.png": _deep_png(4),
+    "interlaced.png": _interlaced,
+    "keyed.png": _pillow("PNG", "RGB", transparency=(1, 2, 3)),
+    "grey.jpg": _pillow("JPEG", "L", **_ALL, comment=b"a comment"),
+    "colour.jpg": _pillow("JPEG", "RGB", **_ALL, xmp=b"<x:xmpmeta/>"),
+    "progressive.jpg": _pillow("JPEG", "RGB", progressive=True, subsampling=2),
+    "restarts.jpg": _pillow("JPEG", "RGB", restart_marker_rows=1),
+    "four.jpg": _pillow("JPEG", "CMYK"),
+    "colour.webp": _pillow("WEBP", "RGB", icc_profile=_PROFILE, exif=_EXIF),
+    "lossless_alpha.webp": _pillow("WEBP", "RGBA", lossless=True),
+    "grey.bmp": _pillow("BMP", "L"),
+    "colour.bmp": _pillow("BMP", "RGB", dpi=(300, 300)),
+    "palette.bmp": _pillow("BMP", "P"),
+    "palette.gif": _pillow("GIF", "P"),
+    "interlaced.gif": _pillow("GIF", "P", interlace=1, transparency=0),
+    "grey.pgm": _pillow("PPM", "L"),
+    "colour.ppm": _pillow("PPM", "RGB"),
+    "bits.pbm": _pillow("PPM", "1"),
+    "deep.pgm": _pnm(b"P5 24 20 65535\n", 1, ">u2"),
+    "deep.ppm": _pnm(b"P6 24 20 65535\n", 3, ">u2"),
+    "float.pfm": _pnm(b"Pf\n24 20\n-1.0\n", 1, "<f4"),
+    "plain.ppm": lambda: b"P3 3 2 255\n" + b"1 2 3 4 5 6 7 8 9\n" * 2,
+    "grey.tif": _pillow("TIFF", "L", **_ALL),
+    "colour.tif": _pillow("TIFF", "RGB", compression="tiff_lzw", icc_profile=_PROFILE, dpi=(300, 300)),
+    "palette.tif": _pillow("TIFF", "P", compression="packbits"),
+    "one_bit.tif": _pillow("TIFF", "1", compression="group4"),
+    "four.tif": _pillow("TIFF", "CMYK"),
+    "jpeg.tif": _pillow("TIFF", "RGB", compression="jpeg"),
+    "white_is_zero.tif": _tiff(1, np.uint8, photometric="miniswhite"),
+    "planar.tif": _tiff(3, np.uint8, planarconfig="separate"),
+    "tiled.tif": _tiff(3, np.uint8, tile=(16, 16), compression="zlib", predictor=True),
+    "big_endian.tif": _tiff(3, np.uint8, byteorder=">", rowsperstrip=3),
+    "big.tif": _tiff(3, np.uint16, bigtiff=True, compression="lzw"),
+    "deep_grey.tif": _tiff(1, np.uint16, compression="zlib"),
+    "deep_colour_alpha.tif": _tiff(4, np.uint16, tile=(16, 32), compression="zstd"),
+    "deep_planar.tif": _tiff(3, np.uint16, planarconfig="separate", compression="packbits"),
+    "float.tif": _tiff(1, np.float32),
+    "float_colour.tif": _tiff(3, np.float32, compression="zlib", predictor=3),
+    "half.tif": _tiff(1, np.float16, byteorder=">", compression="lzma"),
+    "described.tif": _tiff(
+        1, np.uint8, description="text", software="maker", extratags=[(65000, 3, 2, (7, 8), True)]
+    ),
+}

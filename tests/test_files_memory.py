@@ -1,0 +1,153 @@
+"""The memory that a picture takes is known from its header, and what the machine has not is never asked for."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from conftest import environment, noise
+from hostile import png
+from measured import measured
+from PIL import Image, ImageFile
+from seeds import SEEDS
+
+from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.files import available, headers, memory
+from tvdenoise.files.headers import header_of
+from tvdenoise.files.memory import bytes_needed
+from tvdenoise.files.reading import is_whole, read
+
+_REFUSED = ("four.jpg", "four.tif")  # of the seeds
+
+
+@pytest.fixture
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a megabyte, which asks about every picture."""
+    monkeypatch.setattr(memory, "available_memory", lambda: 1_000_000)
+    monkeypatch.setattr(memory, "_SMALL", 0)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="measured as Linux tells it")
+@pytest.mark.parametrize(("shape", "dtype"), [((2000, 3000), np.uint8), ((1500, 2000, 3), np.uint16)])
+def test_the_estimate_bounds_what_the_command_takes_and_not_by_far(shape, dtype, tmp_path: Path) -> None:
+    values = (noise(*shape, dtype=np.float32) * 0.1 + 0.4) * np.iinfo(dtype).max
+    photometric = "rgb" if len(shape) == 3 else "minisblack"
+    peaks = []
+    for name, part in (("small.tif", values[:20, :30]), ("large.tif", values)):
+        tifffile.imwrite(tmp_path / name, part.astype(dtype), photometric=photometric)
+        ended, _, peak = measured(tmp_path, name, "--max-iterations", "3")
+        assert ended.returncode == 0, ended.stderr
+        peaks.append(peak)
+    rows, columns, *channels = shape
+    needed = bytes_needed(columns, rows, *(channels or [1]), np.dtype(dtype).itemsize)
+    taken = (peaks[1] - peaks[0]) * 2**20
+    assert taken <= needed <= 1.7 * taken  # 1.5 of larger pictures
+
+
+@pytest.mark.parametrize("name", [name for name in SEEDS if name not in _REFUSED])
+def test_a_header_says_as_much_as_the_decoded_picture(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(SEEDS[name]())
+    header, picture = header_of(tmp_path / name), read(tmp_path / name)
+    channels = picture.channels + (picture.alpha is not None)
+    assert (header.codec, header.columns, header.rows) == (picture.codec, *picture.size)
+    assert header.bytes_per_sample == picture.intensities.itemsize
+    assert header.channels >= channels or name == "keyed.png"  # its alpha is a chunk further on
+
+
+@pytest.mark.parametrize("name", ["colour.png", "deep_grey.png", "colour.jpg", "progressive.jpg"])
+def test_the_header_of_a_png_or_jpeg_needs_no_decoder(name: str, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / name).write_bytes(SEEDS[name]())
+    monkeypatch.setattr(headers, "opened_image", lambda _: pytest.fail("opened"))
+    assert header_of(tmp_path / name).columns == 24
+
+
+@pytest.mark.parametrize("name", [name for name in SEEDS if name not in _REFUSED])
+@pytest.mark.usefixtures("little_memory")
+def test_a_picture_for_which_memory_is_missing_is_refused_before_it_is_decoded(
+    name: str, tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / name).write_bytes(SEEDS[name]())
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
+    message = r"needs 0\.2 GB of memory, and 0\.0 GB are available; split the picture, or free some memory"
+    with pytest.raises(UnsupportedImageError, match=message):
+        read(tmp_path / name)
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_an_output_is_looked_at_without_the_memory_to_denoise_it(make_image) -> None:
+    assert is_whole(make_image("a.png"))
+
+
+def test_a_bomb_that_is_allowed_by_its_pixels_is_refused_for_its_memory(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    (tmp_path / "a.png").write_bytes(png(30_000, 30_000, 1))
+    limit = 4 * 2**30
+    ended = subprocess.run(
+        [sys.executable, "-m", "tvdenoise", "run", "a.png", "--max-pixels", "1000"],
+        capture_output=True, text=True, cwd=tmp_path, env=environment(), timeout=60, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert re.search(
+        r"a.png: it needs 1\d\.\d GB of memory, and [34]\.\d GB are available; split", ended.stderr
+    )
+    assert ended.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def _system(folder: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
+    """What a Linux machine tells about its memory."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    monkeypatch.setattr(available, "_PROCESS", folder / "self")
+    monkeypatch.setattr(available, "_MACHINE", folder / "meminfo")
+    monkeypatch.setattr(available, "_GROUPS", folder / "groups")
+    monkeypatch.setattr(available, "_of_limit", lambda: None)
+
+
+def test_the_memory_of_the_machine_bounds_what_is_available(tmp_path: Path, monkeypatch) -> None:
+    _system(tmp_path, monkeypatch, {"meminfo": "MemTotal: 9 kB\nMemAvailable:    7 kB\n"})
+    assert available.available_memory() == 7 * 1024
+
+
+@pytest.mark.parametrize("inner", ["max", "2000000"])
+def test_the_limit_of_a_container_bounds_what_is_available(inner: str, tmp_path: Path, monkeypatch) -> None:
+    files = {"meminfo": "MemAvailable: 9999999 kB\n", "self/cgroup": "0::/outer/inner\n"}
+    group = tmp_path / "groups/outer"
+    files |= {
+        "groups/outer/memory.max": "1000000\n",
+        "groups/outer/memory.current": "700000\n",
+        "groups/outer/memory.stat": "anon 5\ninactive_file 100000\n",
+        "groups/outer/inner/memory.max": f"{inner}\n",
+        "groups/outer/inner/memory.current": "600000\n",
+    }
+    _system(tmp_path, monkeypatch, files)
+    assert group.is_dir()
+    assert available.available_memory() == 400_000
+
+
+def test_the_limit_of_an_older_container_bounds_what_is_available(tmp_path: Path, monkeypatch) -> None:
+    files = {"meminfo": "MemAvailable: 9999999 kB\n", "self/cgroup": "5:cpu:/\n4:memory:/elsewhere\n"}
+    files |= {
+        "groups/memory/memory.limit_in_bytes": "1000000\n",
+        "groups/memory/memory.usage_in_bytes": "700000\n",
+        "groups/memory/memory.stat": "total_inactive_file 50000\n",
+    }
+    _system(tmp_path, monkeypatch, files)
+    assert available.available_memory() == 350_000
+
+
+def test_without_a_word_from_the_system_nothing_is_refused(tmp_path: Path, monkeypatch, make_image) -> None:
+    _system(tmp_path / "system", monkeypatch, {})
+    monkeypatch.setattr(os, "sysconf", lambda _: (_ for _ in ()).throw(ValueError), raising=False)
+    monkeypatch.setattr(memory, "_SMALL", 0)
+    assert available.available_memory() is None
+    assert read(make_image("a.png")).size == (17, 12)
+    assert Image.open(tmp_path / "a.png").size == (17, 12)
