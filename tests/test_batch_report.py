@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -349,7 +350,12 @@ def test_threads_write_whole_lines(make_image, tmp_path: Path, monkeypatch) -> N
     make_image("a.png")
     monkeypatch.chdir(tmp_path)
     write = os.write
-    monkeypatch.setattr(report.os, "write", lambda descriptor, line: write(descriptor, line[:50]))
+
+    def write_slowly(descriptor: int, line: bytes) -> int:
+        time.sleep(1e-4)  # lets other threads in
+        return write(descriptor, line[:50])
+
+    monkeypatch.setattr(report.os, "write", write_slowly)
     request = Request(("a.png",), report="r.csv")
     with report.open_report(request, make_plan(request)) as opened, ThreadPoolExecutor(4) as threads:
         for number in range(50):
