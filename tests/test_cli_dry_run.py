@@ -114,3 +114,17 @@ def test_quiet_prints_the_plan_alone(make_image, command) -> None:
     result = command("run", "a.png", "--dry-run", "--quiet")
     assert result.stdout.startswith("a.png\t")
     assert result.stderr == ""
+
+
+def test_a_terminal_shows_a_table_in_which_no_name_is_cut(make_image, process_on_terminal) -> None:
+    name = f"{'long' * 40}[red].png"
+    make_image(name)
+    make_image("b.png").write_bytes(b"")
+    code, shown = process_on_terminal("run", name, "b.png", "--dry-run", shows_output=True)
+    assert code == 1
+    assert "what happens" in shown
+    assert "17 × 12" in shown
+    assert "fail: the file is empty" in shown
+    assert shown.count("long") >= 70  # of 80, which a line break parts here and there
+    assert "\t" not in shown
+    assert "nothing was written" in shown
