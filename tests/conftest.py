@@ -93,14 +93,15 @@ def temporaries(folder: Path) -> list[Path]:
 
 @pytest.fixture
 def process_on_terminal(tmp_path: Path) -> Callable[..., tuple[int, str]]:
-    """``python -m tvdenoise`` with a terminal for its errors: exit code and what is shown there."""
+    """``python -m tvdenoise`` with a terminal for its errors, and its output too where asked: exit code and what
+    is shown there."""
 
-    def start(*arguments: str) -> tuple[int, str]:
+    def start(*arguments: str, shows_output: bool = False) -> tuple[int, str]:
         controller, terminal = os.openpty()
         child = subprocess.Popen(
             [sys.executable, "-m", "tvdenoise", *arguments],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=terminal if shows_output else subprocess.PIPE,
             stderr=terminal,
             cwd=tmp_path,
             env=environment() | {"TERM": "xterm"},

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import environment
+from conftest import environment, noise
+from PIL import Image
 
 from tvdenoise.batch import report
+from tvdenoise.batch.outcome import Fate, Outcome
+from tvdenoise.batch.plan import make_plan
+from tvdenoise.batch.request import Request
 from tvdenoise.files import writing
 
 FIELDS = [
@@ -27,8 +34,15 @@ FIELDS = [
     "growth",
     "iterations",
     "distance_bound",
+    "converged",
     "seconds",
+    "notes",
 ]
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        return list(csv.DictReader(stream))
 
 
 def entries(path: Path) -> list[dict]:
@@ -70,6 +84,7 @@ def test_a_solve_that_stops_short_is_done_and_says_why(make_image, command, tmp_
     [entry] = entries(tmp_path / "r")
     assert result.exit_code == 0
     assert entry["status"] == "done"
+    assert entry["converged"] is False
     assert "iteration limit" in entry["reason"]
     assert "a.png: warning: stopped at the iteration limit, short of the tolerance; raise" in result.stderr
 
@@ -247,3 +262,106 @@ def test_a_report_that_fails_when_it_is_closed_is_told(make_image, command, monk
     result = command("run", "a.png", "--report", "r.jsonl")
     assert result.exit_code == 1
     assert "the report r.jsonl is incomplete: disk quota exceeded" in result.stderr
+
+
+def test_a_name_that_ends_in_csv_means_the_same_as_csv(make_image, command, tmp_path: Path) -> None:
+    make_image("a.png")
+    make_image("b.png").write_bytes(b"")
+    command("run", "a.png", "b.png", "--report", "r.CSV")
+    command("run", "a.png", "b.png", "--report", "r", "--overwrite")
+    assert list(rows(tmp_path / "r.CSV")[0]) == [*FIELDS, "sha256"]
+    for row, entry in zip(rows(tmp_path / "r.CSV"), entries(tmp_path / "r"), strict=True):
+        expected = {name: "" if value is None else str(value) for name, value in entry.items()}
+        assert row | {"seconds": ""} == expected | {"seconds": "", "sha256": ""}
+
+
+def test_notes_are_kept(command, tmp_path: Path) -> None:
+    Image.fromarray(noise(9, 9)).convert("P").save(tmp_path / "a.png")
+    command("run", "a.png", "--report", "r")
+    [entry] = entries(tmp_path / "r")
+    assert entry["notes"] == "its palette is written as 8-bit grey"
+
+
+def test_names_of_any_kind_can_be_read_back_from_csv(make_image, process, tmp_path: Path) -> None:
+    names = [os.fsencode(tmp_path) + tail for tail in (b"/b\xffd.png", b'/c"\n,d.png')]
+    for name in names:
+        os.rename(make_image("a.png"), name)
+    finished = process("run", *names, "--report", "r.csv")
+    assert finished.returncode == 0, finished.stderr
+    assert [os.fsencode(row["source"]) for row in rows(tmp_path / "r.csv")] == names
+
+
+@pytest.mark.parametrize("name", ["r", "r.csv"])
+@pytest.mark.parametrize("torn", [1, 5, 30])
+def test_a_line_that_a_killed_run_left_half_is_removed(
+    name: str, torn: int, make_image, command, tmp_path: Path
+) -> None:
+    make_image("a.png")
+    make_image('c"\nd.png')
+    command("run", "a.png", "--report", name)
+    whole = (tmp_path / name).read_bytes()
+    command("run", 'c"\nd.png', "--report", name, "--skip-existing")
+    line = (tmp_path / name).read_bytes().removeprefix(whole)
+    (tmp_path / name).write_bytes(whole + line[:torn])
+    assert command("run", "a.png", "--report", name, "--skip-existing").exit_code == 0
+    assert (tmp_path / name).read_bytes().startswith(whole)
+    found = rows(tmp_path / name) if name.endswith("csv") else entries(tmp_path / name)
+    assert [(entry["source"], entry["status"]) for entry in found] == [
+        ("a.png", "done"),
+        ("a.png", "skipped"),
+    ]
+
+
+def test_a_report_that_was_killed_in_its_first_line_begins_anew(make_image, command, tmp_path: Path) -> None:
+    make_image("a.png")
+    for name, start in (("r.csv", "source,ta"), ("r", '{"sou')):
+        (tmp_path / name).write_text(start)
+        assert command("run", "a.png", "--report", name, "--skip-existing").exit_code == 0
+    assert [row["source"] for row in rows(tmp_path / "r.csv")] == ["a.png"]
+    assert [entry["source"] for entry in entries(tmp_path / "r")] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "contents", "kind"),
+    [
+        ("r.csv", "a,b\n1,2\n", "CSV"),
+        ("r.csv", '{"source": "a.png", "status": "done"}\n', "CSV"),
+        ("r", "notes\n", "JSON lines"),
+        ("r", '{\n  "precious": 1\n}', "JSON lines"),
+        ("r", "notes", "JSON lines"),
+        ("r", ",".join(FIELDS) + "\n", "JSON lines"),
+    ],
+)
+def test_only_a_report_is_continued(name, contents: str, kind: str, make_image, command, tmp_path) -> None:
+    make_image("a.png")
+    (tmp_path / name).write_text(contents)
+    result = command("run", "a.png", "--report", name, "--skip-existing")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"tvdenoise: {name} is no report in {kind} that could be continued; "
+        "choose another name for --report\n"
+    )
+    assert (tmp_path / name).read_text() == contents
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a.png", name])
+
+
+def test_threads_write_whole_lines(make_image, tmp_path: Path, monkeypatch) -> None:
+    """Also where the system writes only a part of a line at once."""
+    make_image("a.png")
+    monkeypatch.chdir(tmp_path)
+    write = os.write
+
+    def write_slowly(descriptor: int, line: bytes) -> int:
+        time.sleep(1e-4)  # lets other threads in
+        return write(descriptor, line[:50])
+
+    monkeypatch.setattr(report.os, "write", write_slowly)
+    request = Request(("a.png",), report="r.csv")
+    with report.open_report(request, make_plan(request)) as opened, ThreadPoolExecutor(4) as threads:
+        for number in range(50):
+            threads.submit(opened.announce, f"{number}.bmp", "0" * 64)
+            threads.submit(opened.add, Outcome(f"{number}.bmp", None, Fate.FAILED, "no reason"))
+    found = rows(tmp_path / "r.csv")
+    assert sorted((row["source"] or row["target"], row["status"]) for row in found) == sorted(
+        (f"{number}.bmp", status) for number in range(50) for status in ("failed", "replacing")
+    )

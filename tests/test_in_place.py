@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import random
 import resource
@@ -19,15 +18,12 @@ import pytest
 from conftest import environment, noise, pixels, temporaries
 from PIL import Image
 
+from tvdenoise.batch.account import read_report
 from tvdenoise.files import writing
 from tvdenoise.files.atomic import temporary_beside
 
 RECORDING = ["png", "jpg", "tif", "gif", "jp2"]
 OTHERS = ["bmp", "pgm", "webp"]
-
-
-def entries(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 @pytest.mark.parametrize("extension", RECORDING)
@@ -49,9 +45,10 @@ def test_an_input_is_replaced_once(extension: str, make_image, command, tmp_path
     assert sorted(found.name for found in tmp_path.iterdir()) == [path.name, f"b.{extension}"]
 
 
+@pytest.mark.parametrize("report", ["r", "r.csv"])
 @pytest.mark.parametrize("extension", OTHERS)
 def test_without_a_place_for_the_record_a_report_is_needed_and_continued(
-    extension: str, make_image, command, tmp_path: Path
+    extension: str, report: str, make_image, command
 ) -> None:
     first, second = make_image(f"a.{extension}"), make_image(f"b.{extension}", noise(9, 9, seed=1))
     before = first.read_bytes()
@@ -61,23 +58,24 @@ def test_without_a_place_for_the_record_a_report_is_needed_and_continued(
     assert "add --report FILE" in result.stderr
     assert result.stderr.count("\n") == 1
     assert first.read_bytes() == before
-    assert command("run", first.name, "--in-place", "--report", "r").exit_code == 0
+    assert command("run", first.name, "--in-place", "--report", report).exit_code == 0
     after = first.read_bytes()
     assert after != before
     assert "exists already; add --skip-existing to extend it" in (
-        command("run", first.name, "--in-place", "--report", "r").stderr
+        command("run", first.name, "--in-place", "--report", report).stderr
     )
-    result = command("run", first.name, second.name, "--in-place", "--report", "r", "--skip-existing")
+    result = command("run", first.name, second.name, "--in-place", "--report", report, "--skip-existing")
     assert "2 files: 1 done, 0 failed, 1 skipped" in result.stderr
     assert first.read_bytes() == after
-    assert [entry["status"] for entry in entries(tmp_path / "r")] == [
+    assert [entry["status"] for entry in read_report(report).entries] == [
         *("replacing", "done", "skipped", "replacing", "done")
     ]
 
 
+@pytest.mark.parametrize(("report", "torn"), [("r", '{"source": "a.b'), ("r.csv", '"a\n')])
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_report_is_right_whenever_the_run_was_killed(
-    moment: str, make_image, command, tmp_path: Path
+    moment: str, report: str, torn: str, make_image, command, tmp_path: Path
 ) -> None:
     """Its record comes before the replacement and names the new contents, so both answers are known."""
     path = make_image("a.bmp")
@@ -88,7 +86,7 @@ def test_a_report_is_right_whenever_the_run_was_killed(
     kill += "    os.kill(os.getpid(), signal.SIGKILL)\nPath.replace = die\n"
     kill += "from tvdenoise.cli import main; main()"
     finished = subprocess.run(
-        [sys.executable, "-c", kill, "run", "a.bmp", "--in-place", "--report", "r"],
+        [sys.executable, "-c", kill, "run", "a.bmp", "--in-place", "--report", report],
         cwd=tmp_path,
         env=environment(),
         capture_output=True,
@@ -96,12 +94,14 @@ def test_a_report_is_right_whenever_the_run_was_killed(
     )
     assert finished.returncode == -signal.SIGKILL, finished.stderr
     assert (path.read_bytes() == before) == (moment == "before")
-    with (tmp_path / "r").open("a") as report:
-        report.write('{"source": "a.b')  # a line that was being written
-    result = command("run", "a.bmp", "--in-place", "--report", "r", "--skip-existing")
+    with (tmp_path / report).open("a") as stream:
+        stream.write(torn)  # a line that was being written
+    result = command("run", "a.bmp", "--in-place", "--report", report, "--skip-existing")
     assert ("skipped" in result.stderr) == (moment == "after"), result.stderr
     assert not temporaries(tmp_path)
-    assert json.loads((tmp_path / "r").read_text().splitlines()[-1])["source"] == "a.bmp"
+    contents = read_report(report)
+    assert not contents.damaged
+    assert contents.entries[-1]["source"] == "a.bmp"
 
 
 def test_a_report_that_cannot_record_leaves_the_file(make_image, command, monkeypatch) -> None:

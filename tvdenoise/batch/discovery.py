@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from tvdenoise.batch.patterns import Patterns
 from tvdenoise.batch.request import require_named
 from tvdenoise.errors import NothingToDoError, TvdenoiseError, UnreadableImageError
 from tvdenoise.files.families import has_image_extension
@@ -35,11 +36,13 @@ class Discovery:
     """How to look into folders.
 
     suffix: of outputs beside their inputs, which are not inputs; left_out: a folder that is not looked into.
+    patterns: of what is taken.
     """
 
     recursive: bool
     suffix: str
     left_out: Path | None
+    patterns: Patterns = field(default_factory=Patterns)
 
     def find(self, inputs: tuple[str, ...]) -> Iterator[Found | Failure]:
         """All images, in the order of the inputs, sorted within a folder. A named file is never left out.
@@ -65,23 +68,26 @@ class Discovery:
         errors: list[OSError] = []
         for parent, folders, names in os.walk(folder, onerror=errors.append):
             here = Path(parent)
-            folders[:] = sorted(
-                name for name in folders if not name.startswith(".") and not self._is_left_out(here / name)
-            )
-            yield from (
-                Found(here / name, (here / name).relative_to(folder)) for name in self._images(here, names)
-            )
+            place = here.relative_to(folder)
+            folders[:] = sorted(name for name in folders if self._is_entered(here / name, place / name))
+            yield from (Found(here / name, place / name) for name in self._images(here, place, names))
             if not self.recursive:
                 break
         for error in errors:
             yield Failure(Path(os.fsdecode(error.filename)), UnreadableImageError(reason_of(error)))
 
-    def _images(self, folder: Path, names: list[str]) -> Iterator[str]:
-        """Names with an image's extension that are neither hidden nor the output of another one."""
+    def _is_entered(self, folder: Path, place: Path) -> bool:
+        return (
+            not folder.name.startswith(".") and self.patterns.enters(place) and not self._is_left_out(folder)
+        )
+
+    def _images(self, folder: Path, place: Path, names: list[str]) -> Iterator[str]:
+        """Names with an image's extension that are taken and neither hidden nor the output of another one."""
         present = set(names)
         for name in sorted(names):
             path = Path(name)
             is_candidate = has_image_extension(path) and not name.startswith(".")
+            is_candidate = is_candidate and self.patterns.takes(place / name)
             if is_candidate and not self._is_output(path, present) and _may_be_file(folder / name):
                 yield name
 
@@ -94,15 +100,20 @@ class Discovery:
 
 
 def _may_be_file(path: Path) -> bool:
-    """Whether it is a file, or hidden from us: a file that cannot be read is told, not left out."""
+    """Whether it is a file, hidden from us, or a link that leads nowhere: what cannot be read is told, not left out."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
-    except OSError as error:
-        return isinstance(error, PermissionError)
+    except OSError:
+        return True
 
 
-def nothing_found(inputs: tuple[str, ...], *, recursive: bool) -> NothingToDoError:
-    """The error for inputs without an image."""
+def nothing_found(inputs: tuple[str, ...], patterns: Patterns, *, recursive: bool) -> NothingToDoError:
+    """The error for inputs without an image that is taken."""
     where = ", ".join(printable(path) for path in inputs)
-    remedy = "name files with an image's extension" if recursive else "add --recursive for its sub-folders"
-    return NothingToDoError(f"no image in {where}", remedy)
+    remedy = "add --recursive for its sub-folders"
+    if patterns:
+        others = "" if recursive else f", or {remedy}"
+        return NothingToDoError(f"no image is left in {where}", f"change {patterns}{others}")
+    return NothingToDoError(
+        f"no image in {where}", "name files with an image's extension" if recursive else remedy
+    )

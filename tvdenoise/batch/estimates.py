@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tvdenoise.batch.patterns import Patterns
     from tvdenoise.noise.model import NoiseModel
 
 
@@ -34,11 +35,13 @@ class Estimate:
         return self.found
 
 
-def estimates(inputs: tuple[str, ...], *, recursive: bool, data_range: float | None) -> Iterator[Estimate]:
+def estimates(
+    inputs: tuple[str, ...], patterns: Patterns, *, recursive: bool, data_range: float | None
+) -> Iterator[Estimate]:
     """The noise of each image in files and folders. Raises NothingToDoError where there is none."""
-    entries = list(Discovery(recursive, DEFAULT_SUFFIX, None).find(inputs))
+    entries = list(Discovery(recursive, DEFAULT_SUFFIX, None, patterns).find(inputs))
     if not entries:
-        raise nothing_found(inputs, recursive=recursive)
+        raise nothing_found(inputs, patterns, recursive=recursive)
     for entry in entries:
         source = printable(entry.source)
         if isinstance(entry, Failure):

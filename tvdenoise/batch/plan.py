@@ -69,16 +69,16 @@ def make_plan(request: Request, *, strips_metadata: bool = False) -> Plan:
     """Raises UsageError and NothingToDoError; nothing has been changed then."""
     destination = destination_of(request)
     left_out = Path(os.path.realpath(destination.path)) if isinstance(destination, Folder) else None
-    discovery = Discovery(request.recursive, request.suffix or DEFAULT_SUFFIX, left_out)
+    discovery = Discovery(request.recursive, request.suffix or DEFAULT_SUFFIX, left_out, request.patterns)
     found = list(discovery.find(request.inputs))
     failures = [entry for entry in found if isinstance(entry, Failure)]
     if not found:
-        raise nothing_found(request.inputs, recursive=request.recursive)
+        raise nothing_found(request.inputs, request.patterns, recursive=request.recursive)
     jobs, unnameable = _jobs((entry for entry in found if isinstance(entry, Found)), destination)
     if request.in_place:
         if request.report is None:
             _require_places_for_records(jobs, strips_metadata=strips_metadata)
-        _require_writable(jobs)
+        _require_writable(jobs, request)
         replacing = (replace(job, in_place=True, once=not request.again) for job in jobs)
         return Plan(_with_headers(replacing), failures=(*failures, *unnameable))
     return settle(jobs, request, (*failures, *unnameable))
@@ -106,7 +106,7 @@ def settle(jobs: list[Job], request: Request, failures: tuple[Failure, ...] = ()
     _refuse_existing(existing, request)
     skipped = {job: None for job in existing if request.skip_existing and is_whole(job.target)}
     remaining = [job for job in jobs if job not in skipped]
-    _require_writable(remaining)
+    _require_writable(remaining, request)
     return Plan(_with_headers(remaining), tuple(skipped), failures)
 
 
@@ -190,11 +190,12 @@ def _refuse_existing(existing: list[Job], request: Request) -> None:
         raise UsageError(reason, "add --overwrite to replace or --skip-existing to keep it")
 
 
-def _require_writable(jobs: list[Job]) -> None:
-    """Probe every output folder, and clear it of what dead runs left there."""
+def _require_writable(jobs: list[Job], request: Request) -> None:
+    """Probe every output folder, and clear it of what dead runs left there, unless nothing is to be changed."""
     for folder in dict.fromkeys(job.folder for job in jobs):
         try:
-            require_writable(folder)
+            require_writable(folder, keeps_times=request.dry_run)
         except UnwritableImageError as error:
             raise UsageError(error.reason, error.remedy) from error
-        sweep(folder)
+        if not request.dry_run:
+            sweep(folder)

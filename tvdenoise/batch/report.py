@@ -1,36 +1,48 @@
-"""The report of a run for other programs: one line of JSON for each file, written as soon as it is known."""
+"""The report of a run for other programs: a line for each file, written as soon as it is known."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from contextlib import suppress
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
-from typing import Any
 
+from tvdenoise.batch.entries import (
+    Entry,
+    JsonLines,
+    Layout,
+    announcement_of,
+    entry_of,
+    layout_for,
+    layout_of,
+)
 from tvdenoise.batch.outcome import Outcome
-from tvdenoise.batch.plan import Plan, identity_of
+from tvdenoise.batch.plan import Plan
+from tvdenoise.batch.report_checks import check_report, whole_length
 from tvdenoise.batch.request import Request
 from tvdenoise.errors import TvdenoiseError, UsageError
-from tvdenoise.files.paths import RealPaths, printable, reason_of
-
-_FIGURES = ("mu", "epsilon", "sigma", "noise", "correlation", "growth", "iterations", "distance_bound")
+from tvdenoise.files.paths import printable, reason_of
 
 
 class Report:
-    """An open report; without a descriptor of a file, one that keeps nothing.
+    """An open report; without a descriptor of a file, one that keeps nothing. Threads may share it.
 
     An error of writing ends the report, not the run: it is raised at the end.
     """
 
     def __init__(
-        self, descriptor: int | None = None, name: str = "", replaced: frozenset[str] = frozenset()
+        self,
+        descriptor: int | None = None,
+        name: str = "",
+        replaced: frozenset[str] = frozenset(),
+        layout: Layout | None = None,
     ) -> None:
         self._descriptor = descriptor
         self._name = name
         self._replaced = replaced
+        self._layout = layout or JsonLines()
+        self._lock = RLock()
         self._error: OSError | None = None
 
     def __enter__(self) -> Report:
@@ -46,13 +58,14 @@ class Report:
             raise TvdenoiseError(reason, "the images are not affected") from self._error
 
     def add(self, outcome: Outcome) -> None:
-        if self._descriptor is None:
-            return
-        try:
-            self._append((json.dumps(_entry(outcome), allow_nan=False) + "\n").encode())
-        except OSError as error:
-            self._error = error
-            self._close()
+        with self._lock:
+            if self._descriptor is None:
+                return
+            try:
+                self._append(entry_of(outcome))
+            except OSError as error:
+                self._error = error
+                self._close()
 
     @property
     def replaced(self) -> frozenset[str]:
@@ -64,118 +77,83 @@ class Report:
 
         So a run that continues this report knows the file again, whenever this one was interrupted.
         """
-        entry = {"target": target, "status": "replacing", "sha256": digest}
         try:
-            if self._descriptor is None:
-                raise self._error or OSError("it is closed")
-            self._append((json.dumps(entry) + "\n").encode())
-            os.fsync(self._descriptor)
+            with self._lock:
+                if self._descriptor is None:
+                    raise self._error or OSError("it is closed")
+                self._append(announcement_of(target, digest))
+                os.fsync(self._descriptor)
         except OSError as error:
             reason = f"it cannot be recorded in the report {self._name}: {reason_of(error)}"
             raise TvdenoiseError(reason, "it is left as it was") from error
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, entry: Entry) -> None:
         """Write a line whole, or nothing of it."""
         assert self._descriptor is not None
+        line = self._layout.line(entry)
         length = os.fstat(self._descriptor).st_size
         try:
-            while line:
-                line = line[os.write(self._descriptor, line) :]
+            _write_all(self._descriptor, line)
         except OSError:
             with suppress(OSError):
                 os.ftruncate(self._descriptor, length)
             raise
 
     def _close(self) -> None:
-        if self._descriptor is None:
-            return
-        try:
-            os.close(self._descriptor)
-        except OSError as error:  # some file systems tell only then that there was no space
-            self._error = self._error or error
-        self._descriptor = None
+        with self._lock:
+            descriptor, self._descriptor = self._descriptor, None
+            if descriptor is None:
+                return
+            try:
+                os.close(descriptor)
+            except OSError as error:  # some file systems tell only then that there was no space
+                self._error = self._error or error
 
 
 def open_report(request: Request, plan: Plan) -> Report:
-    """The report that was asked for. Raises UsageError; no other file has been touched then.
-
-    It must not replace an input or an output by any of their names, nor a file without a word about it.
-    """
+    """The report that was asked for. Raises UsageError; no other file has been touched then."""
     if request.report is None:
         return Report()
-    name = printable(request.report)
-    if os.path.lexists(request.report):
-        if not os.path.isfile(request.report):
-            raise UsageError(f"the report {name} exists and is not a file", "choose another name")
-        if not (request.overwrite or request.skip_existing):
-            replacing = "" if request.in_place else "--overwrite to replace or "
-            remedy = f"add {replacing}--skip-existing to extend it"
-            raise UsageError(f"the report {name} exists already", remedy)
-    _refuse_taken(request, plan, name)
+    name, layout = printable(request.report), layout_for(request.report)
+    check_report(request, plan)
     try:
-        replaced = _replaced_before(Path(request.report)) if request.in_place else frozenset()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        replaced = replaced_before(request)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
         descriptor = os.open(request.report, flags, 0o666)
+        _begin(descriptor, layout, whole=whole_length(Path(request.report), layout, request))
     except OSError as error:
         raise UsageError(f"cannot write {name}: {reason_of(error)}") from error
-    if not request.skip_existing:
-        os.ftruncate(descriptor, 0)
-    elif not _ends_a_line(Path(request.report)):  # a run was killed while it wrote
-        os.write(descriptor, b"\n")
-    return Report(descriptor, name, replaced)
+    return Report(descriptor, name, replaced, layout)
 
 
-def _ends_a_line(path: Path) -> bool:
-    with path.open("rb") as stream:
-        if stream.seek(0, os.SEEK_END) == 0:
-            return True
-        stream.seek(-1, os.SEEK_END)
-        return stream.read() == b"\n"
+def _begin(descriptor: int, layout: Layout, *, whole: int) -> None:
+    """Make an open report end with a whole line. Raises OSError."""
+    os.ftruncate(descriptor, whole)
+    if whole == 0:
+        _write_all(descriptor, layout.header)
+        return
+    os.lseek(descriptor, whole - 1, os.SEEK_SET)
+    if os.read(descriptor, 1) != b"\n":
+        _write_all(descriptor, b"\n")
 
 
-def _replaced_before(path: Path) -> frozenset[str]:
-    """The digests of what earlier runs in place have written; lines that are no such record say nothing."""
+def _write_all(descriptor: int, contents: bytes) -> None:
+    while contents:
+        contents = contents[os.write(descriptor, contents) :]
+
+
+def replaced_before(request: Request) -> frozenset[str]:
+    """The digests of what earlier runs in place have written; lines that are no such record say nothing.
+
+    Raises OSError.
+    """
+    if request.report is None or not request.in_place:
+        return frozenset()
     digests = set()
     with suppress(FileNotFoundError):
-        for line in path.read_bytes().splitlines():
-            with suppress(ValueError, TypeError, KeyError):
-                digests.add(str(json.loads(line)["sha256"]))
+        contents = Path(request.report).read_bytes()
+        layout = layout_of(contents) or JsonLines()
+        for _, entry in layout.entries(contents):
+            if entry is not None and isinstance(digest := entry.get("sha256"), str):
+                digests.add(digest)
     return frozenset(digests)
-
-
-def _refuse_taken(request: Request, plan: Plan, name: str) -> None:
-    """Raise UsageError for a report that is, or would be, an input, an output, or the folder of one."""
-    assert request.report is not None
-    real = RealPaths()
-    jobs = plan.jobs + plan.skipped
-    paths = [path for job in jobs for path in (job.source, job.target)]
-    paths += [failure.source for failure in plan.failures]
-    places = {real.of(path) for path in paths}
-    for folder in {os.path.dirname(real.of(job.target)) for job in jobs}:
-        places.update(map(real.of, map(str, (folder, *Path(folder).parents))))
-    identities = {identity_of(path) for path in paths}
-    if request.reads_standard_input:
-        identities.add(identity_of(0))
-    if request.writes_standard_output:
-        identities.add(identity_of(1))
-    identity = identity_of(Path(request.report))
-    # Without regard to case: names may be one where upper and lower case are the same.
-    is_place = real.of(request.report).casefold() in {place.casefold() for place in places}
-    if is_place or (identity is not None and identity in identities):
-        raise UsageError(f"the report {name} is an input or an output", "rename it")
-
-
-def _entry(outcome: Outcome) -> dict[str, Any]:
-    values = {name: getattr(outcome.figures, name, None) for name in _FIGURES}
-    finite = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in values.items()
-    }
-    return {
-        "source": outcome.source,
-        "target": outcome.target,
-        "status": outcome.fate.value,
-        "reason": outcome.reason,
-        **finite,
-        "seconds": round(outcome.seconds, 6),
-    }

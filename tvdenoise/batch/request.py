@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from tvdenoise.batch.patterns import Patterns
 from tvdenoise.errors import UsageError
 from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
 
@@ -26,6 +27,8 @@ class Request:
     suffix: of the outputs' names; None for the default, which is used only beside the inputs.
     format: of standard output, by name; report: the path of the report, or None.
     in_place: the results replace the inputs; again: also those of an earlier run in place.
+    patterns: of the files that are taken from folders; dry_run: nothing is to be written, and nothing
+    that earlier runs left is to be removed.
     """
 
     inputs: tuple[str, ...]
@@ -38,6 +41,8 @@ class Request:
     skip_existing: bool = False
     in_place: bool = False
     again: bool = False
+    patterns: Patterns = field(default_factory=Patterns)
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         require_named(self.inputs)

@@ -8,6 +8,7 @@ import typer
 
 import tvdenoise
 from tvdenoise.commands.noise import noise
+from tvdenoise.commands.report import report
 from tvdenoise.commands.run import run
 
 app = typer.Typer(
@@ -39,3 +40,4 @@ def top(
 
 app.command()(run)
 app.command()(noise)
+app.command()(report)

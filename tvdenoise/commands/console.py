@@ -1,63 +1,85 @@
-"""Messages and progress, on standard error only: standard output is for images."""
+"""Messages and progress, on standard error only: standard output is for images and for tables."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from tvdenoise.batch.outcome import Fate, Outcome, Tally
-from tvdenoise.commands.wording import details_of, line_of, line_of_tally, warnings_of
+from tvdenoise.commands.wording import details_of, line_of, line_of_tally, notes_of, warning_of
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from tvdenoise.batch.pace import Pace
+    from tvdenoise.commands.progress import Bar
+
+_FEW = 20  # files; of more, only what went wrong is told one by one
 
 
 class Console:
     """Tells what happens.
 
-    quiet: errors only; verbose: details too; debug: tracebacks too; count: of files, for the progress bar,
-    which is shown for several files on a terminal. Its tally counts what was told.
+    quiet: errors only, and no summary; verbose: details too; debug: tracebacks too. Few files get a line each, many
+    only when verbose; failures and warnings are always told. count: of files; pace: that of the run, for a bar, which
+    is shown for several files on a terminal. Its tally counts what was told.
     """
 
-    def __init__(self, *, quiet: bool, verbose: bool, debug: bool, count: int) -> None:
+    def __init__(
+        self, *, quiet: bool, verbose: bool, debug: bool, count: int, pace: Pace | None = None
+    ) -> None:
         self._quiet = quiet
         self._verbose = verbose
         self._debug = debug
         self._count = count
+        self._pace = pace
+        self._tells_each = verbose or count <= _FEW
         self.tally = Tally()
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
+        self._untold_notes = 0
+        self._bar: Bar | None = None
 
     def __enter__(self) -> Console:
-        if self._count > 1 and not self._quiet and sys.stderr.isatty():
-            self._show_progress()
+        if self._pace is not None and self._count > 1 and not self._quiet and sys.stderr.isatty():
+            from tvdenoise.commands.progress import Bar
+
+            self._bar = Bar(self._pace, self._count)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
         if self._count > 1:  # said after an interruption, too
-            self.tell_message(line_of_tally(self.tally, self._count))
+            self.tell_message(line_of_tally(self.tally, self._count, untold_notes=self._untold_notes))
 
     def tell(self, outcome: Outcome) -> None:
         """What became of a file."""
         self.tally.add(outcome)
+        for line in self._lines(outcome):
+            self._print(line)
+        if not self._tells_each:
+            self._untold_notes += len(outcome.notices)
+        if self._bar is not None:
+            self._bar.add(outcome)
+
+    def _lines(self, outcome: Outcome) -> Iterator[str]:
         if outcome.fate is Fate.FAILED:
-            self._print(line_of(outcome))
+            yield line_of(outcome)
             if self._debug and outcome.trace is not None:
-                self._print(outcome.trace)
-        elif not self._quiet:
-            self._print(line_of(outcome))
-            for warning in warnings_of(outcome):
-                self._print(warning)
-            if self._verbose and (details := details_of(outcome)):
-                self._print(details)
-        if self._progress is not None and self._task is not None:
-            self._progress.advance(self._task)
+                yield outcome.trace
+            return
+        if self._quiet:
+            return
+        if self._tells_each:
+            yield line_of(outcome)
+        if (warning := warning_of(outcome)) is not None:
+            yield warning
+        if self._tells_each:
+            yield from notes_of(outcome)
+        if self._verbose and (details := details_of(outcome)):
+            yield details
 
     def tell_compilation(self) -> None:
         """Why the first run on a machine takes longer."""
@@ -67,17 +89,8 @@ class Console:
         if not self._quiet:
             self._print(message)
 
-    def _show_progress(self) -> None:
-        from rich.console import Console as Terminal
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("denoising"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=Terminal(stderr=True), transient=True)
-        self._task = self._progress.add_task("denoising", total=self._count)
-        self._progress.start()
-
     def _print(self, text: str) -> None:
-        if self._progress is None:
+        if self._bar is None:
             print(text, file=sys.stderr, flush=True)
         else:
-            self._progress.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+            self._bar.print(text)

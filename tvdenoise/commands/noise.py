@@ -24,6 +24,8 @@ def noise(
         typer.Option(metavar="FILE", help="Draw the noise against the intensity; a .png, .svg or .pdf file."),
     ] = None,
     recursive: options.Recursive = False,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
     data_range: options.DataRange = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing plot.")] = False,
     debug: options.Debug = False,
@@ -42,13 +44,17 @@ def noise(
     """
     with exit_codes(debug=debug):
         from tvdenoise.batch.estimates import estimates, refuse_existing
+        from tvdenoise.batch.patterns import Patterns
 
         if plot is not None:
             refuse_existing(plot, overwrite=overwrite)
         found = []
         failed = False
         for estimate in estimates(
-            tuple(inputs), recursive=recursive, data_range=positive("--data-range", data_range)
+            tuple(inputs),
+            Patterns(tuple(include or ()), tuple(exclude or ())),
+            recursive=recursive,
+            data_range=positive("--data-range", data_range),
         ):
             if estimate.error is not None:
                 failed = True
@@ -91,10 +97,9 @@ def _entry(estimate: Estimate) -> dict[str, Any]:
 
 
 def _print_table(found: list[Estimate]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from tvdenoise.commands.tables import new_table, print_table
 
-    table = Table("image", "noise", "level", "channels", "growth", "correlation ↕ ↔")
+    table = new_table("image", "noise", "level", "channels", "growth", "correlation ↕ ↔")
     for estimate in found:
         model = estimate.model
         down, across = model.channels[0].correlation
@@ -107,7 +112,7 @@ def _print_table(found: list[Estimate]) -> None:
             f"×{model.growth:.2g}",
             f"{down:.2f} {across:.2f}",
         )
-    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 140).print(table)
+    print_table(table)
 
 
 def _warn(found: list[Estimate]) -> None:

@@ -148,6 +148,25 @@ Output = Annotated[
 Recursive = Annotated[
     bool, typer.Option("--recursive", "-r", help="Look into sub-folders too.", rich_help_panel=_FILES)
 ]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include",
+        metavar="PATTERN",
+        help="Take only such files from folders: '*.tif' by name, 'day*/*.tif' by the place below the folder. "
+        "May be repeated.",
+        rich_help_panel=_FILES,
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="PATTERN",
+        help="Leave out such files and sub-folders of folders: 'thumb*', 'raw/old'. May be repeated.",
+        rich_help_panel=_FILES,
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace existing outputs.", rich_help_panel=_FILES)
 ]
@@ -221,13 +240,36 @@ MaxPixels = Annotated[
 Report = Annotated[
     str | None,
     typer.Option(
-        metavar="FILE", help="Write what became of each file, as lines of JSON.", rich_help_panel=_FILES
+        metavar="FILE",
+        help="Write what became of each file, as lines of JSON, or as CSV where the name ends in .csv; "
+        "tvdenoise report shows it.",
+        rich_help_panel=_FILES,
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Print the plan and write nothing: a table on a terminal, elsewhere a line a file with tabs between "
+        "source, target, columns, rows, channels, action (denoise, skip, fail) and reason.",
+        rich_help_panel=_FILES,
     ),
 ]
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell errors only.", rich_help_panel=_MESSAGES)]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="Tell errors and nothing else, no summary either.", rich_help_panel=_MESSAGES
+    ),
+]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Tell more about each file.", rich_help_panel=_MESSAGES)
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        help="Tell more about each file, also where they are many (more than 20).",
+        rich_help_panel=_MESSAGES,
+    ),
 ]
 Debug = Annotated[
     bool, typer.Option("--debug", help="Show where errors come from.", rich_help_panel=_MESSAGES)

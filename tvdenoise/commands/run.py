@@ -13,7 +13,9 @@ from tvdenoise.commands.numbers import count_or_auto, intensity, positive, whole
 
 # Everything numerical is imported inside the functions, so that --help starts at once.
 if TYPE_CHECKING:
+    from tvdenoise.batch.plan import Plan
     from tvdenoise.batch.request import Request, Settings
+    from tvdenoise.commands.console import Console
     from tvdenoise.errors import ExitCode
 
 _BEST_QUALITY = 100
@@ -32,6 +34,8 @@ def run(
     threads: options.Threads = None,
     output: options.Output = None,
     recursive: options.Recursive = False,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
     in_place: options.InPlace = False,
@@ -44,6 +48,7 @@ def run(
     strip_metadata: options.StripMetadata = False,
     preserve_times: options.PreserveTimes = False,
     report: options.Report = None,
+    dry_run: options.DryRun = False,
     jobs: options.Jobs = None,
     fail_fast: options.FailFast = False,
     quiet: options.Quiet = False,
@@ -67,6 +72,7 @@ def run(
     tvdenoise run photo.png --sigma 15/255
     tvdenoise run holiday/ --recursive -o denoised/ --report report.jsonl
     tvdenoise run holiday/ --in-place
+    tvdenoise run scans/ -r --include '*.tif' --exclude raw -o denoised/ --dry-run
     tvdenoise run - < noisy.png > denoised.png
 
     [bold]Exit codes[/bold]
@@ -78,6 +84,7 @@ def run(
     130  interrupted (143: terminated); what was finished is kept
     """
     with exit_codes(debug=debug):
+        from tvdenoise.batch.patterns import Patterns
         from tvdenoise.batch.request import Request, Settings
         from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
 
@@ -112,6 +119,8 @@ def run(
             skip_existing,
             in_place,
             again,
+            patterns=Patterns(tuple(include or ()), tuple(exclude or ())),
+            dry_run=dry_run,
         )
         code = _carry_out(
             request,
@@ -136,6 +145,7 @@ def _carry_out(
     debug: bool,
 ) -> ExitCode:
     """Plan, then run, telling and reporting each file as soon as it is known."""
+    from tvdenoise.batch.pace import Pace
     from tvdenoise.batch.plan import make_plan
     from tvdenoise.batch.report import open_report
     from tvdenoise.batch.run import outcomes
@@ -149,7 +159,9 @@ def _carry_out(
         raise UsageError("--preserve-times is for files, not for standard streams", "leave it out")
     strips = settings.strip_metadata
     plan = make_plan(request, strips_metadata=strips) if streams.are_unused else plan_with_streams(request)
-    console = Console(quiet=quiet, verbose=verbose, debug=debug, count=plan.count)
+    console = Console(quiet=quiet, verbose=verbose, debug=debug, count=plan.count, pace=Pace(plan))
+    if request.dry_run:
+        return _show(plan, request, settings, console)
     with open_report(request, plan) as report, console:
         workforce = workforce_for(plan, settings, streams, report, console.tell_compilation, jobs)
         with closing(outcomes(plan, workforce, fail_fast=fail_fast)) as found:
@@ -157,3 +169,20 @@ def _carry_out(
                 report.add(outcome)
                 console.tell(outcome)
     return console.tally.exit_code
+
+
+def _show(plan: Plan, request: Request, settings: Settings, console: Console) -> ExitCode:
+    """Print what would be done."""
+    from tvdenoise.batch.prospects import Action, Forecast
+    from tvdenoise.batch.report import replaced_before
+    from tvdenoise.batch.report_checks import check_report
+    from tvdenoise.commands.dry_run import line_of_plan, print_plan
+    from tvdenoise.errors import ExitCode
+
+    check_report(request, plan)
+    forecast = Forecast(settings.max_megapixels, replaced_before(request), request.reads_standard_input)
+    prospects = list(forecast.prospects(plan))
+    print_plan(prospects)
+    console.tell_message(line_of_plan(prospects))
+    would_fail = any(prospect.action is Action.FAIL for prospect in prospects)
+    return ExitCode.FILE_FAILED if would_fail else ExitCode.DONE

@@ -57,18 +57,39 @@ def exactness(figures: Figures) -> str:
     return f"{levels} grey levels (rms)" if figures.bits == 8 else f"{levels} of 255 grey levels (rms)"
 
 
-def warnings_of(outcome: Outcome) -> Iterator[str]:
-    """Lines about what is not quite as one may expect."""
-    path = printable(outcome.source)
-    if outcome.is_short_of_tolerance:
-        yield f"tvdenoise: {path}: warning: {outcome.reason}; {outcome.remedy}"
+def warning_of(outcome: Outcome) -> str | None:
+    """A line about a result that is less exact than asked."""
+    if not outcome.is_short_of_tolerance:
+        return None
+    return f"tvdenoise: {printable(outcome.source)}: warning: {outcome.reason}; {outcome.remedy}"
+
+
+def notes_of(outcome: Outcome) -> Iterator[str]:
+    """Lines about what is not written as it was read."""
     for notice in outcome.notices:
-        yield f"tvdenoise: {path}: note: {notice}"
+        yield f"tvdenoise: {printable(outcome.source)}: note: {notice}"
 
 
-def line_of_tally(tally: Tally, planned: int) -> str:
+def line_of_tally(tally: Tally, planned: int, *, untold_notes: int = 0) -> str:
     """The counts of a run, which may have been interrupted."""
-    short = f" ({tally.short_of_tolerance} short of the tolerance)" if tally.short_of_tolerance else ""
+    short = f" ({tally.short_of_tolerance} not converged)" if tally.short_of_tolerance else ""
     counts = f"{tally.done} done{short}, {tally.failed} failed, {tally.skipped} skipped"
     files = f"{planned} files" if tally.count == planned else f"{tally.count} of {planned} files"
-    return f"{files}: {counts}"
+    notes = f"{untold_notes} note{'' if untold_notes == 1 else 's'}, shown by --verbose"
+    return f"{files}: {counts}; {notes}" if untold_notes else f"{files}: {counts}"
+
+
+def rate(files_per_second: float) -> str:
+    """How fast a run goes."""
+    return f"{files_per_second:.3g} files/s"
+
+
+def duration(seconds: float) -> str:
+    """About how long: "40 s", "3 min 20 s", "2 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -78,13 +78,19 @@ def sweep(folder: Path) -> None:
                     os.unlink(entry.path)
 
 
-def require_writable(folder: Path) -> None:
-    """Raise UnwritableImageError unless files can be made in a folder, or, where it is missing, above it."""
+def require_writable(folder: Path, *, keeps_times: bool = False) -> None:
+    """Raise UnwritableImageError unless files can be made in a folder, or, where it is missing, above it.
+
+    keeps_times: the probe leaves no trace in the time of the folder's last change either.
+    """
     existing = folder
     while not os.path.lexists(existing) and existing != existing.parent:
         existing = existing.parent
     probe = temporary_beside(existing / "probe")
+    times = None
     try:
+        if keeps_times:
+            times = _times(existing)
         _write_new(probe, b"", None)
     except OSError as error:
         reason = f"cannot write into {printable(existing)}: {reason_of(error)}"
@@ -92,6 +98,14 @@ def require_writable(folder: Path) -> None:
     finally:
         with suppress(OSError):
             probe.unlink()
+        if times is not None:
+            with suppress(OSError):  # the folder of someone else
+                os.utime(existing, ns=times)
+
+
+def _times(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_atime_ns, status.st_mtime_ns
 
 
 def _permissions(existing: Path) -> int | None:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 def printable(path: Path | str) -> str:
     """The path on one line: line breaks, control characters and stray bytes are escaped."""
-    return "".join(_shown(character) for character in str(path))
+    text = str(path)
+    return text if text.isprintable() else "".join(map(_shown, text))
 
 
 def _shown(character: str) -> str:

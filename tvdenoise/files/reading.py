@@ -63,6 +63,22 @@ def read_stream(
     )
 
 
+def examine(source: Path, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> str | None:
+    """The record of a file that is denoised already, or None; the pixels are not decoded.
+
+    Raises UnreadableImageError and UnsupportedImageError as `read` does for what shows before.
+    """
+    try:
+        with open(source, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
+            assert opened.format is not None
+            _require_pixels_within(opened, max_megapixels)
+            _require_single_picture(opened)
+            require_known_mode(opened)
+            return FAMILIES[opened.format].inspect(opened, stream).record
+    except OSError as error:
+        raise UnreadableImageError(reason_of(error)) from error
+
+
 def codec_of(path: Path) -> str | None:
     """The codec that a file's header shows, or None where it shows none."""
     try:

@@ -1,0 +1,109 @@
+"""What is told of few files and of many, on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import noise
+from PIL import Image
+from tvdenoise.files.header import Header
+
+from tvdenoise.batch.outcome import Fate, Outcome
+from tvdenoise.batch.pace import Pace
+from tvdenoise.batch.plan import Job, Plan
+from tvdenoise.commands.wording import duration
+
+MANY = 21
+
+
+@pytest.fixture
+def many(make_image, tmp_path: Path) -> None:
+    """Some more files than get a line each: one with a note, one that fails, one that is done."""
+    for number in range(MANY - 3):
+        make_image(f"x/{number}.png", noise(3, 4))
+    make_image("x/done.png", noise(3, 4))
+    make_image("out/done.png", noise(3, 4))
+    Image.fromarray(noise(5, 5)).convert("P").save(tmp_path / "x/palette.png")
+    (tmp_path / "x/bad.png").write_bytes(b"")
+
+
+RUN = ("run", "x", "-o", "out", "--skip-existing", "--mu", "1e9")
+SUMMARY = f"{MANY} files: {MANY - 2} done, 1 failed, 1 skipped"
+
+
+@pytest.mark.usefixtures("many")
+class TestManyFiles:
+    def test_only_what_went_wrong_is_told_and_notes_are_counted(self, command) -> None:
+        result = command(*RUN)
+        assert result.stderr.splitlines() == [
+            "tvdenoise: x/bad.png: the file is empty",
+            f"{SUMMARY}; 1 note, shown by --verbose",
+        ]
+
+    def test_verbose_tells_every_file_and_every_note(self, command) -> None:
+        lines = command(*RUN, "--verbose").stderr.splitlines()
+        assert sum(" → " in line for line in lines) == MANY - 1
+        assert "tvdenoise: x/palette.png: note: its palette is written as 8-bit grey" in lines
+        assert lines[-1] == SUMMARY
+
+    def test_warnings_are_told(self, command) -> None:
+        result = command("run", "x", "-o", "out", "--skip-existing", "--max-iterations", "1", "--mu", "5")
+        warnings = [line for line in result.stderr.splitlines() if ": warning: " in line]
+        assert len(warnings) == MANY - 2
+        assert f"{MANY - 2} done ({MANY - 2} not converged), 1 failed" in result.stderr
+
+    def test_quiet_tells_the_failure_alone(self, command) -> None:
+        assert command(*RUN, "--quiet").stderr == "tvdenoise: x/bad.png: the file is empty\n"
+
+    def test_a_terminal_shows_count_rate_and_time_left(self, process_on_terminal) -> None:
+        code, shown = process_on_terminal(*RUN)
+        assert code == 1
+        assert f" {MANY}/{MANY} " in shown
+        assert " files/s, 0 s left" in shown
+        assert "tvdenoise: x/bad.png: the file is empty" in shown
+        assert "0.png" not in shown
+        assert SUMMARY in shown
+
+
+def test_few_files_get_a_line_each_and_their_notes(make_image, command, tmp_path: Path) -> None:
+    for number in range(MANY - 2):
+        make_image(f"x/{number}.png", noise(3, 4))
+    Image.fromarray(noise(5, 5)).convert("P").save(tmp_path / "x/palette.png")
+    lines = command(*RUN).stderr.splitlines()
+    assert len(lines) == MANY - 1 + 2
+    assert lines[-1] == f"{MANY - 1} files: {MANY - 1} done, 0 failed, 0 skipped"
+
+
+def test_the_time_left_goes_by_the_work_and_passes() -> None:
+    """Two files of which the second is far larger; a third is there already."""
+    small, large = Header(10, 10, 1), Header(4000, 4000, 1)
+    jobs = tuple(
+        Job(Path(name), Path(f"{name}.out"), header=header)
+        for name, header in (("a", small), ("b", large), ("c", large))
+    )
+    now = 100.0
+    pace = Pace(Plan(jobs), clock=lambda: now)
+    assert (pace.files_per_second, pace.seconds_left) == (None, None)
+    pace.add(Outcome("c", "c.out", Fate.SKIPPED))
+    total = pace.total
+    assert pace.seconds_left is None
+    now += 2
+    pace.add(Outcome("a", "a.out", Fate.DONE))
+    assert pace.files_per_second == pytest.approx(0.5)
+    assert pace.seconds_left == pytest.approx(2 * (total - pace.done) / pace.done)
+    assert pace.seconds_left > 100
+    before = pace.seconds_left
+    now += 5
+    assert pace.seconds_left == pytest.approx(before - 5)
+    pace.add(Outcome("b", "b.out", Fate.FAILED))
+    assert pace.seconds_left == 0
+    assert pace.done == pytest.approx(pace.total)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+)
+def test_a_duration_is_told_in_two_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,97 @@
+"""What a plan would do, told without doing it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
+from tvdenoise.files.families import format_named
+from tvdenoise.files.paths import reason_of
+from tvdenoise.files.reading import examine
+
+if TYPE_CHECKING:
+    from tvdenoise.batch.plan import Job, Plan
+
+
+class Action(StrEnum):
+    """What would be done with a file."""
+
+    DENOISE = "denoise"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What would become of a file.
+
+    size: columns, rows and channels, where the file's header was read and says it; target: None where there is none;
+    reason: why it would be skipped or fail.
+    """
+
+    source: str
+    target: str | None
+    action: Action
+    reason: str | None = None
+    size: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How to tell what a plan would do, from headers alone: what is wrong behind them shows only when it is done.
+
+    max_megapixels: larger pictures fail; replaced: digests of what earlier runs have put in the place of inputs;
+    from_stream: the input is no file that could be looked into.
+    """
+
+    max_megapixels: float
+    replaced: frozenset[str] = frozenset()
+    from_stream: bool = False
+
+    def prospects(self, plan: Plan) -> Iterator[Prospect]:
+        """In the order of a run by one process."""
+        for failure in plan.failures:
+            yield Prospect(str(failure.source), None, Action.FAIL, str(failure.error))
+        for job in plan.skipped:
+            yield Prospect(str(job.source), str(job.target), Action.SKIP, "exists")
+        for job in plan.jobs:
+            yield self._of_job(job)
+
+    def _of_job(self, job: Job) -> Prospect:
+        source, target = str(job.source), str(job.target)
+        if self.from_stream:
+            return Prospect(source, target, Action.DENOISE)
+        header = job.header
+        size = (header.columns, header.rows, header.channels) if header is not None else None
+        try:
+            if self._has_more_to_say(job):
+                record = examine(job.source, self.max_megapixels)
+                if job.once and (record is not None or self._was_put_there(job.source)):
+                    return Prospect(source, target, Action.SKIP, "denoised already", size)
+            _require_writable_format(job)
+        except TvdenoiseError as error:
+            return Prospect(source, target, Action.FAIL, str(error), size)
+        return Prospect(source, target, Action.DENOISE, size=size)
+
+    def _has_more_to_say(self, job: Job) -> bool:
+        """Whether the file has to be looked into once more, which takes time."""
+        header = job.header
+        return job.once or header is None or header.columns * header.rows > self.max_megapixels * 1e6
+
+    def _was_put_there(self, path: Path) -> bool:
+        try:
+            return bool(self.replaced) and hashlib.sha256(path.read_bytes()).hexdigest() in self.replaced
+        except OSError as error:
+            raise UnreadableImageError(reason_of(error)) from error
+
+
+def _require_writable_format(job: Job) -> None:
+    """Raise UnsupportedImageError where the target's name asks for a format that is only read."""
+    form = None if job.in_place else format_named(job.target.suffix)
+    if form is not None and not form.kinds:
+        raise UnsupportedImageError(f"{form.name} is not written", "choose another format with -o")
