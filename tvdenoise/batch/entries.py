@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
-from tvdenoise.batch.outcome import Fate, Outcome
+from tvdenoise.batch.outcome import Fate, Outcome, SharedParameters
 
 _CHOSEN = ("mu", "epsilon", "sigma", "noise", "correlation", "growth")
 _FIGURES = (*_CHOSEN, "iterations", "distance_bound", "converged")
 FIELDS = ("source", "target", "status", "reason", *_FIGURES, "seconds", "notes")
 REPLACING = "replacing"  # the status of a line that announces a replacement
+PARAMETERS = "parameters"  # that of one with what was chosen for a whole set
 _NUMBERS = ("mu", "epsilon", "sigma", "correlation", "growth", "iterations", "distance_bound", "seconds")
 
 Entry = Mapping[str, Any]
@@ -38,6 +39,31 @@ def entry_of(outcome: Outcome) -> dict[str, Any]:
 def announcement_of(target: str, digest: str) -> dict[str, Any]:
     """That a file is about to be replaced by one with this SHA-256."""
     return {"target": target, "status": REPLACING, "sha256": digest}
+
+
+def entry_of_shared(shared: SharedParameters) -> dict[str, Any]:
+    """What was chosen for all pictures of so many channels, and on which ones."""
+    return {
+        "status": PARAMETERS,
+        "channels": shared.channels,
+        "mu": shared.mu,
+        "sigma": shared.sigma,
+        "notes": "; ".join(shared.sources),
+    }
+
+
+def shared_in(entry: Entry) -> SharedParameters | None:
+    """The parameters in such a line; None in others."""
+    if entry.get("status") != PARAMETERS:
+        return None
+    with suppress(TypeError, ValueError, KeyError):
+        mu, sigma = float(entry["mu"]), entry.get("sigma")
+        if math.isfinite(mu) and mu > 0:
+            sources = tuple(str(entry.get("notes") or "").split("; "))
+            return SharedParameters(
+                int(entry["channels"]), mu, None if sigma is None else float(sigma), sources
+            )
+    return None
 
 
 def _is_finite(value: object) -> bool:
@@ -91,7 +117,7 @@ class JsonLines:
 class Csv:
     """Comma-separated values under a line of names; what is not known is empty. Names keep their bytes."""
 
-    _names = (*FIELDS, "sha256")
+    _names = (*FIELDS, "sha256", "channels")
 
     def __init__(self) -> None:
         self.header = self._joined(self._names)

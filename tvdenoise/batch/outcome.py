@@ -38,6 +38,20 @@ class Figures:
     bits: int | None
 
 
+@dataclass(frozen=True)
+class SharedParameters:
+    """Chosen on some pictures of a set, for all of them.
+
+    channels: of the pictures that they are for; mu: the median of what each of the sample would get; sigma: that of
+    their noise levels, None where the noise was not estimated; sources: the sample.
+    """
+
+    channels: int
+    mu: float
+    sigma: float | None
+    sources: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """source, target: as they are shown, "-" for the standard streams; target None where there is none.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
@@ -14,10 +15,12 @@ from tvdenoise.batch.entries import (
     Layout,
     announcement_of,
     entry_of,
+    entry_of_shared,
     layout_for,
     layout_of,
+    shared_in,
 )
-from tvdenoise.batch.outcome import Outcome
+from tvdenoise.batch.outcome import Outcome, SharedParameters
 from tvdenoise.batch.plan import Plan
 from tvdenoise.batch.report_checks import check_report, whole_length
 from tvdenoise.batch.request import Request
@@ -66,6 +69,16 @@ class Report:
             except OSError as error:
                 self._error = error
                 self._close()
+
+    def keep(self, shared: Iterable[SharedParameters]) -> None:
+        """Record what was chosen for all files. Raises TvdenoiseError: a run that continues could not know it."""
+        try:
+            with self._lock:
+                for parameters in shared if self._descriptor is not None else ():
+                    self._append(entry_of_shared(parameters))
+        except OSError as error:
+            reason = f"the parameters cannot be recorded in the report {self._name}: {reason_of(error)}"
+            raise TvdenoiseError(reason, "nothing was done") from error
 
     @property
     def replaced(self) -> frozenset[str]:
@@ -124,6 +137,23 @@ def open_report(request: Request, plan: Plan) -> Report:
     except OSError as error:
         raise UsageError(f"cannot write {name}: {reason_of(error)}") from error
     return Report(descriptor, name, replaced, layout)
+
+
+def shared_before(request: Request) -> tuple[SharedParameters, ...]:
+    """What the run has chosen that a report continues. Raises UsageError."""
+    if request.report is None or not request.skip_existing:
+        return ()
+    found: dict[int, SharedParameters] = {}
+    try:
+        contents = Path(request.report).read_bytes()
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise UsageError(f"cannot read {printable(request.report)}: {reason_of(error)}") from error
+    for _, entry in (layout_of(contents) or JsonLines()).entries(contents):
+        if entry is not None and (shared := shared_in(entry)) is not None:
+            found[shared.channels] = shared
+    return tuple(found.values())
 
 
 def _begin(descriptor: int, layout: Layout, *, whole: int) -> None:

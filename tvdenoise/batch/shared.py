@@ -4,32 +4,49 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tvdenoise.errors import TvdenoiseError
+from tvdenoise.batch.denoiser import Denoiser
+from tvdenoise.batch.outcome import SharedParameters
+from tvdenoise.errors import TvdenoiseError, UsageError
 from tvdenoise.files.paths import printable
 from tvdenoise.files.reading import read
 
 if TYPE_CHECKING:
-    from tvdenoise.batch.denoiser import Denoiser
     from tvdenoise.batch.plan import Job, Plan
+    from tvdenoise.batch.request import Request, Settings
 
 _SAMPLE = 9  # pictures; an odd number, so that a median is one of theirs
 
 
-@dataclass(frozen=True)
-class SharedParameters:
-    """channels: of the pictures that they are for; mu: the median of the sample's; sigma: that of its noise levels.
+def share_parameters(
+    plan: Plan,
+    settings: Settings,
+    known: tuple[SharedParameters, ...],
+    announce_compilation: Callable[[], None],
+) -> tuple[Settings, tuple[SharedParameters, ...]]:
+    """Settings with the same mu for all pictures of a plan with as many channels, and what was chosen for that.
 
-    sources: the pictures on which they were chosen.
+    known: what the run chose that this one continues; then nothing is chosen.
     """
+    chosen = known or choose_shared(plan, Denoiser(settings, announce_compilation), settings.max_megapixels)
+    shared_mu = tuple((shared.channels, shared.mu) for shared in chosen)
+    return replace(settings, shared_mu=shared_mu), () if known else chosen
 
-    channels: int
-    mu: float
-    sigma: float | None
-    sources: tuple[str, ...]
+
+def refuse_useless(request: Request, settings: Settings) -> None:
+    """Raise UsageError where parameters cannot be shared, or would be others in a run that continues this one."""
+    if settings.mu is not None:
+        raise UsageError("--shared-parameters chooses mu, and --mu gives it", "give one of them")
+    if request.reads_standard_input or request.writes_standard_output:
+        raise UsageError("--shared-parameters is for several files", "leave it out")
+    if request.in_place and request.report is None:
+        raise UsageError(
+            "--shared-parameters with --in-place would choose others when it is run again, on what is denoised",
+            "add --report FILE to keep them there",
+        )
 
 
 def choose_shared(plan: Plan, denoiser: Denoiser, max_megapixels: float) -> tuple[SharedParameters, ...]:

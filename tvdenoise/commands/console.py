@@ -12,6 +12,7 @@ from tvdenoise.commands.wording import details_of, line_of, line_of_tally, notes
 
 if TYPE_CHECKING:
     from tvdenoise.batch.pace import Pace
+    from tvdenoise.batch.request import Settings
     from tvdenoise.commands.progress import Bar
 
 _FEW = 20  # files; of more, only what went wrong is told one by one
@@ -84,6 +85,12 @@ class Console:
     def tell_compilation(self) -> None:
         """Why the first run on a machine takes longer."""
         self.tell_message("preparing the fast kernel for this machine (once; a few seconds)")
+
+    def tell_shared(self, settings: Settings) -> None:
+        """The parameters that all files get."""
+        for channels, mu in settings.shared_mu:
+            kind = {1: "grey", 3: "colour", 4: "CMYK"}.get(channels, f"{channels}-channel")
+            self.tell_message(f"for all {kind} pictures: mu {mu:.3g}")
 
     def tell_message(self, message: str) -> None:
         if not self._quiet:

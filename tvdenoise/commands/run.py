@@ -49,6 +49,7 @@ def run(
     preserve_times: options.PreserveTimes = False,
     report: options.Report = None,
     dry_run: options.DryRun = False,
+    shared_parameters: options.SharedParameters = False,
     jobs: options.Jobs = None,
     fail_fast: options.FailFast = False,
     quiet: options.Quiet = False,
@@ -126,6 +127,7 @@ def run(
             request,
             settings,
             jobs=count_or_auto("--jobs", jobs),
+            shared_parameters=shared_parameters,
             fail_fast=fail_fast,
             quiet=quiet,
             verbose=verbose,
@@ -139,6 +141,7 @@ def _carry_out(
     settings: Settings,
     *,
     jobs: int | None,
+    shared_parameters: bool,
     fail_fast: bool,
     quiet: bool,
     verbose: bool,
@@ -147,8 +150,9 @@ def _carry_out(
     """Plan, then run, telling and reporting each file as soon as it is known."""
     from tvdenoise.batch.pace import Pace
     from tvdenoise.batch.plan import make_plan
-    from tvdenoise.batch.report import open_report
+    from tvdenoise.batch.report import open_report, shared_before
     from tvdenoise.batch.run import outcomes
+    from tvdenoise.batch.shared import refuse_useless, share_parameters
     from tvdenoise.batch.streams import plan_with_streams, streams_of
     from tvdenoise.batch.workforces import workforce_for
     from tvdenoise.commands.console import Console
@@ -157,12 +161,19 @@ def _carry_out(
     streams = streams_of(request)
     if settings.preserve_times and not streams.are_unused:
         raise UsageError("--preserve-times is for files, not for standard streams", "leave it out")
+    if shared_parameters:
+        refuse_useless(request, settings)
     strips = settings.strip_metadata
     plan = make_plan(request, strips_metadata=strips) if streams.are_unused else plan_with_streams(request)
     console = Console(quiet=quiet, verbose=verbose, debug=debug, count=plan.count, pace=Pace(plan))
     if request.dry_run:
         return _show(plan, request, settings, console)
+    known = shared_before(request) if shared_parameters else ()
     with open_report(request, plan) as report, console:
+        if shared_parameters:
+            settings, chosen = share_parameters(plan, settings, known, console.tell_compilation)
+            report.keep(chosen)
+            console.tell_shared(settings)
         workforce = workforce_for(plan, settings, streams, report, console.tell_compilation, jobs)
         with closing(outcomes(plan, workforce, fail_fast=fail_fast)) as found:
             for outcome in found:
