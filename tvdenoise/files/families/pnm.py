@@ -12,6 +12,7 @@ from PIL import ImageFile
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
+from tvdenoise.files.pieces import most_pieces, too_many
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _LONGEST_HEADER = 4096
 _FIELD = rb"(?:\s|#[^\n\r]*[\n\r])+(\d+)"
 _HEADER = re.compile(rb"P([2356])" + _FIELD * 3)
+_PLAIN = (b"P1", b"P2", b"P3")
+_BLOCK = 1 << 20
 _MAGIC = re.compile(rb"P[1-6Ff][\s#]")
 _ANY_FIELD = rb"(?:\s|#[^\n\r]*[\n\r])+[^\s#]{1,32}"
 _BEGINNING = re.compile(rb"P(?:[14]" + _ANY_FIELD * 2 + rb"|[2356Ff]" + _ANY_FIELD * 3 + rb")\s")
@@ -32,6 +35,17 @@ def _screen(stream: BinaryIO) -> None:
     beginning = stream.read(_LONGEST_HEADER)
     if _MAGIC.match(beginning) and not _BEGINNING.match(beginning):
         raise _long_header()
+    if beginning[:2] in _PLAIN:
+        _require_few_comments(stream)
+
+
+def _require_few_comments(stream: BinaryIO) -> None:
+    """Pillow copies a megabyte to leave one out."""
+    most, count = most_pieces(stream), 0
+    stream.seek(0)
+    while block := stream.read(_BLOCK):
+        if (count := count + block.count(b"#")) > most:
+            raise too_many(most, "comments")
 
 
 def _inspect(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
