@@ -116,10 +116,10 @@ def _plain_values(stream: BinaryIO, count: int) -> NDArray[Any]:
     stream.seek(start)
     values, filled = np.empty(count, np.int64), 0
     for words in _words(stream):
-        if not all(word.isdigit() and len(word) <= _LONGEST_NUMBER for word in words):
+        if words and not (b"".join(words).isdigit() and max(map(len, words)) <= _LONGEST_NUMBER):
             raise UnreadableImageError("the file is damaged (what should be a number is none)")
         taken = words[: count - filled]
-        values[filled : filled + len(taken)] = [int(word) for word in taken]
+        values[filled : filled + len(taken)] = np.fromiter(map(int, taken), np.int64, len(taken))
         filled += len(taken)
         if filled == count:
             return values
