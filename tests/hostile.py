@@ -198,6 +198,8 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "text_chunks.png": lambda: png(before=png_chunk(b"tEXt", b"a\0b") * _MANY),
     "time_chunks_behind.png": lambda: png(after=png_chunk(b"teSt") * _MANY),
     "excess_deep.png": lambda: png(2, 2, 16, 2, pixels=png_chunk(b"IDAT", deflated_zeros(10 * GIGABYTE))),
+    "padding.jpg": lambda: jpeg(b"\xff" * 20 * _MEGABYTE),
+    "filling.jpg": lambda: jpeg(bytes(20 * _MEGABYTE)),
     "scans.jpg": lambda: _scans(3000),
     "huge.jpg": lambda: jpeg(size=(65_500, 65_500)),
     "segments.jpg": lambda: jpeg(segment(0xED, b"") * _MANY),
@@ -261,6 +263,8 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "huge.bmp": lambda: _bmp(_HUGE, _HUGE),
     "long.bmp": lambda: _bmp(20_000, 20_000),
     "huge.gif": lambda: _gif(size=(65_535, 65_535)),
+    "comments.gif": lambda: _gif(comment=(b"\x21\xfe\x01a\0") * _MANY),
+    "filling.gif": lambda: _gif(comment=bytes(20 * _MEGABYTE)),
     "frames.gif": lambda: _gif(_MANY),
     "huge.ppm": lambda: b"P6 2147483647 2147483647 255\n" + bytes(100),
     "huge_deep.ppm": lambda: b"P6 2147483647 2147483647 65535\n" + bytes(100),
@@ -269,6 +273,7 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "plain.ppm": lambda: b"P3 20000 20000 255\n" + bytes(100),
     "number.pgm": lambda: b"P5 " + b"9" * 20_000_000,
     "comment.pgm": lambda: b"P5 #" + b"a" * 20_000_000,
+    "comments.ppm": lambda: b"P3 2 2 255\n" + b"#\n" * _MANY + b"1 2 3 " * 4,
     "huge.pfm": lambda: b"Pf\n2147483647 2147483647\n-1.0\n" + bytes(100),
     "long.pfm": lambda: b"Pf\n20000 20000\n-1.0\n" + bytes(100),
 }
@@ -280,5 +285,4 @@ ODD: dict[str, Callable[[], bytes]] = {
         tiff_entries(2, 2, a=(34665, _LONG, 1, 8), b=(34853, _LONG, 1, 8)), bytes(100)
     ),
     "comment.gif": lambda: _gif(comment=b"\x21\xfe" + (b"\xff" + b"a" * 255) * 80_000 + b"\0"),
-    "comments.gif": lambda: _gif(comment=(b"\x21\xfe\x01a\0") * _MANY),
 }

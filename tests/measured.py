@@ -25,7 +25,7 @@ def measured(folder: Path, *arguments: str) -> tuple[subprocess.CompletedProcess
     """``tvdenoise run`` in a folder: how it ended, the seconds, and the megabytes (of 2²⁰ bytes)."""
     ended = subprocess.run(
         [sys.executable, "-c", _MEASURED, "run", *arguments],
-        capture_output=True, text=True, cwd=folder, env=environment(), timeout=60, check=False,
+        capture_output=True, text=True, cwd=folder, env=environment(), timeout=180, check=False,
     )  # fmt: skip
     seconds, kilobytes = ended.stdout.split()
     return ended, float(seconds), int(kilobytes) / 1024

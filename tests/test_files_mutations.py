@@ -25,7 +25,7 @@ _OPTIONS = ("--mu", "20", "--max-iterations", "3", "--max-pixels", "1", "--quiet
 def _run(folder: Path, source: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tvdenoise", "run", source, "-o", "out/", *_OPTIONS],
-        capture_output=True, text=True, cwd=folder, env=environment(), timeout=60, check=False,
+        capture_output=True, text=True, cwd=folder, env=environment(), timeout=180, check=False,
     )  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def test_colour_floats_go_between_pfm_and_tiff(command, tmp_path: Path) -> None:
 def test_a_truncated_pfm_is_refused(values, part: float, tmp_path: Path) -> None:
     contents = pfm(values)
     (tmp_path / "a.pfm").write_bytes(contents[: int(len(contents) * part)])
-    with pytest.raises(UnreadableImageError):
+    with pytest.raises(UnreadableImageError, match="truncated" if part > 0.1 else None):
         read(tmp_path / "a.pfm")
 
 

@@ -34,7 +34,7 @@ def noise(
 
     Levels are standard deviations in grey levels of 8 bits. The correlation is that of neighbours; the growth
     compares the largest deviation at any intensity with the least. Colour is measured as luminance and two
-    opponents. A second estimator, which believes in white noise, is named where it disagrees.
+    opponents, CMYK as its inks. A second estimator, which believes in white noise, is named where it disagrees.
 
     [bold]Examples[/bold]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageFile
 
+from tvdenoise.files.families.gif_blocks import application_names, screen
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.planes import planes_of
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 _COLOURS = 256
 _SAMPLE = 20_000  # pixels from which colours are chosen: more gain 0.1 dB, and all of them take minutes
-_HEADER_LENGTH, _PICTURE_HEADER_LENGTH = 13, 9
-_EXTENSION, _APPLICATION, _PICTURE = b"!", b"\xff", b","
 _LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")  # how often to repeat: nothing for a single picture
 
 
@@ -36,8 +35,7 @@ class GifTraits:
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     comment = bytes(opened.info.get("comment", b"")).decode("latin-1")
     traits = GifTraits(without_record(comment).encode("latin-1"), _is_interlaced(opened))
-    stream.seek(0)
-    names = sorted({name for name in _applications(stream) if name not in _LOOPS})
+    names = sorted({name for name in application_names(stream) if name not in _LOOPS})
     left_out = ", ".join(name.decode("latin-1").rstrip() for name in names)
     palette = ["its palette is written as true colour or grey"] if opened.mode == "P" else []
     comments = ["its comments are left out"] if traits.comment else []
@@ -52,27 +50,6 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
 def _is_interlaced(opened: ImageFile.ImageFile) -> bool:
     """What Pillow's decoder is told of it; a picture that is not there at all has no tile."""
     return any(bool(tile.args[1]) for tile in opened.tile if isinstance(tile.args, tuple))
-
-
-def _applications(stream: BinaryIO) -> Iterator[bytes]:
-    """The names of the application extensions, as far as the file is whole."""
-    _skip_palette(stream.read(_HEADER_LENGTH)[10:11], stream)
-    while kind := stream.read(1):
-        if kind == _PICTURE:
-            _skip_palette(stream.read(_PICTURE_HEADER_LENGTH)[8:9], stream)
-            stream.seek(1, 1)
-        elif kind == _EXTENSION:
-            if stream.read(1) == _APPLICATION:
-                yield stream.read(int.from_bytes(stream.read(1), "little"))
-        else:
-            return
-        while length := int.from_bytes(stream.read(1), "little"):
-            stream.seek(length, 1)
-
-
-def _skip_palette(flags: bytes, stream: BinaryIO) -> None:
-    if flags and flags[0] & 0x80:
-        stream.seek(3 * 2 ** ((flags[0] & 7) + 1), 1)
 
 
 def _decode(opened: ImageFile.ImageFile, _stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None]:
@@ -170,6 +147,7 @@ FAMILY = Family(
     ),
     inspect=_inspect,
     options=_options,
+    screen=screen,
     strip=_strip,
     decode=_decode,
     encode=_encode,

@@ -44,33 +44,30 @@ class JpegTraits:
 
 
 def _screen(stream: BinaryIO) -> None:
-    """Refuse millions of segments before the pixels."""
+    """Refuse millions of segments, or of bytes between them, before the pixels, and endless scans."""
     most = most_pieces(stream)
     stream.seek(0)
     if stream.read(3) != b"\xff\xd8\xff":
         return
     stream.seek(2)
     count = exif_count = 0
+    before = b""
     while len(byte := stream.read(1)) == 1:
-        if byte != b"\xff":  # between segments, or behind a damaged one: filling
+        if (count := count + 1) > 2 * most:  # a segment counts as two: its marker has two bytes
+            raise too_many(most, "segments")
+        is_marker, before = before == b"\xff" and byte not in b"\0\xff", byte
+        if not is_marker or byte[0] in _WITHOUT_LENGTH:
             continue
-        while (marker := stream.read(1)) == b"\xff":
-            pass
-        if marker == bytes((_START_OF_SCAN,)):
+        if byte[0] == _START_OF_SCAN:
             _require_few_scans(stream)
-        if marker in (b"", bytes((_START_OF_SCAN,)), bytes((_END,))):
+        if byte[0] in (_START_OF_SCAN, _END):
             return
-        if marker == b"\0" or marker[0] in _WITHOUT_LENGTH:
-            continue
         beginning = stream.read(2 + len(_EXIF_PREFIX))
         length = max(2, int.from_bytes(beginning[:2], "big"))
         stream.seek(length - len(beginning), os.SEEK_CUR)
-        count += 1
         exif_count += beginning[2:] == _EXIF_PREFIX
-        if count > most or exif_count > _MOST_EXIF_SEGMENTS:
-            raise too_many(
-                *((most, "segments") if count > most else (_MOST_EXIF_SEGMENTS, "segments of EXIF data"))
-            )
+        if exif_count > _MOST_EXIF_SEGMENTS:
+            raise too_many(_MOST_EXIF_SEGMENTS, "segments of EXIF data")
 
 
 def _require_few_scans(stream: BinaryIO) -> None:
