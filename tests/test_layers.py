@@ -29,6 +29,9 @@ CONFINED = {
     "imagecodecs": {"files"},
     "numba": {"model"},
     "matplotlib": {"figures"},
+    "dask": {"batch"},
+    "distributed": {"batch"},
+    "watchdog": {"batch"},
 }
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 

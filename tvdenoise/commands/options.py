@@ -122,6 +122,15 @@ Jobs = Annotated[
         rich_help_panel=_FILES,
     ),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS|local",
+        help="Use the workers of the Dask scheduler at this address, which see the same files, or of one "
+        "started here. Needs tvdenoise[cluster].",
+        rich_help_panel=_FILES,
+    ),
+]
 FailFast = Annotated[
     bool, typer.Option("--fail-fast", help="End with the first file that fails.", rich_help_panel=_FILES)
 ]

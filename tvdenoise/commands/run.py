@@ -43,6 +43,7 @@ def run(
     preserve_times: options.PreserveTimes = False,
     report: options.Report = None,
     jobs: options.Jobs = None,
+    cluster: options.Cluster = None,
     fail_fast: options.FailFast = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -115,6 +116,7 @@ def run(
             request,
             settings,
             jobs=count_or_auto("--jobs", jobs),
+            cluster=cluster,
             fail_fast=fail_fast,
             quiet=quiet,
             verbose=verbose,
@@ -128,6 +130,7 @@ def _carry_out(
     settings: Settings,
     *,
     jobs: int | None,
+    cluster: str | None,
     fail_fast: bool,
     quiet: bool,
     verbose: bool,
@@ -138,7 +141,7 @@ def _carry_out(
     from tvdenoise.batch.report import open_report
     from tvdenoise.batch.run import outcomes
     from tvdenoise.batch.streams import plan_with_streams, streams_of
-    from tvdenoise.batch.workforces import workforce_for
+    from tvdenoise.batch.workforces import cluster_for, require_clusters_possible, workforce_for
     from tvdenoise.commands.console import Console
     from tvdenoise.errors import UsageError
 
@@ -146,10 +149,19 @@ def _carry_out(
     if settings.preserve_times and not streams.are_unused:
         raise UsageError("--preserve-times is for files, not for standard streams", "leave it out")
     strips = settings.strip_metadata
-    plan = make_plan(request, strips_metadata=strips) if streams.are_unused else plan_with_streams(request)
+    if cluster is not None:
+        require_clusters_possible(request)
+    if streams.are_unused:
+        plan = make_plan(request, strips_metadata=strips, has_ledger=cluster is None)
+    else:
+        plan = plan_with_streams(request)
     console = Console(quiet=quiet, verbose=verbose, debug=debug, count=plan.count)
-    with open_report(request, plan) as report, console:
-        workforce = workforce_for(plan, settings, streams, report, console.tell_compilation, jobs)
+    with (
+        cluster_for(cluster, plan, settings, jobs) as far,
+        open_report(request, plan) as report,
+        console,
+    ):
+        workforce = far or workforce_for(plan, settings, streams, report, console.tell_compilation, jobs)
         with closing(outcomes(plan, workforce, fail_fast=fail_fast)) as found:
             for outcome in found:
                 report.add(outcome)

@@ -1,0 +1,278 @@
+"""A Dask cluster as workforce: its workers do the jobs, over a file system that they share with this process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+import warnings
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from distributed import CancelledError, Client, KilledWorker, LocalCluster
+from distributed.utils import LoopRunner
+
+from tvdenoise import __version__
+from tvdenoise.batch.cluster_checks import one_line, require_same_versions, require_shared_outputs
+from tvdenoise.batch.cluster_task import attempt
+from tvdenoise.batch.runner import failed
+from tvdenoise.errors import TvdenoiseError, UsageError
+from tvdenoise.files.atomic import sweep
+from tvdenoise.files.paths import printable
+
+if TYPE_CHECKING:
+    from distributed import Future
+
+    from tvdenoise.batch.outcome import Outcome
+    from tvdenoise.batch.plan import Job, Plan
+    from tvdenoise.batch.request import Settings
+
+_AT_A_WORKER = 2  # jobs: one that is done, and one that is ready when it ends
+_PATIENCE = 5.0  # seconds, with whatever should answer at once
+_WITHOUT_WORKERS = 30.0  # seconds; lost ones are started again meanwhile
+_LOST = "the connection to the cluster was lost"
+_CONTINUE = "what was finished is kept; run it again with --skip-existing"
+
+
+@contextmanager
+def cluster_at(address: str, settings: Settings, plan: Plan, at_once: int | None) -> Iterator[Cluster]:
+    """The cluster of a scheduler's address, as long as it is needed; it goes on by itself then.
+
+    at_once: how many files are worked on at the same time at most. Raises UsageError where it does not serve.
+    """
+    with _silence(), _connection(address) as client:
+        yield from _serving(client, settings, plan, at_once)
+
+
+@contextmanager
+def local_cluster(workers: int, settings: Settings, plan: Plan) -> Iterator[Cluster]:
+    """A cluster of so many processes on this machine, as long as it is needed."""
+    folders: set[Path] = set()
+    try:
+        with _silence(), _started(workers) as here, _connection(here.scheduler_address) as client:
+            for cluster in _serving(client, settings, plan, None):
+                try:
+                    yield cluster
+                finally:
+                    folders.update(job.folder for job in cluster.given_up)
+    finally:
+        for folder in folders:
+            sweep(folder)
+
+
+def _serving(client: Client, settings: Settings, plan: Plan, at_once: int | None) -> Iterator[Cluster]:
+    require_same_versions(client)
+    require_shared_outputs(client, plan)
+    yield Cluster(client, settings, at_once)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What Dask has to tell is told by us, in one line."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+@contextmanager
+def _connection(address: str) -> Iterator[Client]:
+    """Raises UsageError for a scheduler that does not answer, or has no workers."""
+    try:
+        client = Client(address, timeout=_PATIENCE, set_as_default=False)
+    except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:
+        reason = f"no Dask scheduler answers at {printable(address)}: {one_line(error)}"
+        raise UsageError(reason, "name a running one, such as tcp://HOST:8786, or local") from error
+    try:
+        try:
+            client.wait_for_workers(1, timeout=_PATIENCE)
+        except TimeoutError as error:
+            reason = f"the Dask cluster at {printable(address)} has no workers"
+            raise UsageError(reason, "start some with dask worker") from error
+        yield client
+    finally:
+        with suppress(OSError, TimeoutError):
+            client.close(timeout=1)
+
+
+@contextmanager
+def _started(workers: int) -> Iterator[LocalCluster]:
+    """Worker processes of this machine, which end with it, whatever they are at."""
+    with TemporaryDirectory(prefix="tvdenoise-", ignore_cleanup_errors=True) as scratch:
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL + 1,
+            memory_limit=0,
+            local_directory=scratch,
+            loop=_loop_without_interrupts(),
+        )
+        try:
+            yield cluster
+        finally:
+            _end(cluster)
+
+
+def _loop_without_interrupts() -> object:
+    """A running loop whose thread, and whatever processes it starts, do not get Ctrl-C: this process decides."""
+    runner = LoopRunner()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        runner.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return runner.loop
+
+
+def _end(cluster: LocalCluster) -> None:
+    """Kill the workers: what they have finished is whole on the disk."""
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        if nanny.pid:
+            with suppress(ProcessLookupError):
+                os.kill(nanny.pid, signal.SIGKILL)
+    with suppress(OSError, TimeoutError):
+        cluster.close(timeout=1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """A job at a worker, which is known by its address."""
+
+    job: Job
+    worker: str
+    future: Future
+
+
+class Cluster:
+    """Hands out jobs to the workers of a cluster, a few at a time, however many there are.
+
+    A lost worker's jobs are done again by others. What has cost several workers is suspect: it is tried once more when
+    all else is done, alone, so that no other job is lost with it.
+    """
+
+    def __init__(self, client: Client, settings: Settings, at_once: int | None) -> None:
+        self._client = client
+        self._settings = settings
+        self._at_once = at_once
+        self._ended: SimpleQueue[Future] = SimpleQueue()
+        self._places: dict[str, _Place] = {}  # by the key of the future
+        self._workers: tuple[str, ...] = ()
+        self._asked = self._seen = float("-inf")  # for workers; one of them
+        self.given_up: tuple[Job, ...] = ()
+
+    def outcomes(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
+        """The outcome of every job, as it comes. Raises TvdenoiseError where the cluster is gone."""
+        suspects = []
+        self._seen = time.monotonic()
+        try:
+            for job, outcome in self._attempts(jobs, self._at_once):
+                if outcome is None:
+                    suspects.append(job)
+                else:
+                    yield outcome
+            for job, outcome in self._attempts(suspects, 1):
+                yield outcome or _failure_of_killer(job)
+        finally:
+            self._give_up()
+
+    def _attempts(
+        self, jobs: Iterable[Job], at_once: int | None
+    ) -> Generator[tuple[Job, Outcome | None], None, None]:
+        """Each job with its outcome, None where it has cost too many workers."""
+        waiting = deque(jobs)
+        while waiting or self._places:
+            self._look_for_workers()
+            self._fill(waiting, at_once)
+            with suppress(Empty):
+                future = self._ended.get(timeout=1)
+                job = self._places[future.key].job
+                try:
+                    outcome = self._outcome(job, future)
+                except TimeoutError:  # its worker was lost with the result, and another does it again
+                    future.add_done_callback(self._ended.put)
+                    continue
+                del self._places[future.key]
+                future.release()
+                yield job, outcome
+
+    def _look_for_workers(self) -> None:
+        now = time.monotonic()
+        if now - self._asked < 1:
+            return
+        try:
+            self._workers = tuple(self._client.nthreads())
+        except (OSError, TimeoutError, RuntimeError) as error:
+            raise TvdenoiseError(_LOST, _CONTINUE) from error
+        self._asked = now
+        if self._workers:
+            self._seen = now
+        elif now - self._seen > _WITHOUT_WORKERS:
+            raise TvdenoiseError("the cluster has no workers any more", _CONTINUE)
+
+    def _fill(self, waiting: deque[Job], at_once: int | None) -> None:
+        loads = Counter(place.worker for place in self._places.values())
+        while waiting and self._workers and (at_once is None or len(self._places) < at_once):
+            worker = min(self._workers, key=lambda address: loads[address])
+            if loads[worker] >= _AT_A_WORKER:
+                return
+            loads[worker] += 1
+            self._submit(waiting.popleft(), worker)
+
+    def _submit(self, job: Job, worker: str) -> None:
+        absolute = replace(job, source=Path(os.path.abspath(job.source)), target=Path(os.path.abspath(job.target)))
+        future = self._client.submit(
+            attempt,
+            *(self._settings, absolute, __version__),
+            key=f"tvdenoise-{uuid4().hex}",
+            workers=[worker],
+            allow_other_workers=True,
+            pure=False,
+        )
+        self._places[future.key] = _Place(job, worker, future)
+        future.add_done_callback(self._ended.put)
+
+    def _outcome(self, job: Job, future: Future) -> Outcome | None:
+        """Raises TimeoutError where it is not known any more."""
+        try:
+            outcome: Outcome = future.result(timeout=_PATIENCE)
+        except KilledWorker:
+            return None
+        except TimeoutError:
+            raise
+        except CancelledError as error:
+            raise TvdenoiseError(_LOST, _CONTINUE) from error
+        except Exception as error:  # noqa: BLE001  # whatever Dask says of one job
+            reason = f"the cluster could not do it: {type(error).__name__}: {one_line(error)}"
+            return _failed(job, TvdenoiseError(reason, "try it without --cluster"))
+        return replace(outcome, source=str(job.source), target=str(job.target))
+
+    def _give_up(self) -> None:
+        """Take back what is not done; a worker of another machine ends the file that it is at."""
+        self.given_up = tuple(place.job for place in self._places.values())
+        with suppress(OSError, TimeoutError, RuntimeError):
+            self._client.cancel([place.future for place in self._places.values()], force=True)
+        self._places.clear()
+
+
+def _failed(job: Job, error: TvdenoiseError) -> Outcome:
+    return failed(str(job.source), str(job.target), error)
+
+
+def _failure_of_killer(job: Job) -> Outcome:
+    reason = "every worker that tried it was killed, as happens when memory runs out"
+    return _failed(job, TvdenoiseError(reason, "use fewer or larger workers"))
