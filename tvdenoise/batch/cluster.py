@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -11,13 +12,16 @@ from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from distributed import CancelledError, Client, KilledWorker, LocalCluster
+from distributed.deploy.spec import close_clusters
 from distributed.utils import LoopRunner
 
 from tvdenoise import __version__
@@ -90,11 +94,7 @@ def _silence() -> Iterator[None]:
 @contextmanager
 def _connection(address: str) -> Iterator[Client]:
     """Raises UsageError for a scheduler that does not answer, or has no workers."""
-    try:
-        client = Client(address, timeout=_PATIENCE, set_as_default=False)
-    except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:
-        reason = f"no Dask scheduler answers at {printable(address)}: {one_line(error)}"
-        raise UsageError(reason, "name a running one, such as tcp://HOST:8786, or local") from error
+    client = _client(address)
     try:
         try:
             client.wait_for_workers(1, timeout=_PATIENCE)
@@ -107,9 +107,31 @@ def _connection(address: str) -> Iterator[Client]:
             client.close(timeout=1)
 
 
+def _client(address: str) -> Client:
+    """Made in a thread of its own: with what is no scheduler, Dask may talk without an end."""
+    made: SimpleQueue[Client | Exception] = SimpleQueue()
+
+    def make() -> None:
+        try:
+            made.put(Client(address, timeout=_PATIENCE, set_as_default=False))
+        except Exception as error:  # noqa: BLE001  # told where it is waited for
+            made.put(error)
+
+    Thread(target=make, daemon=True).start()
+    try:
+        answer = made.get(timeout=_PATIENCE + 2)
+    except Empty:
+        answer = TimeoutError("what listens there is something else")
+    if isinstance(answer, Exception):
+        reason = f"no Dask scheduler answers at {printable(address)}: {one_line(answer)}"
+        raise UsageError(reason, "name a running one, such as tcp://HOST:8786, or local") from answer
+    return answer
+
+
 @contextmanager
 def _started(workers: int) -> Iterator[LocalCluster]:
     """Worker processes of this machine, which end with it, whatever they are at."""
+    atexit.unregister(close_clusters)  # which has much to say about one that was interrupted while it started
     with TemporaryDirectory(prefix="tvdenoise-", ignore_cleanup_errors=True) as scratch:
         cluster = LocalCluster(
             n_workers=workers,
@@ -130,6 +152,7 @@ def _started(workers: int) -> Iterator[LocalCluster]:
 def _loop_without_interrupts() -> object:
     """A running loop whose thread, and whatever processes it starts, do not get Ctrl-C: this process decides."""
     runner = LoopRunner()
+    resource_tracker.ensure_running()  # which, started from that thread, would let them through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         runner.start()
@@ -155,7 +178,7 @@ class _Place:
 
     job: Job
     worker: str
-    future: Future
+    future: Future[Outcome]
 
 
 class Cluster:
@@ -169,7 +192,7 @@ class Cluster:
         self._client = client
         self._settings = settings
         self._at_once = at_once
-        self._ended: SimpleQueue[Future] = SimpleQueue()
+        self._ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
         self._places: dict[str, _Place] = {}  # by the key of the future
         self._workers: tuple[str, ...] = ()
         self._asked = self._seen = float("-inf")  # for workers; one of them
@@ -200,13 +223,13 @@ class Cluster:
             self._fill(waiting, at_once)
             with suppress(Empty):
                 future = self._ended.get(timeout=1)
-                job = self._places[future.key].job
+                job = self._places[str(future.key)].job
                 try:
                     outcome = self._outcome(job, future)
                 except TimeoutError:  # its worker was lost with the result, and another does it again
                     future.add_done_callback(self._ended.put)
                     continue
-                del self._places[future.key]
+                del self._places[str(future.key)]
                 future.release()
                 yield job, outcome
 
@@ -234,7 +257,9 @@ class Cluster:
             self._submit(waiting.popleft(), worker)
 
     def _submit(self, job: Job, worker: str) -> None:
-        absolute = replace(job, source=Path(os.path.abspath(job.source)), target=Path(os.path.abspath(job.target)))
+        absolute = replace(
+            job, source=Path(os.path.abspath(job.source)), target=Path(os.path.abspath(job.target))
+        )
         future = self._client.submit(
             attempt,
             *(self._settings, absolute, __version__),
@@ -243,10 +268,10 @@ class Cluster:
             allow_other_workers=True,
             pure=False,
         )
-        self._places[future.key] = _Place(job, worker, future)
+        self._places[str(future.key)] = _Place(job, worker, future)
         future.add_done_callback(self._ended.put)
 
-    def _outcome(self, job: Job, future: Future) -> Outcome | None:
+    def _outcome(self, job: Job, future: Future[Outcome]) -> Outcome | None:
         """Raises TimeoutError where it is not known any more."""
         try:
             outcome: Outcome = future.result(timeout=_PATIENCE)

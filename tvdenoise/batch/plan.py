@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,8 +114,25 @@ def settle(jobs: list[Job], request: Request, failures: tuple[Failure, ...] = ()
     return Plan(_with_headers(remaining), tuple(skipped), failures)
 
 
+def plan_replacing(
+    found: Iterable[Found],
+    destination: Destination,
+    is_done: Callable[[Job], bool],
+    refusal: Callable[[Job], Failure | None],
+) -> Plan:
+    """The plan of files whose outputs are replaced unless they are done; a refusal is a failure of that file alone."""
+    jobs, failures = _jobs(found, destination)
+    remaining = []
+    for job in jobs:
+        if (failure := refusal(job)) is not None:
+            failures.append(failure)
+        elif not is_done(job):
+            remaining.append(job)
+    return Plan(_with_headers(remaining), failures=tuple(failures))
+
+
 def _with_headers(jobs: Iterable[Job]) -> tuple[Job, ...]:
-    """The jobs with what it takes to share the machine among them. What is wrong with a file is told when it is read."""
+    """The jobs with what it takes to share the machine. What is wrong with a file is told when it is read."""
     known = []
     for job in jobs:
         try:

@@ -9,6 +9,7 @@ import typer
 import tvdenoise
 from tvdenoise.commands.noise import noise
 from tvdenoise.commands.run import run
+from tvdenoise.commands.watch import watch
 
 app = typer.Typer(
     name="tvdenoise",
@@ -38,4 +39,5 @@ def top(
 
 
 app.command()(run)
+app.command()(watch)
 app.command()(noise)

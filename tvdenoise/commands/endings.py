@@ -21,8 +21,11 @@ class Terminated(BaseException):
 
 
 @contextmanager
-def exit_codes(*, debug: bool) -> Iterator[None]:
-    """Inside, errors that users can act on and signals end the command with one line and their exit code."""
+def exit_codes(*, debug: bool, continuation: str = "--skip-existing continues") -> Iterator[None]:
+    """Inside, errors that users can act on and signals end the command with one line and their exit code.
+
+    continuation: how to go on after a signal.
+    """
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
@@ -42,10 +45,10 @@ def exit_codes(*, debug: bool) -> Iterator[None]:
         _tell(f"{name}{reason_of(error)}")
         raise typer.Exit(ExitCode.FILE_FAILED) from error
     except KeyboardInterrupt as interrupt:
-        _tell("interrupted; what was finished is kept, --skip-existing continues")
+        _tell(f"interrupted; what was finished is kept, {continuation}")
         raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
     except Terminated as termination:
-        _tell("terminated; what was finished is kept, --skip-existing continues")
+        _tell(f"terminated; what was finished is kept, {continuation}")
         raise typer.Exit(ExitCode.TERMINATED) from termination
     finally:
         signal.signal(signal.SIGTERM, previous)

@@ -145,6 +145,27 @@ Output = Annotated[
         rich_help_panel=_FILES,
     ),
 ]
+WatchedFolder = Annotated[str, typer.Argument(metavar="FOLDER", help="The folder in which images appear.")]
+OutputFolder = Annotated[
+    str,
+    typer.Option("--output", "-o", metavar="FOLDER", help="Where the results go.", rich_help_panel=_FILES),
+]
+Settle = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="How long a file must be unchanged before it is denoised. By default 2.",
+        rich_help_panel=_FILES,
+    ),
+]
+Poll = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="Look at the folder this often, for file systems that tell no changes, such as those of networks.",
+        rich_help_panel=_FILES,
+    ),
+]
 Recursive = Annotated[
     bool, typer.Option("--recursive", "-r", help="Look into sub-folders too.", rich_help_panel=_FILES)
 ]

@@ -9,7 +9,8 @@ import typer
 
 from tvdenoise.commands import options
 from tvdenoise.commands.endings import exit_codes
-from tvdenoise.commands.numbers import count_or_auto, intensity, positive
+from tvdenoise.commands.numbers import count_or_auto
+from tvdenoise.commands.settings import settings_of
 
 # Everything numerical is imported inside the functions, so that --help starts at once.
 if TYPE_CHECKING:
@@ -76,30 +77,11 @@ def run(
       3  no image found
     130  interrupted (143: terminated); what was finished is kept
     """
+    given = locals()
     with exit_codes(debug=debug):
-        from tvdenoise.batch.request import Request, Settings
-        from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
+        from tvdenoise.batch.request import Request
 
-        settings = Settings(
-            mu=positive("--mu", mu),
-            epsilon=intensity("--epsilon", epsilon),
-            sigma=intensity("--sigma", sigma),
-            noise=noise.value,
-            strength=positive("--strength", strength),
-            tolerance=intensity("--tolerance", tolerance, may_be_zero=True),
-            max_iterations=max_iterations,
-            chroma=positive("--chroma", chroma),
-            tv=tv.value,
-            penalty=penalty.value,
-            step=step.value,
-            engine=engine.value,
-            threads=threads,
-            data_range=positive("--data-range", data_range),
-            quality=quality,
-            max_megapixels=positive("--max-pixels", max_pixels) or DEFAULT_MAX_MEGAPIXELS,
-            strip_metadata=strip_metadata,
-            preserve_times=preserve_times,
-        )
+        settings = settings_of(given)
         request = Request(
             tuple(inputs),
             output,
