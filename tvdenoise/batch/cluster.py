@@ -140,6 +140,7 @@ def _started(workers: int) -> Iterator[LocalCluster]:
             dashboard_address=None,
             silence_logs=logging.CRITICAL + 1,
             memory_limit=0,
+            scheduler_kwargs={"allowed_failures": 1},
             local_directory=scratch,
             loop=_loop_without_interrupts(),
         )
