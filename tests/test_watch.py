@@ -47,13 +47,15 @@ class Watching:
 
 @contextmanager
 def watching(folder: Path, *options: str) -> Iterator[Watching]:
+    # A child of a process that ignores Ctrl-C, as background jobs do, would ignore it too.
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     child = subprocess.Popen(
         [sys.executable, "-m", "tvdenoise", "watch", "in", "-o", "in/out", "--settle", "0.3", *options],
         stderr=subprocess.PIPE,
         cwd=folder,
         env=environment(),
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
+    signal.signal(signal.SIGINT, previous)
     try:
         yield Watching(child)
     finally:

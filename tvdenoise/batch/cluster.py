@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 _AT_A_WORKER = 2  # jobs: one that is done, and one that is ready when it ends
 _PATIENCE = 5.0  # seconds, with whatever should answer at once
+_INTERVAL = 1.0  # seconds between looks which workers there are
+_LOSSES = 3  # of workers, until what they were at is suspect
 _WITHOUT_WORKERS = 30.0  # seconds; lost ones are started again meanwhile
 _LOST = "the connection to the cluster was lost"
 _CONTINUE = "what was finished is kept; run it again with --skip-existing"
@@ -140,7 +142,6 @@ def _started(workers: int) -> Iterator[LocalCluster]:
             dashboard_address=None,
             silence_logs=logging.CRITICAL + 1,
             memory_limit=0,
-            scheduler_kwargs={"allowed_failures": 1},
             local_directory=scratch,
             loop=_loop_without_interrupts(),
         )
@@ -185,8 +186,9 @@ class _Place:
 class Cluster:
     """Hands out jobs to the workers of a cluster, a few at a time, however many there are.
 
-    A lost worker's jobs are done again by others. What has cost several workers is suspect: it is tried once more when
-    all else is done, alone, so that no other job is lost with it.
+    Each job is for one worker, so that none has many while others have none. A lost worker's jobs are handed out
+    again. What has cost several workers is suspect: it is tried once more when all else is done, alone, so that no
+    other job is lost with it.
     """
 
     def __init__(self, client: Client, settings: Settings, at_once: int | None) -> None:
@@ -204,39 +206,52 @@ class Cluster:
         suspects = []
         self._seen = time.monotonic()
         try:
-            for job, outcome in self._attempts(jobs, self._at_once):
+            for job, outcome in self._attempts(jobs, self._at_once, _LOSSES):
                 if outcome is None:
                     suspects.append(job)
                 else:
                     yield outcome
-            for job, outcome in self._attempts(suspects, 1):
+            for job, outcome in self._attempts(suspects, 1, 1):
                 yield outcome or _failure_of_killer(job)
         finally:
             self._give_up()
 
     def _attempts(
-        self, jobs: Iterable[Job], at_once: int | None
+        self, jobs: Iterable[Job], at_once: int | None, losses: int
     ) -> Generator[tuple[Job, Outcome | None], None, None]:
-        """Each job with its outcome, None where it has cost too many workers."""
+        """Each job with its outcome, None where it has cost so many workers."""
         waiting = deque(jobs)
+        lost: Counter[Job] = Counter()
         while waiting or self._places:
             self._look_for_workers()
+            for job in self._taken_back():
+                lost[job] += 1
+                if lost[job] < losses:
+                    waiting.appendleft(job)
+                else:
+                    yield job, None
             self._fill(waiting, at_once)
-            with suppress(Empty):
-                future = self._ended.get(timeout=1)
-                job = self._places[str(future.key)].job
-                try:
-                    outcome = self._outcome(job, future)
-                except TimeoutError:  # its worker was lost with the result, and another does it again
-                    future.add_done_callback(self._ended.put)
-                    continue
-                del self._places[str(future.key)]
-                future.release()
-                yield job, outcome
+            if (ended := self._next_ended()) is not None:
+                yield ended
+
+    def _next_ended(self) -> tuple[Job, Outcome | None] | None:
+        """A job that has ended with its outcome, None where it has cost too many workers; None after a while."""
+        try:
+            future = self._ended.get(timeout=_INTERVAL)
+            place = self._places[str(future.key)]
+            outcome = self._outcome(place.job, future)
+        except TimeoutError:  # its worker seems to be lost, and the result with it
+            future.add_done_callback(self._ended.put)
+            return None
+        except (Empty, KeyError):  # nothing, or one that was taken back
+            return None
+        del self._places[str(future.key)]
+        future.release()
+        return place.job, outcome
 
     def _look_for_workers(self) -> None:
         now = time.monotonic()
-        if now - self._asked < 1:
+        if now - self._asked < _INTERVAL:
             return
         try:
             self._workers = tuple(self._client.nthreads())
@@ -247,6 +262,19 @@ class Cluster:
             self._seen = now
         elif now - self._seen > _WITHOUT_WORKERS:
             raise TvdenoiseError("the cluster has no workers any more", _CONTINUE)
+
+    def _taken_back(self) -> list[Job]:
+        """The jobs of workers that are gone."""
+        gone = [place for place in self._places.values() if place.worker not in self._workers]
+        if gone:
+            self._cancel(gone)
+        for place in gone:
+            del self._places[str(place.future.key)]
+        return [place.job for place in gone]
+
+    def _cancel(self, places: list[_Place]) -> None:
+        with suppress(OSError, TimeoutError, RuntimeError):
+            self._client.cancel([place.future for place in places], force=True)
 
     def _fill(self, waiting: deque[Job], at_once: int | None) -> None:
         loads = Counter(place.worker for place in self._places.values())
@@ -266,7 +294,6 @@ class Cluster:
             *(self._settings, absolute, __version__),
             key=f"tvdenoise-{uuid4().hex}",
             workers=[worker],
-            allow_other_workers=True,
             pure=False,
         )
         self._places[str(future.key)] = _Place(job, worker, future)
@@ -275,7 +302,7 @@ class Cluster:
     def _outcome(self, job: Job, future: Future[Outcome]) -> Outcome | None:
         """Raises TimeoutError where it is not known any more."""
         try:
-            outcome: Outcome = future.result(timeout=_PATIENCE)
+            outcome: Outcome = future.result(timeout=_INTERVAL)
         except KilledWorker:
             return None
         except TimeoutError:
@@ -290,8 +317,7 @@ class Cluster:
     def _give_up(self) -> None:
         """Take back what is not done; a worker of another machine ends the file that it is at."""
         self.given_up = tuple(place.job for place in self._places.values())
-        with suppress(OSError, TimeoutError, RuntimeError):
-            self._client.cancel([place.future for place in self._places.values()], force=True)
+        self._cancel(list(self._places.values()))
         self._places.clear()
 
 
