@@ -248,6 +248,22 @@ class FakeClient:
         raise ModuleNotFoundError("No module named 'tvdenoise'", name="tvdenoise")
 
 
+class DeadlyClient(FakeClient):
+    """A cluster of one worker at a time, which a poisoned job kills, and with it what waits there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.worker = 0
+
+    def nthreads(self) -> dict[str, int]:
+        if any(future.job.source.name == "poison.png" for future in self.waiting):
+            self.worker += 1
+            self.waiting.clear()
+        while self.waiting:
+            self.finish()
+        return {f"tcp://{self.worker}": 1}
+
+
 class FakeFuture(Future[Outcome]):
     def __init__(self, key: str) -> None:
         super().__init__()
@@ -266,6 +282,17 @@ def test_only_two_jobs_a_worker_are_handed_out_at_a_time() -> None:
     assert sources == [f"{number}.png" for number in range(40)]
     assert client.most == 4
     found.close()
+
+
+def test_a_file_that_kills_every_worker_costs_no_other_file(monkeypatch) -> None:
+    monkeypatch.setattr("tvdenoise.batch.cluster._INTERVAL", 0.001)
+    names = ["a.png", "poison.png", "b.png", "c.png"]
+    client = DeadlyClient()
+    found = list(Cluster(client, Settings(), None).outcomes([Job(Path(n), Path("out", n)) for n in names]))  # type: ignore[arg-type]
+    assert [outcome.source for outcome in found if outcome.fate is Fate.FAILED] == ["poison.png"]
+    assert sorted(outcome.source for outcome in found) == sorted(names)
+    assert found[-1].reason == "every worker that tried it was killed, as happens when memory runs out"
+    assert client.worker <= 7
 
 
 def test_a_scheduler_without_tvdenoise_is_refused() -> None:
