@@ -146,10 +146,10 @@ def test_ctrl_c_ends_a_cluster_of_this_machine_at_once(make_image, tmp_path: Pat
     told = child.stderr.read().decode()
     assert child.wait(timeout=20) == 130
     assert time.perf_counter() - start < 2
-    assert [line for line in told.splitlines() if "warning" not in line] == [
-        "1 of 2 files: 1 done, 0 failed, 0 skipped",
-        "tvdenoise: interrupted; what was finished is kept, --skip-existing continues",
-    ]
+    *_, summary, ending = told.splitlines()
+    assert summary.startswith("1 of 2 files: 1 done")
+    assert ending == "tvdenoise: interrupted; what was finished is kept, --skip-existing continues"
+    assert "Traceback" not in told
     deadline = time.monotonic() + 2
     while processes_of(child.pid):
         assert time.monotonic() < deadline
