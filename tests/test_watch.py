@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -118,6 +118,17 @@ def test_an_output_older_than_its_input_is_made_again(make_image, tmp_path: Path
     (tmp_path / "in" / "moved.png").rename(stale)
     os.utime(stale, (0, 0))
     assert {job.source.name for job in first_plan(tmp_path / "in").jobs} == {"stale.png", "broken.png"}
+
+
+def test_a_file_that_comes_again_is_done_again_whatever_the_times_say(make_image, tmp_path: Path) -> None:
+    source = make_image("in/a.png")
+    make_image("in/out/a.png")
+    watch = Watch(tmp_path / "in", Folder(tmp_path / "in/out", ""), False, settling=1e-9)
+    with closing(watch.plans()) as plans:
+        assert not any(next(plans).count for _ in range(3))
+        source.write_bytes(b"changed while it was denoised")
+        make_image("in/out/a.png")  # written from what it was before
+        assert any(next(plans).jobs for _ in range(5))
 
 
 def test_files_with_one_output_fail_by_themselves(make_image, tmp_path: Path) -> None:

@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-import atexit
-import logging
 import os
-import signal
 import time
-import warnings
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import resource_tracker
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from tempfile import TemporaryDirectory
-from threading import Thread
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from distributed import CancelledError, Client, KilledWorker, LocalCluster
-from distributed.deploy.spec import close_clusters
-from distributed.utils import LoopRunner
+from distributed import CancelledError, KilledWorker
 
 from tvdenoise import __version__
 from tvdenoise.batch.cluster_checks import one_line, require_same_versions, require_shared_outputs
+from tvdenoise.batch.cluster_connection import connection, silence, started
 from tvdenoise.batch.cluster_task import attempt
 from tvdenoise.batch.runner import failed
-from tvdenoise.errors import TvdenoiseError, UsageError
+from tvdenoise.errors import TvdenoiseError
 from tvdenoise.files.atomic import sweep
-from tvdenoise.files.paths import printable
 
 if TYPE_CHECKING:
-    from distributed import Future
+    from distributed import Client, Future
 
     from tvdenoise.batch.outcome import Outcome
     from tvdenoise.batch.plan import Job, Plan
     from tvdenoise.batch.request import Settings
 
 _AT_A_WORKER = 2  # jobs: one that is done, and one that is ready when it ends
-_PATIENCE = 5.0  # seconds, with whatever should answer at once
 _INTERVAL = 1.0  # seconds between looks which workers there are
 _LOSSES = 3  # of workers, until what they were at is suspect
 _WITHOUT_WORKERS = 30.0  # seconds; lost ones are started again meanwhile
@@ -54,7 +44,7 @@ def cluster_at(address: str, settings: Settings, plan: Plan, at_once: int | None
 
     at_once: how many files are worked on at the same time at most. Raises UsageError where it does not serve.
     """
-    with _silence(), _connection(address) as client:
+    with silence(), connection(address) as client:
         yield from _serving(client, settings, plan, at_once)
 
 
@@ -63,7 +53,7 @@ def local_cluster(workers: int, settings: Settings, plan: Plan) -> Iterator[Clus
     """A cluster of so many processes on this machine, as long as it is needed."""
     folders: set[Path] = set()
     try:
-        with _silence(), _started(workers) as here, _connection(here.scheduler_address) as client:
+        with silence(), started(workers) as here, connection(here.scheduler_address) as client:
             for cluster in _serving(client, settings, plan, None):
                 try:
                     yield cluster
@@ -78,100 +68,6 @@ def _serving(client: Client, settings: Settings, plan: Plan, at_once: int | None
     require_same_versions(client)
     require_shared_outputs(client, plan)
     yield Cluster(client, settings, at_once)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """What Dask has to tell is told by us, in one line."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
-
-
-@contextmanager
-def _connection(address: str) -> Iterator[Client]:
-    """Raises UsageError for a scheduler that does not answer, or has no workers."""
-    client = _client(address)
-    try:
-        try:
-            client.wait_for_workers(1, timeout=_PATIENCE)
-        except TimeoutError as error:
-            reason = f"the Dask cluster at {printable(address)} has no workers"
-            raise UsageError(reason, "start some with dask worker") from error
-        yield client
-    finally:
-        with suppress(OSError, TimeoutError):
-            client.close(timeout=1)
-
-
-def _client(address: str) -> Client:
-    """Made in a thread of its own: with what is no scheduler, Dask may talk without an end."""
-    made: SimpleQueue[Client | Exception] = SimpleQueue()
-
-    def make() -> None:
-        try:
-            made.put(Client(address, timeout=_PATIENCE, set_as_default=False))
-        except Exception as error:  # noqa: BLE001  # told where it is waited for
-            made.put(error)
-
-    Thread(target=make, daemon=True).start()
-    try:
-        answer = made.get(timeout=_PATIENCE + 2)
-    except Empty:
-        answer = TimeoutError("what listens there is something else")
-    if isinstance(answer, Exception):
-        reason = f"no Dask scheduler answers at {printable(address)}: {one_line(answer)}"
-        raise UsageError(reason, "name a running one, such as tcp://HOST:8786, or local") from answer
-    return answer
-
-
-@contextmanager
-def _started(workers: int) -> Iterator[LocalCluster]:
-    """Worker processes of this machine, which end with it, whatever they are at."""
-    atexit.unregister(close_clusters)  # which has much to say about one that was interrupted while it started
-    with TemporaryDirectory(prefix="tvdenoise-", ignore_cleanup_errors=True) as scratch:
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL + 1,
-            memory_limit=0,
-            local_directory=scratch,
-            loop=_loop_without_interrupts(),
-        )
-        try:
-            yield cluster
-        finally:
-            _end(cluster)
-
-
-def _loop_without_interrupts() -> object:
-    """A running loop whose thread, and whatever processes it starts, do not get Ctrl-C: this process decides."""
-    runner = LoopRunner()
-    resource_tracker.ensure_running()  # which, started from that thread, would let them through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        runner.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return runner.loop
-
-
-def _end(cluster: LocalCluster) -> None:
-    """Kill the workers: what they have finished is whole on the disk."""
-    for nanny in cluster.workers.values():
-        nanny.auto_restart = False
-        if nanny.pid:
-            with suppress(ProcessLookupError):
-                os.kill(nanny.pid, signal.SIGKILL)
-    with suppress(OSError, TimeoutError):
-        cluster.close(timeout=1)
 
 
 @dataclass(frozen=True, eq=False)

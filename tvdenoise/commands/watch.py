@@ -103,7 +103,8 @@ def _serve(
         console.tell_message(f"watching {printable(watched.folder)}; Ctrl-C ends it")
         try:
             while True:
-                plan = next(plans)
+                if (plan := next(plans)).count == 0:
+                    continue
                 workforce = workforce_for(plan, settings, Streams(), report, console.tell_compilation, jobs)
                 with closing(outcomes(plan, workforce)) as found:
                     for outcome in found:
