@@ -30,6 +30,9 @@ CONFINED = {
     "pillow_heif": {"files"},
     "numba": {"model"},
     "matplotlib": {"figures"},
+    "dask": {"batch"},
+    "distributed": {"batch"},
+    "watchdog": {"batch"},
 }
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 

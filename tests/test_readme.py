@@ -50,15 +50,18 @@ def test_the_test_command_runs_pytest():
     assert _command("test command").endswith("-m pytest")
 
 
-@pytest.mark.parametrize("command", re.findall(r"^tvdenoise (run .+?)(?:  +#.*)?$", README, re.MULTILINE))
+@pytest.mark.parametrize(
+    "command", re.findall(r"^ *tvdenoise ((?:run|watch) .+?)(?:  +#.*)?$", README, re.MULTILINE)
+)
 def test_the_examples_use_options_that_exist(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     from typer.testing import CliRunner
 
     from tvdenoise.commands.app import app
 
-    shown = CliRunner().invoke(app, ["run", "--help"]).stdout
-    for word in shlex.split(command):
+    name, *words = shlex.split(command)
+    shown = CliRunner().invoke(app, [name, "--help"]).stdout
+    for word in words:
         if re.fullmatch(r"--?[a-z].*", word):
             assert re.search(rf"(?<![\w-]){word}(?![\w-])", shown), word
 

@@ -64,6 +64,20 @@ class Discovery:
             else:
                 yield Failure(path, UnreadableImageError("not a regular file"))
 
+    def takes(self, path: Path, folder: Path) -> bool:
+        """Whether `find` takes a file when it looks into a folder above it, were the file there."""
+        if not has_image_extension(path) or not self.looks_into(path.parent, folder):
+            return False
+        origin = path.with_name(path.stem.removesuffix(self.suffix) + path.suffix)
+        return not path.name.startswith(".") and (origin == path or not origin.exists())
+
+    def looks_into(self, inner: Path, folder: Path) -> bool:
+        """Whether `find` looks into an inner folder when it looks into a folder."""
+        names = inner.relative_to(folder).parts
+        if any(name.startswith(".") for name in names) or (names and not self.recursive):
+            return False
+        return not any(self._is_left_out(place) for place in (inner, *inner.parents) if place != folder)
+
     def _inside(self, folder: Path) -> Iterator[Found | Failure]:
         errors: list[OSError] = []
         for parent, folders, names in os.walk(folder, onerror=errors.append):

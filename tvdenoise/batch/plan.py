@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from tvdenoise.files.families import format_in_place
 from tvdenoise.files.headers import Header, header_of
 from tvdenoise.files.paths import RealPaths, printable, reason_of
 from tvdenoise.files.reading import codec_of, is_whole
+
+_NO_LEDGER = "do these files without --cluster, and with --report FILE to keep the record there"
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,11 @@ class Plan:
         return len(self.jobs) + len(self.skipped) + len(self.failures)
 
 
-def make_plan(request: Request, *, strips_metadata: bool = False) -> Plan:
-    """Raises UsageError and NothingToDoError; nothing has been changed then."""
+def make_plan(request: Request, *, strips_metadata: bool = False, has_ledger: bool = True) -> Plan:
+    """Raises UsageError and NothingToDoError; nothing has been changed then.
+
+    has_ledger: a report, if there is one, can tell a later run in place what has been replaced.
+    """
     destination = destination_of(request)
     left_out = Path(os.path.realpath(destination.path)) if isinstance(destination, Folder) else None
     discovery = Discovery(request.recursive, request.suffix or DEFAULT_SUFFIX, left_out, request.patterns)
@@ -76,15 +81,16 @@ def make_plan(request: Request, *, strips_metadata: bool = False) -> Plan:
         raise nothing_found(request.inputs, request.patterns, recursive=request.recursive)
     jobs, unnameable = _jobs((entry for entry in found if isinstance(entry, Found)), destination)
     if request.in_place:
-        if request.report is None:
-            _require_places_for_records(jobs, strips_metadata=strips_metadata)
+        if request.report is None or not has_ledger:
+            remedy = "add --report FILE to keep the record there" if has_ledger else _NO_LEDGER
+            _require_places_for_records(jobs, remedy, strips_metadata=strips_metadata)
         _require_writable(jobs, request)
         replacing = (replace(job, in_place=True, once=not request.again) for job in jobs)
         return Plan(_with_headers(replacing), failures=(*failures, *unnameable))
     return settle(jobs, request, (*failures, *unnameable))
 
 
-def _require_places_for_records(jobs: list[Job], *, strips_metadata: bool) -> None:
+def _require_places_for_records(jobs: list[Job], remedy: str, *, strips_metadata: bool) -> None:
     """Refuse files of which a second run could not know that they are denoised already."""
     for job in jobs:
         form = format_in_place(job.target, codec) if (codec := codec_of(job.source)) else None
@@ -94,7 +100,7 @@ def _require_places_for_records(jobs: list[Job], *, strips_metadata: bool) -> No
         raise UsageError(
             f"{printable(job.source)}: {cause} no place to record that it is denoised, "
             "and run again, --in-place would denoise it twice",
-            "add --report FILE to keep the record there",
+            remedy,
         )
 
 
@@ -108,6 +114,23 @@ def settle(jobs: list[Job], request: Request, failures: tuple[Failure, ...] = ()
     remaining = [job for job in jobs if job not in skipped]
     _require_writable(remaining, request)
     return Plan(_with_headers(remaining), tuple(skipped), failures)
+
+
+def plan_replacing(
+    found: Iterable[Found],
+    destination: Destination,
+    is_done: Callable[[Job], bool],
+    refusal: Callable[[Job], Failure | None],
+) -> Plan:
+    """The plan of files whose outputs are replaced unless they are done; a refusal is a failure of that file alone."""
+    jobs, failures = _jobs(found, destination)
+    remaining = []
+    for job in jobs:
+        if (failure := refusal(job)) is not None:
+            failures.append(failure)
+        elif not is_done(job):
+            remaining.append(job)
+    return Plan(_with_headers(remaining), failures=tuple(failures))
 
 
 def _with_headers(jobs: Iterable[Job]) -> tuple[Job, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from tvdenoise.batch.denoiser import Denoiser
@@ -9,14 +11,46 @@ from tvdenoise.batch.processes import Crew
 from tvdenoise.batch.run import Alone, Workforce
 from tvdenoise.batch.runner import Runner
 from tvdenoise.batch.share import Machine, Share, useful_workers
+from tvdenoise.errors import UsageError
+from tvdenoise.model.engines import available_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tvdenoise.batch.ledger import Ledger
     from tvdenoise.batch.plan import Plan
-    from tvdenoise.batch.request import Settings
+    from tvdenoise.batch.request import Request, Settings
     from tvdenoise.batch.streams import Streams
+
+LOCAL = "local"
+
+
+def require_clusters_possible(request: Request) -> None:
+    """Raise UsageError where Dask is not installed, or the request is none for a cluster."""
+    if request.reads_standard_input or request.writes_standard_output:
+        raise UsageError("--cluster is for files, not for standard streams", "leave it out")
+    if request.again:
+        reason = "--again on a cluster could denoise a file twice, as lost workers' files are done again"
+        raise UsageError(reason, "leave out --again or --cluster")
+    if find_spec("distributed") is None:
+        raise UsageError("--cluster needs Dask, which is not installed", "install tvdenoise[cluster]")
+
+
+def cluster_for(
+    address: str | None, plan: Plan, settings: Settings, jobs: int | None = None
+) -> AbstractContextManager[Workforce | None]:
+    """The workforce of the cluster at an address, "local" for one of this machine; None without a need for it.
+
+    jobs: how many files to do at the same time; None for as many as there are workers, or here processors.
+    Entering raises UsageError where the cluster does not serve.
+    """
+    if address is None or not plan.jobs:
+        return nullcontext()
+    from tvdenoise.batch.cluster import cluster_at, local_cluster
+
+    if address == LOCAL:
+        return local_cluster(min(jobs or available_threads(), len(plan.jobs)), settings, plan)
+    return cluster_at(address, settings, plan, jobs)
 
 
 def workforce_for(

@@ -16,8 +16,7 @@ import typer
 from tvdenoise.errors import ExitCode, TvdenoiseError
 from tvdenoise.files.paths import printable, reason_of
 
-_INTERRUPTED = "interrupted; what was finished is kept, --skip-existing continues"
-_TERMINATED = "terminated; what was finished is kept, --skip-existing continues"
+_KEPT = "what was finished is kept"
 _PATIENCE = 1.5  # seconds; long computations in a library hear of a signal only when they end
 
 
@@ -26,11 +25,14 @@ class Terminated(BaseException):
 
 
 @contextmanager
-def exit_codes(*, debug: bool) -> Iterator[None]:
-    """Inside, errors that users can act on and signals end the command with one line and their exit code."""
+def exit_codes(*, debug: bool, continuation: str = "--skip-existing continues") -> Iterator[None]:
+    """Inside, errors that users can act on and signals end the command with one line and their exit code.
+
+    continuation: how to go on after a signal.
+    """
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
-        with _in_time():
+        with _in_time(continuation):
             yield
     except TvdenoiseError as error:
         if debug:
@@ -48,23 +50,23 @@ def exit_codes(*, debug: bool) -> Iterator[None]:
         _tell(f"{name}{reason_of(error)}")
         raise typer.Exit(ExitCode.FILE_FAILED) from error
     except KeyboardInterrupt as interrupt:
-        _tell(_INTERRUPTED)
+        _tell(f"interrupted; {_KEPT}, {continuation}")
         raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
     except Terminated as termination:
-        _tell(_TERMINATED)
+        _tell(f"terminated; {_KEPT}, {continuation}")
         raise typer.Exit(ExitCode.TERMINATED) from termination
     finally:
         signal.signal(signal.SIGTERM, previous)
 
 
 @contextmanager
-def _in_time() -> Iterator[None]:
+def _in_time(continuation: str) -> Iterator[None]:
     """Inside, a signal that is not heard in time ends the process all the same, without temporaries left behind."""
     heard, woken = os.pipe()
     os.set_blocking(woken, False)
     is_over = Event()
     previous = signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-    Thread(target=_enforce, args=(heard, is_over), daemon=True).start()
+    Thread(target=_enforce, args=(heard, is_over, continuation), daemon=True).start()
     try:
         yield
     finally:
@@ -73,21 +75,21 @@ def _in_time() -> Iterator[None]:
         os.close(woken)  # which ends the thread
 
 
-def _enforce(heard: int, is_over: Event) -> None:
+def _enforce(heard: int, is_over: Event, continuation: str) -> None:
     """Wait for a signal, then for the end of the command, then no longer."""
     with os.fdopen(heard, "rb", buffering=0) as signals:
         while number := signals.read(1):
             codes = {
-                bytes([signal.SIGINT]): (ExitCode.INTERRUPTED, _INTERRUPTED),
-                bytes([signal.SIGTERM]): (ExitCode.TERMINATED, _TERMINATED),
+                bytes([signal.SIGINT]): (ExitCode.INTERRUPTED, "interrupted"),
+                bytes([signal.SIGTERM]): (ExitCode.TERMINATED, "terminated"),
             }
             if number in codes and not is_over.wait(_PATIENCE):
-                code, message = codes[number]
+                code, word = codes[number]
                 from tvdenoise.files.atomic import remove_unfinished
 
                 remove_unfinished()
                 with suppress(OSError):
-                    _tell(message)
+                    _tell(f"{word}; {_KEPT}, {continuation}")
                 os._exit(code)
 
 

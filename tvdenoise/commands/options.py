@@ -131,6 +131,15 @@ SharedParameters = Annotated[
         rich_help_panel=_STRENGTH,
     ),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS|local",
+        help="Use the workers of the Dask scheduler at this address, which see the same files, or of one "
+        "started here. Needs tvdenoise[cluster].",
+        rich_help_panel=_FILES,
+    ),
+]
 FailFast = Annotated[
     bool, typer.Option("--fail-fast", help="End with the first file that fails.", rich_help_panel=_FILES)
 ]
@@ -142,6 +151,27 @@ Output = Annotated[
         metavar="OUTPUT",
         help="A file (by its extension), a folder, or - for standard output. "
         "By default NAME_denoised.EXT beside each input.",
+        rich_help_panel=_FILES,
+    ),
+]
+WatchedFolder = Annotated[str, typer.Argument(metavar="FOLDER", help="The folder in which images appear.")]
+OutputFolder = Annotated[
+    str,
+    typer.Option("--output", "-o", metavar="FOLDER", help="Where the results go.", rich_help_panel=_FILES),
+]
+Settle = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="How long a file must be unchanged before it is denoised. By default 2.",
+        rich_help_panel=_FILES,
+    ),
+]
+Poll = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="Look at the folder this often, for file systems that tell no changes, such as those of networks.",
         rich_help_panel=_FILES,
     ),
 ]

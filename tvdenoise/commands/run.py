@@ -9,16 +9,16 @@ import typer
 
 from tvdenoise.commands import options
 from tvdenoise.commands.endings import exit_codes
-from tvdenoise.commands.numbers import count_or_auto, intensity, positive, whole
+from tvdenoise.commands.numbers import count_or_auto
+from tvdenoise.commands.settings import settings_of
 
 # Everything numerical is imported inside the functions, so that --help starts at once.
 if TYPE_CHECKING:
+    from tvdenoise.batch.outcome import SharedParameters
     from tvdenoise.batch.plan import Plan
     from tvdenoise.batch.request import Request, Settings
     from tvdenoise.commands.console import Console
     from tvdenoise.errors import ExitCode
-
-_BEST_QUALITY = 100
 
 
 def run(
@@ -51,6 +51,7 @@ def run(
     dry_run: options.DryRun = False,
     shared_parameters: options.SharedParameters = False,
     jobs: options.Jobs = None,
+    cluster: options.Cluster = None,
     fail_fast: options.FailFast = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -84,31 +85,12 @@ def run(
       3  no image found
     130  interrupted (143: terminated); what was finished is kept
     """
+    given = locals()
     with exit_codes(debug=debug):
         from tvdenoise.batch.patterns import Patterns
-        from tvdenoise.batch.request import Request, Settings
-        from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
+        from tvdenoise.batch.request import Request
 
-        settings = Settings(
-            mu=positive("--mu", mu),
-            epsilon=intensity("--epsilon", epsilon),
-            sigma=intensity("--sigma", sigma),
-            noise=noise.value,
-            strength=positive("--strength", strength),
-            tolerance=intensity("--tolerance", tolerance, may_be_zero=True),
-            max_iterations=whole("--max-iterations", max_iterations),
-            chroma=positive("--chroma", chroma),
-            tv=tv.value,
-            penalty=penalty.value,
-            step=step.value,
-            engine=engine.value,
-            threads=whole("--threads", threads),
-            data_range=positive("--data-range", data_range),
-            quality=whole("--quality", quality, _BEST_QUALITY),
-            max_megapixels=positive("--max-pixels", max_pixels) or DEFAULT_MAX_MEGAPIXELS,
-            strip_metadata=strip_metadata,
-            preserve_times=preserve_times,
-        )
+        settings = settings_of(given)
         request = Request(
             tuple(inputs),
             output,
@@ -128,6 +110,7 @@ def run(
             settings,
             jobs=count_or_auto("--jobs", jobs),
             shared_parameters=shared_parameters,
+            cluster=cluster,
             fail_fast=fail_fast,
             quiet=quiet,
             verbose=verbose,
@@ -142,6 +125,7 @@ def _carry_out(
     *,
     jobs: int | None,
     shared_parameters: bool,
+    cluster: str | None,
     fail_fast: bool,
     quiet: bool,
     verbose: bool,
@@ -154,7 +138,7 @@ def _carry_out(
     from tvdenoise.batch.run import outcomes
     from tvdenoise.batch.shared import refuse_useless, share_parameters
     from tvdenoise.batch.streams import plan_with_streams, streams_of
-    from tvdenoise.batch.workforces import workforce_for
+    from tvdenoise.batch.workforces import cluster_for, require_clusters_possible, workforce_for
     from tvdenoise.commands.console import Console
     from tvdenoise.errors import UsageError
 
@@ -164,17 +148,27 @@ def _carry_out(
     if shared_parameters:
         refuse_useless(request, settings)
     strips = settings.strip_metadata
-    plan = make_plan(request, strips_metadata=strips) if streams.are_unused else plan_with_streams(request)
+    known = shared_before(request) if shared_parameters else ()
+    if cluster is not None:
+        require_clusters_possible(request)
+    if streams.are_unused:
+        plan = make_plan(request, strips_metadata=strips, has_ledger=cluster is None)
+    else:
+        plan = plan_with_streams(request)
     console = Console(quiet=quiet, verbose=verbose, debug=debug, count=plan.count, pace=Pace(plan))
     if request.dry_run:
         return _show(plan, request, settings, console)
-    known = shared_before(request) if shared_parameters else ()
-    with open_report(request, plan) as report, console:
-        if shared_parameters:
-            settings, chosen = share_parameters(plan, settings, known, console.tell_compilation)
-            report.keep(chosen)
-            console.tell_shared(settings)
-        workforce = workforce_for(plan, settings, streams, report, console.tell_compilation, jobs)
+    chosen: tuple[SharedParameters, ...] = ()
+    if shared_parameters:
+        settings, chosen = share_parameters(plan, settings, known, console.tell_compilation)
+        console.tell_shared(settings)
+    with (
+        cluster_for(cluster, plan, settings, jobs) as far,
+        open_report(request, plan) as report,
+        console,
+    ):
+        report.keep(chosen)
+        workforce = far or workforce_for(plan, settings, streams, report, console.tell_compilation, jobs)
         with closing(outcomes(plan, workforce, fail_fast=fail_fast)) as found:
             for outcome in found:
                 report.add(outcome)

@@ -1,0 +1,153 @@
+"""Watching a folder: plans of what has arrived there, for as long as it is watched."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tvdenoise.batch.arrivals import Arrivals
+from tvdenoise.batch.destinations import Folder
+from tvdenoise.batch.discovery import Discovery, Failure, Found
+from tvdenoise.batch.folder_events import FolderEvents
+from tvdenoise.batch.plan import Job, Plan, plan_replacing
+from tvdenoise.batch.request import DEFAULT_SUFFIX
+from tvdenoise.errors import TvdenoiseError, UnwritableImageError, UsageError
+from tvdenoise.files.atomic import require_writable, sweep
+from tvdenoise.files.paths import printable
+from tvdenoise.files.reading import codec_of
+
+_BREATH = 0.1  # seconds in which the events of a burst come together
+_TICK = 1.0  # seconds between looks whether the folder is still there
+_ROUND = 60.0  # seconds between searches of the whole folder, for what the events have missed
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A folder, and where the results go.
+
+    settling: seconds that a file must be unchanged; polling: between two looks, or None to be told of changes.
+    Raises UsageError for folders that do not go together.
+    """
+
+    folder: Path
+    destination: Folder
+    recursive: bool
+    settling: float
+    polling: float | None = None
+
+    def __post_init__(self) -> None:
+        here, there = (Path(os.path.realpath(path)) for path in (self.folder, self.destination.path))
+        if not here.is_dir():
+            raise UsageError(f"{printable(self.folder)} is not a folder", "name one that exists")
+        if there.exists() and not there.is_dir():
+            raise UsageError(f"-o {printable(self.destination.path)} is not a folder", "name a folder")
+        if here == there or here.is_relative_to(there):
+            reason = f"the results would be taken for arrivals, as {printable(self.folder)} lies in the output folder"
+            raise UsageError(reason, f"name another with -o, such as {printable(self.folder / 'denoised')}")
+        try:
+            require_writable(there)
+        except UnwritableImageError as error:
+            raise UsageError(error.reason, error.remedy) from error
+        sweep(there)
+
+    def present(self) -> Plan:
+        """What lies there now, whether it is done or not."""
+        files = (entry for entry in self._find() if isinstance(entry, Found))
+        return Plan(tuple(Job(file.source, self.destination.target(file)) for file in files))
+
+    def plans(self) -> Generator[Plan, None, None]:
+        """A plan whenever files have settled, those of the start that have no up-to-date output among them.
+
+        Never ends by itself; raises TvdenoiseError where the folder goes away.
+        """
+        arrivals = Arrivals(self.settling)
+        intake = _Intake(self.folder, self.destination)
+        next_round = time.monotonic()
+        with FolderEvents(self.folder, recursive=self.recursive, polling=self.polling) as events:
+            while self.folder.is_dir():
+                if (now := time.monotonic()) >= next_round:
+                    next_round = now + _ROUND
+                    found = list(self._find())
+                    arrivals.note((entry.source for entry in found if isinstance(entry, Found)), now)
+                    yield intake.plan_of_unreadable(entry for entry in found if isinstance(entry, Failure))
+                yield intake.plan(arrivals.settled(time.monotonic()))
+                due = arrivals.next_due
+                if changed := events.take(_TICK if due is None else min(_TICK, due - time.monotonic())):
+                    time.sleep(_BREATH)
+                    changed |= events.take(0)
+                    arrivals.note(self._images(changed), time.monotonic())
+        raise TvdenoiseError(f"{printable(self.folder)} is no longer there")
+
+    def _find(self) -> Iterator[Found | Failure]:
+        return self._discovery.find((str(self.folder),))
+
+    def _images(self, changed: Iterable[Path]) -> Iterator[Path]:
+        """The images among files that have changed, and in folders that have come."""
+        for path in changed:
+            if not path.is_dir():
+                if self._discovery.takes(path, self.folder):
+                    yield path
+            elif path != self.folder and self._discovery.looks_into(path, self.folder):
+                inside = self._discovery.find((str(path),))
+                yield from (entry.source for entry in inside if isinstance(entry, Found))
+
+    @property
+    def _discovery(self) -> Discovery:
+        left_out = Path(os.path.realpath(self.destination.path))
+        return Discovery(self.recursive, self.destination.suffix or DEFAULT_SUFFIX, left_out)
+
+
+class _Intake:
+    """From files that have arrived to plans."""
+
+    def __init__(self, folder: Path, destination: Folder) -> None:
+        self._folder = folder
+        self._destination = destination
+        self._owners: dict[str, Path] = {}
+        self._seen: set[Path] = set()
+
+    def plan_of_unreadable(self, failures: Iterable[Failure]) -> Plan:
+        """Sub-folders that cannot be read, each once."""
+        fresh = tuple(failure for failure in failures if failure.source not in self._seen)
+        self._seen.update(failure.source for failure in fresh)
+        return Plan((), failures=fresh)
+
+    def plan(self, sources: Iterable[Path]) -> Plan:
+        """The plan of those whose outputs are missing or older; what is wrong with one is a failure of its own."""
+        found = [Found(source, source.relative_to(self._folder)) for source in sources]
+        return plan_replacing(found, self._destination, self._is_current, self._refusal)
+
+    def _is_current(self, job: Job) -> bool:
+        """Whether the output was made after the last change of the input, also of its name.
+
+        An input that comes again has changed, perhaps while it was denoised: then the times say nothing.
+        """
+        if job.source in self._seen:
+            return False
+        self._seen.add(job.source)
+        try:
+            source, target = job.source.stat(), job.target.stat()
+        except OSError:
+            return False
+        return _moment(target) > _moment(source) and codec_of(job.target) is not None
+
+    def _refusal(self, job: Job) -> Failure | None:
+        """A failure where the output is another input's, or no file."""
+        if job.target.exists() and not job.target.is_file():
+            reason = f"its output {printable(job.target)} exists and is not a file"
+            return Failure(job.source, UnwritableImageError(reason, "move that out of the way"))
+        place = os.path.realpath(job.target).casefold()
+        owner = self._owners.setdefault(place, job.source)
+        if owner == job.source or not owner.exists():
+            self._owners[place] = job.source
+            return None
+        reason = f"its output {printable(job.target)} would be that of {printable(owner)}, too"
+        return Failure(job.source, UnwritableImageError(reason, "rename one of them"))
+
+
+def _moment(status: os.stat_result) -> int:
+    """Of the last change of contents, name or permissions, where the system keeps it; no program can set that one."""
+    return status.st_mtime_ns if os.name == "nt" else status.st_ctime_ns

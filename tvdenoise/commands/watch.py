@@ -1,0 +1,115 @@
+"""``tvdenoise watch``: denoise what appears in a folder."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from tvdenoise.commands import options
+from tvdenoise.commands.endings import exit_codes
+from tvdenoise.commands.numbers import count_or_auto, positive
+from tvdenoise.commands.settings import settings_of
+from tvdenoise.commands.wording import line_of_tally
+from tvdenoise.files.paths import printable
+
+if TYPE_CHECKING:
+    from tvdenoise.batch.request import Request, Settings
+    from tvdenoise.batch.watch import Watch
+    from tvdenoise.commands.console import Console
+
+_SETTLING = 2.0  # seconds
+
+
+def watch(
+    folder: options.WatchedFolder,
+    output: options.OutputFolder,
+    mu: options.Mu = None,
+    sigma: options.Sigma = None,
+    noise: options.NoiseName = options.Noise.AUTO,
+    strength: options.Strength = None,
+    epsilon: options.Epsilon = None,
+    tolerance: options.Tolerance = None,
+    max_iterations: options.MaxIterations = None,
+    chroma: options.Chroma = None,
+    threads: options.Threads = None,
+    recursive: options.Recursive = False,
+    settle: options.Settle = None,
+    poll: options.Poll = None,
+    suffix: options.Suffix = None,
+    quality: options.Quality = None,
+    data_range: options.DataRange = None,
+    max_pixels: options.MaxPixels = None,
+    strip_metadata: options.StripMetadata = False,
+    preserve_times: options.PreserveTimes = False,
+    report: options.Report = None,
+    jobs: options.Jobs = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+    tv: options.TotalVariationName = options.TotalVariation.ISOTROPIC,
+    penalty: options.PenaltyName = options.Penalty.HYPERBOLIC,
+    step: options.StepName = options.Step.BB,
+    engine: options.EngineName = options.Engine.FUSED,
+) -> None:
+    """Denoise the images that appear in a folder, each once it has stopped changing, until interrupted.
+
+    What lies there already is done first, unless its result is newer. A file that changes is denoised again, and
+    its result replaced. The input folder is only read.
+
+    [bold]Examples[/bold]
+
+    tvdenoise watch scans/ -o denoised/
+    tvdenoise watch scans/ --recursive -o denoised/ --report watch.jsonl
+    tvdenoise watch /mnt/microscope -o denoised/ --poll 10 --settle 30
+
+    [bold]Exit codes[/bold]
+
+      1  the folder went away
+      2  nothing done; the request cannot be carried out
+    130  interrupted (143: terminated); what was finished is kept
+    """
+    given = locals()
+    with exit_codes(debug=debug, continuation="the same command continues"):
+        from tvdenoise.batch.destinations import Folder
+        from tvdenoise.batch.request import Request
+        from tvdenoise.batch.watch import Watch
+        from tvdenoise.commands.console import Console
+
+        settings = settings_of(given)
+        request = Request((folder,), output, suffix, report=report, skip_existing=True)
+        watched = Watch(
+            Path(folder),
+            Folder(Path(output), suffix or ""),
+            recursive,
+            positive("--settle", settle) or _SETTLING,
+            positive("--poll", poll),
+        )
+        console = Console(quiet=quiet, verbose=verbose, debug=debug, count=1)
+        _serve(watched, request, settings, console, count_or_auto("--jobs", jobs))
+
+
+def _serve(
+    watched: Watch, request: Request, settings: Settings, console: Console, jobs: int | None
+) -> NoReturn:
+    """Do what arrives, until a signal or an error ends it."""
+    from tvdenoise.batch.report import open_report
+    from tvdenoise.batch.run import outcomes
+    from tvdenoise.batch.streams import Streams
+    from tvdenoise.batch.workforces import workforce_for
+
+    with open_report(request, watched.present()) as report, console, closing(watched.plans()) as plans:
+        console.tell_message(f"watching {printable(watched.folder)}; Ctrl-C ends it")
+        try:
+            while True:
+                if (plan := next(plans)).count == 0:
+                    continue
+                workforce = workforce_for(plan, settings, Streams(), report, console.tell_compilation, jobs)
+                with closing(outcomes(plan, workforce)) as found:
+                    for outcome in found:
+                        if os.path.lexists(outcome.source):  # else it was taken away before it was read
+                            report.add(outcome)
+                            console.tell(outcome)
+        finally:
+            console.tell_message(line_of_tally(console.tally, console.tally.count))
