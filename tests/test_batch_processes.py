@@ -36,7 +36,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)  # as a shell's foreground job has it
     child = subprocess.Popen(
-        [sys.executable, "-m", "tvdenoise", "run", "in", "-r", "-o", "out/", *SLOW, *arguments],
+        [sys.executable, "-m", "tvdenoise", "run", "in", "-r", "-o", "out/", "--verbose", *SLOW, *arguments],
         stderr=subprocess.PIPE,
         cwd=folder,
         env=environment(),

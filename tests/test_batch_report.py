@@ -269,10 +269,10 @@ def test_a_name_that_ends_in_csv_means_the_same_as_csv(make_image, command, tmp_
     make_image("b.png").write_bytes(b"")
     command("run", "a.png", "b.png", "--report", "r.CSV")
     command("run", "a.png", "b.png", "--report", "r", "--overwrite")
-    assert list(rows(tmp_path / "r.CSV")[0]) == [*FIELDS, "sha256"]
+    assert list(rows(tmp_path / "r.CSV")[0]) == [*FIELDS, "sha256", "channels"]
     for row, entry in zip(rows(tmp_path / "r.CSV"), entries(tmp_path / "r"), strict=True):
         expected = {name: "" if value is None else str(value) for name, value in entry.items()}
-        assert row | {"seconds": ""} == expected | {"seconds": "", "sha256": ""}
+        assert row | {"seconds": ""} == expected | {"seconds": "", "sha256": "", "channels": ""}
 
 
 def test_notes_are_kept(command, tmp_path: Path) -> None:

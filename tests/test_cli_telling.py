@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import noise
 from PIL import Image
-from tvdenoise.files.header import Header
+from tvdenoise.files.headers import Header
 
 from tvdenoise.batch.outcome import Fate, Outcome
 from tvdenoise.batch.pace import Pace
@@ -77,7 +77,7 @@ def test_few_files_get_a_line_each_and_their_notes(make_image, command, tmp_path
 
 def test_the_time_left_goes_by_the_work_and_passes() -> None:
     """Two files of which the second is far larger; a third is there already."""
-    small, large = Header(10, 10, 1), Header(4000, 4000, 1)
+    small, large = (Header("PNG", side, side, 1, 1, has_alpha=False) for side in (10, 4000))
     jobs = tuple(
         Job(Path(name), Path(f"{name}.out"), header=header)
         for name, header in (("a", small), ("b", large), ("c", large))
