@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from conftest import noise
 from PIL import Image
-from tvdenoise.files.headers import Header
 
 from tvdenoise.batch.outcome import Fate, Outcome
 from tvdenoise.batch.pace import Pace
 from tvdenoise.batch.plan import Job, Plan
 from tvdenoise.commands.wording import duration
+from tvdenoise.files.headers import Header
 
 MANY = 21
 
