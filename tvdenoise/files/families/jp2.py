@@ -17,7 +17,14 @@ from tvdenoise.files.families.jp2_codestream import (
     text_of,
     with_comments,
 )
-from tvdenoise.files.families.jp2_header import SYCC, Jp2Boxes, KeptBox, boxed, boxes_of
+from tvdenoise.files.families.jp2_header import (
+    SYCC,
+    Jp2Boxes,
+    KeptBox,
+    boxed,
+    boxes_of,
+    without_colour_boxes,
+)
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.record import record_in
@@ -127,14 +134,18 @@ def _elsewhere(traits: Jp2Traits, *, has_dpi: bool) -> tuple[str, ...]:
 
 
 def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
-    """All but palettes and sYCC, which Pillow converts; above 8 bits it would cut colour and alpha."""
+    """All but palettes and sYCC, which Pillow converts; above 8 bits it would cut colour and alpha.
+
+    The colour profile is kept from the decoder, which would convert the pixels to sRGB by it.
+    """
     around, coded = _parts(stream)
     if around is not None and (around.has_palette or around.colour_space == SYCC):
         return None
     import imagecodecs
 
     stream.seek(0)
-    values = np.asarray(imagecodecs.jpeg2k_decode(stream.read()))
+    contents = stream.read() if around is None else without_colour_boxes(stream)
+    values = np.asarray(imagecodecs.jpeg2k_decode(contents))
     values = values.reshape(*values.shape[:2], -1)
     if values.shape != (*opened.size[::-1], len(coded.bits)):
         raise ValueError("its header is not clear")
