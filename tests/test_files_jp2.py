@@ -240,6 +240,25 @@ def test_a_truncated_file_is_refused(extension: str, part: float, make_image) ->
 
 
 @pytest.mark.parametrize("extension", ["jp2", "j2k"])
+def test_a_picture_in_tiles_is_read_and_one_without_all_of_them_is_refused(
+    extension: str, make_image
+) -> None:
+    values = noise(40, 50, 3)
+    path = make_image(f"a.{extension}", values, tile_size=(16, 16), num_resolutions=3)
+    np.testing.assert_array_equal(read(path).intensities, values)
+    contents = path.read_bytes()
+    first, second = contents.index(b"\xff\x90\0\x0a\0\2"), contents.index(b"\xff\x90\0\x0a\0\3")
+    path.write_bytes(contents[:first] + contents[second:])
+    if extension == "jp2":  # its last box ends earlier
+        place = contents.index(b"jp2c") - 4
+        length = int.from_bytes(contents[place : place + 4], "big") or len(contents) - place
+        shorter = struct.pack(">I", length - (second - first))
+        path.write_bytes(contents[:place] + shorter + contents[place + 4 : first] + contents[second:])
+    with pytest.raises(UnreadableImageError, match="the file is truncated or damaged"):
+        read(path)
+
+
+@pytest.mark.parametrize("extension", ["jp2", "j2k"])
 def test_no_damage_gets_past_the_package_s_own_errors(extension: str, make_image) -> None:
     path = make_image(f"a.{extension}", noise(12, 12, 3))
     contents = path.read_bytes()

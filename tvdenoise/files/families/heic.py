@@ -46,7 +46,7 @@ def _open(stream: BinaryIO) -> ImageFile.ImageFile | None:
     import pillow_heif
 
     stream.seek(0)
-    opened: ImageFile.ImageFile = pillow_heif.HeifImageFile(stream)
+    opened: ImageFile.ImageFile = pillow_heif.HeifImageFile(stream)  # type: ignore[no-untyped-call,unused-ignore]
     return opened
 
 

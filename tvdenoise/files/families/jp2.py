@@ -13,6 +13,7 @@ from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.families.jp2_codestream import (
     Codestream,
     codestream_at,
+    require_all_tiles,
     text_comment,
     text_of,
     with_comments,
@@ -71,6 +72,7 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     if coded.size != opened.size:  # the decoder goes by the one, and the limit of pixels by the other
         raise ValueError("its header is not clear")
     _check(around, coded)
+    require_all_tiles(stream, around.codestreams[0] if around.codestreams else 0, coded.tiles)
     opened.info |= {
         name: value for name, value in (("icc_profile", around.profile), ("xmp", around.xmp)) if value
     }
