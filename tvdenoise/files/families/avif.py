@@ -106,6 +106,10 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
     return None
 
 
+def _bytes_per_sample(_opened: ImageFile.ImageFile, stream: BinaryIO) -> int:
+    return 1 + (_Coding.of(item_properties(stream)).bits > 8)
+
+
 def _stretched(values: NDArray[Any], largest: int) -> NDArray[np.uint16]:
     return ((values.astype(np.uint32) * 65535 + largest // 2) // largest).astype(np.uint16)
 
@@ -189,6 +193,7 @@ FAMILY = Family(
     inspect=_inspect,
     options=_options,
     explain=_explain,
+    bytes_per_sample=_bytes_per_sample,
     decode=_decode,
     encode=_encode,
 )

@@ -158,6 +158,10 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
     return np.ascontiguousarray(intensities), np.ascontiguousarray(values[..., -1]) if has_alpha else None
 
 
+def _bytes_per_sample(_opened: ImageFile.ImageFile, stream: BinaryIO) -> int:
+    return 1 + (_parts(stream)[1].bits[0] > 8)
+
+
 def _stretched(values: NDArray[Any], bits: int) -> NDArray[Any]:
     """Over the whole range of 8 or 16 bits."""
     if bits in (8, 16):
@@ -219,4 +223,5 @@ FAMILY = Family(
     strip=_strip,
     decode=_decode,
     encode=_encode,
+    bytes_per_sample=_bytes_per_sample,
 )
