@@ -63,8 +63,8 @@ class TestNames:
 
     def test_an_unknown_extension_is_refused_with_the_known_ones(self) -> None:
         touch("a.png")
-        with pytest.raises(UsageError, match=r"extension \.heic is of no known format; end it with .*\.png"):
-            plan("a.png", output="b.heic")
+        with pytest.raises(UsageError, match=r"extension \.xcf is of no known format; end it with .*\.png"):
+            plan("a.png", output="b.xcf")
 
     @pytest.mark.parametrize("inputs", [("a.png", "b.png"), ("x",)])
     def test_several_inputs_for_one_file_are_refused(self, inputs: tuple[str, ...]) -> None:
