@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
+from importlib.util import find_spec
 from io import BytesIO
 
 import numpy as np
@@ -164,6 +165,69 @@ def _webp(columns: int, rows: int) -> bytes:
     return b"RIFF" + struct.pack("<I", 4 + len(extended) + len(frame)) + b"WEBP" + extended + frame
 
 
+def _avif(columns: int, rows: int) -> bytes:
+    """A picture of 8 × 8 pixels that is said to have another size."""
+    return _pillow("AVIF").replace(struct.pack(">II", 8, 8), struct.pack(">II", columns, rows))
+
+
+def _avif_of_boxes(count: int) -> bytes:
+    """With so many empty properties."""
+    contents = _pillow("AVIF")
+    end = _end_of(contents, b"ipco")
+    for kind in (b"ipco", b"iprp", b"meta"):
+        place = contents.index(kind) - 4
+        length = int.from_bytes(contents[place : place + 4], "big") + 8 * count
+        contents = contents[:place] + struct.pack(">I", length) + contents[place + 4 :]
+    return contents[:end] + struct.pack(">I4s", 8, b"free") * count + contents[end:]
+
+
+def _end_of(contents: bytes, kind: bytes) -> int:
+    place = contents.index(kind) - 4
+    return place + int.from_bytes(contents[place : place + 4], "big")
+
+
+def _heic(columns: int, rows: int) -> bytes:
+    import pillow_heif
+
+    stream = BytesIO()
+    pillow_heif.from_pillow(Image.new("L", (64, 64))).save(stream)
+    return stream.getvalue().replace(struct.pack(">II", 64, 64), struct.pack(">II", columns, rows))
+
+
+def _j2k(columns: int, rows: int, tile: int | None = None) -> bytes:
+    """A codestream for 8 × 8 pixels that is said to have another size, in one tile or in tiles of a given side."""
+    contents = bytearray(_pillow("JPEG2000", "L", no_jp2=True))
+    struct.pack_into(">II", contents, 8, columns, rows)
+    struct.pack_into(">II", contents, 24, tile or columns, tile or rows)
+    return bytes(contents)
+
+
+def _jp2(codestream: bytes, columns: int, rows: int, before: bytes = b"") -> bytes:
+    header = struct.pack(">I4sIIHBBBB", 22, b"ihdr", rows, columns, 1, 7, 7, 0, 0)
+    header += struct.pack(">I4sBBBI", 15, b"colr", 1, 0, 0, 17)
+    start = (
+        struct.pack(">I4s4s", 12, b"jP  ", b"\r\n\x87\n")
+        + struct.pack(">I4s", 20, b"ftyp")
+        + b"jp2 \0\0\0\0jp2 "
+    )
+    start += struct.pack(">I4s", 8 + len(header), b"jp2h") + header
+    return start + before + struct.pack(">I4s", 8 + len(codestream), b"jp2c") + codestream
+
+
+def _components(count: int) -> bytes:
+    """A codestream with so many channels."""
+    contents = _j2k(8, 8)
+    rest = contents[contents.index(b"\xff\x52") :]
+    size = contents[6:40] + struct.pack(">H", count) + b"\7\1\1" * count
+    return contents[:4] + struct.pack(">H", len(size) + 2) + size + rest
+
+
+def _j2k_comments(count: int) -> bytes:
+    contents = _j2k(8, 8)
+    place = contents.index(b"\xff\x90")
+    return contents[:place] + b"\xff\x64\0\5\0\1a" * count + contents[place:]
+
+
 def _icc(length: int) -> bytes:
     return png_chunk(b"iCCP", b"profile\0\0" + deflated_zeros(length))
 
@@ -260,6 +324,20 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "strips.tif": lambda: _many_strips(_MANY, deep=False),
     "strips_deep.tif": lambda: _many_strips(_MANY, deep=True),
     "huge.webp": lambda: _webp(1 << 24, 1 << 8),
+    "huge.avif": lambda: _avif(_HUGE, _HUGE),
+    "wide.avif": lambda: _avif(_HUGE, 1),
+    "long.avif": lambda: _avif(20_000, 20_000),
+    "boxes.avif": lambda: _avif_of_boxes(_MANY),
+    "huge.j2k": lambda: _j2k(_HUGE, _HUGE),
+    "tiles.j2k": lambda: _j2k(20_000, 20_000, tile=100),
+    "tiny_tiles.j2k": lambda: _j2k(20_000, 20_000, tile=1),
+    "components.j2k": lambda: _components(16_384),
+    "comments.j2k": lambda: _j2k_comments(_MANY),
+    "huge.jp2": lambda: _jp2(_j2k(_HUGE, _HUGE), _HUGE, _HUGE),
+    "huge_inside.jp2": lambda: _jp2(_j2k(30_000, 30_000), 8, 8),
+    "tiles.jp2": lambda: _jp2(_j2k(20_000, 20_000, tile=100), 20_000, 20_000),
+    "boxes.jp2": lambda: _jp2(_j2k(8, 8), 8, 8, before=struct.pack(">I4s", 8, b"free") * _MANY),
+    "unknown_boxes.jp2": lambda: _jp2(_j2k(8, 8), 8, 8, before=struct.pack(">I4s", 8, b"uuid") * _MANY),
     "huge.bmp": lambda: _bmp(_HUGE, _HUGE),
     "long.bmp": lambda: _bmp(20_000, 20_000),
     "huge.gif": lambda: _gif(size=(65_535, 65_535)),
@@ -286,3 +364,5 @@ ODD: dict[str, Callable[[], bytes]] = {
     ),
     "comment.gif": lambda: _gif(comment=b"\x21\xfe" + (b"\xff" + b"a" * 255) * 80_000 + b"\0"),
 }
+if find_spec("pillow_heif") is not None:
+    REFUSED |= {"huge.heic": lambda: _heic(_HUGE, _HUGE), "long.heic": lambda: _heic(16_000, 16_000)}

@@ -11,6 +11,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import tifffile
+from jp2_files import described
 from makers import METADATA, XMP_KEYWORD
 from PIL import Image
 
@@ -26,17 +27,14 @@ class Facts:
     values: np.ndarray
     metadata: dict[str, Any]
 
-    @property
-    def alpha(self) -> np.ndarray | None:
-        """The last channel, where it is alpha."""
-        return self.values[..., -1] if self.values.ndim == 3 and self.values.shape[2] in (2, 4) else None
-
 
 def facts_of(path: Path) -> Facts:
     """Fails by name where no reader is known for the codec."""
     if path.suffix == ".tif":
         return _facts_of_tiff(path)
-    with Image.open(path) as opened:
+    if path.read_bytes().startswith(b"PF"):  # which Pillow does not know
+        return Facts("PPM", "colour floats", _colour_pfm(path), {})
+    with _opened(path) as opened:
         codec, mode = str(opened.format), opened.mode
         assert codec in PIXELS, f"no reader for {codec}"
         opened.load()
@@ -52,8 +50,20 @@ def facts_of(path: Path) -> Facts:
             },
             "record": _record(" ".join(_places_of_records(opened))),
         }
+    if codec == "HEIF" and metadata["exif"]:
+        metadata["exif"] = metadata["exif"].removeprefix(b"Exif\0\0")  # which is there or not
+    if codec == "JPEG2000":
+        metadata |= {**described(path.read_bytes()), "record": _record(path.read_bytes().decode("latin-1"))}
     found = {name: value for name, value in metadata.items() if value}
     return Facts(codec, mode, PIXELS[codec](path), found)
+
+
+def _opened(path: Path) -> Image.Image:
+    if path.suffix == ".heic":
+        import pillow_heif
+
+        return pillow_heif.HeifImageFile(path)
+    return Image.open(path)
 
 
 def _places_of_records(opened: Image.Image) -> list[str]:
@@ -87,8 +97,40 @@ def _facts_of_tiff(path: Path) -> Facts:
 
 
 def _by_pillow(path: Path) -> np.ndarray:
-    with Image.open(path) as opened:
+    with _opened(path) as opened:
         return np.array(opened)
+
+
+def _codestream(path: Path) -> np.ndarray:
+    """Without the boxes around it: by a profile there, the decoder would convert the pixels."""
+    contents = path.read_bytes()
+    return imagecodecs.jpeg2k_decode(contents[contents.index(b"\xff\x4f\xff\x51") :])
+
+
+def _heif(path: Path) -> np.ndarray:
+    """Its colours, or grey where it says that it has none."""
+    with _opened(path) as opened:
+        is_grey, values = "chroma" not in opened.info, np.array(opened)
+    return values[..., ::3] if is_grey and values.ndim == 3 else values
+
+
+def _gif(path: Path) -> np.ndarray:
+    """Its colours, in grey where all of them are."""
+    with Image.open(path) as opened:
+        has_alpha = "transparency" in opened.info
+        values = np.array(opened.convert("RGBA" if has_alpha else "RGB"))
+    if has_alpha:
+        values[values[..., -1] == 0] = 0
+    if (values[..., :3] == values[..., :1]).all():
+        return values[..., ::3] if has_alpha else values[..., 0]
+    return values
+
+
+def _colour_pfm(path: Path) -> np.ndarray:
+    found = re.match(rb"PF\n(\d+) (\d+)\n-1.0\n", contents := path.read_bytes())
+    assert found is not None
+    stored = np.frombuffer(contents, "<f4", offset=found.end())
+    return stored.reshape(int(found[2]), int(found[1]), 3)[::-1].astype(np.float32)
 
 
 def _pnm(path: Path) -> np.ndarray:
@@ -105,6 +147,10 @@ PIXELS: dict[str, Callable[[Path], np.ndarray]] = {
     "PNG": lambda path: imagecodecs.png_decode(path.read_bytes()),
     "JPEG": lambda path: imagecodecs.jpeg8_decode(path.read_bytes()),
     "WEBP": lambda path: imagecodecs.webp_decode(path.read_bytes()),
+    "AVIF": lambda path: imagecodecs.avif_decode(path.read_bytes()),
+    "HEIF": _heif,
+    "JPEG2000": _codestream,
+    "GIF": _gif,
     "BMP": _by_pillow,
     "PPM": _pnm,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
+from importlib.util import find_spec
 from io import BytesIO
 from typing import Any
 
@@ -13,6 +14,8 @@ import numpy as np
 import tifffile
 from conftest import noise
 from hostile import png_chunk
+from jp2_files import codestream, jp2
+from makers import metadata_for
 from PIL import Image, PngImagePlugin
 from PIL.ImageCms import ImageCmsProfile, createProfile
 
@@ -57,7 +60,8 @@ def _tiff(channels: int, dtype: type, **options: Any) -> Callable[[], bytes]:
         if options.get("planarconfig") == "separate":
             values = np.ascontiguousarray(np.moveaxis(values, -1, 0))
         photometric = options.get("photometric", "rgb" if channels > 2 else "minisblack")
-        extra = {"extrasamples": ["unassalpha"]} if channels in (2, 4) else {}
+        has_alpha = channels in (2, 4, 5) and (channels, photometric) != (4, "separated")
+        extra = {"extrasamples": ["unassalpha"]} if has_alpha else {}
         stream = BytesIO()
         tifffile.imwrite(stream, values, **(extra | options | {"photometric": photometric}))
         return stream.getvalue()
@@ -92,6 +96,34 @@ def _pnm(header: bytes, channels: int, dtype: str) -> Callable[[], bytes]:
     return lambda: header + _values(channels, np.dtype(dtype).type).astype(dtype).tobytes()
 
 
+def _plain(kind: bytes, channels: int) -> Callable[[], bytes]:
+    """A portable map of 16 bits whose numbers are written out."""
+    return lambda: kind + b" 24 20 65535\n" + b"\n".join(b"%d" % v for v in _values(channels, np.uint16).flat)
+
+
+def _deep_avif() -> bytes:
+    return bytes(imagecodecs.avif_encode(_values(4, np.uint16) >> 6, level=95, bitspersample=10))
+
+
+def _jp2(channels: int, dtype: type) -> Callable[[], bytes]:
+    """With all metadata."""
+    kind = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels]
+    metadata = {**metadata_for(kind, ("icc", "xmp", "dpi")), "exif": _EXIF.tobytes()[6:]}
+    return lambda: jp2(_values(channels, dtype), metadata)
+
+
+def _heic(mode: str, **options: Any) -> Callable[[], bytes]:
+    def make() -> bytes:
+        import pillow_heif
+
+        channels = len(mode)
+        values, stream = _values(channels, np.uint8), BytesIO()
+        pillow_heif.from_pillow(Image.fromarray(values)).save(stream, exif=_EXIF.tobytes(), **options)
+        return stream.getvalue()
+
+    return make
+
+
 SEEDS: dict[str, Callable[[], bytes]] = {
     "grey.png": _pillow("PNG", "L", **_ALL, pnginfo=_TEXTS),
     "grey_alpha.png": _pillow("PNG", "LA"),
@@ -117,13 +149,30 @@ SEEDS: dict[str, Callable[[], bytes]] = {
     "palette.bmp": _pillow("BMP", "P"),
     "palette.gif": _pillow("GIF", "P"),
     "interlaced.gif": _pillow("GIF", "P", interlace=1, transparency=0),
+    "grey.gif": _pillow("GIF", "L", comment=b"a comment"),
+    "clear.gif": _pillow("GIF", "P", transparency=7, optimize=False),
+    "grey.avif": _pillow("AVIF", "L", subsampling="4:0:0", icc_profile=_PROFILE, exif=_EXIF),
+    "colour.avif": _pillow("AVIF", "RGB", subsampling="4:2:0", xmp=b"<x:xmpmeta/>"),
+    "colour_alpha.avif": _pillow("AVIF", "RGBA", quality=100, autotiling=False),
+    "deep.avif": _deep_avif,
+    "grey.jp2": _jp2(1, np.uint8),
+    "colour.jp2": _pillow("JPEG2000", "RGB", irreversible=True, comment="a comment"),
+    "tiled.jp2": _pillow("JPEG2000", "RGB", tile_size=(16, 16), num_resolutions=3, progression="RPCL"),
+    "deep_grey_alpha.jp2": _jp2(2, np.uint16),
+    "deep_colour_alpha.jp2": _jp2(4, np.uint16),
+    "colour.j2k": _pillow("JPEG2000", "RGB", no_jp2=True, mct=1),
+    "deep.j2k": lambda: codestream(_values(3, np.uint16)),
     "grey.pgm": _pillow("PPM", "L"),
     "colour.ppm": _pillow("PPM", "RGB"),
     "bits.pbm": _pillow("PPM", "1"),
     "deep.pgm": _pnm(b"P5 24 20 65535\n", 1, ">u2"),
     "deep.ppm": _pnm(b"P6 24 20 65535\n", 3, ">u2"),
     "float.pfm": _pnm(b"Pf\n24 20\n-1.0\n", 1, "<f4"),
+    "float_big.pfm": _pnm(b"Pf\n24 20\n1.0\n", 1, ">f4"),
+    "colour.pfm": _pnm(b"PF\n24 20\n-1.0\n", 3, "<f4"),
     "plain.ppm": lambda: b"P3 3 2 255\n" + b"1 2 3 4 5 6 7 8 9\n" * 2,
+    "plain_deep.pgm": _plain(b"P2", 1),
+    "plain_deep.ppm": _plain(b"P3", 3),
     "grey.tif": _pillow("TIFF", "L", **_ALL),
     "colour.tif": _pillow("TIFF", "RGB", compression="tiff_lzw", icc_profile=_PROFILE, dpi=(300, 300)),
     "palette.tif": _pillow("TIFF", "P", compression="packbits"),
@@ -139,9 +188,21 @@ SEEDS: dict[str, Callable[[], bytes]] = {
     "deep_colour_alpha.tif": _tiff(4, np.uint16, tile=(16, 32), compression="zstd"),
     "deep_planar.tif": _tiff(3, np.uint16, planarconfig="separate", compression="packbits"),
     "float.tif": _tiff(1, np.float32),
+    "big_big_endian.tif": _tiff(3, np.uint16, bigtiff=True, byteorder=">", rowsperstrip=5),
+    "deep_four.tif": _tiff(4, np.uint16, photometric="separated", compression="lzw", predictor=True),
+    "four_alpha.tif": _tiff(5, np.uint8, photometric="separated"),
+    "float_alpha.tif": _tiff(2, np.float32, compression="zlib"),
+    "float_colour_alpha.tif": _tiff(4, np.float32, tile=(16, 16)),
+    "half_colour_alpha.tif": _tiff(4, np.float16, planarconfig="separate"),
     "float_colour.tif": _tiff(3, np.float32, compression="zlib", predictor=3),
     "half.tif": _tiff(1, np.float16, byteorder=">", compression="lzma"),
     "described.tif": _tiff(
         1, np.uint8, description="text", software="maker", extratags=[(65000, 3, 2, (7, 8), True)]
     ),
 }
+if find_spec("pillow_heif") is not None:
+    SEEDS |= {
+        "grey.heic": _heic("L"),
+        "colour.heic": _heic("RGB", chroma="420"),
+        "colour_alpha.heic": _heic("RGBA", quality=-1),
+    }

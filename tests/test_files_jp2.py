@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from pathlib import Path
 
@@ -70,6 +71,20 @@ def test_what_other_programs_write_is_read(values, make_image) -> None:
     picture = read(make_image("a.jp2", values))
     planes = picture.intensities if picture.alpha is None else np.dstack((picture.intensities, picture.alpha))
     np.testing.assert_array_equal(planes, values)
+
+
+@pytest.mark.parametrize("kind", ["RGB", "RGBA", "RGB;16", "RGBA;16"])
+def test_pixels_are_not_converted_by_a_profile_that_is_kept(kind: str, command, tmp_path: Path) -> None:
+    swapped = PROFILE.replace(b"rXYZ", b"some").replace(b"gXYZ", b"rXYZ").replace(b"some", b"gXYZ")
+    picture = dataclasses.replace(picture_of(kind), metadata=Metadata(icc=swapped))
+    write(picture, tmp_path / "a.jp2", JP2)
+    assert command("run", "a.jp2", "--mu", "1e9").exit_code == 0
+    after = read(tmp_path / "a_denoised.jp2")
+    assert after.metadata.icc == swapped
+    np.testing.assert_array_equal(after.intensities, picture.intensities)
+    contents = (tmp_path / "a_denoised.jp2").read_bytes()
+    codestream = imagecodecs.jpeg2k_decode(contents[contents.index(b"\xff\x4f\xff\x51") :])
+    np.testing.assert_array_equal(codestream, VALUES[kind])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -221,6 +236,25 @@ def test_a_truncated_file_is_refused(extension: str, part: float, make_image) ->
     path = make_image(f"a.{extension}", noise(40, 50, 3))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
     with pytest.raises(TvdenoiseError):
+        read(path)
+
+
+@pytest.mark.parametrize("extension", ["jp2", "j2k"])
+def test_a_picture_in_tiles_is_read_and_one_without_all_of_them_is_refused(
+    extension: str, make_image
+) -> None:
+    values = noise(40, 50, 3)
+    path = make_image(f"a.{extension}", values, tile_size=(16, 16), num_resolutions=3)
+    np.testing.assert_array_equal(read(path).intensities, values)
+    contents = path.read_bytes()
+    first, second = contents.index(b"\xff\x90\0\x0a\0\2"), contents.index(b"\xff\x90\0\x0a\0\3")
+    path.write_bytes(contents[:first] + contents[second:])
+    if extension == "jp2":  # its last box ends earlier
+        place = contents.index(b"jp2c") - 4
+        length = int.from_bytes(contents[place : place + 4], "big") or len(contents) - place
+        shorter = struct.pack(">I", length - (second - first))
+        path.write_bytes(contents[:place] + shorter + contents[place + 4 : first] + contents[second:])
+    with pytest.raises(UnreadableImageError, match="the file is truncated or damaged"):
         read(path)
 
 

@@ -99,6 +99,11 @@ def unexplained(_stream: BinaryIO) -> UnsupportedImageError | None:
     return None
 
 
+def as_opened(_opened: ImageFile.ImageFile, _stream: BinaryIO) -> int | None:
+    """Pillow shows how deep the samples of most files are."""
+    return None
+
+
 def screen_nothing(_stream: BinaryIO) -> None:
     """The decoders of most families cope with any file of theirs."""
 
@@ -123,6 +128,7 @@ class Family:
     decode: intensities, and alpha or None, of pixels that Pillow would cut; None where it cuts nothing. Called after
         `inspect`; may raise whatever Pillow may.
     encode: the contents of a file with pixels that Pillow cannot write, given what `options` gave; or None.
+    bytes_per_sample: of a file (image, stream) whose samples Pillow cuts without showing that; else None.
     losses: sentences about what becomes of a picture's pixels when it is written.
     """
 
@@ -138,6 +144,7 @@ class Family:
         decode_nothing
     )
     encode: Callable[[Picture, Mapping[str, Any]], bytes | None] = encode_nothing
+    bytes_per_sample: Callable[[ImageFile.ImageFile, BinaryIO], int | None] = as_opened
     losses: Callable[[Picture], tuple[str, ...]] = lose_nothing
 
     @property

@@ -7,11 +7,13 @@ import struct
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import ImageFile
-from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, SAMPLESPERPIXEL, TiffImageFile
 
 from tvdenoise.errors import UnreadableImageError
+from tvdenoise.files.families import FAMILIES
 from tvdenoise.files.memory import bytes_needed
 from tvdenoise.files.opening import opened_image
 from tvdenoise.files.paths import open_unnoticed, reason_of
@@ -22,6 +24,7 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _MOST_SEGMENTS = 500
 _BYTES_OF_MODES = {"I": 4, "F": 4}
 _WITHOUT_ALPHA = {"CMYK"}  # of those with four channels
+_INKS_AND_ALPHA = 5
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,13 @@ def header_of(path: Path) -> Header:
             if (header := _quick(unbuffered)) is not None:
                 return header
         with open(path, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
-            return header_from(opened)
+            return header_from(opened, stream)
     except OSError as error:
         raise UnreadableImageError(reason_of(error)) from error
 
 
-def header_from(opened: ImageFile.ImageFile) -> Header:
-    """The header of an opened image."""
+def header_from(opened: ImageFile.ImageFile, stream: BinaryIO) -> Header:
+    """The header of an opened image, and of the stream that it is read from, which stays where it is."""
     columns, rows = opened.size
     mode, bands = opened.mode, len(opened.getbands())
     has_alpha = mode not in _WITHOUT_ALPHA and (bands in (2, 4) or "transparency" in opened.info)
@@ -72,7 +75,15 @@ def header_from(opened: ImageFile.ImageFile) -> Header:
         bands = 3
     elif has_alpha and bands in (2, 4):
         bands -= 1
-    return Header(opened.format or "", columns, rows, bands + has_alpha, _bytes_per_sample(opened), has_alpha)
+    elif isinstance(opened, TiffImageFile) and opened.tag_v2.get(SAMPLESPERPIXEL, 1) == _INKS_AND_ALPHA:
+        has_alpha = True
+    position = stream.tell()
+    family = FAMILIES.get(opened.format or "")
+    told = family.bytes_per_sample(opened, stream) if family else None
+    stream.seek(position)
+    return Header(
+        opened.format or "", columns, rows, bands + has_alpha, told or _bytes_per_sample(opened), has_alpha
+    )
 
 
 def _bytes_per_sample(opened: ImageFile.ImageFile) -> int:

@@ -48,7 +48,7 @@ def read_stream(
         _require_single_picture(opened)
         require_known_mode(opened)
         if to_denoise:
-            require_memory(header_from(opened).bytes_needed)
+            require_memory(header_from(opened, stream).bytes_needed)
         position = stream.tell()
         family = FAMILIES[opened.format]
         inspection = family.inspect(opened, stream)

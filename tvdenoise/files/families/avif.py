@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -29,6 +31,7 @@ _QUALITY, _EXACT_QUALITY = 95, 100
 # Flags in the third byte of a codec's configuration.
 _HIGH_DEPTH, _TWELVE_BITS, _GREY, _SUBSAMPLED = 0x40, 0x20, 0x10, 0x0C
 _SUBSAMPLING = {0x00: "4:4:4", 0x08: "4:2:2", 0x0C: "4:2:0"}
+_MOST_PIXELS = 1 << 28  # that Pillow's decoder takes
 _BRANDS = (b"avif", b"avis")
 _COLOUR_BOX = b"colrnclx"
 
@@ -103,6 +106,10 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
     return None
 
 
+def _bytes_per_sample(_opened: ImageFile.ImageFile, stream: BinaryIO) -> int:
+    return 1 + (_Coding.of(item_properties(stream)).bits > 8)
+
+
 def _stretched(values: NDArray[Any], largest: int) -> NDArray[np.uint16]:
     return ((values.astype(np.uint32) * 65535 + largest // 2) // largest).astype(np.uint16)
 
@@ -154,8 +161,18 @@ def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
 def _explain(stream: BinaryIO) -> UnsupportedImageError | None:
     stream.seek(4)
     header = stream.read(8)
-    is_avif = header[:4] == b"ftyp" and header[4:] in _BRANDS
-    return _missing() if is_avif and not features.check("avif") else None
+    if header[:4] != b"ftyp" or header[4:] not in _BRANDS:
+        return None
+    if not features.check("avif"):
+        return _missing()
+    sizes = [
+        contents for kind, contents in item_properties(stream) if kind == b"ispe" and len(contents) == 12
+    ]
+    if any(math.prod(struct.unpack(">4x2I", size)) > _MOST_PIXELS for size in sizes):
+        return UnsupportedImageError(
+            f"AVIF of more than {_MOST_PIXELS // 10**6} megapixels is not carried", "save it as TIFF"
+        )
+    return None
 
 
 def _missing() -> UnsupportedImageError:
@@ -176,6 +193,7 @@ FAMILY = Family(
     inspect=_inspect,
     options=_options,
     explain=_explain,
+    bytes_per_sample=_bytes_per_sample,
     decode=_decode,
     encode=_encode,
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from tvdenoise.errors import UnreadableImageError
+from tvdenoise.files.pieces import most_pieces, too_many
 
 _TO_THE_END, _LONG = 0, 1
 _CONTAINER = {b"iprp", b"ipco"}
@@ -29,9 +30,15 @@ class Box:
 
 
 def boxes(stream: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[Box]:
-    """The boxes side by side in a part of a file. Raises UnreadableImageError where one is not whole."""
+    """The boxes side by side in a part of a file.
+
+    Raises UnreadableImageError where one is not whole, and UnsupportedImageError where there are too many.
+    """
+    most, found = most_pieces(stream), 0
     end = stream.seek(0, os.SEEK_END) if end is None else end
     while start < end:
+        if (found := found + 1) > most:
+            raise too_many(most, "boxes")
         stream.seek(start)
         header = stream.read(8)
         length, width = int.from_bytes(header[:4], "big"), 8

@@ -46,7 +46,7 @@ def _open(stream: BinaryIO) -> ImageFile.ImageFile | None:
     import pillow_heif
 
     stream.seek(0)
-    opened: ImageFile.ImageFile = pillow_heif.HeifImageFile(stream)
+    opened: ImageFile.ImageFile = pillow_heif.HeifImageFile(stream)  # type: ignore[no-untyped-call,unused-ignore]
     return opened
 
 
@@ -113,6 +113,10 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
     return np.ascontiguousarray(colours[..., 0] if is_grey and values.ndim == 3 else colours), alpha
 
 
+def _bytes_per_sample(opened: ImageFile.ImageFile, _stream: BinaryIO) -> int:
+    return 1 + (int(opened.info["bit_depth"]) > 8)
+
+
 def _stretched(values: NDArray[Any], largest: int) -> NDArray[np.uint16]:
     return ((values.astype(np.uint32) * 65535 + largest // 2) // largest).astype(np.uint16)
 
@@ -163,4 +167,5 @@ FAMILY = Family(
     open=_open,
     decode=_decode,
     encode=_encode,
+    bytes_per_sample=_bytes_per_sample,
 )

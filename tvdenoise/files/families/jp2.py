@@ -13,11 +13,19 @@ from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.families.jp2_codestream import (
     Codestream,
     codestream_at,
+    require_all_tiles,
     text_comment,
     text_of,
     with_comments,
 )
-from tvdenoise.files.families.jp2_header import SYCC, Jp2Boxes, KeptBox, boxed, boxes_of
+from tvdenoise.files.families.jp2_header import (
+    SYCC,
+    Jp2Boxes,
+    KeptBox,
+    boxed,
+    boxes_of,
+    without_colour_boxes,
+)
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.record import record_in
@@ -64,6 +72,7 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     if coded.size != opened.size:  # the decoder goes by the one, and the limit of pixels by the other
         raise ValueError("its header is not clear")
     _check(around, coded)
+    require_all_tiles(stream, around.codestreams[0] if around.codestreams else 0, coded.tiles)
     opened.info |= {
         name: value for name, value in (("icc_profile", around.profile), ("xmp", around.xmp)) if value
     }
@@ -127,14 +136,18 @@ def _elsewhere(traits: Jp2Traits, *, has_dpi: bool) -> tuple[str, ...]:
 
 
 def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
-    """All but palettes and sYCC, which Pillow converts; above 8 bits it would cut colour and alpha."""
+    """All but palettes and sYCC, which Pillow converts; above 8 bits it would cut colour and alpha.
+
+    The colour profile is kept from the decoder, which would convert the pixels to sRGB by it.
+    """
     around, coded = _parts(stream)
     if around is not None and (around.has_palette or around.colour_space == SYCC):
         return None
     import imagecodecs
 
     stream.seek(0)
-    values = np.asarray(imagecodecs.jpeg2k_decode(stream.read()))
+    contents = stream.read() if around is None else without_colour_boxes(stream)
+    values = np.asarray(imagecodecs.jpeg2k_decode(contents))
     values = values.reshape(*values.shape[:2], -1)
     if values.shape != (*opened.size[::-1], len(coded.bits)):
         raise ValueError("its header is not clear")
@@ -143,6 +156,10 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
     colours = values[..., :-1] if has_alpha else values
     intensities = colours[..., 0] if colours.shape[2] == 1 else colours
     return np.ascontiguousarray(intensities), np.ascontiguousarray(values[..., -1]) if has_alpha else None
+
+
+def _bytes_per_sample(_opened: ImageFile.ImageFile, stream: BinaryIO) -> int:
+    return 1 + (_parts(stream)[1].bits[0] > 8)
 
 
 def _stretched(values: NDArray[Any], bits: int) -> NDArray[Any]:
@@ -206,4 +223,5 @@ FAMILY = Family(
     strip=_strip,
     decode=_decode,
     encode=_encode,
+    bytes_per_sample=_bytes_per_sample,
 )

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from tvdenoise.errors import UnreadableImageError
+from tvdenoise.files.pieces import most_pieces, too_many
+
 _START, _SIZE, _CODING, _COMMENT, _TILE = 0xFF4F, 0xFF51, 0xFF52, 0xFF64, 0xFF90
 _FIRST_COMPONENT, _TRANSFORM = 36, 9  # positions in the contents of their segments
 _REVERSIBLE = 1
 _SIGNED = 0x80
+_SEGMENT_START, _TILE_HEADER = struct.Struct(">HH"), struct.Struct(">HHHI")
+_TILE_PARTS_ALWAYS_ALLOWED = 100_000
 _LATIN = b"\0\1"  # says that a comment is text
 
 
@@ -18,7 +24,7 @@ _LATIN = b"\0\1"  # says that a comment is text
 class Codestream:
     """size: columns and rows; bits: of each component; signed, subsampled: whether any is; reversible: lossless.
 
-    comments: each with the two bytes that say whether it is text.
+    comments: each with the two bytes that say whether it is text; tiles: of how many the picture is made.
     """
 
     size: tuple[int, int]
@@ -27,6 +33,7 @@ class Codestream:
     subsampled: bool
     reversible: bool
     comments: tuple[bytes, ...]
+    tiles: int
 
 
 def codestream_at(stream: BinaryIO, start: int) -> Codestream:
@@ -41,10 +48,15 @@ def codestream_at(stream: BinaryIO, start: int) -> Codestream:
             comments.append(contents)
     if len(size) < _FIRST_COMPONENT:
         raise ValueError("its header is incomplete")
-    right, lower, left, top = struct.unpack_from(">4I", size, 2)
+    right, lower, left, top, width, height, tiles_left, tiles_top = struct.unpack_from(">8I", size, 2)
     components = [size[index : index + 3] for index in range(_FIRST_COMPONENT, len(size), 3)]
     count = int.from_bytes(size[_FIRST_COMPONENT - 2 : _FIRST_COMPONENT], "big")
-    if len(coding) <= _TRANSFORM or count == 0 or len(size) != _FIRST_COMPONENT + 3 * count:
+    if (
+        len(coding) <= _TRANSFORM
+        or count == 0
+        or 0 in (width, height)
+        or len(size) != _FIRST_COMPONENT + 3 * count
+    ):
         raise ValueError("its header is incomplete")
     return Codestream(
         (right - left, lower - top),
@@ -53,7 +65,34 @@ def codestream_at(stream: BinaryIO, start: int) -> Codestream:
         any(component[1:] != b"\1\1" for component in components),
         coding[_TRANSFORM] == _REVERSIBLE,
         tuple(comments),
+        -(-(right - tiles_left) // width) * -(-(lower - tiles_top) // height),
     )
+
+
+def require_all_tiles(stream: BinaryIO, start: int, count: int) -> None:
+    """Raise UnreadableImageError where tiles are missing, which decoders take for black.
+
+    start: of the codestream in the file.
+    """
+    for _ in _segments(stream, start):
+        pass
+    place, end = stream.tell() - _SEGMENT_START.size, stream.seek(0, os.SEEK_END)
+    most, found = most_pieces(stream, _TILE_PARTS_ALWAYS_ALLOWED), set()
+    for _ in range(most):
+        stream.seek(place)
+        marker, _, tile, length = _TILE_HEADER.unpack(
+            stream.read(_TILE_HEADER.size).ljust(_TILE_HEADER.size, b"\0")
+        )
+        if marker != _TILE:
+            break
+        found.add(tile)
+        if length == 0 or place + length > end:
+            break
+        place += length
+    else:
+        raise too_many(most, "parts of tiles")
+    if len(found) != count or (marker == _TILE and length):
+        raise UnreadableImageError("the file is truncated or damaged", "use a complete copy")
 
 
 def text_of(comment: bytes) -> str:
@@ -78,14 +117,16 @@ def with_comments(codestream: bytes, comments: tuple[bytes, ...]) -> bytes:
 
 def _segments(stream: BinaryIO, start: int) -> Iterator[tuple[int, bytes]]:
     """Markers and contents of the main header's segments."""
+    most = most_pieces(stream)
     stream.seek(start)
     if stream.read(2) != _START.to_bytes(2, "big"):
         raise ValueError("its codestream does not begin")
-    while True:
-        header = stream.read(4)
-        marker, length = struct.unpack(">HH", header.rjust(4, b"\0"))
+    for _ in range(most):
+        header = stream.read(_SEGMENT_START.size)
+        marker, length = _SEGMENT_START.unpack(header.rjust(_SEGMENT_START.size, b"\0"))
         if marker == _TILE:
             return
         if marker >> 8 != 0xFF or length < 2:
             raise ValueError("its header is incomplete")
         yield marker, stream.read(length - 2)
+    raise too_many(most, "segments")

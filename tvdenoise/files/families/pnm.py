@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ImageFile
 
 from tvdenoise.errors import UnreadableImageError
-from tvdenoise.files.families.pfm import PfmTraits, decode_pfm, encode_pfm, open_pfm, pfm_header
+from tvdenoise.files.families.pfm import ColourPfm, PfmTraits, decode_pfm, encode_pfm, open_pfm, pfm_header
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.pieces import most_pieces, too_many
@@ -29,6 +29,7 @@ _MAGIC = re.compile(rb"P[1-6Ff][\s#]")
 _ANY_FIELD = rb"(?:\s|#[^\n\r]*[\n\r])+[^\s#]{1,32}"
 _BEGINNING = re.compile(rb"P(?:[14]" + _ANY_FIELD * 2 + rb"|[2356Ff]" + _ANY_FIELD * 3 + rb")\s")
 _PLAIN_DIGITS = (b"2", b"3")
+_FLOAT = 4  # bytes
 _LONGEST_NUMBER = 10  # digits
 _COMMENT = re.compile(rb"#[^\n\r]*[\n\r]")
 _DEPTH_LIMITS = (255, 65535)
@@ -154,6 +155,10 @@ def _options(_picture: Picture, _quality: int | None) -> dict[str, Any]:
     return {}
 
 
+def _bytes_per_sample(opened: ImageFile.ImageFile, _stream: BinaryIO) -> int | None:
+    return _FLOAT if isinstance(opened, ColourPfm) else None
+
+
 FAMILY = Family(
     formats=(
         Format("PNM", "PPM", (".pnm",), kinds=frozenset({"L", "RGB", "I;16", "RGB;16", "F", "RGBF"})),
@@ -168,4 +173,5 @@ FAMILY = Family(
     open=open_pfm,
     decode=_decode,
     encode=_encode,
+    bytes_per_sample=_bytes_per_sample,
 )
