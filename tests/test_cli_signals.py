@@ -69,3 +69,41 @@ def test_a_signal_while_writing_removes_the_temporary(
     assert result.exit_code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
     assert (tmp_path / "a_denoised.png").read_bytes() == old
     assert not temporaries(tmp_path)
+
+
+LONG_CALL = """
+import lzma, os, sys
+from tvdenoise.cli import main
+from tvdenoise.files import writing
+
+def verify(_):
+    print("verifying", file=sys.stderr, flush=True)
+    lzma.compress(os.urandom(60_000_000))  # for longer than anybody waits, without a look at signals
+
+writing.opened_image = verify
+sys.argv = ["tvdenoise", "run", "a.png", "--overwrite"]
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_in_time_whatever_a_library_is_at(
+    number: int, code: int, make_image, tmp_path: Path
+) -> None:
+    make_image("a.png")
+    old = make_image("a_denoised.png").read_bytes()
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    child = subprocess.Popen(
+        [sys.executable, "-c", LONG_CALL], stderr=subprocess.PIPE, cwd=tmp_path, env=environment()
+    )
+    signal.signal(signal.SIGINT, previous)
+    assert child.stderr is not None
+    assert child.stderr.readline() == b"verifying\n"
+    start = time.perf_counter()
+    child.send_signal(number)
+    told = child.stderr.read()
+    assert child.wait(timeout=20) == code
+    assert time.perf_counter() - start < 3
+    assert b"what was finished is kept, --skip-existing continues" in told
+    assert (tmp_path / "a_denoised.png").read_bytes() == old
+    assert not temporaries(tmp_path)
