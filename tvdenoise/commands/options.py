@@ -136,7 +136,7 @@ Cluster = Annotated[
     typer.Option(
         metavar="ADDRESS|local",
         help="Use the workers of the Dask scheduler at this address, which see the same files, or of one "
-        "started here. Needs tvdenoise[cluster].",
+        "started here. Needs the extra cluster.",
         rich_help_panel=_FILES,
     ),
 ]
