@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "tvdenoise"
 LAYERS = (
     ("__main__",),
     ("cli", "commands"),
-    ("batch", "figures"),
+    ("batch",),
+    ("figures", "metrics"),
     ("files",),
     ("denoising",),
     ("parameters", "sampling"),
@@ -30,6 +31,7 @@ CONFINED = {
     "pillow_heif": {"files"},
     "numba": {"model"},
     "matplotlib": {"figures"},
+    "skimage": set(),
     "dask": {"batch"},
     "distributed": {"batch"},
     "watchdog": {"batch"},
