@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tvdenoise.display import Displayed
 from tvdenoise.figures import save_figure
 from tvdenoise.files.paths import printable
+from tvdenoise.sheet import WIDTH, Sheet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 _OVERVIEW = 640  # pixels of the longer side of a picture that is shown as a whole, at most
 _LEAST_CROP, _LARGEST_CROP = 8, 160  # pixels
 _LONGEST_NAME = 30  # characters
-_WIDTH = 3.3  # inches of a column
 _FAINT = 0.5  # intensities that span less of the data range are stretched
 _OUTLIERS = 0.5  # percent of the differences that may lie beyond the end of the colours
 
@@ -58,25 +58,18 @@ def save_side_by_side(reference: Panel, others: Sequence[Panel], white: float, p
     From the top: the whole pictures, a crop, and the differences (root mean square over channels). All pictures are
     shown in the same way. white: the value that counts as 1. Raises UnwritableImageError.
     """
-    from matplotlib.figure import Figure
-
     shown = [Displayed.of(panel.picture, white) for panel in (reference, *others)]
     rows, columns = shown[0].pixels.shape[:2]
     factor = -(-max(rows, columns) // _OVERVIEW)
     maps = [each.squared_difference(shown[0], factor) for each in shown[1:]]
     crop = crop_of(maps, factor, rows, columns)
-    height = _WIDTH * min(max(rows / columns, 0.3), 2)
-    crop_height = _WIDTH * min(max(crop.rows / crop.columns, 0.3), 2)
-    figure = Figure(figsize=(_WIDTH * len(shown), 2 * height + crop_height + 0.8), layout="compressed")
-    grid = figure.subplots(3, len(shown), squeeze=False, height_ratios=(height, crop_height, height))
-    _draw_pictures(grid[:2], shown, factor, crop)
-    for axes, panel in zip(grid[0], (reference, *others), strict=True):
-        axes.set_title(f"{_elided(panel.name)}\n{panel.caption}", fontsize=9)
-    drawn = _draw_differences(grid[2, 1:], maps, factor, white)
-    grid[2, 0].axis("off")
-    bar = figure.colorbar(drawn, cax=grid[2, 0].inset_axes((0.9, 0, 0.06, 1)), ticklocation="left")
-    bar.set_label(f"difference from\nthe reference (of {white:g})", fontsize=9)
-    save_figure(figure, Path(path))
+    whole, part = (WIDTH * min(max(ratio, 0.4), 2) for ratio in (rows / columns, crop.rows / crop.columns))
+    sheet = Sheet.of(len(shown), (whole, part, whole))
+    for column, panel in enumerate((reference, *others)):
+        sheet.head(column, f"{_elided(panel.name)}\n{panel.caption}")
+    _draw_pictures(sheet, shown, factor, crop)
+    _draw_differences(sheet, maps, factor, white)
+    save_figure(sheet.figure, Path(path))
 
 
 def crop_of(maps: Sequence[NDArray[np.float32]], factor: int, rows: int, columns: int) -> Crop:
@@ -104,38 +97,34 @@ def crop_of(maps: Sequence[NDArray[np.float32]], factor: int, rows: int, columns
     return Crop(min(top, rows - height), min(left, columns - width), height, width)
 
 
-def _draw_pictures(grid: NDArray[Any], shown: Sequence[Displayed], factor: int, crop: Crop) -> None:
+def _draw_pictures(sheet: Sheet, shown: Sequence[Displayed], factor: int, crop: Crop) -> None:
     overviews = [each.overview(factor) for each in shown]
     low, high = (float(each) for each in np.percentile(overviews[0], (0.1, 99.9)))
     is_faint = 0 < high - low < _FAINT
     low, high = (low, high) if is_faint else (0.0, 1.0)
     for column, (each, overview) in enumerate(zip(shown, overviews, strict=True)):
-        _show(grid[0, column], _stretched(overview, low, high), factor)
-        _frame(grid[0, column], crop)
-        _show(grid[1, column], _stretched(each.light(crop.part), low, high), 1)
-    stretched = f"\n({low:.2g} to {high:.2g} of the range shown)" if is_faint else ""
-    grid[0, 0].set_ylabel(f"whole{stretched}", fontsize=9)
-    place = f"{crop.columns} × {crop.rows} pixels at {crop.left}, {crop.top}"
-    grid[1, 0].set_ylabel(place, fontsize=9)
+        axes = sheet.axes(0, column)
+        _show(axes, _stretched(overview, low, high), factor)
+        _frame(axes, crop)
+        _show(sheet.axes(1, column), _stretched(each.light(crop.part), low, high), 1)
+    sheet.label(0, "whole" + (f"\n({low:.2g} to {high:.2g} of range)" if is_faint else ""))
+    sheet.label(1, f"crop of {crop.columns} × {crop.rows}\nat {crop.left}, {crop.top}")
 
 
-def _draw_differences(
-    row: NDArray[Any], maps: Sequence[NDArray[np.float32]], factor: int, white: float
-) -> AxesImage:
+def _draw_differences(sheet: Sheet, maps: Sequence[NDArray[np.float32]], factor: int, white: float) -> None:
     """The same colours for all, from nothing to the largest but for outliers."""
     differences = [np.sqrt(each) * np.float32(white) for each in maps]
     largest = float(np.percentile(np.stack(differences), 100 - _OUTLIERS)) or white / 255
-    for axes, difference in zip(row, differences, strict=True):
-        drawn = _show(axes, difference, factor)
+    for column, difference in enumerate(differences, 1):
+        drawn = _show(sheet.axes(2, column), difference, factor)
         drawn.set(cmap="cividis", clim=(0, largest))
-    return drawn
+    bar = sheet.figure.colorbar(drawn, cax=sheet.bar(2), ticklocation="left")
+    bar.set_label(f"difference (of {white:g})", fontsize=9)
 
 
 def _show(axes: Axes, pixels: NDArray[np.float32], factor: int) -> AxesImage:
-    """Grey or colour in [0, 1], blocks of so many pixels, with the axes in pixels and without marks."""
+    """Grey or colour in [0, 1], blocks of so many pixels, the axes in pixels."""
     rows, columns = (length * factor for length in pixels.shape[:2])
-    axes.set_xticks([])
-    axes.set_yticks([])
     extent = (0, columns, rows, 0)
     return axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, extent=extent, interpolation="antialiased")
 

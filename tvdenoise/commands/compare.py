@@ -47,8 +47,8 @@ def compare(
     """Compare images with a reference: PSNR and SSIM.
 
     PSNR, in decibels, goes by the squared differences alone: 3 dB more is half of them. SSIM compares means,
-    contrasts and structure in small windows, and is 1 for equal images. Both are means over the channels, and over
-    what is visible. On a terminal they are a table; elsewhere a line an image, with tabs between image, PSNR and SSIM.
+    contrasts and structure in small windows, and is 1 for equal images. Both are taken over all channels, where the
+    images are visible. On a terminal they are a table; elsewhere a line an image, tabs between image, PSNR and SSIM.
 
     Images must have the size, the kind of pixels, the orientation and the hidden pixels of the reference.
 
