@@ -43,7 +43,7 @@ def compared() -> None:
     """The side-by-side picture of a sample, small enough for a README."""
     with tempfile.TemporaryDirectory() as folder:
         names = ("clean.png", "noisy.png", "denoised.png")
-        for name, source in zip(names, ("clean/coffee_clean.png", "coffee.png"), strict=False):
+        for name, source in zip(names, ("clean/camera_clean.png", "camera.png"), strict=False):
             shutil.copy(SAMPLES / source, Path(folder) / name)
         _tvdenoise("run", "noisy.png", "-o", "denoised.png", folder=folder)
         _tvdenoise("compare", *names, "--plot", "plot.png", folder=folder)
@@ -51,7 +51,9 @@ def compared() -> None:
             small = plot.convert("RGB").resize(
                 (COMPARED, plot.height * COMPARED // plot.width), Image.Resampling.LANCZOS
             )
-    small.quantize(128, dither=Image.Dither.NONE).save(SAMPLES / "readme" / "compared.png", optimize=True)
+    small.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        SAMPLES / "readme" / "compared.png", optimize=True
+    )
 
 
 def _tvdenoise(*arguments: str, folder: str | None = None) -> None:

@@ -165,6 +165,12 @@ def test_pictures_of_any_shape_are_drawn(command, make_image, tmp_path, shape, d
     assert pixels(tmp_path / "p.png").shape[1] == 1605  # three columns
 
 
+def test_names_that_the_font_lacks_or_that_look_like_formulas_are_drawn(process, make_image):
+    make_image("名$x_y$.png", noise(12, 12))
+    result = process("compare", "名$x_y$.png", "名$x_y$.png", "--plot", "p.png")
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
 def test_cmyk_is_drawn_as_light(command, tmp_path):
     for name, seed in (("a.tif", 0), ("b.tif", 1)):
         tifffile.imwrite(tmp_path / name, noise(20, 20, 4, seed=seed), photometric="separated")

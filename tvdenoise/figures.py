@@ -63,10 +63,13 @@ def require_plot_name(path: str) -> None:
 
 def save_figure(figure: Figure, target: Path, dpi: int = 150) -> None:
     """Write a figure in the format of the target's name. Raises UnwritableImageError."""
+    import warnings
     from io import BytesIO
 
     contents = BytesIO()
-    figure.savefig(contents, format=target.suffix.lower().removeprefix("."), dpi=dpi)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # in names, shown as boxes
+        figure.savefig(contents, format=target.suffix.lower().removeprefix("."), dpi=dpi)
     put(contents.getvalue(), target)
 
 
