@@ -1,10 +1,11 @@
-"""Makes the README's picture: samples before and after `tvdenoise run`, side by side.
+"""Makes the README's pictures with the commands themselves: before and after, and a comparison.
 
 python tests/make_readme_picture.py
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,13 +16,19 @@ from PIL import Image
 SAMPLES = Path(__file__).parent.parent / "sample_images"
 SHOWN = ("coffee.png", "camera.png")
 HEIGHT, GAP = 200, 6
+COMPARED = 800  # columns
 
 
 def main() -> None:
-    """Denoise the samples with the command itself and paste each before and after."""
+    """Make both."""
+    before_and_after()
+    compared()
+
+
+def before_and_after() -> None:
+    """Denoise the samples and paste each before and after."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "tvdenoise", "run", *(str(SAMPLES / name) for name in SHOWN)]
-        subprocess.run([*command, "-o", folder + "/"], check=True)
+        _tvdenoise("run", *(str(SAMPLES / name) for name in SHOWN), "-o", folder + "/")
         pictures = [_opened(place / name) for name in SHOWN for place in (SAMPLES, Path(folder))]
     width = sum(picture.width for picture in pictures) + GAP * (len(pictures) - 1)
     canvas = Image.new("RGB", (width, HEIGHT), "white")
@@ -30,6 +37,27 @@ def main() -> None:
         canvas.paste(picture, (left, 0))
         left += picture.width + GAP
     canvas.save(SAMPLES / "readme" / "before_after.png", optimize=True)
+
+
+def compared() -> None:
+    """The side-by-side picture of a sample, small enough for a README."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = ("clean.png", "noisy.png", "denoised.png")
+        for name, source in zip(names, ("clean/camera_clean.png", "camera.png"), strict=False):
+            shutil.copy(SAMPLES / source, Path(folder) / name)
+        _tvdenoise("run", "noisy.png", "-o", "denoised.png", folder=folder)
+        _tvdenoise("compare", *names, "--plot", "plot.png", folder=folder)
+        with Image.open(Path(folder) / "plot.png") as plot:
+            small = plot.convert("RGB").resize(
+                (COMPARED, plot.height * COMPARED // plot.width), Image.Resampling.LANCZOS
+            )
+    small.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        SAMPLES / "readme" / "compared.png", optimize=True
+    )
+
+
+def _tvdenoise(*arguments: str, folder: str | None = None) -> None:
+    subprocess.run([sys.executable, "-m", "tvdenoise", *arguments], check=True, cwd=folder)
 
 
 def _opened(path: Path) -> Image.Image:

@@ -249,6 +249,19 @@ def test_a_given_epsilon_is_kept_and_mu_chosen_for_it(noisy):
     assert psnr(solution.image, clean("camera")) > best - 0.2
 
 
+@pytest.mark.parametrize("engine", ["fused", "sparse"])
+def test_the_trace_tells_what_every_evaluation_told_and_changes_nothing_else(noisy, engine):
+    plain = denoise(noisy, 14, engine=engine)
+    traced = denoise(noisy, 14, engine=engine, trace=True)
+    assert plain.trace == ()
+    assert traced.image.tobytes() == plain.image.tobytes()
+    assert len(traced.trace) == traced.iterations
+    assert traced.trace[-1] == (traced.value, traced.distance_bound)
+    for iterations in (1, 2, 5):
+        cut_short = denoise(noisy, 14, engine=engine, max_iterations=iterations)
+        assert traced.trace[iterations - 1] == (cut_short.value, cut_short.distance_bound)
+
+
 def test_the_package_offers_what_it_lists():
     for name in tvdenoise.__all__:
         assert getattr(tvdenoise, name) is not None

@@ -45,6 +45,7 @@ def denoise(
     channel_axis: int | None = None,
     data_range: float | None = None,
     threads: int | None = None,
+    trace: bool = False,
 ) -> Solution:
     """Minimise J(x) = Σ h(∇x) + μ/2 ‖x − f‖² for the noisy image f.
 
@@ -71,6 +72,7 @@ def denoise(
         with equal weight.
     data_range: the intensity that counts as 1. By default the largest value of an integer type, 1 for floats.
     threads: the number of threads; never changes the result. By default all processors.
+    trace: keep J and the distance bound at every evaluation, in the solution's ``trace``; changes nothing else.
 
     Returns a `Solution`. Its image has the input's shape, float32 (float64 for float64 input), in the units
     of float input and in [0, 1] for integers.
@@ -88,6 +90,7 @@ def denoise(
         posed.parameters.epsilon,
         tolerance=tolerance,
         stored=posed.layout.precision,
+        trace=trace,
     )
     layout, chosen = posed.layout, posed.parameters
     del posed  # the result is made where there is room
@@ -101,6 +104,7 @@ def denoise(
         iterations=found.iterations,
         value=found.value,
         distance_bound=found.distance_bound,
+        trace=found.trace,
     )
 
 

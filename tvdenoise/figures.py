@@ -14,12 +14,14 @@ from tvdenoise.files.paths import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.figure import Figure
+
     from tvdenoise.noise.model import NoiseModel
 
-_FORMATS = (".png", ".svg", ".pdf")
+PLOT_FORMATS = (".png", ".svg", ".pdf")
 _LEGEND_AT_MOST = 10
 #: Told apart by the colour-blind (Okabe and Ito, Color Universal Design, 2008).
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 
 
 def save_noise_curves(models: Sequence[tuple[str, NoiseModel]], path: str) -> None:
@@ -27,17 +29,13 @@ def save_noise_curves(models: Sequence[tuple[str, NoiseModel]], path: str) -> No
 
     Raises UsageError for another kind of file and UnwritableImageError where it cannot be written.
     """
-    target = Path(path)
-    if target.suffix.lower() not in _FORMATS:
-        raise UsageError(f"{printable(path)}: plots are {', '.join(_FORMATS)} files", "choose one of them")
-    from io import BytesIO
-
+    require_plot_name(path)
     from cycler import cycler
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot(
-        prop_cycle=cycler(color=_COLOURS),
+        prop_cycle=cycler(color=COLOURS),
         xlabel="intensity (of 255)",
         ylabel="standard deviation of the noise (of 255)",
     )
@@ -52,9 +50,32 @@ def save_noise_curves(models: Sequence[tuple[str, NoiseModel]], path: str) -> No
     axes.grid(alpha=0.3)
     if len(models) <= _LEGEND_AT_MOST:
         figure.legend(loc="outside lower center", frameon=False)
+    save_figure(figure, Path(path))
+
+
+def require_plot_name(path: str) -> None:
+    """Raise UsageError unless a name is that of a plot."""
+    if not path.lower().endswith(PLOT_FORMATS):
+        raise UsageError(
+            f"{printable(path)}: plots are {', '.join(PLOT_FORMATS)} files", "choose one of them"
+        )
+
+
+def save_figure(figure: Figure, target: Path, dpi: int = 150) -> None:
+    """Write a figure in the format of the target's name. Raises UnwritableImageError."""
+    import warnings
+    from io import BytesIO
+
     contents = BytesIO()
-    figure.savefig(contents, format=target.suffix.lower().removeprefix("."), dpi=150)
-    write_atomically(target, contents.getvalue(), _verify)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # in names, shown as boxes
+        figure.savefig(contents, format=target.suffix.lower().removeprefix("."), dpi=dpi)
+    put(contents.getvalue(), target)
+
+
+def put(contents: bytes, target: Path) -> None:
+    """Write a file that is no image of the user's, whole or not at all. Raises UnwritableImageError."""
+    write_atomically(target, contents, _verify)
 
 
 def _verify(path: Path) -> None:

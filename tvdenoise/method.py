@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Literal, get_args
 from tvdenoise.model.engines import FusedEngine, SparseEngine
 from tvdenoise.model.objective import Objective, TotalVariation
 from tvdenoise.model.penalties import PENALTIES
-from tvdenoise.solver import Status, minimise
+from tvdenoise.solver import Status, TracePoint, minimise
 from tvdenoise.steps import BarzilaiBorwein, FixedStep, StepName
 from tvdenoise.stopping import Certificate
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from tvdenoise.model.engines import Evaluation
 
 PenaltyName = Literal["hyperbolic", "huber"]
 EngineName = Literal["fused", "sparse"]
@@ -33,6 +35,7 @@ class Minimiser:
     value: float
     tolerance: float
     distance_bound: float
+    trace: tuple[TracePoint, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,17 +67,20 @@ class Method:
         tolerance: float | None = None,
         start: NDArray[np.floating] | None = None,
         stored: np.dtype[np.floating] | None = None,
+        trace: bool = False,
     ) -> Minimiser:
         """Solve for the planes (channels, rows, columns), from a start that is by default the noisy image.
 
-        stored: the precision of the result, where not that of the planes.
+        stored: the precision of the result, where not that of the planes; trace: keep what each evaluation told.
         """
         objective = Objective(noisy, mu, PENALTIES[self.penalty](epsilon), self.tv, self.channel_weights)
         with self._engine(objective, noisy if start is None else start) as engine:
             precision = engine.iterate.dtype
             rule = BarzilaiBorwein(objective, precision) if self.step == "bb" else FixedStep(objective)
             certificate = Certificate.of(objective, tolerance, precision, stored=stored or noisy.dtype)
-            status, iterations, last = minimise(engine, rule, certificate, self.max_iterations)
+            told: list[Evaluation] = []
+            watch = told.append if trace else None
+            status, iterations, last = minimise(engine, rule, certificate, self.max_iterations, watch)
             return Minimiser(
                 x=engine.iterate,
                 objective=objective,
@@ -83,6 +89,7 @@ class Method:
                 value=last.value,
                 tolerance=certificate.tolerance,
                 distance_bound=certificate.distance_bound(last),
+                trace=tuple(TracePoint(each.value, certificate.distance_bound(each)) for each in told),
             )
 
     def _engine(self, objective: Objective, start: NDArray[np.floating]) -> FusedEngine | SparseEngine:

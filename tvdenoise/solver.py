@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -26,6 +26,13 @@ class Status(Enum):
     ITERATION_LIMIT = "stopped at the iteration limit, short of the tolerance"
 
 
+class TracePoint(NamedTuple):
+    """J at an iterate, and how far that can be from the exact minimiser (rms, units of the data range)."""
+
+    value: float
+    distance_bound: float
+
+
 @dataclass(frozen=True, eq=False)
 class Solution:
     """A denoised image and how good it is.
@@ -38,6 +45,8 @@ class Solution:
     iterations: evaluations of the objective gradient, the one at the start included.
     value: J at the result.
     distance_bound: the rms distance to the exact minimiser of J is never larger (units of the data range).
+    trace: value and distance bound at each evaluation, the one at the start first and that of the result last;
+        empty where it was not asked for.
     """
 
     image: NDArray[np.floating]
@@ -49,6 +58,7 @@ class Solution:
     iterations: int
     value: float
     distance_bound: float
+    trace: tuple[TracePoint, ...] = ()
 
     @property
     def sigma(self) -> float | None:
@@ -73,13 +83,20 @@ def descend(engine: Engine, step_rule: StepRule) -> Iterator[Evaluation]:
 
 
 def minimise(
-    engine: Engine, step_rule: StepRule, certificate: Certificate, max_iterations: int
+    engine: Engine,
+    step_rule: StepRule,
+    certificate: Certificate,
+    max_iterations: int,
+    watch: Callable[[Evaluation], None] | None = None,
 ) -> tuple[Status, int, Evaluation]:
     """Descend until the certificate is met, exhausted, or ``max_iterations`` evaluations are spent.
 
     Returns how it ended, the number of evaluations and the last one; the iterate is the engine's.
+    watch: called with every evaluation.
     """
     for iterations, evaluation in enumerate(descend(engine, step_rule), start=1):
+        if watch is not None:
+            watch(evaluation)
         if certificate.is_met(evaluation):
             return Status.CONVERGED, iterations, evaluation
         if certificate.is_exhausted(evaluation):

@@ -58,7 +58,7 @@ def local_cluster(workers: int, settings: Settings, plan: Plan) -> Iterator[Clus
                 try:
                     yield cluster
                 finally:
-                    folders.update(job.folder for job in cluster.given_up)
+                    folders.update(folder for job in cluster.given_up for folder in job.folders)
     finally:
         for folder in folders:
             sweep(folder)
@@ -183,7 +183,11 @@ class Cluster:
 
     def _submit(self, job: Job, worker: str) -> None:
         absolute = replace(
-            job, source=Path(os.path.abspath(job.source)), target=Path(os.path.abspath(job.target))
+            job,
+            source=Path(os.path.abspath(job.source)),
+            target=Path(os.path.abspath(job.target)),
+            residual=None if job.residual is None else Path(os.path.abspath(job.residual)),
+            trace=None if job.trace is None else Path(os.path.abspath(job.trace)),
         )
         future = self._client.submit(
             attempt,

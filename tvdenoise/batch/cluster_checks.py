@@ -51,7 +51,7 @@ def _require_same(who: str, theirs: dict[str, str] | BaseException, ours: dict[s
 
 def require_shared_outputs(client: Client, plan: Plan) -> None:
     """Raise UsageError unless all workers see the files that this process makes where the outputs go."""
-    for folder in _one_on_each_device(job.folder for job in plan.jobs):
+    for folder in _one_on_each_device(folder for job in plan.jobs for folder in job.folders):
         probe = temporary_beside(folder / "probe")
         try:
             probe.touch()

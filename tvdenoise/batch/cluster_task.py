@@ -34,7 +34,8 @@ def attempt(settings: Settings, job: Job, version: str) -> Outcome:
             return _failed(job, TvdenoiseError(reason, "install the same version on all workers"))
         if not job.source.exists():
             return _failed(job, UnreadableImageError(f"no such file on the worker {host}", SHARED))
-        _sweep_once(job.folder)
+        for folder in job.folders:
+            _sweep_once(folder)
         return _runner(settings).attempt(job, _threads())
 
 

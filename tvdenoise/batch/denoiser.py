@@ -30,8 +30,8 @@ class Denoiser:
         self._announce_compilation = announce_compilation
         self._is_prepared = False
 
-    def solve(self, picture: Picture, threads: int | None = None) -> Solution:
-        """Denoise on so many threads, unless the settings say how many.
+    def solve(self, picture: Picture, threads: int | None = None, *, trace: bool = False) -> Solution:
+        """Denoise on so many threads, unless the settings say how many; trace: see `tvdenoise.denoise`.
 
         Raises UnsupportedImageError for pictures and parameters that do not go together.
         """
@@ -40,7 +40,7 @@ class Denoiser:
         options = self._options(picture)
         if threads is not None:
             options.setdefault("threads", threads)
-        return self._for_picture(picture, options, denoise)
+        return self._for_picture(picture, options | {"trace": trace}, denoise)
 
     def choose(self, picture: Picture) -> Parameters:
         """The parameters for a picture by itself; raises as `solve`."""

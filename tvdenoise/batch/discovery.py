@@ -36,13 +36,14 @@ class Discovery:
     """How to look into folders.
 
     suffix: of outputs beside their inputs, which are not inputs; left_out: a folder that is not looked into.
-    patterns: of what is taken.
+    patterns: of what is taken; residuals: another folder that is not looked into.
     """
 
     recursive: bool
     suffix: str
     left_out: Path | None
     patterns: Patterns = field(default_factory=Patterns)
+    residuals: Path | None = None
 
     def find(self, inputs: tuple[str, ...]) -> Iterator[Found | Failure]:
         """All images, in the order of the inputs, sorted within a folder. A named file is never left out.
@@ -110,7 +111,8 @@ class Discovery:
         return origin != path.stem and origin + path.suffix in present
 
     def _is_left_out(self, folder: Path) -> bool:
-        return self.left_out is not None and os.path.realpath(folder) == str(self.left_out)
+        left_out = [path for path in (self.left_out, self.residuals) if path is not None]
+        return bool(left_out) and os.path.realpath(folder) in map(str, left_out)
 
 
 def _may_be_file(path: Path) -> bool:

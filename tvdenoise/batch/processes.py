@@ -197,7 +197,8 @@ class Crew:
             was_alive = self._alive.pop(worker, None)
         worker.end()
         if (lost := job or was_alive) is not None:
-            sweep(lost.folder)
+            for folder in lost.folders:
+                sweep(folder)
 
     def _end(self) -> None:
         self._share.stop()
@@ -207,5 +208,6 @@ class Crew:
         for worker in alive:
             worker.end()
         for job in filter(None, alive.values()):
-            with suppress(OSError):
-                sweep(job.folder)
+            for folder in job.folders:
+                with suppress(OSError):
+                    sweep(folder)

@@ -65,10 +65,10 @@ def _refuse_taken(request: Request, plan: Plan, name: str) -> None:
     assert request.report is not None
     real = RealPaths()
     jobs = plan.jobs + plan.skipped
-    paths = [path for job in jobs for path in (job.source, job.target)]
+    paths = [path for job in jobs for path in (job.source, job.target, *job.companions)]
     paths += [failure.source for failure in plan.failures]
     places = {real.of(path) for path in paths}
-    for folder in {os.path.dirname(real.of(job.target)) for job in jobs}:
+    for folder in {os.path.dirname(real.of(path)) for job in jobs for path in (job.target, *job.companions)}:
         places.update(map(real.of, map(str, (folder, *Path(folder).parents))))
     identities = {identity_of(path) for path in paths}
     if request.reads_standard_input:

@@ -29,6 +29,7 @@ class Request:
     in_place: the results replace the inputs; again: also those of an earlier run in place.
     patterns: of the files that are taken from folders; dry_run: nothing is to be written, and nothing
     that earlier runs left is to be removed.
+    residual: the folder for what was removed; trace: the file for how the solve of the only input went on.
     """
 
     inputs: tuple[str, ...]
@@ -43,10 +44,18 @@ class Request:
     again: bool = False
     patterns: Patterns = field(default_factory=Patterns)
     dry_run: bool = False
+    residual: str | None = None
+    trace: str | None = None
 
     def __post_init__(self) -> None:
         require_named(self.inputs)
-        for option, name in (("-o", self.output), ("--report", self.report)):
+        named = {
+            "-o": self.output,
+            "--report": self.report,
+            "--residual": self.residual,
+            "--trace": self.trace,
+        }
+        for option, name in named.items():
             if name is not None and not name:
                 raise UsageError(f"{option} is empty", f"give it a name, or leave out {option}")
         if self.overwrite and self.skip_existing:

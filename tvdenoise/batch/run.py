@@ -55,5 +55,5 @@ def _all_outcomes(plan: Plan, workforce: Workforce) -> Generator[Outcome, None, 
         yield Outcome(str(job.source), str(job.target), Fate.SKIPPED)
     with closing(workforce.outcomes(plan.jobs)) as found:
         yield from found
-    for folder in dict.fromkeys(job.folder for job in plan.jobs):
+    for folder in dict.fromkeys(folder for job in plan.jobs for folder in job.folders):
         sweep(folder)  # a worker of an earlier run may have died only after this one was planned

@@ -7,6 +7,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING
 
+from tvdenoise.batch.companions import write_companions
 from tvdenoise.batch.ledger import Ledger, NoLedger
 from tvdenoise.batch.outcome import Fate, Figures, Outcome
 from tvdenoise.batch.placing import Origin, Placing, has_place_for_record, is_done, record_of
@@ -78,10 +79,11 @@ class Runner:
         if self._settings.strip_metadata:
             picture = without_metadata(picture)
         start += self._denoiser.prepare()
-        solution = self._solve(picture, threads)
+        solution = self._solve(picture, threads, trace=job.trace is not None)
         result = picture.with_denoised(solution.image)
         if not self._settings.strip_metadata:
             result = with_record(result, form, record_of(solution))
+        notices += write_companions(job, picture, solution, self._settings.data_range)
         self._write(job, result, form, origin)
         return Outcome(
             str(job.source),
@@ -98,8 +100,8 @@ class Runner:
             return read_stream(self._streams.contents(), self._settings.max_megapixels)
         return read(job.source, self._settings.max_megapixels)
 
-    def _solve(self, picture: Picture, threads: int | None) -> Solution:
-        solution = self._denoiser.solve(picture, threads)
+    def _solve(self, picture: Picture, threads: int | None, *, trace: bool) -> Solution:
+        solution = self._denoiser.solve(picture, threads, trace=trace)
         if not math.isfinite(solution.distance_bound):  # then neither are the intensities to be trusted
             raise TvdenoiseError("the solve broke down", "choose another --mu or --epsilon")
         return solution

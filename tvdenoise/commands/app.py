@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import tvdenoise
+from tvdenoise.commands.compare import compare
 from tvdenoise.commands.noise import noise
 from tvdenoise.commands.report import report
 from tvdenoise.commands.run import run
@@ -42,4 +43,5 @@ def top(
 app.command()(run)
 app.command()(watch)
 app.command()(noise)
+app.command()(compare)
 app.command()(report)

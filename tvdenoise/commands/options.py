@@ -276,6 +276,24 @@ Report = Annotated[
         rich_help_panel=_FILES,
     ),
 ]
+Residual = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Write what was removed from each image there as NAME_residual.png: input less result around mid grey, "
+        "amplified by a power of two that is told. Edges or texture in it were lost with the noise.",
+        rich_help_panel=_FILES,
+    ),
+]
+Trace = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Of one image: write J and the distance bound at every evaluation, as .csv or as a plot (.png, .svg or "
+        ".pdf).",
+        rich_help_panel=_FILES,
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option(

@@ -48,6 +48,8 @@ def run(
     strip_metadata: options.StripMetadata = False,
     preserve_times: options.PreserveTimes = False,
     report: options.Report = None,
+    residual: options.Residual = None,
+    trace: options.Trace = None,
     dry_run: options.DryRun = False,
     shared_parameters: options.SharedParameters = False,
     jobs: options.Jobs = None,
@@ -74,6 +76,7 @@ def run(
     tvdenoise run photo.png --sigma 15/255
     tvdenoise run holiday/ --recursive -o denoised/ --report report.jsonl
     tvdenoise run holiday/ --in-place
+    tvdenoise run photo.png --residual removed/ --trace descent.png
     tvdenoise run scans/ -r --include '*.tif' --exclude raw -o denoised/ --dry-run
     tvdenoise run - < noisy.png > denoised.png
 
@@ -104,6 +107,8 @@ def run(
             again,
             patterns=Patterns(tuple(include or ()), tuple(exclude or ())),
             dry_run=dry_run,
+            residual=residual,
+            trace=trace,
         )
         code = _carry_out(
             request,
@@ -132,6 +137,7 @@ def _carry_out(
     debug: bool,
 ) -> ExitCode:
     """Plan, then run, telling and reporting each file as soon as it is known."""
+    from tvdenoise.batch.companions import require_possible
     from tvdenoise.batch.pace import Pace
     from tvdenoise.batch.plan import make_plan
     from tvdenoise.batch.report import open_report, shared_before
@@ -154,6 +160,7 @@ def _carry_out(
     if streams.are_unused:
         plan = make_plan(request, strips_metadata=strips, has_ledger=cluster is None)
     else:
+        require_possible(request)
         plan = plan_with_streams(request)
     console = Console(quiet=quiet, verbose=verbose, debug=debug, count=plan.count, pace=Pace(plan))
     if request.dry_run:

@@ -1,0 +1,136 @@
+"""``tvdenoise compare``: how alike images are to a reference, in numbers and as a picture."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tvdenoise.commands import options
+from tvdenoise.commands.endings import exit_codes
+from tvdenoise.commands.numbers import positive
+from tvdenoise.files.paths import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tvdenoise.batch.comparisons import Comparison, Likeness
+    from tvdenoise.files.picture import Picture
+
+
+def compare(
+    reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="The image taken for the truth.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Images of the same scene.")],
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON an image.")] = False,
+    plot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw them side by side, with the crop in which they differ most and the differences; a .png, .svg "
+            "or .pdf file.",
+        ),
+    ] = None,
+    data_range: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="What lies between black and white. By default 255 or 65535 by the type, and 1 for floats.",
+        ),
+    ] = None,
+    max_pixels: options.MaxPixels = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing plot.")] = False,
+    debug: options.Debug = False,
+) -> None:
+    """Compare images with a reference: PSNR and SSIM.
+
+    PSNR, in decibels, goes by the squared differences alone: 3 dB more is half of them. SSIM compares means,
+    contrasts and structure in small windows, and is 1 for equal images. Both are taken over all channels, where the
+    images are visible. On a terminal they are a table; elsewhere a line an image, tabs between image, PSNR and SSIM.
+
+    Images must have the size, the kind of pixels, the orientation and the hidden pixels of the reference.
+
+    [bold]Examples[/bold]
+
+    tvdenoise compare clean.png noisy.png denoised.png
+    tvdenoise compare clean.png denoised.png --plot compared.png
+    tvdenoise compare clean.tif a.tif b.tif --json --data-range 4095
+    """
+    with exit_codes(debug=debug):
+        from tvdenoise.batch.comparisons import comparisons, read_reference, require_plot
+        from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
+
+        white = positive("--data-range", data_range)
+        most = positive("--max-pixels", max_pixels) or DEFAULT_MAX_MEGAPIXELS
+        if plot is not None:
+            require_plot(plot, (reference, *images), overwrite=overwrite)
+        truth = read_reference(reference, most)
+        found = list(_told(comparisons(truth, reference, tuple(images), white, most), as_json=as_json))
+        if not as_json:
+            _print(reference, found)
+        if plot is not None and found:
+            _draw(reference, truth, found, plot)
+    raise typer.Exit(1 if len(found) < len(images) else 0)
+
+
+def _draw(reference: str, truth: Picture, found: list[Comparison], plot: str) -> None:
+    from tvdenoise.side_by_side import Panel, save_side_by_side
+
+    panels = [Panel(each.source, each.picture, _caption(each.likeness)) for each in found]
+    save_side_by_side(Panel(reference, truth, "reference"), panels, found[0].likeness.data_range, plot)
+
+
+def _caption(likeness: Likeness) -> str:
+    if math.isinf(likeness.psnr):
+        return "equal to the reference"
+    return f"PSNR {likeness.psnr:.2f} dB" + ("" if likeness.ssim is None else f", SSIM {likeness.ssim:.3f}")
+
+
+def _told(compared: Iterable[Comparison], *, as_json: bool) -> Iterable[Comparison]:
+    """Those that could be compared; what is wrong with the others, and what has to be said, is told on the way."""
+    for comparison in compared:
+        name = printable(comparison.source)
+        if comparison.error is not None:
+            print(f"tvdenoise: {name}: {comparison.error}", file=sys.stderr)
+            continue
+        for notice in comparison.likeness.notices:
+            print(f"tvdenoise: {name}: note: {notice}", file=sys.stderr)
+        if as_json:
+            print(json.dumps(_entry(comparison)), flush=True)
+        yield comparison
+
+
+def _entry(comparison: Comparison) -> dict[str, Any]:
+    """One image as JSON, which has no number for infinity."""
+    likeness = comparison.likeness
+    is_equal = math.isinf(likeness.psnr)
+    return {
+        "image": comparison.source,
+        "psnr": None if is_equal else likeness.psnr,
+        "ssim": likeness.ssim,
+        "identical": is_equal,
+        "data_range": likeness.data_range,
+    }
+
+
+def _print(reference: str, found: list[Comparison]) -> None:
+    from tvdenoise.commands.tables import new_table, print_lines, print_table
+
+    if not found:
+        return
+    if not sys.stdout.isatty():
+        print_lines("\t".join(_parts(comparison, decimals=6)) for comparison in found)
+        return
+    table = new_table("image", "PSNR (dB)", "SSIM", title=f"compared with {printable(reference)}")
+    for comparison in found:
+        table.add_row(*_parts(comparison, decimals=4))
+    print_table(table)
+
+
+def _parts(comparison: Comparison, decimals: int) -> tuple[str, str, str]:
+    """Name, PSNR and SSIM; nothing for what is not known."""
+    ssim = comparison.likeness.ssim
+    shown = "" if ssim is None else f"{ssim:.{decimals}f}"
+    return printable(comparison.source), f"{comparison.likeness.psnr:.{decimals - 2}f}", shown
