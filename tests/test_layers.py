@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "tvdenoise"
 LAYERS = (
     ("__main__",),
     ("cli", "commands"),
-    ("batch", "figures"),
+    ("batch", "figures", "sheets", "display", "metrics"),
     ("files",),
     ("denoising",),
     ("parameters", "sampling"),
@@ -25,11 +25,11 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 CONFINED = {
     "typer": {"cli", "commands"},
     "rich": {"cli", "commands"},
-    "PIL": {"files"},
+    "PIL": {"files", "sheets"},
     "imagecodecs": {"files"},
     "pillow_heif": {"files"},
     "numba": {"model"},
-    "matplotlib": {"figures"},
+    "matplotlib": {"figures", "sheets"},
     "dask": {"batch"},
     "distributed": {"batch"},
     "watchdog": {"batch"},
