@@ -72,39 +72,35 @@ def save_sheet(tuned: Tuned, title: str, path: str) -> None:
 
 def draw(tuned: Tuned, title: str) -> Image.Image:
     """The sheet: the noisy crop and the reference in the first column, the settings beside them."""
-    first, *others = _first_column(tuned)
-    rows = [[_tile_of(cell, tuned) for cell in row] for row in tuned.cells]
+    tone = Tone.of(tuned.picture)
+    first, *others = _first_column(tuned, tone)
+    rows = [[_tile_of(cell, tuned, tone) for cell in row] for row in tuned.cells]
     if len(rows) > 1:
         columns = [[first, *others], *map(list, zip(*rows, strict=True))]
     else:
         columns = [[tile] for tile in (first, *others, *rows[0])]
-    return _laid_out(columns, [title, *_explained(tuned)])
+    return _laid_out(columns, [title, *_explained(tuned, tone)])
 
 
-def _first_column(tuned: Tuned) -> list[_Tile]:
-    tiles = [_Tile(_shown(tuned, tuned.noisy), (("noisy", _INK), *_likeness_lines(tuned.noisy_likeness)))]
+def _first_column(tuned: Tuned, tone: Tone) -> list[_Tile]:
+    tiles = [
+        _Tile(_shown(tuned, tuned.noisy, tone), (("noisy", _INK), *_likeness_lines(tuned.noisy_likeness)))
+    ]
     if tuned.reference is not None:
-        tiles.append(_Tile(_shown(tuned, tuned.reference), (("reference", _INK),)))
+        tiles.append(_Tile(_shown(tuned, tuned.reference, tone), (("reference", _INK),)))
     return tiles
 
 
-def _tile_of(cell: Cell, tuned: Tuned) -> _Tile:
+def _tile_of(cell: Cell, tuned: Tuned, tone: Tone) -> _Tile:
     setting = cell.setting
-    words, frames = [], []
-    if setting.is_centre:
-        words.append("GIVEN" if tuned.parameters.noise is None else "AUTOMATIC")
-        frames.append(_AUTOMATIC)
-    if setting is tuned.best:
-        words.append("BEST PSNR")
-        frames.append(_BEST)
-    if setting is tuned.most_similar:
-        words.append("BEST SSIM")
+    marked = ((_AUTOMATIC, setting.is_centre), (_BEST, setting is tuned.best))
+    frames = tuple(colour for colour, is_marked in marked if is_marked)
     colour = frames[-1] if frames else _INK
-    heading = f"{setting.name}  {', '.join(words)}" if words else setting.name
+    heading = f"{setting.name}  {', '.join(tuned.marks(setting)).upper()}"
     mu, epsilon, strength = map(in_three_digits, (setting.mu, setting.epsilon, setting.strength))
     values = f"μ {mu}  ε {epsilon}  strength {strength}"
     lines = ((heading, colour), (values, _INK), *_likeness_lines(cell.likeness))
-    return _Tile(_shown(tuned, cell.intensities), lines, tuple(frames))
+    return _Tile(_shown(tuned, cell.intensities, tone), lines, frames)
 
 
 def _likeness_lines(likeness: Likeness | None) -> tuple[tuple[str, tuple[int, int, int]], ...]:
@@ -114,11 +110,10 @@ def _likeness_lines(likeness: Likeness | None) -> tuple[tuple[str, tuple[int, in
     return ((f"{likeness.psnr:.2f} dB{similarity}", _FAINT),)
 
 
-def _explained(tuned: Tuned) -> list[str]:
+def _explained(tuned: Tuned, tone: Tone) -> list[str]:
     box = tuned.shown_box
     columns, rows = tuned.orientation.shown_size(tuned.picture.size)
     lines = [f"{box.width} × {box.height} pixels at {box.left}, {box.top} of {columns} × {rows}"]
-    tone = Tone.of(tuned.picture)
     if tone.is_stretched:
         lines[0] += (
             f", shown from {in_three_digits(tone.black)} (black) to {in_three_digits(tone.white)} (white)"
@@ -128,10 +123,10 @@ def _explained(tuned: Tuned) -> list[str]:
     return [*lines, "smoother to the right" + (", ε larger further down" if len(tuned.cells) > 1 else "")]
 
 
-def _shown(tuned: Tuned, intensities: NDArray[Any]) -> NDArray[np.uint8]:
+def _shown(tuned: Tuned, intensities: NDArray[Any], tone: Tone) -> NDArray[np.uint8]:
     """As it is looked at: upright, and enlarged where it is small."""
     alpha = None if tuned.alpha is None else _enlarged(tuned.orientation.shown(tuned.alpha))
-    return Tone.of(tuned.picture).shown(_enlarged(tuned.orientation.shown(intensities)), alpha)
+    return tone.shown(_enlarged(tuned.orientation.shown(intensities)), alpha)
 
 
 def _enlarged(values: NDArray[Any]) -> NDArray[Any]:

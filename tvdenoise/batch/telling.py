@@ -1,9 +1,10 @@
 """Where in a picture a change of the parameters shows most: where noise and structure meet.
 
-Blocks of 8 × 8 pixels get two marks. Noise: the mean over the pixels of the lesser of their second differences down
-and across (an edge has one of them only), in the calmest quarter of the block. Structure: g²/(g² + n²), with g the
-difference between the block's mean and its neighbours', and n the median noise. The window is that in which the mean
-structure times the mean noise of what is not structure is largest: half flat and noisy, half full of detail.
+Blocks of 8 × 8 pixels get two marks. Noise n: the mean over the pixels of the lesser of their second differences down
+and across (an edge has one of them only), in the calmest quarter of the block. Structure: g²/(g² + n² + (3c)²), with
+g the difference between the block's mean and its neighbours', and c the lower quartile of those, which correlated
+noise has too. The window is that in which the mean structure times the mean noise of what is not structure is
+largest: part flat and noisy, part full of detail.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ SIDE = 256
 _LONGEST, _SHORT = 8, 32
 _BLOCK, _HALF = 8, 4
 _BAND = 64  # rows of blocks that are looked at together
+_CLEAR = 3  # times the differences between blocks where the picture is calm
 _LEAST = 0.01  # of both factors, so that a picture without noise, or without structure, is not all the same
 
 
@@ -60,9 +62,10 @@ def _marks(
         grey = band.mean(axis=2, dtype=np.float32) if band.ndim == 3 else band.astype(np.float32)
         bands.append((_noise(grey, down, across), _blocks(grey, down, across).mean(axis=(1, 3))))
     noise, means = (np.concatenate(parts) for parts in zip(*bands, strict=True))
-    level = float(np.median(noise))
     steps = np.square(_step(means, 0)) + np.square(_step(means, 1))
-    structure = steps / (steps + max(level**2, 1e-12 * float(np.ptp(means)) ** 2, 1e-30))
+    calm = _CLEAR**2 * float(np.percentile(steps, 25))
+    least = max(calm, 1e-12 * float(np.ptp(means)) ** 2, 1e-30)
+    structure = steps / (steps + np.square(noise) + least)
     seen = np.ones_like(noise)
     if visible is not None:
         seen = _blocks(visible[:rows, :columns], down, across).mean(axis=(1, 3), dtype=np.float32)
@@ -97,7 +100,8 @@ def _step(means: NDArray[Any], axis: int) -> NDArray[Any]:
     steps = np.abs(np.diff(means, axis=axis))
     before = [(1, 0) if axis == other else (0, 0) for other in (0, 1)]
     after = [(0, 1) if axis == other else (0, 0) for other in (0, 1)]
-    return np.maximum(np.pad(steps, before), np.pad(steps, after))
+    larger: NDArray[Any] = np.maximum(np.pad(steps, before), np.pad(steps, after))
+    return larger
 
 
 def _means(marks: NDArray[Any], window: tuple[int, int]) -> NDArray[Any]:

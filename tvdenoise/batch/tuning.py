@@ -91,6 +91,16 @@ class Tuned:
         """The setting of the highest SSIM, where there is a reference."""
         return self._highest(lambda likeness: likeness.ssim)
 
+    def marks(self, setting: Setting) -> tuple[str, ...]:
+        """What is to be said of a setting."""
+        centre = "given" if self.parameters.noise is None else "automatic"
+        marks = (
+            (centre, setting.is_centre),
+            ("best PSNR", setting is self.best),
+            ("best SSIM", setting is self.most_similar),
+        )
+        return tuple(mark for mark, is_true in marks if is_true)
+
     def _highest(self, measure: Callable[[Likeness], float | None]) -> Setting | None:
         known = [
             (value, cell.setting)

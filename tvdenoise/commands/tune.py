@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -61,7 +62,7 @@ def tune(
     """Show a part of an image with many settings side by side, to choose the parameters by eye.
 
     The sheet, a PNG, has the noisy part first, then a grid around the automatic choice: mu falls from left to right,
-    which is smoother, and epsilon grows downwards, which flattens weak texture and softens edges. The automatic
+    which is smoother, and epsilon grows downwards, which leaves more grain and fewer flat patches. The automatic
     choice is framed and named. With the clean image as --reference, PSNR and SSIM on that part are shown too, and
     the best is framed and named.
 
@@ -79,6 +80,7 @@ def tune(
     with exit_codes(debug=debug, continuation="no sheet was written"):
         from tvdenoise.batch.estimates import refuse_existing
         from tvdenoise.batch.tuning import Tuner
+        from tvdenoise.files.paths import printable
         from tvdenoise.sheets import require_sheet_name, save_sheet
 
         start = time.perf_counter()
@@ -91,7 +93,7 @@ def tune(
         _refuse_replacing(sheet, image, reference)
         refuse_existing(sheet, overwrite=overwrite)
         tuned = tuner.tune(Path(image), None if reference is None else Path(reference))
-        save_sheet(tuned, Path(image).name, sheet)
+        save_sheet(tuned, printable(Path(image).name), sheet)
         if not quiet:
             print(_summary(image, sheet, tuned, time.perf_counter() - start), file=sys.stderr, flush=True)
         _print(tuned, image, sheet, given, as_json=as_json)
@@ -206,7 +208,7 @@ def _columns(tuned: Tuned, cell: Cell, command: str) -> tuple[str, ...]:
         *map(in_three_digits, (setting.mu, setting.epsilon, setting.strength)),
         "" if likeness is None else f"{likeness.psnr:.2f}",
         "" if similarity is None else f"{similarity:.4f}",
-        ", ".join(_marks(tuned, cell)),
+        ", ".join(tuned.marks(setting)),
         command,
     )
 
@@ -219,15 +221,9 @@ def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
         yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
 
 
-def _marks(tuned: Tuned, cell: Cell) -> list[str]:
-    setting = cell.setting
-    centre = "given" if tuned.parameters.noise is None else "automatic"
-    marks = (
-        (centre, setting.is_centre),
-        ("best PSNR", setting is tuned.best),
-        ("best SSIM", setting is tuned.most_similar),
-    )
-    return [mark for mark, is_true in marks if is_true]
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinity."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _entry(tuned: Tuned, image: str, sheet: str, line_of: Callable[[Cell], str]) -> dict[str, Any]:
@@ -245,9 +241,9 @@ def _entry(tuned: Tuned, image: str, sheet: str, line_of: Callable[[Cell], str])
                 "mu": cell.setting.mu,
                 "epsilon": cell.setting.epsilon,
                 "strength": cell.setting.strength,
-                "psnr": None if cell.likeness is None else cell.likeness.psnr,
+                "psnr": None if cell.likeness is None else _finite(cell.likeness.psnr),
                 "ssim": None if cell.likeness is None else cell.likeness.ssim,
-                "marks": _marks(tuned, cell),
+                "marks": tuned.marks(cell.setting),
                 "command": line_of(cell),
             }
             for row in tuned.cells
