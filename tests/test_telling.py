@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from tvdenoise.batch.telling import telling_box
 
@@ -21,6 +22,13 @@ def test_the_box_is_where_noise_meets_structure():
     assert box.top >= 384 - 8  # where the noise is
     assert box.left < 768 - 256 + 8
     assert box.left + box.width > 384 + 64  # with some of the structure
+
+
+def test_correlated_noise_is_not_taken_for_structure():
+    image = 90 + 4 * gaussian_filter(np.random.default_rng(1).normal(0, 9, (768, 768)), 3)
+    image[560:660, 560:660] += 70
+    box = telling_box(np.clip(image, 0, 255).astype(np.uint8))
+    assert min(box.left, box.top) + 256 > 640
 
 
 def test_what_is_hidden_does_not_count():

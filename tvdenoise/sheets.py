@@ -22,7 +22,7 @@ from tvdenoise.files.writing import write
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tvdenoise.batch.tuning import Cell, Likeness, Tuned
+    from tvdenoise.batch.tuned import Cell, Likeness, Tuned
 
 _EXTENSION = ".png"
 _TEXT, _SMALL_TEXT = 14, 13  # pixels

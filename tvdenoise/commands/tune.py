@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tvdenoise.commands import options
 from tvdenoise.commands.endings import exit_codes
 from tvdenoise.commands.numbers import positive
-from tvdenoise.commands.reproducing import command_line
 from tvdenoise.commands.settings import settings_of
+from tvdenoise.commands.tuned_lines import print_cells, summary_of
 
 if TYPE_CHECKING:
     from tvdenoise.batch.settings_grid import Grid, Strengths
-    from tvdenoise.batch.tuning import Cell, Tuned
     from tvdenoise.files.upright import Box
 
-_COLUMNS = ("cell", "mu", "epsilon", "strength", "psnr", "ssim", "mark", "command")
 _NO_OUTPUT = {
     "strength": None,
     "quality": None,
@@ -95,8 +90,8 @@ def tune(
         tuned = tuner.tune(Path(image), None if reference is None else Path(reference))
         save_sheet(tuned, printable(Path(image).name), sheet)
         if not quiet:
-            print(_summary(image, sheet, tuned, time.perf_counter() - start), file=sys.stderr, flush=True)
-        _print(tuned, image, sheet, given, as_json=as_json)
+            print(summary_of(image, sheet, tuned, time.perf_counter() - start), file=sys.stderr, flush=True)
+        print_cells(tuned, image, sheet, given, as_json=as_json)
 
 
 def _beside(image: str) -> str:
@@ -165,88 +160,3 @@ def _refuse_replacing(sheet: str, *inputs: str | None) -> None:
 def _tell_compilation(*, quiet: bool) -> None:
     if not quiet:
         print("preparing the fast kernel for this machine (once; a few seconds)", file=sys.stderr, flush=True)
-
-
-def _summary(image: str, sheet: str, tuned: Tuned, seconds: float) -> str:
-    from tvdenoise.batch.settings_grid import in_three_digits
-    from tvdenoise.files.paths import printable
-
-    parameters, box = tuned.parameters, tuned.shown_box
-    origin = (
-        "given" if parameters.noise is None else f"noise {parameters.noise.sigma * 255:.3g}/255, automatic"
-    )
-    count = sum(map(len, tuned.cells))
-    return (
-        f"{printable(image)} → {printable(sheet)}: {origin} mu {in_three_digits(parameters.mu)}, "
-        f"epsilon {in_three_digits(parameters.epsilon)}; "
-        f"{count} settings on {box.width} × {box.height} pixels at {box.left},{box.top}, {seconds:.2f} s"
-    )
-
-
-def _print(tuned: Tuned, image: str, sheet: str, given: dict[str, Any], *, as_json: bool) -> None:
-    from tvdenoise.commands.tables import print_lines
-
-    cells = [cell for row in tuned.cells for cell in row]
-
-    def line_of(cell: Cell) -> str:
-        return command_line(image, cell.setting.asks, given)
-
-    if as_json:
-        print_lines([json.dumps(_entry(tuned, image, sheet, line_of))])
-        return
-    rows = [_COLUMNS, *(_columns(tuned, cell, line_of(cell)) for cell in cells)]
-    print_lines(_aligned(rows) if sys.stdout.isatty() else map("\t".join, rows))
-
-
-def _columns(tuned: Tuned, cell: Cell, command: str) -> tuple[str, ...]:
-    from tvdenoise.batch.settings_grid import in_three_digits
-
-    setting, likeness = cell.setting, cell.likeness
-    similarity = None if likeness is None else likeness.ssim
-    return (
-        setting.name,
-        *map(in_three_digits, (setting.mu, setting.epsilon, setting.strength)),
-        "" if likeness is None else f"{likeness.psnr:.2f}",
-        "" if similarity is None else f"{similarity:.4f}",
-        ", ".join(tuned.marks(setting)),
-        command,
-    )
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
-    """For a terminal; columns in which nothing stands are left out."""
-    kept = [column for column in zip(*rows, strict=True) if any(column[1:])]
-    widths = [max(map(len, column)) for column in kept]
-    for row in zip(*kept, strict=True):
-        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON has no infinity."""
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _entry(tuned: Tuned, image: str, sheet: str, line_of: Callable[[Cell], str]) -> dict[str, Any]:
-    """A sheet as JSON; intensities are fractions of the data range."""
-    box, noise = tuned.shown_box, tuned.parameters.noise
-    return {
-        "source": image,
-        "sheet": sheet,
-        "crop": [box.left, box.top, box.width, box.height],
-        "sigma": None if noise is None else noise.sigma,
-        "noise": None if noise is None else noise.kind.value,
-        "cells": [
-            {
-                "cell": cell.setting.name,
-                "mu": cell.setting.mu,
-                "epsilon": cell.setting.epsilon,
-                "strength": cell.setting.strength,
-                "psnr": None if cell.likeness is None else _finite(cell.likeness.psnr),
-                "ssim": None if cell.likeness is None else cell.likeness.ssim,
-                "marks": tuned.marks(cell.setting),
-                "command": line_of(cell),
-            }
-            for row in tuned.cells
-            for cell in row
-        ],
-    }
