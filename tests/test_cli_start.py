@@ -13,7 +13,7 @@ import tvdenoise
 HEAVY = ("numpy", "scipy", "numba", "PIL", "imagecodecs", "tvdenoise.denoising")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], []])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["tune", "--help"], []])
 def test_nothing_numerical_is_imported_for_help_and_version(arguments: list[str]) -> None:
     script = (
         "import sys\n"
@@ -46,6 +46,19 @@ def test_the_help_of_run_teaches(command, monkeypatch) -> None:
         "130",
         "Advanced",
         "By default 0.14 / mu",
+    ):
+        assert text in shown
+
+
+def test_the_help_of_tune_teaches(command, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = command("tune", "--help").stdout
+    for text in (
+        "tvdenoise tune photo.png --strength 0.25,0.5,1,2,4",
+        "mu falls from left to right",
+        "NAME_tune.png",
+        "where noise and structure meet",
+        "the command that denoises the whole image so",
     ):
         assert text in shown
 

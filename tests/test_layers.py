@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).parent.parent / "tvdenoise"
 LAYERS = (
     ("__main__",),
     ("cli", "commands"),
-    ("batch",),
+    ("batch", "contact_sheets"),
     ("residual", "side_by_side", "traces"),
-    ("figures", "sheet", "display", "metrics"),
+    ("figures", "sheet", "display", "tone", "metrics"),
     ("files",),
     ("denoising",),
     ("parameters", "sampling"),
@@ -27,7 +27,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 CONFINED = {
     "typer": {"cli", "commands"},
     "rich": {"cli", "commands"},
-    "PIL": {"files"},
+    "PIL": {"files", "sheets"},
     "imagecodecs": {"files"},
     "pillow_heif": {"files"},
     "numba": {"model"},

@@ -112,6 +112,7 @@ def choose_parameters(
     noisy: ArrayLike,
     epsilon: float | None = None,
     *,
+    mu: float | None = None,
     sigma: float | None = None,
     noise: NoiseName | NoiseModel = "auto",
     strength: float = 1.0,
@@ -125,7 +126,7 @@ def choose_parameters(
     threads: int | None = None,
 ) -> Parameters:
     """The parameters with which `denoise` would denoise an image, given the same arguments; raises the same errors."""
-    return _pose(noisy, None, epsilon, sigma, noise, strength, tv, penalty, step, engine, chroma, channel_axis,
+    return _pose(noisy, mu, epsilon, sigma, noise, strength, tv, penalty, step, engine, chroma, channel_axis,
                  data_range, threads, DEFAULT_MAX_ITERATIONS).parameters  # fmt: skip
 
 

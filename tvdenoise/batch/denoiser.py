@@ -47,7 +47,7 @@ class Denoiser:
         from tvdenoise.denoising import choose_parameters
 
         options = self._options(picture)
-        for name in ("mu", "tolerance", "max_iterations"):
+        for name in ("tolerance", "max_iterations"):
             options.pop(name, None)
         return self._for_picture(picture, options, choose_parameters)
 

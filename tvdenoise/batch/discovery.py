@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tvdenoise.batch.patterns import Patterns
-from tvdenoise.batch.request import require_named
+from tvdenoise.batch.request import SHEET_ENDING, require_named
 from tvdenoise.errors import NothingToDoError, TvdenoiseError, UnreadableImageError
-from tvdenoise.files.families import has_image_extension
+from tvdenoise.files.families import FORMAT_BY_EXTENSION, has_image_extension
 from tvdenoise.files.paths import printable, reason_of
 
 
@@ -35,7 +35,8 @@ class Failure:
 class Discovery:
     """How to look into folders.
 
-    suffix: of outputs beside their inputs, which are not inputs; left_out: a folder that is not looked into.
+    suffix: of outputs beside their inputs, which are not inputs, nor are the contact sheets of `tvdenoise tune`;
+    left_out: a folder that is not looked into.
     patterns: of what is taken; residuals: another folder that is not looked into.
     """
 
@@ -70,7 +71,9 @@ class Discovery:
         if not has_image_extension(path) or not self.looks_into(path.parent, folder):
             return False
         origin = path.with_name(path.stem.removesuffix(self.suffix) + path.suffix)
-        return not path.name.startswith(".") and (origin == path or not origin.exists())
+        if path.name.startswith(".") or (origin != path and origin.exists()):
+            return False
+        return not any(path.with_name(name).exists() for name in _shown_on(path.name))
 
     def looks_into(self, inner: Path, folder: Path) -> bool:
         """Whether `find` looks into an inner folder when it looks into a folder."""
@@ -108,11 +111,19 @@ class Discovery:
 
     def _is_output(self, path: Path, present: set[str]) -> bool:
         origin = path.stem.removesuffix(self.suffix)
-        return origin != path.stem and origin + path.suffix in present
+        is_result = origin != path.stem and origin + path.suffix in present
+        return is_result or not present.isdisjoint(_shown_on(path.name))
 
     def _is_left_out(self, folder: Path) -> bool:
         left_out = [path for path in (self.left_out, self.residuals) if path is not None]
         return bool(left_out) and os.path.realpath(folder) in map(str, left_out)
+
+
+def _shown_on(name: str) -> tuple[str, ...]:
+    """The names of pictures whose contact sheet has this name."""
+    if not name.endswith(SHEET_ENDING) or name == SHEET_ENDING:
+        return ()
+    return tuple(name.removesuffix(SHEET_ENDING) + extension for extension in FORMAT_BY_EXTENSION)
 
 
 def _may_be_file(path: Path) -> bool:

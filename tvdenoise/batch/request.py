@@ -11,6 +11,7 @@ from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
 
 STANDARD_STREAM = "-"
 DEFAULT_SUFFIX = "_denoised"
+SHEET_ENDING = "_tune.png"  # of the names of contact sheets beside their pictures
 
 
 def require_named(inputs: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ from tvdenoise.commands.compare import compare
 from tvdenoise.commands.noise import noise
 from tvdenoise.commands.report import report
 from tvdenoise.commands.run import run
+from tvdenoise.commands.tune import tune
 from tvdenoise.commands.watch import watch
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ def top(
 
 app.command()(run)
 app.command()(watch)
+app.command()(tune)
 app.command()(noise)
 app.command()(compare)
 app.command()(report)

@@ -304,6 +304,52 @@ DryRun = Annotated[
     ),
 ]
 
+_SHEET = "The sheet"
+Sheet = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="SHEET.png",
+        help="The contact sheet, a PNG. By default NAME_tune.png beside the image.",
+        rich_help_panel=_SHEET,
+    ),
+]
+Reference = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CLEAN",
+        help="The same image without noise: PSNR and SSIM are shown, and the best cell is marked.",
+        rich_help_panel=_SHEET,
+    ),
+]
+GridSize = Annotated[
+    str | None,
+    typer.Option(
+        "--grid",
+        metavar="COLUMNSxROWS",
+        help="How many mu, each 1.41 times smaller than the one before, and how many epsilon, each 3 times "
+        "larger; odd numbers. By default 5x3.",
+        rich_help_panel=_SHEET,
+    ),
+]
+Strengths = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER,...",
+        help="Instead of a grid a row of strengths, as run takes them: 0.25,0.5,1,2,4. 1 is always shown.",
+        rich_help_panel=_SHEET,
+    ),
+]
+Crop = Annotated[
+    str | None,
+    typer.Option(
+        metavar="X,Y,WIDTH,HEIGHT",
+        help="The part to show, in pixels. By default 256 by 256 where noise and structure meet.",
+        rich_help_panel=_SHEET,
+    ),
+]
+
 Quiet = Annotated[
     bool,
     typer.Option(

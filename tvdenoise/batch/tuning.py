@@ -1,0 +1,192 @@
+"""What a picture would look like with other settings, on a part of it: the numbers behind a contact sheet."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tvdenoise.batch.denoiser import Denoiser
+from tvdenoise.batch.telling import telling_box
+from tvdenoise.batch.tuned import Cell, Likeness, Tuned
+from tvdenoise.errors import TvdenoiseError, UsageError
+from tvdenoise.files.paths import printable
+from tvdenoise.files.reading import read
+from tvdenoise.files.upright import Box, Orientation
+from tvdenoise.metrics import psnr, ssim
+from tvdenoise.model.engines import available_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from tvdenoise.batch.request import Settings
+    from tvdenoise.batch.settings_grid import Grid, Setting, Strengths
+    from tvdenoise.files.picture import Picture
+    from tvdenoise.parameters import Parameters
+
+#: A cell is solved with a margin of so many times the distance over which an influence falls to 1/e where the
+#: picture is flat, √(w²/(με)) pixels, w being the weight of the colours. It is at least 32 and at most 512 pixels.
+_FALLS, _LEAST_MARGIN, _LARGEST_MARGIN = 10, 32, 512
+_LONGEST_SIDE = 1024  # of a crop
+_LEAST_SIDE_FOR_SSIM = 11
+
+
+class Tuner:
+    """Tries settings on a part of a picture; the parameters are chosen on the whole.
+
+    crop: in the picture as it is shown, or None for where it shows most.
+    """
+
+    def __init__(
+        self,
+        grid: Grid | Strengths,
+        settings: Settings,
+        crop: Box | None,
+        announce_compilation: Callable[[], None],
+    ) -> None:
+        self._grid = grid
+        self._settings = settings
+        self._crop = crop
+        self._announce_compilation = announce_compilation
+
+    def tune(self, source: Path, reference: Path | None = None) -> Tuned:
+        """Denoise a part of a picture with each setting.
+
+        Raises UsageError for a crop or a reference that does not fit; UnreadableImageError and UnsupportedImageError,
+        which name the file.
+        """
+        picture = self._read(source)
+        orientation = Orientation.of(picture)
+        box = self._box(picture, orientation)
+        clean = None if reference is None else self._crop_of_reference(reference, picture, box)
+        try:
+            Denoiser(self._settings, self._announce_compilation).prepare()
+            parameters, rows = self._choose(picture)
+            _require_typeable(rows, picture)
+            cells = self._cells(picture, box, rows)
+        except TvdenoiseError as error:
+            raise _named(error, source) from error
+        tuned = Tuned(
+            picture, box, orientation.shown_box(box, picture.size), orientation, parameters, cells, clean
+        )
+        return tuned if clean is None else self._measured(tuned, clean)
+
+    def _read(self, source: Path) -> Picture:
+        try:
+            return read(source, self._settings.max_megapixels)
+        except TvdenoiseError as error:
+            raise _named(error, source) from error
+
+    def _box(self, picture: Picture, orientation: Orientation) -> Box:
+        if self._crop is None:
+            return telling_box(picture.intensities, picture.visible)
+        columns, rows = orientation.shown_size(picture.size)
+        if not self._crop.lies_within(columns, rows):
+            raise UsageError(
+                f"--crop lies outside the picture, which has {columns} columns and {rows} rows",
+                "the four numbers are X,Y,WIDTH,HEIGHT, counted from the upper left corner",
+            )
+        if max(self._crop.width, self._crop.height) > _LONGEST_SIDE:
+            raise UsageError(
+                f"--crop has at most {_LONGEST_SIDE} columns and rows", "show a part, at full resolution"
+            )
+        return orientation.stored_box(self._crop, picture.size)
+
+    def _crop_of_reference(self, reference: Path, picture: Picture, box: Box) -> NDArray[Any]:
+        clean = self._read(reference)
+        for what, theirs, ours in (
+            ("size", clean.size, picture.size),
+            ("orientation", Orientation.of(clean).number, Orientation.of(picture).number),
+            ("number of channels", clean.channels, picture.channels),
+            ("type of values", clean.intensities.dtype, picture.intensities.dtype),
+        ):
+            if theirs != ours:
+                raise UsageError(
+                    f"{printable(reference)}: the reference's {what} is {_said(theirs)}, the picture's {_said(ours)}",
+                    "give the clean version of the same file",
+                )
+        return clean.intensities[box.rows, box.columns].copy()
+
+    def _choose(self, picture: Picture) -> tuple[Parameters, tuple[tuple[Setting, ...], ...]]:
+        """The parameters for the picture, and the settings around them."""
+        chosen = Denoiser(self._settings, self._announce_compilation).choose(picture)
+
+        def for_strength(strength: float) -> Parameters:
+            if strength == 1:
+                return chosen
+            given = replace(self._settings, mu=chosen.mu / strength, sigma=None, noise="auto")
+            return Denoiser(given, self._announce_compilation).choose(picture)
+
+        return chosen, self._grid.settings(for_strength)
+
+    def _cells(
+        self, picture: Picture, box: Box, rows: tuple[tuple[Setting, ...], ...]
+    ) -> tuple[tuple[Cell, ...], ...]:
+        noisy = picture.noisy()
+
+        def solve(setting: Setting) -> Cell:
+            window = box.widened(self._margin(setting, picture.channels), *picture.size)
+            part = replace(picture, intensities=noisy[window.rows, window.columns].copy(), alpha=None)
+            solution = Denoiser(setting.of(self._settings), self._announce_compilation).solve(part, threads=1)
+            inner = box.seen_from(window)
+            return Cell(setting, part.with_denoised(solution.image).intensities[inner.rows, inner.columns])
+
+        with ThreadPoolExecutor(self._settings.threads or available_threads()) as pool:
+            solved = iter(list(pool.map(solve, chain.from_iterable(rows))))
+        return tuple(tuple(islice(solved, len(row))) for row in rows)
+
+    def _margin(self, setting: Setting, channels: int) -> int:
+        """Pixels around the crop that have a say in it."""
+        weight = max(1.0, self._settings.chroma or _default_chroma()) if channels == 3 else 1.0
+        falls = weight / math.sqrt(setting.mu * setting.epsilon)
+        return math.ceil(min(max(_FALLS * falls, _LEAST_MARGIN), _LARGEST_MARGIN))
+
+    def _measured(self, tuned: Tuned, clean: NDArray[Any]) -> Tuned:
+        """With the likeness of everything to the reference; what cannot be seen counts as equal to it."""
+        is_float = clean.dtype.kind == "f"
+        span = (self._settings.data_range or 1.0) if is_float else float(np.iinfo(clean.dtype).max)
+        hidden = None if tuned.alpha is None else tuned.alpha == 0
+
+        def likeness(intensities: NDArray[Any]) -> Likeness:
+            seen = intensities.copy()
+            if hidden is not None:
+                seen[hidden] = clean[hidden]
+            is_large = min(seen.shape[:2]) >= _LEAST_SIDE_FOR_SSIM
+            return Likeness(psnr(seen, clean, span), ssim(seen, clean, span) if is_large else None)
+
+        cells = tuple(
+            tuple(replace(cell, likeness=likeness(cell.intensities)) for cell in row) for row in tuned.cells
+        )
+        return replace(tuned, cells=cells, noisy_likeness=likeness(tuned.noisy))
+
+
+def _require_typeable(rows: tuple[tuple[Setting, ...], ...], picture: Picture) -> None:
+    """Raise UsageError where an ε is more than `run` takes: then the picture's values are far above its range."""
+    if any(setting.epsilon > 1 and "--epsilon" in dict(setting.asks) for row in rows for setting in row):
+        largest = math.ceil(float(np.abs(picture.intensities).max()))
+        raise UsageError(
+            f"its values reach {largest}, far above the data range, and epsilon is a fraction of that",
+            f"add --data-range {largest}, here and in tvdenoise run",
+        )
+
+
+def _default_chroma() -> float:
+    from tvdenoise.denoising import DEFAULT_CHROMA
+
+    return DEFAULT_CHROMA
+
+
+def _said(value: object) -> str:
+    return " × ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _named(error: TvdenoiseError, path: Path) -> TvdenoiseError:
+    """The same error, which names the file."""
+    return type(error)(f"{printable(path)}: {error.reason}", error.remedy)
