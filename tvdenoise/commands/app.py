@@ -10,6 +10,7 @@ import tvdenoise
 from tvdenoise.commands.noise import noise
 from tvdenoise.commands.report import report
 from tvdenoise.commands.run import run
+from tvdenoise.commands.tune import tune
 from tvdenoise.commands.watch import watch
 
 app = typer.Typer(
@@ -42,4 +43,5 @@ def top(
 app.command()(run)
 app.command()(watch)
 app.command()(noise)
+app.command()(tune)
 app.command()(report)
