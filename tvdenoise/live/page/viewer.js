@@ -9,6 +9,7 @@ export class Viewer {
   constructor(canvas, { onview, ondivide }) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
+    this.squares = this.context.createPattern(squares(), "repeat"); // behind what is transparent
     this.onview = onview;
     this.ondivide = ondivide;
     this.size = null;
@@ -167,6 +168,10 @@ export class Viewer {
     context.imageSmoothingQuality = "high";
     const across = (frame.left - this.x) * this.zoom;
     const down = (frame.top - this.y) * this.zoom;
+    if (frame.alpha) {
+      context.fillStyle = this.squares;
+      context.fillRect(across, down, frame.columns * enlarged, frame.rows * enlarged);
+    }
     context.drawImage(frame.canvas, across, down, frame.columns * enlarged, frame.rows * enlarged);
   }
 
@@ -231,6 +236,17 @@ export class Viewer {
     event.preventDefault();
     actions[event.key]();
   }
+}
+
+function squares() {
+  const tile = new OffscreenCanvas(16, 16);
+  const context = tile.getContext("2d");
+  context.fillStyle = "#ffffff";
+  context.fillRect(0, 0, 16, 16);
+  context.fillStyle = "#d0d0d0";
+  context.fillRect(0, 0, 8, 8);
+  context.fillRect(8, 8, 8, 8);
+  return tile;
 }
 
 function isSamePart(one, other) {
