@@ -57,7 +57,9 @@ class Client:
         names = ("x", "y", "width", "height", "zoom")
         whole = (0, 0, self.scene["columns"], self.scene["rows"], 1)
         asked = {**self.scene["automatic"], "epsilon": None, **changes}
-        self.send(type="look", request=self._request, view=dict(zip(names, view or whole, strict=True)), **asked)
+        self.send(
+            type="look", request=self._request, view=dict(zip(names, view or whole, strict=True)), **asked
+        )
         return self._request
 
     def full(self, request: int) -> Frame:

@@ -41,7 +41,9 @@ def main() -> None:
     print(f"load {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} processors; "
           + (f"no browser ({without})" if without else "in a browser"))  # fmt: skip
     print(f"{'':34} {'first picture':>18} {'full picture':>18} {'processor':>10}   {'evaluations':>11}")
-    print(f"{'milliseconds':34} {'median':>9} {'95 %':>8} {'median':>9} {'95 %':>8} {'median':>10}   {'median':>11}")
+    print(
+        f"{'milliseconds':34} {'median':>9} {'95 %':>8} {'median':>9} {'95 %':>8} {'median':>10}   {'median':>11}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         for name in ("grey", "colour"):
             picture(name == "colour").save(Path(folder) / f"{name}.png")
@@ -72,7 +74,9 @@ def moving(folder: Path, name: str, *, in_browser: bool) -> Iterator[tuple[Move,
             time.sleep(3)
             driver.find_element("id", "one").click()
             time.sleep(1)
-            visible = driver.execute_script("const c = document.getElementById('picture'); return [c.width, c.height]")
+            visible = driver.execute_script(
+                "const c = document.getElementById('picture'); return [c.width, c.height]"
+            )
             assert min(visible) >= SIDE, f"only {visible} pixels are visible"
             yield (lambda value: browser.move(driver, "strength", value)), page.process.pid
 
@@ -87,7 +91,12 @@ def report(title: str, move: Move, process: int, largest: float, moves: int) -> 
         before = processor_seconds(process)
         answer = move(strength)
         found.append(
-            (answer["first"], answer["full"], 1000 * (processor_seconds(process) - before), answer["evaluations"])
+            (
+                answer["first"],
+                answer["full"],
+                1000 * (processor_seconds(process) - before),
+                answer["evaluations"],
+            )
         )
     first, full, processor, evaluations = np.array(found[2:]).T
     print(

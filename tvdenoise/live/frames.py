@@ -20,16 +20,17 @@ _CMYK_CHANNELS = 4
 
 
 def frame(scene: Scene, region: Region, planes: NDArray[np.floating[Any]], header: dict[str, Any]) -> bytes:
-    """A frame that shows planes of a region: the length of its header, the header (JSON), and bytes of pixels.
+    """A frame that shows a region: the length of its header, the header (JSON), and bytes of pixels.
 
-    planes: (channels, rows, columns) in data ranges. The pixels are planes again, one of grey or three of red,
-    green and blue, then one of alpha where the picture has it: raw, since packing them would take longer than
-    the loopback device takes to carry them.
+    planes: (channels, rows, columns) of what is stored for it, in data ranges. The pixels are planes again, one of
+    grey or three of red, green and blue, then one of alpha where the picture has it: raw, since packing them would
+    take longer than the loopback device takes to carry them.
     """
     shown = visible_planes(planes, scene.window)
-    parts = [shown.tobytes()]
+    parts = [scene.upright.shown(shown).tobytes()]
     if scene.alpha is not None:
-        parts.append(visible_planes(scene.alpha.part(region), (0.0, 1.0)).tobytes())
+        alpha = visible_planes(scene.alpha.part(scene.stored(region)), (0.0, 1.0))
+        parts.append(scene.upright.shown(alpha).tobytes())
     described = json.dumps(
         header
         | {

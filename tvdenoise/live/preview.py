@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _REACHES = 6
 _LEAST_MARGIN, _LARGEST_MARGIN = 16, 128
 #: Seconds after which a solve that goes on shows where it is.
-_FIRST_PICTURE = 0.06
+_FIRST_PICTURE = 0.05
 #: Seconds without a picture after which even a stale solve shows where it is.
 _STARVING = 0.15
 
@@ -88,7 +88,10 @@ class Preview:
                 return
 
     def _posed(self, region: Region, setting: Setting) -> _Solved:
-        """The part to solve, with what is known of its solution."""
+        """The part to solve, with the last solution where it is that of the same part.
+
+        Of a part that only overlaps, a start with edges to pure noise would take as long as the noise alone.
+        """
         scene, last = self._scene, self._last
         shape = (reduced(scene.rows, region.level), reduced(scene.columns, region.level))
         part = region.widened(self._margin(setting, region.scale), *shape)
@@ -96,12 +99,7 @@ class Preview:
             return last
         noisy = np.ascontiguousarray(scene.planes.part(part))
         noisy = to_opponent(noisy) if len(noisy) == RGB_CHANNELS else noisy
-        x = noisy
-        if last is not None and (common := part.overlap(last.region)) is not None:
-            x = noisy.copy()
-            x[:, *common.within(part)] = last.x[:, *common.within(last.region)]
-            return _Solved(part, noisy, x, last.mu)
-        return _Solved(part, noisy, x, setting.mu * region.scale)
+        return _Solved(part, noisy, noisy, setting.mu * region.scale)
 
     def _margin(self, setting: Setting, scale: int) -> int:
         """Pixels around what is visible, in powers of two.

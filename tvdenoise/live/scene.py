@@ -10,11 +10,13 @@ import numpy as np
 
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.denoising import DEFAULT_CHROMA
+from tvdenoise.files.families.tiff_tags import orientation_of
 from tvdenoise.files.reading import read
 from tvdenoise.intensities import Layout
 from tvdenoise.live.reduction import Reductions
 from tvdenoise.live.setting import Setting, rounded
-from tvdenoise.live.view import Region
+from tvdenoise.live.upright import Upright
+from tvdenoise.live.view import Region, reduced
 from tvdenoise.method import Method
 from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights
 from tvdenoise.parameters import epsilon_for
@@ -35,7 +37,7 @@ _BLACK, _WHITE = 0.1, 99.9  # percent
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """rows, columns, channels: of the picture; bits: of its integers, None for floats.
+    """rows, columns, channels: as stored; bits: of its integers, None for floats; upright: how it is looked at.
 
     window: the intensities in data ranges that are shown as black and white; span: the largest less the least.
     planes, alpha: in data ranges; alpha None where there is none.
@@ -52,6 +54,7 @@ class Scene:
     chosen: Parameters
     planes: Reductions
     alpha: Reductions | None
+    upright: Upright
 
     @classmethod
     def read(cls, source: Path, settings: Settings, announce_compilation: Callable[[], None]) -> Scene:
@@ -72,12 +75,11 @@ class Scene:
             channels=picture.channels,
             bits=None if picture.is_float else values.itemsize * 8,
             window=_window(values, layout),
-            span=float(values.max() - values.min()) / layout.data_range
-            if picture.is_float
-            else (int(values.max()) - int(values.min())) / layout.data_range,
+            span=(float(values.max()) - float(values.min())) / layout.data_range,
             chosen=chosen,
             planes=Reductions((rows, columns), lambda down, across: layout.planes(values[down, across])),
             alpha=_alpha(picture),
+            upright=Upright.of(orientation_of(picture.metadata.exif)),
         )
 
     @property
@@ -86,8 +88,14 @@ class Scene:
         return Setting(rounded(self.chosen.mu), rounded(self.chosen.epsilon), DEFAULT_CHROMA)
 
     @property
-    def whole(self) -> Region:
-        return Region(0, 0, 0, self.rows, self.columns)
+    def size(self) -> tuple[int, int]:
+        """Rows and columns as it is looked at."""
+        return self.upright.size(self.rows, self.columns)
+
+    def stored(self, region: Region) -> Region:
+        """The part that a region shows."""
+        rows, columns = (reduced(length, region.level) for length in self.size)
+        return self.upright.stored(region, rows, columns)
 
     def method(self, chroma: float) -> Method:
         """As `denoise` would pose it."""

@@ -78,9 +78,7 @@ class Session:
             raise InvalidMessageError("no view")
         setting = self._setting(message)
         request = int(number(message, "request"))
-        self._looks.put(
-            Look(request, region_of(view, scene.rows, scene.columns), setting, time.perf_counter())
-        )
+        self._looks.put(Look(request, region_of(view, *scene.size), setting, time.perf_counter()))
         command = setting.command(scene.source, self._studio.saver.target, scene.settings, scene.channels)
         return {"type": "setting", "request": request, "command": command, **setting_values(setting)}
 
@@ -112,9 +110,10 @@ class Session:
         scene = self._studio.scene
         if look.region != self._shown_noisy:
             header: dict[str, Any] = {"kind": "before", "request": look.request}
-            self._show(frame(scene, look.region, scene.planes.part(look.region), header))
+            self._show(frame(scene, look.region, scene.planes.part(scene.stored(look.region)), header))
             self._shown_noisy = look.region
-        pictures = self._preview.pictures(look.region, look.setting, self._looks.has_newer, look.asked)
+        region = scene.stored(look.region)
+        pictures = self._preview.pictures(region, look.setting, self._looks.has_newer, look.asked)
         for shown in pictures:
             header = {
                 "kind": "after",

@@ -21,12 +21,13 @@ _GREY_LEVELS = 255
 
 def scene_message(scene: Scene, target: Path) -> dict[str, Any]:
     """The picture, its noise and its automatic parameters."""
+    rows, columns = scene.size
     return {
         "type": "scene",
         "name": printable(scene.source.name),
         "target": printable(target),
-        "rows": scene.rows,
-        "columns": scene.columns,
+        "rows": rows,
+        "columns": columns,
         "isColour": scene.channels == RGB_CHANNELS,
         "hasWindow": scene.bits != 8,
         "window": [edge * _GREY_LEVELS for edge in scene.window],

@@ -56,7 +56,7 @@ const answers = {
   },
   setting(setting) {
     if (setting.request !== request) return;
-    element("command").textContent = setting.command;
+    showCommand(setting.command);
     sliders.settle(setting);
   },
   exists({ line }) {
@@ -82,6 +82,15 @@ function showFrame(data) {
   document.dispatchEvent(new CustomEvent("picture", { detail: frame }));
 }
 
+/** In spans, so that it is not broken inside its options. */
+function showCommand(command) {
+  element("command").replaceChildren(...command.split(/(?<= )/).map((text) => {
+    const word = document.createElement("span");
+    word.textContent = text;
+    return word;
+  }));
+}
+
 function say(text) {
   element("message").textContent = text;
 }
@@ -99,7 +108,7 @@ element("closer").addEventListener("click", () => viewer.zoomBy(1.5));
 element("farther").addEventListener("click", () => viewer.zoomBy(1 / 1.5));
 element("sliders").addEventListener("submit", (event) => event.preventDefault());
 element("save").addEventListener("click", () => {
-  savesAs = { ...sliders.setting };
+  savesAs = { ...sliders.asked() };
   save(false);
 });
 element("confirm").addEventListener("close", () => {
