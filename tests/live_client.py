@@ -29,22 +29,26 @@ class Client:
     def __init__(self, url: str, **options: Any) -> None:
         host = url.split("/")[2]
         options.setdefault("origin", f"http://{host}")
-        self._socket = connect(
+        self._connection = connect(
             f"ws{url.removeprefix('http')}session", max_size=None, compression=None, **options
         )
-        self.scene = json.loads(self._socket.recv(timeout=20))
         self._request = 0
 
     def __enter__(self) -> Client:
+        self._socket = self._connection.__enter__()
+        self.scene = json.loads(self._socket.recv(timeout=20))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._socket.close()
+        self._connection.__exit__(kind, error, trace)
 
     def send(self, **message: Any) -> None:
-        self._socket.send(json.dumps(message))
+        self.send_text(json.dumps(message))
+
+    def send_text(self, text: str) -> None:
+        self._socket.send(text)
 
     def receive(self, timeout: float = 20) -> Frame | dict[str, Any]:
         """A frame, or a message."""

@@ -98,5 +98,5 @@ def test_every_control_has_a_name(photograph):
         browser.browser() as driver,
     ):
         driver.get(page.url)
-        for control in driver.find_elements("css selector", "button, input, canvas"):
+        for control in driver.find_elements("css selector", "main button, main input, canvas"):
             assert control.accessible_name, control.get_attribute("outerHTML")

@@ -80,14 +80,14 @@ def test_no_request_from_another_page_is_served(page, origin):
     origin = origin.format(port=page.port)
     assert get(page, f"/{page.token}/", Origin=origin).status == 403
     with pytest.raises(InvalidStatus, match="403"):
-        Client(page.url, origin=origin)
+        Client(page.url, origin=origin).__enter__()
 
 
 def test_a_socket_needs_the_token_an_origin_and_this_host(page):
     with pytest.raises(InvalidStatus, match="403"):
-        Client(page.url, origin=None)
+        Client(page.url, origin=None).__enter__()
     with pytest.raises(InvalidStatus, match="403"):
-        Client(page.url.replace(page.token, "x" * len(page.token)))
+        Client(page.url.replace(page.token, "x" * len(page.token))).__enter__()
     with socket.create_connection(("127.0.0.1", page.port)) as plain:
         plain.sendall(
             f"GET /{page.token}/session HTTP/1.1\r\nHost: evil.example:{page.port}\r\n"
@@ -187,7 +187,7 @@ def test_two_pages_have_settings_of_their_own(page):
 )  # fmt: skip
 def test_a_page_that_talks_nonsense_is_let_go_and_the_others_go_on(page, text):
     with Client(page.url) as sane, Client(page.url) as client:
-        client._socket.send(text)
+        client.send_text(text)
         with pytest.raises(ConnectionClosed) as closed:
             client.message("never")
         assert closed.value.rcvd.code == 1008
@@ -234,7 +234,7 @@ def test_without_the_extra_it_says_what_to_install(make_image, command, monkeypa
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["missing.png"], 3, "missing.png"),
+        (["missing.png"], 1, "missing.png: no such file"),
         (["."], 2, "is not a file"),
         (["broken.png"], 1, "broken.png: "),
         (["photo.png", "-o", "result.xyz"], 2, "of no known format"),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import Response
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.routing import Mount, Route, Router, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tvdenoise.errors import UsageError
@@ -90,7 +90,8 @@ def application(studio: Studio, address: Address, end: Callable[[], None]) -> AS
         await _Conversation(websocket, studio, end).hold()
 
     routes = [Route("/", page), Route("/{name}", page), WebSocketRoute("/session", converse)]
-    return Guard(Starlette(routes=[Mount(f"/{address.token}", routes=routes)]), address)
+    router = Router(routes, redirect_slashes=False)
+    return Guard(Starlette(routes=[Mount(f"/{address.token}", router)]), address)
 
 
 class _Conversation:
