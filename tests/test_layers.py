@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "tvdenoise"
 LAYERS = (
     ("__main__",),
     ("cli", "commands"),
+    ("live",),
     ("batch", "figures"),
     ("files",),
     ("denoising",),
@@ -33,6 +34,9 @@ CONFINED = {
     "dask": {"batch"},
     "distributed": {"batch"},
     "watchdog": {"batch"},
+    "starlette": {"live"},
+    "uvicorn": {"live"},
+    "websockets": {"live"},
 }
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 

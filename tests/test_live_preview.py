@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from tvdenoise import denoise
 from tvdenoise.batch.request import Settings
+from tvdenoise.live.descent import Stage
 from tvdenoise.live.frames import rgb_of, visible_planes
 from tvdenoise.live.newest import Newest
 from tvdenoise.live.preview import Preview
@@ -23,6 +24,7 @@ from tvdenoise.live.saving import Saver
 from tvdenoise.live.scene import Scene
 from tvdenoise.live.session import PageClosedError, Session, Studio
 from tvdenoise.live.setting import InvalidMessageError, Setting, parameter
+from tvdenoise.live.telling import certificate
 from tvdenoise.live.upright import Upright
 from tvdenoise.live.view import Region, reduced, region_of
 
@@ -76,6 +78,19 @@ def test_a_solve_that_takes_long_shows_a_picture_with_a_bound_of_its_own_first()
     assert first[1] is None
     assert full[1] is not None
     assert first[0] > full[0]
+
+
+def test_of_a_solve_that_breaks_down_the_input_is_shown_and_that_is_said(monkeypatch):
+    scene = scene_of(SAMPLES / "camera.png")
+    preview, region = Preview(scene), Region(0, 5, 6, 30, 40)
+    with monkeypatch.context() as broken:
+        broken.setattr("tvdenoise.live.preview.stages", lambda *_: iter([Stage(None, math.nan, 1, None)]))
+        shown = last(preview, region, scene.automatic)
+    np.testing.assert_array_equal(shown.planes, scene.planes.part(region))
+    told = certificate(scene, shown.stage, 1)
+    assert (told["bound"], told["isFinal"]) == (None, True)
+    assert "broke down" in told["status"]
+    assert last(preview, region, scene.automatic).stage.status is not None
 
 
 def test_a_stale_solve_is_given_up_unless_nothing_has_been_shown_for_long():

@@ -179,6 +179,17 @@ def test_two_pages_have_settings_of_their_own(page):
     assert smooth[1].std() < rough[1].std()
 
 
+def test_of_many_requests_the_last_one_is_answered_and_most_are_dropped(page):
+    with Client(page.url) as client:
+        requests = [client.look(mu=1 + step / 50) for step in range(200)]
+        answered = set()
+        while requests[-1] not in answered:
+            answer = client.receive()
+            if isinstance(answer, tuple) and answer[0]["kind"] == "after":
+                answered.add(answer[0]["request"])
+    assert len(answered) < 150
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{}", '{"type":"shell"}', '{"type":"look","request":1,"mu":-1,"epsilon":1,"chroma":3}',
@@ -200,8 +211,8 @@ def test_ctrl_c_ends_it_within_two_seconds_while_pages_are_at_work(tmp_path):
         client.look(mu=0.5)
         start = time.monotonic()
         code, messages = page.interrupt()
+        assert time.monotonic() - start < 2
     assert code == 130
-    assert time.monotonic() - start < 2
     assert messages.startswith("tvdenoise: interrupted")
     assert "Traceback" not in messages
 

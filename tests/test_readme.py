@@ -51,7 +51,7 @@ def test_the_test_command_runs_pytest():
 
 
 @pytest.mark.parametrize(
-    "command", re.findall(r"^ *tvdenoise ((?:run|watch) .+?)(?:  +#.*)?$", README, re.MULTILINE)
+    "command", re.findall(r"^ *tvdenoise ((?:run|watch|tune) .+?)(?:  +#.*)?$", README, re.MULTILINE)
 )
 def test_the_examples_use_options_that_exist(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")

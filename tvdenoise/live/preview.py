@@ -63,6 +63,8 @@ class Preview:
     ) -> Iterator[Shown]:
         """The region with a setting: at most one picture on the way, and the one within the tolerance.
 
+        Where the solve breaks down, the input, whose bound is not finite.
+
         is_stale: whether something else is asked for by now, for which this is given up, unless nothing has been
         shown for too long. asked: when it was asked for, by the clock.
         """
@@ -75,6 +77,7 @@ class Preview:
         for stage in stages(method, solved.noisy, mu, epsilon, start):
             if not math.isfinite(stage.distance_bound):
                 self._last = None
+                yield Shown(region, solved.noisy[:, *region.within(solved.region)], stage)
                 return
             self._last = _Solved(solved.region, solved.noisy, stage.x, mu)
             now = self._clock()

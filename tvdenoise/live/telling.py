@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tvdenoise.noise.model import NoiseModel
 
 _GREY_LEVELS = 255
+_BROKEN = "the solve broke down; choose another mu or epsilon"
 
 
 def scene_message(scene: Scene, target: Path) -> dict[str, Any]:
@@ -44,15 +46,17 @@ def setting_values(setting: Setting) -> dict[str, float]:
 def certificate(scene: Scene, stage: Stage, scale: int) -> dict[str, Any]:
     """How exact a picture is: the words are those of `run`."""
     bound = stage.distance_bound
+    resolution = "full resolution" if scale == 1 else f"1/{scale} of the resolution"
+    known = {"evaluations": stage.evaluations, "resolution": resolution}
+    if not math.isfinite(bound):
+        return known | {"bound": None, "within": "–", "isFinal": True, "status": _BROKEN}
     levels = "grey levels" if scene.bits == 8 else "of 255 grey levels"
     text = f"{bound:.2g} of the data range" if scene.bits is None else f"{bound * _GREY_LEVELS:.2g} {levels}"
-    return {
+    return known | {
         "bound": bound,
         "within": f"{text} (rms)",
-        "evaluations": stage.evaluations,
         "isFinal": stage.status is not None,
         "status": "on the way" if stage.status is None else stage.status.value,
-        "resolution": "full resolution" if scale == 1 else f"1/{scale} of the resolution",
     }
 
 
