@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from tvdenoise import denoise
 from tvdenoise.batch.request import Settings
 from tvdenoise.live.descent import Stage
-from tvdenoise.live.frames import rgb_of, visible_planes
+from tvdenoise.live.frames import visible_planes
 from tvdenoise.live.newest import Newest
 from tvdenoise.live.preview import Preview
 from tvdenoise.live.reduction import Reductions
@@ -27,6 +27,7 @@ from tvdenoise.live.setting import InvalidMessageError, Setting, parameter
 from tvdenoise.live.telling import certificate
 from tvdenoise.live.upright import Upright
 from tvdenoise.live.view import Region, reduced, region_of
+from tvdenoise.model.colour import from_opponent
 
 SAMPLES = Path(__file__).parents[1] / "sample_images"
 
@@ -53,7 +54,8 @@ def test_a_part_is_the_part_of_the_whole_solution_within_the_bounds(name):
         values = np.asarray(opened)
     whole = denoise(values, setting.mu, setting.epsilon, channel_axis=-1 if values.ndim == 3 else None)
     image = np.atleast_3d(whole.image)[40:110, 60:150]
-    difference = np.moveaxis(rgb_of(shown.planes), 0, -1) - image
+    planes = shown.planes if len(shown.planes) == 1 else from_opponent(np.ascontiguousarray(shown.planes))
+    difference = np.moveaxis(planes, 0, -1) - image
     assert shown.stage.distance_bound <= whole.tolerance * 1.0001
     assert np.sqrt(np.mean(difference**2)) <= shown.stage.distance_bound + whole.tolerance
 

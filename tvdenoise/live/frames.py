@@ -15,18 +15,26 @@ if TYPE_CHECKING:
     from tvdenoise.live.scene import Scene
     from tvdenoise.live.view import Region
 
-_BAND = 1 << 16  # pixels that are converted at a time, so that they stay in the cache
+_BAND = 1 << 15  # pixels that are converted at a time, so that they stay in the cache
 _CMYK_CHANNELS = 4
 
 
-def frame(scene: Scene, region: Region, planes: NDArray[np.floating[Any]], header: dict[str, Any]) -> bytes:
+def frame(
+    scene: Scene,
+    region: Region,
+    planes: NDArray[np.floating[Any]],
+    header: dict[str, Any],
+    *,
+    rotated: bool = False,
+) -> bytes:
     """A frame that shows a region: the length of its header, the header (JSON), and bytes of pixels.
 
-    planes: (channels, rows, columns) of what is stored for it, in data ranges. The pixels are planes again, one of
+    planes: (channels, rows, columns) of what is stored for it, in data ranges; rotated: colours are in the basis in
+    which they are solved. The pixels are planes again, one of
     grey or three of red, green and blue, then one of alpha where the picture has it: raw, since packing them would
     take longer than the loopback device takes to carry them.
     """
-    shown = visible_planes(planes, scene.window)
+    shown = visible_planes(planes, scene.window, rotated=rotated and len(planes) == RGB_CHANNELS)
     parts = [scene.upright.shown(shown).tobytes()]
     if scene.alpha is not None:
         alpha = visible_planes(scene.alpha.part(scene.stored(region)), (0.0, 1.0))
@@ -46,12 +54,9 @@ def frame(scene: Scene, region: Region, planes: NDArray[np.floating[Any]], heade
     return b"".join((len(described).to_bytes(4, "little"), described, *parts))
 
 
-def rgb_of(opponent: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Planes as they were solved, back in red, green and blue where they were rotated."""
-    return from_opponent(np.ascontiguousarray(opponent)) if len(opponent) == RGB_CHANNELS else opponent
-
-
-def visible_planes(planes: NDArray[np.floating[Any]], window: tuple[float, float]) -> NDArray[np.uint8]:
+def visible_planes(
+    planes: NDArray[np.floating[Any]], window: tuple[float, float], *, rotated: bool = False
+) -> NDArray[np.uint8]:
     """Bytes for a screen: one plane of grey, or red, green and blue; inks are mixed simply."""
     black, white = window
     scale, offset = np.float32(255 / (white - black)), np.float32(0.5 - 255 * black / (white - black))
@@ -62,7 +67,8 @@ def visible_planes(planes: NDArray[np.floating[Any]], window: tuple[float, float
         band = planes[:, top : top + height]
         if channels == _CMYK_CHANNELS:
             band = (1 - band[:3]) * (1 - band[3])
-        scaled = band * scale
+        scaled = from_opponent(np.ascontiguousarray(band)) if rotated else band.copy()
+        scaled *= scale
         scaled += offset
         np.maximum(scaled, 0, out=scaled)
         np.minimum(scaled, 255, out=scaled)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from tvdenoise.live.frames import frame, rgb_of
+from tvdenoise.live.frames import frame
 from tvdenoise.live.newest import Newest
 from tvdenoise.live.preview import Preview
 from tvdenoise.live.saving import Saver, TargetExistsError
@@ -122,4 +122,4 @@ class Session:
                 **certificate(scene, shown.stage, look.region.scale),
                 "milliseconds": round(1000 * (time.perf_counter() - look.asked)),
             }
-            self._show(frame(scene, look.region, rgb_of(shown.planes), header))
+            self._show(frame(scene, look.region, shown.planes, header, rotated=True))
