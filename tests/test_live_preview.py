@@ -70,6 +70,18 @@ def test_a_small_move_costs_less_from_the_last_solution_than_from_the_input():
     assert 2 * last(warm, region, moved).stage.evaluations < afresh.stage.evaluations
 
 
+def test_where_the_view_moves_what_was_solved_is_shown_at_once():
+    scene = scene_of(SAMPLES / "camera.png")
+    old, new = Region(0, 0, 0, 150, 150), Region(0, 10, 5, 150, 150)
+
+    def first_bound(preview: Preview) -> float:
+        return next(iter(preview.pictures(new, scene.automatic, never, -math.inf))).stage.distance_bound
+
+    moved = Preview(scene)
+    last(moved, old, scene.automatic)
+    assert 2 * first_bound(moved) < first_bound(Preview(scene))
+
+
 def test_a_solve_that_takes_long_shows_a_picture_with_a_bound_of_its_own_first():
     scene = scene_of(SAMPLES / "coffee.png")
     ticks = count()

@@ -26,6 +26,8 @@ _REACHES = 6
 _LEAST_MARGIN, _LARGEST_MARGIN = 16, 128
 #: Seconds after which a solve that goes on shows where it is.
 _FIRST_PICTURE = 0.05
+#: Evaluations before which a picture would look like the input.
+_LEAST_EVALUATIONS = 4
 #: Seconds without a picture after which even a stale solve shows where it is.
 _STARVING = 0.15
 
@@ -83,17 +85,19 @@ class Preview:
             now = self._clock()
             stale = is_stale()
             is_due = not has_shown and now - asked > _FIRST_PICTURE and not stale
-            if stage.status is not None or is_due or (stale and now - self._last_shown > _STARVING):
+            is_overdue = stale and now - self._last_shown > _STARVING
+            worth_it = stage.evaluations >= _LEAST_EVALUATIONS
+            if stage.status is not None or (worth_it and (is_due or is_overdue)):
                 has_shown = True
                 yield Shown(region, stage.x[:, *region.within(solved.region)], stage)
                 self._last_shown = self._clock()
-            if stale:
+            if stale and (worth_it or not is_overdue):
                 return
 
     def _posed(self, region: Region, setting: Setting) -> _Solved:
-        """The part to solve, with the last solution where it is that of the same part.
+        """The part to solve, and where to start: at the last solution as far as that goes, else at the input.
 
-        Of a part that only overlaps, a start with edges to pure noise would take as long as the noise alone.
+        That is hardly sooner at the end than from the input alone, but looks like it from the beginning.
         """
         scene, last = self._scene, self._last
         shape = (reduced(scene.rows, region.level), reduced(scene.columns, region.level))
@@ -102,7 +106,11 @@ class Preview:
             return last
         noisy = np.ascontiguousarray(scene.planes.part(part))
         noisy = to_opponent(noisy) if len(noisy) == RGB_CHANNELS else noisy
-        return _Solved(part, noisy, noisy, setting.mu * region.scale)
+        if last is None or (common := part.overlap(last.region)) is None:
+            return _Solved(part, noisy, noisy, setting.mu * region.scale)
+        x = noisy.copy()
+        x[:, *common.within(part)] = last.x[:, *common.within(last.region)]
+        return _Solved(part, noisy, x, last.mu)
 
     def _margin(self, setting: Setting, scale: int) -> int:
         """Pixels around what is visible, in powers of two.

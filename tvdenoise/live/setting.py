@@ -12,6 +12,7 @@ from typing import Any
 from tvdenoise import limits
 from tvdenoise.batch.request import Settings
 from tvdenoise.denoising import DEFAULT_CHROMA
+from tvdenoise.model.colour import RGB_CHANNELS
 
 _DIGITS = 4  # that are kept of each parameter, so that the command says exactly what the page shows
 _LIMITS = {"mu": limits.MU, "epsilon": limits.EPSILON, "chroma": limits.CHROMA}
@@ -54,7 +55,7 @@ class Setting:
         return shlex.join([*words, "-o", _operand(target)])
 
     def _needs_chroma(self, channels: int) -> bool:
-        return channels == 3 and self.chroma != DEFAULT_CHROMA
+        return channels == RGB_CHANNELS and self.chroma != DEFAULT_CHROMA
 
 
 def rounded(value: float) -> float:

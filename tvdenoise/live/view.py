@@ -44,6 +44,15 @@ class Region:
         top, left = self.top - other.top, self.left - other.left
         return slice(top, top + self.rows), slice(left, left + self.columns)
 
+    def overlap(self, other: Region) -> Region | None:
+        """What two regions share, or None."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        bottom = min(self.top + self.rows, other.top + other.rows)
+        right = min(self.left + self.columns, other.left + other.columns)
+        if self.level != other.level or bottom <= top or right <= left:
+            return None
+        return Region(self.level, top, left, bottom - top, right - left)
+
 
 def reduced(length: int, level: int) -> int:
     """The rows or columns that so many become, reduced ``level`` times."""

@@ -2,6 +2,8 @@
 
 const MOST_ZOOM = 64; // pixels of the screen along one of the picture
 const STEP = 1.25;
+const DOUBLING = 300; // pixels of the wheel
+const LINE = 16;
 const GRIP = 8; // pixels of the page on either side of the divider
 
 export class Viewer {
@@ -35,7 +37,6 @@ export class Viewer {
     if (frame.kind === "before") {
       const isWhole = frame.rows * frame.scale >= this.size.rows && frame.columns * frame.scale >= this.size.columns;
       if (isWhole || this.backdrop === null) this.backdrop = frame;
-      if (this.after && !isSamePart(this.after, frame)) this.after = null;
     }
     this.draw();
   }
@@ -118,8 +119,8 @@ export class Viewer {
     context.clearRect(0, 0, width, height);
     if (!this.size) return;
     const edge = Math.round(this.divider * width);
-    this.drawSide(this.before, 0, edge);
-    this.drawSide(this.after ?? this.before, edge, width - edge);
+    this.drawSide([this.backdrop, this.before], 0, edge);
+    this.drawSide([this.backdrop, this.before, this.after], edge, width - edge);
     context.fillStyle = "#ffffff";
     context.fillRect(edge - 1, 0, 2, height);
     context.fillStyle = "#000000";
@@ -148,20 +149,20 @@ export class Viewer {
     context.stroke();
   }
 
-  drawSide(frame, left, width) {
+  /** Frames one over the other: the last ones may be of a part that was visible before. */
+  drawSide(frames, left, width) {
     const { context } = this;
     context.save();
     context.beginPath();
     context.rect(left, 0, width, this.canvas.height);
     context.clip();
-    const covered = frame && this.covers(frame);
-    if (!covered) this.drawFrame(this.backdrop);
-    this.drawFrame(frame);
+    const known = frames.filter((frame) => frame !== null);
+    const lowest = known.findLastIndex((frame) => this.covers(frame));
+    for (const frame of known.slice(Math.max(0, lowest))) this.drawFrame(frame);
     context.restore();
   }
 
   drawFrame(frame) {
-    if (!frame) return;
     const { context } = this;
     const enlarged = this.zoom * frame.scale;
     context.imageSmoothingEnabled = enlarged < 1 || frame.scale > 1;
@@ -213,8 +214,8 @@ export class Viewer {
     canvas.addEventListener("pointercancel", end);
     canvas.addEventListener("wheel", (event) => {
       event.preventDefault();
-      const factor = STEP ** (-Math.sign(event.deltaY));
-      this.zoomAt(this.zoom * factor, event.offsetX * ratio(), event.offsetY * ratio());
+      const turned = event.deltaY * (event.deltaMode === WheelEvent.DOM_DELTA_LINE ? LINE : 1);
+      this.zoomAt(this.zoom * 2 ** (-turned / DOUBLING), event.offsetX * ratio(), event.offsetY * ratio());
     }, { passive: false });
     canvas.addEventListener("keydown", (event) => this.press(event));
   }
@@ -247,10 +248,6 @@ function squares() {
   context.fillRect(0, 0, 8, 8);
   context.fillRect(8, 8, 8, 8);
   return tile;
-}
-
-function isSamePart(one, other) {
-  return ["left", "top", "rows", "columns", "scale"].every((name) => one[name] === other[name]);
 }
 
 function clamp(value, least, most) {
