@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "tvdenoise"
 LAYERS = (
     ("__main__",),
     ("cli", "commands"),
+    ("live",),
     ("batch", "contact_sheets"),
     ("residual", "side_by_side", "traces"),
     ("figures", "sheet", "display", "tone", "metrics"),
@@ -31,11 +32,14 @@ CONFINED = {
     "imagecodecs": {"files"},
     "pillow_heif": {"files"},
     "numba": {"model"},
-    "matplotlib": {"figures", "sheet", "side_by_side", "traces"},
+    "matplotlib": {"contact_sheets", "figures", "sheet", "side_by_side", "traces"},
     "skimage": set(),
     "dask": {"batch"},
     "distributed": {"batch"},
     "watchdog": {"batch"},
+    "starlette": {"live"},
+    "uvicorn": {"live"},
+    "websockets": {"live"},
 }
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 

@@ -310,8 +310,9 @@ Sheet = Annotated[
     typer.Option(
         "--output",
         "-o",
-        metavar="SHEET.png",
-        help="The contact sheet, a PNG. By default NAME_tune.png beside the image.",
+        metavar="FILE",
+        help="The contact sheet, a PNG. By default NAME_tune.png beside the image. With --live the result's place, "
+        "as that of run.",
         rich_help_panel=_SHEET,
     ),
 ]
@@ -389,4 +390,21 @@ EngineName = Annotated[
         help="The fast kernel, or the sparse operators that define it.",
         rich_help_panel=_ADVANCED,
     ),
+]
+
+Live = Annotated[
+    bool,
+    typer.Option(
+        "--live",
+        help="Open a page of sliders on this machine instead of writing a sheet. Needs the extra live.",
+        rich_help_panel="Live",
+    ),
+]
+Port = Annotated[
+    str | None,
+    typer.Option(metavar="NUMBER", help="Of the page. By default a free one.", rich_help_panel="Live"),
+]
+NoBrowser = Annotated[
+    bool,
+    typer.Option("--no-browser", help="Print the page's address, and open nothing.", rich_help_panel="Live"),
 ]

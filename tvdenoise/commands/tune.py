@@ -6,17 +6,19 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tvdenoise.commands import options
 from tvdenoise.commands.endings import exit_codes
-from tvdenoise.commands.numbers import positive
+from tvdenoise.commands.numbers import positive, whole
 from tvdenoise.commands.settings import settings_of
 from tvdenoise.commands.tuned_lines import print_cells, summary_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tvdenoise.batch.settings_grid import Grid, Strengths
     from tvdenoise.files.upright import Box
 
@@ -26,6 +28,23 @@ _NO_OUTPUT = {
     "strip_metadata": False,
     "preserve_times": False,
 }  # what `run` has and a sheet has not
+
+_SHEETS_ALONE = (
+    *(
+        "reference",
+        "grid",
+        "strength",
+        "crop",
+        "mu",
+        "sigma",
+        "epsilon",
+        "tolerance",
+        "max_iterations",
+        "chroma",
+    ),
+    *("threads", "overwrite", "as_json"),
+)
+_LARGEST_PORT = 65535
 
 
 def tune(
@@ -45,6 +64,9 @@ def tune(
     threads: options.Threads = None,
     data_range: options.DataRange = None,
     max_pixels: options.MaxPixels = None,
+    live: options.Live = False,
+    port: options.Port = None,
+    no_browser: options.NoBrowser = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing sheet.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
     quiet: options.Quiet = False,
@@ -70,14 +92,21 @@ def tune(
     tvdenoise tune photo.png --mu 20 --epsilon 0.01 --grid 7x3
     tvdenoise tune photo.png --crop 1200,800,300,200 -o sheet.png
     tvdenoise tune noisy.png --reference clean.png
+    tvdenoise tune photo.png --live
     """
     given = locals()
+    if live:
+        _open_page(given)
+        return
     with exit_codes(debug=debug, continuation="no sheet was written"):
         from tvdenoise.batch.estimates import refuse_existing
         from tvdenoise.batch.tuning import Tuner
         from tvdenoise.contact_sheets import require_sheet_name, save_sheet
+        from tvdenoise.errors import UsageError
         from tvdenoise.files.paths import printable
 
+        if port is not None or no_browser:
+            raise UsageError("--port and --no-browser are for --live", "add --live, or leave them out")
         start = time.perf_counter()
         sheet = output or _beside(image)
         shown = _shown_settings(grid, strength, mu)
@@ -92,6 +121,26 @@ def tune(
         if not quiet:
             print(summary_of(image, sheet, tuned, time.perf_counter() - start), file=sys.stderr, flush=True)
         print_cells(tuned, image, sheet, given, as_json=as_json)
+
+
+def _open_page(given: Mapping[str, Any]) -> None:
+    """Serve the page of sliders, which has no use for the sheet's options."""
+    with exit_codes(debug=given["debug"], continuation="the same command opens the page again"):
+        from tvdenoise.commands.tune_live import tune_live
+        from tvdenoise.errors import UsageError
+
+        for name in _SHEETS_ALONE:
+            if given[name] not in (None, False):
+                option = "--json" if name == "as_json" else f"--{name.replace('_', '-')}"
+                raise UsageError(f"{option} is for a contact sheet, not for --live", "leave one of them out")
+        tune_live(
+            given["image"],
+            given["output"],
+            port=whole("--port", given["port"], _LARGEST_PORT),
+            opens_browser=not given["no_browser"],
+            data_range=positive("--data-range", given["data_range"]),
+            max_megapixels=positive("--max-pixels", given["max_pixels"]),
+        )
 
 
 def _beside(image: str) -> str:

@@ -1,0 +1,97 @@
+// The sliders: each stands for a number on a logarithmic scale, which can be written too.
+
+const DIGITS = 4; // as the command has them
+
+export const rounded = (value) => Number(value.toPrecision(DIGITS));
+
+/** A slider and the number beside it. */
+class Slider {
+  constructor(name, onmove) {
+    this.range = document.getElementById(name);
+    this.number = document.getElementById(`${name}-number`);
+    this.range.addEventListener("input", () => onmove(rounded(Math.exp(this.range.valueAsNumber))));
+    this.number.addEventListener("change", () => {
+      if (this.number.valueAsNumber > 0) onmove(rounded(this.number.valueAsNumber));
+    });
+  }
+
+  spread(middle, factor) {
+    this.range.min = Math.log(middle / factor);
+    this.range.max = Math.log(middle * factor);
+    this.range.step = "any";
+  }
+
+  set(value) {
+    this.range.value = Math.log(value);
+    this.range.setAttribute("aria-valuetext", String(value));
+    if (document.activeElement !== this.number || this.number.valueAsNumber !== value) this.number.value = value;
+  }
+}
+
+/** All of them; onmove is called with a setting, whose epsilon is null where it follows mu. */
+export class Sliders {
+  constructor(onmove) {
+    this.onmove = onmove;
+    this.follows = document.getElementById("follows");
+    this.strength = new Slider("strength", (value) => this.move({ mu: rounded(this.automatic.mu / value) }, value));
+    this.mu = new Slider("mu", (mu) => this.move({ mu }));
+    this.epsilon = new Slider("epsilon", (epsilon) => {
+      this.follows.checked = false;
+      this.move({ epsilon });
+    });
+    this.chroma = new Slider("chroma", (chroma) => this.move({ chroma }));
+    this.follows.addEventListener("change", () => this.move({}));
+    document.getElementById("automatic").addEventListener("click", () => {
+      this.follows.checked = true;
+      this.move({ ...this.automatic });
+    });
+    for (const slider of [this.strength, this.mu, this.epsilon, this.chroma]) {
+      slider.range.addEventListener("keydown", (event) => step(event, slider.range));
+    }
+  }
+
+  start(automatic, isColour) {
+    this.automatic = automatic;
+    this.setting = { ...automatic };
+    this.strength.spread(1, 10);
+    this.mu.spread(automatic.mu, 10);
+    this.epsilon.spread(automatic.epsilon, 30);
+    this.chroma.spread(3, 10);
+    document.getElementById("chroma-row").hidden = !isColour;
+    this.show();
+  }
+
+  /** What is asked for: epsilon is null where it is to follow mu. */
+  asked() {
+    return this.follows.checked ? { ...this.setting, epsilon: null } : this.setting;
+  }
+
+  move(change, strength) {
+    Object.assign(this.setting, change);
+    this.show(strength);
+    this.onmove();
+  }
+
+  /** The server's answer: what epsilon has become. */
+  settle({ epsilon }) {
+    if (this.follows.checked) this.setting.epsilon = epsilon;
+    this.epsilon.set(this.setting.epsilon);
+  }
+
+  show(strength) {
+    this.strength.set(strength ?? rounded(this.automatic.mu / this.setting.mu));
+    this.mu.set(this.setting.mu);
+    this.epsilon.set(this.setting.epsilon);
+    this.chroma.set(this.setting.chroma);
+  }
+}
+
+/** Arrow keys move by 2 % of the value, with Shift, or by Page Up and Page Down, by 20 %: steps of "any" have no size. */
+function step(event, range) {
+  const ups = { ArrowRight: 1, ArrowUp: 1, PageUp: 10, ArrowLeft: -1, ArrowDown: -1, PageDown: -10 };
+  const steps = ups[event.key];
+  if (!steps) return;
+  event.preventDefault();
+  range.value = range.valueAsNumber + 0.02 * steps * (event.shiftKey ? 10 : 1);
+  range.dispatchEvent(new Event("input"));
+}

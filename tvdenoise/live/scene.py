@@ -1,0 +1,127 @@
+"""The picture that is tuned: its noise, its automatic parameters, and its parts at any resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tvdenoise.batch.denoiser import Denoiser
+from tvdenoise.denoising import DEFAULT_CHROMA
+from tvdenoise.files.families.tiff_tags import orientation_of
+from tvdenoise.files.reading import read
+from tvdenoise.intensities import Layout
+from tvdenoise.live.reduction import Reductions
+from tvdenoise.live.setting import Setting, rounded
+from tvdenoise.live.upright import Upright
+from tvdenoise.live.view import Region, reduced
+from tvdenoise.method import Method
+from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights
+from tvdenoise.parameters import epsilon_for
+from tvdenoise.sampling import sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from tvdenoise.batch.request import Settings
+    from tvdenoise.files.picture import Picture
+    from tvdenoise.parameters import Parameters
+
+#: Of the intensities of 16-bit and float pictures, the part that is shown as black, and as white.
+_BLACK, _WHITE = 0.1, 99.9  # percent
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """rows, columns, channels: as stored; bits: of its integers, None for floats; upright: how it is looked at.
+
+    window: the intensities in data ranges that are shown as black and white; span: the largest less the least.
+    planes, alpha: in data ranges; alpha None where there is none.
+    """
+
+    source: Path
+    settings: Settings
+    rows: int
+    columns: int
+    channels: int
+    bits: int | None
+    window: tuple[float, float]
+    span: float
+    chosen: Parameters
+    planes: Reductions
+    alpha: Reductions | None
+    upright: Upright
+
+    @classmethod
+    def read(cls, source: Path, settings: Settings, announce_compilation: Callable[[], None]) -> Scene:
+        """Raises UnreadableImageError and UnsupportedImageError, as `run` would."""
+        picture = read(source, settings.max_megapixels)
+        denoiser = Denoiser(settings, announce_compilation)
+        denoiser.prepare()
+        chosen = denoiser.choose(picture)
+        values = picture.noisy()
+        data_range = settings.data_range if picture.is_float else None
+        layout = Layout.of(values, -1 if picture.has_channel_axis else None, data_range)
+        columns, rows = picture.size
+        return cls(
+            source=source,
+            settings=settings,
+            rows=rows,
+            columns=columns,
+            channels=picture.channels,
+            bits=None if picture.is_float else values.itemsize * 8,
+            window=_window(values, layout),
+            span=(float(values.max()) - float(values.min())) / layout.data_range,
+            chosen=chosen,
+            planes=Reductions((rows, columns), lambda down, across: layout.planes(values[down, across])),
+            alpha=_alpha(picture),
+            upright=Upright.of(orientation_of(picture.metadata.exif)),
+        )
+
+    @property
+    def automatic(self) -> Setting:
+        """What `run` would choose, but for the digits that are not shown."""
+        return Setting(rounded(self.chosen.mu), rounded(self.chosen.epsilon), DEFAULT_CHROMA)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns as it is looked at."""
+        return self.upright.size(self.rows, self.columns)
+
+    def stored(self, region: Region) -> Region:
+        """The part that a region shows."""
+        rows, columns = (reduced(length, region.level) for length in self.size)
+        return self.upright.stored(region, rows, columns)
+
+    def method(self, chroma: float) -> Method:
+        """As `denoise` would pose it."""
+        if self.channels == RGB_CHANNELS:
+            return Method(chroma_weights(chroma), threads=self.settings.threads)
+        return Method((1.0,) * self.channels, threads=self.settings.threads)
+
+    def epsilon_for(self, mu: float, chroma: float) -> float:
+        """The ε that follows μ where it is not set by hand."""
+        weighted = self.method(chroma).has_weighted_chroma
+        return rounded(epsilon_for(mu, weighted_chroma=weighted, span=self.span or np.inf))
+
+
+def _window(values: NDArray[Any], layout: Layout) -> tuple[float, float]:
+    """All of an 8-bit picture; of deeper ones, which seldom fill their range, what is there."""
+    if values.dtype == np.uint8:
+        return 0.0, 1.0
+    planes = np.moveaxis(values, -1, 0) if values.ndim == 3 else values[np.newaxis]
+    black, white = np.percentile(sample(planes).astype(np.float64), (_BLACK, _WHITE)) / layout.data_range
+    return float(black), float(white) if white > black else float(black) + 1.0
+
+
+def _alpha(picture: Picture) -> Reductions | None:
+    alpha = picture.alpha
+    if alpha is None:
+        return None
+    layout = Layout.of(alpha, None, None)
+    columns, rows = picture.size
+    return Reductions((rows, columns), lambda down, across: layout.planes(alpha[down, across]))

@@ -1,0 +1,88 @@
+"""From what the page shows to the part of the picture that is solved for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tvdenoise.live.setting import InvalidMessageError, number
+
+_MOST_PIXELS = 3_000_000  # that are solved for one view, so that a large screen does not make the page slow
+_COARSEST = 16  # levels: more than any picture has
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of the picture reduced ``level`` times by two, in the pixels of that reduction."""
+
+    level: int
+    top: int
+    left: int
+    rows: int
+    columns: int
+
+    @property
+    def scale(self) -> int:
+        """Pixels of the picture along one of its own."""
+        return 1 << self.level
+
+    @property
+    def pixels(self) -> int:
+        return self.rows * self.columns
+
+    def widened(self, margin: int, rows: int, columns: int) -> Region:
+        """With a margin all around, as far as a reduction of so many rows and columns goes."""
+        top, left = max(0, self.top - margin), max(0, self.left - margin)
+        bottom = min(rows, self.top + self.rows + margin)
+        right = min(columns, self.left + self.columns + margin)
+        return Region(self.level, top, left, bottom - top, right - left)
+
+    def within(self, other: Region) -> tuple[slice, slice]:
+        """Its rows and columns, counted from the start of a region that holds it."""
+        top, left = self.top - other.top, self.left - other.left
+        return slice(top, top + self.rows), slice(left, left + self.columns)
+
+    def overlap(self, other: Region) -> Region | None:
+        """What two regions share, or None."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        bottom = min(self.top + self.rows, other.top + other.rows)
+        right = min(self.left + self.columns, other.left + other.columns)
+        if self.level != other.level or bottom <= top or right <= left:
+            return None
+        return Region(self.level, top, left, bottom - top, right - left)
+
+
+def reduced(length: int, level: int) -> int:
+    """The rows or columns that so many become, reduced ``level`` times."""
+    return -(-length >> level)
+
+
+def region_of(view: Mapping[str, Any], rows: int, columns: int) -> Region:
+    """The region that a view of a picture needs, at the resolution of the screen.
+
+    view: x, y, width and height in pixels of the picture; zoom: pixels of the screen along one of them.
+    Raises InvalidMessageError.
+    """
+    left, top, width, height, zoom = (number(view, name) for name in ("x", "y", "width", "height", "zoom"))
+    if not (zoom > 0 and width > 0 and height > 0):
+        raise InvalidMessageError("an empty view")
+    left, right = _clipped(left, left + width, columns)
+    top, bottom = _clipped(top, top + height, rows)
+    level = min(_COARSEST, max(0, round(math.log2(1 / zoom))))
+    while (region := _at(level, top, left, bottom, right)).pixels > _MOST_PIXELS:
+        level += 1
+    return region
+
+
+def _clipped(start: float, end: float, length: int) -> tuple[float, float]:
+    """At least one pixel of the picture, however far off the view is."""
+    start = min(max(start, 0.0), length - 1.0)
+    return start, min(max(end, start + 1), float(length))
+
+
+def _at(level: int, top: float, left: float, bottom: float, right: float) -> Region:
+    first_row, first_column = (int(start) >> level for start in (top, left))
+    last_row, last_column = (-(-math.ceil(end) >> level) for end in (bottom, right))
+    return Region(level, first_row, first_column, last_row - first_row, last_column - first_column)
