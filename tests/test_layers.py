@@ -28,7 +28,7 @@ RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 CONFINED = {
     "typer": {"cli", "commands"},
     "rich": {"cli", "commands"},
-    "PIL": {"files", "sheets"},
+    "PIL": {"files", "contact_sheets"},
     "imagecodecs": {"files"},
     "pillow_heif": {"files"},
     "numba": {"model"},
