@@ -69,3 +69,13 @@ def test_a_signal_while_writing_removes_the_temporary(
     assert result.exit_code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
     assert (tmp_path / "a_denoised.png").read_bytes() == old
     assert not temporaries(tmp_path)
+
+
+def test_a_second_ctrl_c_while_python_ends_is_no_traceback() -> None:
+    code = "import atexit, signal; atexit.register(signal.raise_signal, signal.SIGINT); "
+    code += "signal.signal(signal.SIGINT, signal.default_int_handler); from tvdenoise.cli import main; main()"
+    finished = subprocess.run(
+        [sys.executable, "-c", code, "--version"], capture_output=True, env=environment(), check=False
+    )
+    assert finished.returncode == -signal.SIGINT
+    assert finished.stderr == b""
