@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import random
 import re
@@ -11,9 +13,16 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from conftest import environment, noise, temporaries
+
+from tvdenoise.batch.ledger import NoLedger
+from tvdenoise.batch.plan import Job
+from tvdenoise.batch.processes import Crew
+from tvdenoise.batch.request import Settings
+from tvdenoise.batch.share import Machine, Share
 
 COUNT = 24
 SLOW = ("--mu", "0.3", "--step", "fixed", "--tolerance", "1e-4", "--max-iterations", "3000")
@@ -207,3 +216,28 @@ def test_a_run_in_place_keeps_its_ledger_in_the_report_whatever_process_replaces
     assert again.returncode == 0
     assert b"6 files: 0 done, 0 failed, 6 skipped" in again.stderr
     assert [path.read_bytes() for path in files] == once
+
+
+class Reluctant(Share):
+    """Keeps the thread that asks first waiting until a job of another one has ended, as memory that is short may."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        super().__init__(jobs, 2, Machine(2, math.inf))
+        self._askers, self._given_back = itertools.count(), Event()
+
+    def take(self) -> tuple[Job, int] | None:
+        if next(self._askers) == 0:
+            self._given_back.wait()
+        return super().take()
+
+    def give_back(self, job: Job) -> None:
+        super().give_back(job)
+        self._given_back.set()
+
+
+def test_no_worker_waits_for_one_that_waits_for_its_memory(make_image, tmp_path: Path) -> None:
+    jobs = [Job(make_image(f"{name}.png"), tmp_path / f"{name}_denoised.png") for name in "abc"]
+    crew, done = Crew(Settings(mu=9.0), 2, Reluctant(jobs), NoLedger(), lambda: None), Event()
+    Thread(target=lambda: (list(crew.outcomes(jobs)), done.set()), daemon=True).start()
+    assert done.wait(30)
+    assert all(job.target.exists() for job in jobs)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import noise
 from pictures import clean, with_noise
 from PIL import Image
 
@@ -77,6 +78,14 @@ def test_without_a_report_a_continued_run_chooses_the_same(command, tmp_path: Pa
         (tmp_path / "out" / name).unlink()
     assert command(*shared).exit_code == 0
     assert tree(tmp_path / "out") == outputs
+
+
+def test_the_one_colour_picture_among_many_is_not_passed_over(make_image, command) -> None:
+    for number in range(12):
+        make_image(f"in/{number:02d}.png", noise(9, 9, 3) if number == 2 else noise(9, 9))
+    result = command("run", "in", "-o", "out/", "--shared-parameters", "--jobs", "1")
+    assert "for all grey pictures: mu " in result.stderr
+    assert "for all colour pictures: mu " in result.stderr
 
 
 @pytest.mark.parametrize(

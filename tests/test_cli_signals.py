@@ -107,3 +107,13 @@ def test_a_signal_ends_the_run_in_time_whatever_a_library_is_at(
     assert b"what was finished is kept, --skip-existing continues" in told
     assert (tmp_path / "a_denoised.png").read_bytes() == old
     assert not temporaries(tmp_path)
+
+
+def test_a_second_ctrl_c_while_python_ends_is_no_traceback() -> None:
+    code = "import atexit, signal; atexit.register(signal.raise_signal, signal.SIGINT); "
+    code += "signal.signal(signal.SIGINT, signal.default_int_handler); from tvdenoise.cli import main; main()"
+    finished = subprocess.run(
+        [sys.executable, "-c", code, "--version"], capture_output=True, env=environment(), check=False
+    )
+    assert finished.returncode == -signal.SIGINT
+    assert finished.stderr == b""

@@ -156,6 +156,14 @@ def test_closed_streams_that_are_used_are_refused(
     assert finished.stderr == b"tvdenoise: " + name + b" is closed; name files instead of -\n"
 
 
+def test_worker_processes_without_standard_streams_do_their_files(make_image, tmp_path: Path) -> None:
+    names = make_image("a.tif").name, make_image("b.tif").name
+    options = ("-o", "out/", "--jobs", "2", "--mu", "1e9")
+    finished = redirected("<&- >&- 2>&-", tmp_path, *names, *options)
+    assert finished.returncode == 0
+    np.testing.assert_array_equal(pixels(tmp_path / "out" / "b.tif"), noise(12, 17))
+
+
 def test_without_standard_error_no_message_gets_into_the_data(make_image, tmp_path: Path) -> None:
     make_image("a.bmp")
     finished = redirected("2>&-", tmp_path, "a.bmp", "-o", "-", "--mu", "1e9", "--verbose")

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from pictures import PHOTOGRAPHS, clean, with_noise
+from pictures import PHOTOGRAPHS, SAMPLES, clean, with_noise
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from tvdenoise import estimate_noise
@@ -191,3 +192,10 @@ def test_filled_pixels_do_not_count_as_calm():
     assert estimate_noise(noisy, where=where).sigma * 255 == pytest.approx(20, rel=0.07)
     with pytest.raises(ValueError, match="where must have the shape"):
         estimate_noise(noisy, where=where[1:])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_constant_channel_beside_others_has_no_noise_that_grows() -> None:
+    with Image.open(SAMPLES / "coffee.png") as noisy:
+        inks = np.asarray(noisy.convert("CMYK"))  # without black
+    assert np.isfinite(estimate_noise(inks, channel_axis=-1).sigma)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 
 
@@ -17,6 +18,8 @@ def main() -> None:
     except KeyboardInterrupt:  # before a command could take care of it
         sys.exit(130)
     finally:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it without a traceback
         gc.freeze()  # Python would search the compiler's objects for garbage for 0.4 s before it ends
 
 
@@ -26,7 +29,7 @@ def _replace_closed_streams() -> None:
     Else messages would go to standard output, and files would be opened under the streams' numbers.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
+        os.set_inheritable(descriptor, True)  # by worker processes, as any standard stream is
     os.close(descriptor)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:

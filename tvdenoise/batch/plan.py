@@ -107,7 +107,7 @@ def make_plan(request: Request, *, strips_metadata: bool = False, has_ledger: bo
         jobs = _settle_companions(jobs, request)
         _require_writable(jobs, request)
         replacing = (replace(job, in_place=True, once=not request.again) for job in jobs)
-        return Plan(_with_headers(replacing), failures=tuple(failures))
+        return Plan(with_headers(replacing), failures=tuple(failures))
     return settle(jobs, request, tuple(failures))
 
 
@@ -134,7 +134,7 @@ def settle(jobs: list[Job], request: Request, failures: tuple[Failure, ...] = ()
     skipped = {job: None for job in existing if request.skip_existing and is_whole(job.target)}
     remaining = _settle_companions([job for job in jobs if job not in skipped], request)
     _require_writable(remaining, request)
-    return Plan(_with_headers(remaining), tuple(skipped), failures)
+    return Plan(with_headers(remaining), tuple(skipped), failures)
 
 
 def _settle_companions(jobs: list[Job], request: Request) -> list[Job]:
@@ -162,15 +162,15 @@ def plan_replacing(
             failures.append(failure)
         elif not is_done(job):
             remaining.append(job)
-    return Plan(_with_headers(remaining), failures=tuple(failures))
+    return Plan(with_headers(remaining), failures=tuple(failures))
 
 
-def _with_headers(jobs: Iterable[Job]) -> tuple[Job, ...]:
+def with_headers(jobs: Iterable[Job]) -> tuple[Job, ...]:
     """The jobs with what sharing the machine among them takes. What is wrong with a file is told when it is read."""
     known = []
     for job in jobs:
         try:
-            known.append(replace(job, header=header_of(job.source)))
+            known.append(job if job.header is not None else replace(job, header=header_of(job.source)))
         except TvdenoiseError:
             known.append(job)
     return tuple(known)

@@ -123,12 +123,13 @@ class Crew:
         self._outcomes: SimpleQueue[Outcome | BaseException] = SimpleQueue()
         self._alive: dict[_Worker, Job | None] = {}
         self._lock = Lock()
+        self._first = Lock()  # held for good by a thread that has a job, so that no memory keeps it waiting
         self._is_compiled = Event()
         self._ended = False
 
     def outcomes(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
         """The outcomes of the jobs of the share, as they come. When left early, the jobs at work are given up."""
-        threads = [Thread(target=self._serve, args=(number,), daemon=True) for number in range(self._workers)]
+        threads = [Thread(target=self._serve, daemon=True) for _ in range(self._workers)]
         for thread in threads:
             thread.start()
         try:
@@ -140,13 +141,14 @@ class Crew:
         finally:
             self._end()
 
-    def _serve(self, number: int) -> None:
+    def _serve(self) -> None:
         try:
             worker: _Worker | None = None
             while (taken := self._share.take()) is not None:
                 job, threads = taken
+                is_first = self._first.acquire(blocking=False)
                 try:
-                    worker = worker or self._ready_worker(is_first=number == 0)
+                    worker = worker or self._ready_worker(is_first=is_first)
                     outcome = self._do(worker, job, threads)
                 except WorkerLostError as error:
                     outcome = failed(str(job.source), str(job.target), error)

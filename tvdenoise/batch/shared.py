@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.batch.outcome import SharedParameters
+from tvdenoise.batch.plan import with_headers
 from tvdenoise.errors import TvdenoiseError, UsageError
 from tvdenoise.files.paths import printable
 from tvdenoise.files.reading import read
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tvdenoise.batch.plan import Job, Plan
     from tvdenoise.batch.request import Request, Settings
 
-_SAMPLE = 9  # pictures; an odd number, so that a median is one of theirs
+_SAMPLE = 9  # pictures of a kind; an odd number, so that a median is one of theirs
 
 
 def share_parameters(
@@ -50,15 +51,25 @@ def refuse_useless(request: Request, settings: Settings) -> None:
 
 
 def choose_shared(plan: Plan, denoiser: Denoiser, max_megapixels: float) -> tuple[SharedParameters, ...]:
-    """Parameters for each number of channels in a sample of the whole plan, what is done already included.
+    """Parameters for each number of channels, from a sample of the whole plan, what is done already included.
 
     So a run that continues another one comes to the same parameters. Pictures that cannot be read are left out.
     """
     found = defaultdict(list)
-    for job in sample_of(plan.jobs + plan.skipped):
-        for channels, mu, sigma in _chosen(job, denoiser, max_megapixels):
-            found[channels].append((mu, sigma, printable(job.source)))
+    for jobs in _by_channels(plan.jobs + plan.skipped):
+        for job in sample_of(jobs):
+            for channels, mu, sigma in _chosen(job, denoiser, max_megapixels):
+                found[channels].append((mu, sigma, printable(job.source)))
     return tuple(_median(channels, choices) for channels, choices in sorted(found.items()))
+
+
+def _by_channels(jobs: Iterable[Job]) -> Iterable[list[Job]]:
+    """The jobs apart by the channels that their headers state, so that few pictures of a kind are not passed over."""
+    found = defaultdict(list)
+    for job in with_headers(jobs):
+        header = job.header
+        found[header.channels - header.has_alpha if header is not None else 0].append(job)
+    return found.values()
 
 
 def sample_of(jobs: Sequence[Job]) -> list[Job]:

@@ -100,6 +100,10 @@ def _grows(spectrum: Spectrum) -> bool:
     """True where the variance follows the intensity; clipping makes it fall at both ends instead."""
     if len(spectrum.levels) < 3:
         return False
+    if not (
+        np.ptp(spectrum.intensities) > 0 and np.ptp(spectrum.levels) > 0
+    ):  # of a constant channel, for one
+        return False
     return bool(np.corrcoef(spectrum.intensities, spectrum.levels)[0, 1] > _GROWING_CORRELATION)
 
 
