@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tvdenoise.files.families.tiff_tags import orientation_of
+from tvdenoise.files.upright import Orientation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,17 +35,6 @@ def as_light(intensities: NDArray[Any], white: float) -> NDArray[np.float32]:
     return fractions
 
 
-def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Pixels (rows, columns, ...) turned as an EXIF orientation from 1 to 8 says; shares memory with them."""
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels
-
-
 @dataclass(frozen=True, eq=False)
 class Displayed:
     """A picture as a person sees it.
@@ -59,9 +48,9 @@ class Displayed:
 
     @classmethod
     def of(cls, picture: Picture, white: float) -> Displayed:
-        orientation = orientation_of(picture.metadata.exif)
-        visible = None if picture.visible is None else upright(picture.visible, orientation)
-        return cls(upright(picture.intensities, orientation), visible, white)
+        orientation = Orientation.of(picture)
+        visible = None if picture.visible is None else orientation.shown(picture.visible)
+        return cls(orientation.shown(picture.intensities), visible, white)
 
     def light(self, part: Part) -> NDArray[np.float32]:
         """A part as grey, or red, green and blue; invisible pixels are grey."""
