@@ -36,3 +36,16 @@ def rms(difference: np.ndarray) -> float:
 def psnr(image: np.ndarray, reference: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB, for a range of 1."""
     return -20 * np.log10(rms(np.asarray(image, dtype=np.float64) - reference))
+
+
+def volume(planes: int, rows: int, columns: int, seed: int = 0) -> np.ndarray:
+    """A synthetic volume in [0, 1]: ellipsoids of even brightness in a background that grows lighter."""
+    rng = np.random.default_rng(seed)
+    shape = np.array([planes, rows, columns])
+    places = np.indices(shape) / shape.reshape(3, 1, 1, 1)
+    image = 0.1 + 0.15 * places[0] + 0.1 * places[2]
+    for _ in range(60):
+        middle, radii = rng.random(3), rng.uniform(0.03, 0.15, 3)
+        scaled = (places - middle.reshape(3, 1, 1, 1)) / radii.reshape(3, 1, 1, 1)
+        image[np.square(scaled).sum(axis=0) < 1] = rng.uniform(0.2, 0.95)
+    return image

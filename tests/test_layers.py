@@ -14,10 +14,11 @@ LAYERS = (
     ("batch", "figures"),
     ("files",),
     ("denoising",),
+    ("posing",),
     ("parameters", "sampling"),
     ("method", "solver", "steps", "stopping"),
     ("noise",),
-    ("intensities", "model"),
+    ("intensities", "filling", "model"),
     ("checks", "limits", "errors"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

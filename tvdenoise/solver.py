@@ -22,6 +22,9 @@ class Status(Enum):
     """How a solve ended; the value is the sentence that a user reads."""
 
     CONVERGED = "converged to the tolerance"
+    FILLED = (
+        "converged as far as missing pixels allow: the objective gradient is small, no distance is bounded"
+    )
     PRECISION = "stopped at the limit of the floating-point precision, short of the tolerance"
     ITERATION_LIMIT = "stopped at the iteration limit, short of the tolerance"
 
@@ -37,7 +40,10 @@ class Solution:
     status: how the solve ended.
     iterations: evaluations of the objective gradient, the one at the start included.
     value: J at the result.
-    distance_bound: the rms distance to the exact minimiser of J is never larger (units of the data range).
+    distance_bound: the rms distance to the exact minimiser x* of J is never larger (units of the data range). The
+        rms is over the unknowns, all pixels of all channels but those that a mask held; with fidelity weights it
+        is the weighted one, √(Σ w (x − x*)² / Σ w). Infinite where pixels are missing: without fidelity there J
+        is not strongly convex, and nothing is known of the distance.
     """
 
     image: NDArray[np.floating]
@@ -57,8 +63,8 @@ class Solution:
 
     @property
     def converged(self) -> bool:
-        """True where the distance bound is at most the tolerance."""
-        return self.status is Status.CONVERGED
+        """True where the distance bound is at most the tolerance, or the status is `Status.FILLED`."""
+        return self.status in (Status.CONVERGED, Status.FILLED)
 
 
 def descend(engine: Engine, step_rule: StepRule) -> Iterator[Evaluation]:
@@ -81,7 +87,8 @@ def minimise(
     """
     for iterations, evaluation in enumerate(descend(engine, step_rule), start=1):
         if certificate.is_met(evaluation):
-            return Status.CONVERGED, iterations, evaluation
+            is_bounded = certificate.objective.is_strongly_convex
+            return Status.CONVERGED if is_bounded else Status.FILLED, iterations, evaluation
         if certificate.is_exhausted(evaluation):
             return Status.PRECISION, iterations, evaluation
         if iterations >= max_iterations:
