@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from tvdenoise import checks, limits
-from tvdenoise.filling import fill
+from tvdenoise.filling import fill, with_noise_where_missing
 from tvdenoise.intensities import Layout
 from tvdenoise.method import DEFAULT_MAX_ITERATIONS, ENGINES, EngineName, Method, PenaltyName
 from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights, to_opponent
@@ -48,10 +48,14 @@ class Data:
     axis_weights: tuple[float, ...] | None = None
     kept: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
 
-    @property
-    def is_telling(self) -> NDArray[np.bool_] | None:
-        """Which pixels say something of the noise; None for all."""
-        return None if self.fidelity is None else self.fidelity.is_known
+    def noise_shown(self) -> tuple[NDArray[np.floating], NDArray[np.bool_] | None]:
+        """Planes in which the noise can be estimated, and which of their pixels say something of it; None for all."""
+        if self.fidelity is None:
+            return self.planes, None
+        if not self.fidelity.has_missing:
+            return self.planes, self.fidelity.is_free
+        planes, is_telling = with_noise_where_missing(self.planes, self.fidelity.coded == 0)
+        return planes, is_telling & self.fidelity.is_free
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,9 +231,8 @@ def _noise_model(data: Data, sigma: float | None, noise: NoiseName | NoiseModel)
         if len(noise.channels) != channels:
             raise ValueError(f"the noise model has {len(noise.channels)} channels and the image {channels}")
         return noise
-    if noise == "white":
-        return estimate_white_planes(data.planes, data.is_telling)
-    return estimate_planes(data.planes, data.is_telling)
+    estimate = estimate_white_planes if noise == "white" else estimate_planes
+    return estimate(*data.noise_shown())
 
 
 def _require_consistent(mu: float | None, sigma: float | None, strength: float) -> None:

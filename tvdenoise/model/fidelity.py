@@ -79,10 +79,15 @@ class Fidelity:
         return max(float(self.coded.max()), 0.0)
 
     @cached_property
+    def least(self) -> float:
+        """The least weight of a pixel that is sought; 1 where none is."""
+        return float(self.coded.min(initial=np.inf, where=self.is_free)) if self.count else 1.0
+
+    @cached_property
     def typical(self) -> float:
         """The mean weight of the pixels that are bound; 1 where there are none."""
         known = np.count_nonzero(self.is_known)
-        return self.total / known if known else 1.0
+        return self.total / int(known) if known else 1.0
 
     @cached_property
     def gain(self) -> float:

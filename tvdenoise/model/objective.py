@@ -66,7 +66,12 @@ class Objective:
     @property
     def is_strongly_convex(self) -> bool:
         """True where every pixel that is sought is bound to the noisy image, so that there is a certificate."""
-        return self.fidelity is None or not self.fidelity.has_missing
+        return self.convexity > 0
+
+    @property
+    def convexity(self) -> float:
+        """μ min w: J curves at least so much in every direction; 0 where pixels are missing."""
+        return self.mu if self.fidelity is None else self.mu * self.fidelity.least
 
     @property
     def typical_mu(self) -> float:
