@@ -14,7 +14,7 @@ from tvdenoise.model.objective import TotalVariation
 from tvdenoise.noise.estimation import estimate_planes
 from tvdenoise.noise.model import NoiseModel
 from tvdenoise.parameters import Parameters
-from tvdenoise.posing import DEFAULT_CHROMA, NanName, NoiseName, data_of, pose
+from tvdenoise.posing import DEFAULT_CHROMA, NANS, NanName, NoiseName, data_of, pose
 from tvdenoise.solver import Solution
 from tvdenoise.steps import StepName
 
@@ -159,25 +159,30 @@ def estimate_noise(
     channel_axis: int | None = None,
     spatial_axes: Sequence[int] | None = None,
     data_range: float | None = None,
+    nan: NanName = "refuse",
     where: ArrayLike | None = None,
 ) -> NoiseModel:
     """The noise of an image: its level, its growth with intensity, and its correlation, by channel.
 
     The image and its layout are as for `denoise`, and so are the errors. In a volume it is the noise within planes.
 
+    nan: "refuse" NaN, or "fill": pixels that are NaN are missing.
     where: (rows, columns), false for pixels that say nothing of the noise, such as those that were filled in.
 
     Levels are in data ranges. RGB images have the noise of the luminance/opponent basis, in which they are
     denoised; the rotation there is orthonormal, so that white noise has the same level in it.
     """
-    data = data_of(image, channel_axis, data_range, spatial_axes=spatial_axes)
+    checks.choice("nan", nan, NANS)
+    data = data_of(image, channel_axis, data_range, spatial_axes=spatial_axes, fills=nan == "fill")
+    planes, is_telling = data.noise_shown()
     if where is None:
-        return estimate_planes(data.planes)
+        return estimate_planes(planes, is_telling)
     known = np.asarray(where, bool)
     needed = data.layout.pixel_shape(np.asarray(image))
     if known.shape != needed:
         raise ValueError(f"where must have the shape {needed} of the picture, not {known.shape}")
-    return estimate_planes(data.planes, data.layout.of_pixels(known))
+    known = data.layout.of_pixels(known)
+    return estimate_planes(planes, known if is_telling is None else known & is_telling)
 
 
 def _image(

@@ -58,5 +58,5 @@ def with_noise_where_missing(
         for plane, result, mean in zip(planes, noisy, means, strict=True):
             result[to] = plane[to] + (plane[source] - mean[source])
         places = places[~is_known]
-    is_hole = binary_opening(is_missing, np.ones(window))
+    is_hole = binary_opening(is_missing, np.ones(window, bool))
     return noisy, ~is_hole

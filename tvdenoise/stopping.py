@@ -72,8 +72,9 @@ class Certificate:
         return cls(objective, tolerance, rounding, sums, floor)
 
     def distance_bound(self, evaluation: Evaluation) -> float:
-        """‖∇J(x)‖/(μ√N) and the rounding: rms(x − x*) is never larger. Infinite where there is no bound."""
-        return self._measure(evaluation) if self.objective.is_strongly_convex else np.inf
+        """‖∇J(x)‖/(μ√N) and the rounding: rms(x − x*) is never larger. Infinite where none is known."""
+        bound = self._measure(evaluation)
+        return bound if self.objective.is_strongly_convex or np.isnan(bound) else np.inf
 
     def is_met(self, evaluation: Evaluation) -> bool:
         """True where the distance bound, or what takes its place, is at most the tolerance."""
