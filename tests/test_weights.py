@@ -62,6 +62,8 @@ def test_the_kernel_with_weights_equals_the_definition(shape, dtype, tolerance, 
         assert evaluation.value == pytest.approx(objective.value(x), rel=tolerance)
         dual = np.sum(gradient[:, fidelity.is_known] ** 2 / fidelity.coded[fidelity.is_known])
         assert evaluation.squared_dual_norm == pytest.approx(dual, abs=4 * tolerance * scale**2)
+        missing = np.sum(gradient[:, fidelity.coded == 0] ** 2)
+        assert evaluation.squared_missing_norm == pytest.approx(missing, abs=4 * tolerance * scale**2)
         held = ~fidelity.is_free
         assert np.array_equal(x[:, held], objective.noisy[:, held])
 
@@ -201,6 +203,29 @@ def test_without_missing_pixels_nan_may_be_filled_and_nothing_changes(noisy):
     assert denoise(noisy, 14.0, nan="fill").image.tobytes() == denoise(noisy, 14.0).image.tobytes()
     ones = denoise(noisy, 14.0, weights=np.ones(noisy.shape))
     assert ones.image.tobytes() == denoise(noisy, 14.0).image.tobytes()
+
+
+def test_a_small_hole_in_a_large_image_is_solved_by_itself():
+    image = with_noise(np.tile(clean("camera"), (2, 2)), SIGMA, seed=3)
+    hole = np.zeros(image.shape, bool)
+    hole[150:166, 250:266] = True
+    image[hole] = np.nan
+    solution = denoise(image, 14.0, 0.01, nan="fill")
+    fidelity = Fidelity.of(~hole * 1.0, None, image.dtype)
+    noisy = np.where(hole, 0, image)[np.newaxis]
+    objective = Objective(noisy, 14.0, PENALTIES["hyperbolic"](0.01), fidelity=fidelity)
+    gradient = objective.gradient(solution.image[np.newaxis])[0]
+    assert rms(gradient) <= 0.03
+    assert rms(gradient[hole]) <= 0.03
+
+
+def test_epsilon_is_at_least_a_256th_of_the_span_where_pixels_are_missing(noisy):
+    image = noisy.astype(np.float64)
+    image[3, 3] = np.nan
+    span = np.nanmax(image) - np.nanmin(image)
+    assert denoise(image, 500.0, nan="fill").epsilon == pytest.approx(span / 256)
+    assert denoise(image, 14.0, nan="fill").epsilon == pytest.approx(0.01)
+    assert denoise(noisy, 500.0).epsilon == pytest.approx(0.14 / 500)
 
 
 @pytest.mark.parametrize("colour", [False, True], ids=["grey", "colour"])

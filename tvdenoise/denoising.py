@@ -89,7 +89,8 @@ def denoise(
     norm: √(Σ w (x − x*)² / Σ w) ≤ √(Σ g²/w / Σ w)/μ with g = ∇J(x), since J is μ-strongly convex in it. The
     defaults of ε and the tolerance have μ times the mean weight in the place of μ. Where pixels are
     missing J is not strongly convex, and no distance can be bounded: the solve stops once rms(∇J) ≤ 0.03
-    (μ times ``tolerance``), the bound is infinite and the status says so.
+    (μ times ``tolerance``), over all unknowns and over the missing pixels by themselves; the bound is infinite and
+    the status says so. ε is then by default at least 1/256 of the span of the intensities (1/128 for RGB).
 
     Raises ValueError for images of other dimensions, without pixels or with values that are not finite, and
     for parameters outside their range or that contradict each other; TypeError for images that are not real numbers.

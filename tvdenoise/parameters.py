@@ -31,6 +31,8 @@ _EPSILON_MU_CHROMA = 0.28
 _LARGEST_EPSILON = 1 / 6
 #: Below the spacing of the intensities themselves a smaller ε changes nothing but the condition of J.
 _LEAST_CHOSEN_EPSILON = 1e-9
+#: Where pixels are missing, in spans of the intensities.
+_LEAST_FILLING_EPSILON = 1 / 256
 
 #: The search looks at no other μσ than from here to there.
 _LEAST_MU_SIGMA, _LARGEST_MU_SIGMA = 0.1, 100.0
@@ -57,14 +59,27 @@ def mu_for(sigma: float) -> float:
     return _MU_SIGMA / max(sigma, LEAST_SIGMA)
 
 
-def epsilon_for(mu: float, *, weighted_chroma: bool, span: float = np.inf) -> float:
+def epsilon_for(
+    mu: float, *, weighted_chroma: bool, span: float = np.inf, least: float = _LEAST_CHOSEN_EPSILON
+) -> float:
     """ε = 0.14/μ, or 0.28/μ where chroma is weighted: a fixed part of the noise level that μ stands for.
 
     At most a sixth of the span of the intensities: a μ far below what the image's noise wants shall smooth
     more, not turn the edges that it would keep into slopes that cost nothing.
     """
     scale = _EPSILON_MU_CHROMA if weighted_chroma else _EPSILON_MU
-    return max(min(scale / mu, _LARGEST_EPSILON * span), _LEAST_CHOSEN_EPSILON)
+    return max(min(scale / mu, _LARGEST_EPSILON * span), least)
+
+
+def least_epsilon(planes: NDArray[np.floating], fidelity: Fidelity | None, *, weighted_chroma: bool) -> float:
+    """The least ε that is chosen: 1/256 of the span (1/128 where chroma is weighted) where pixels are missing.
+
+    Where nothing but the total variation acts a smaller ε makes the solve long, and the filling no better.
+    """
+    if fidelity is None or not fidelity.has_missing:
+        return _LEAST_CHOSEN_EPSILON
+    part = _LEAST_FILLING_EPSILON * (2 if weighted_chroma else 1)
+    return max(part * float(np.ptp(planes)), _LEAST_CHOSEN_EPSILON)
 
 
 def choose(
@@ -86,8 +101,9 @@ def choose(
         assert noise is not None
         mu = choose_mu(planes, noise, method, epsilon, fidelity) / strength
     if epsilon is None:
-        span = float(np.ptp(planes))
-        epsilon = epsilon_for(mu * typical, weighted_chroma=method.has_weighted_chroma, span=span)
+        chroma, span = method.has_weighted_chroma, float(np.ptp(planes))
+        least = least_epsilon(planes, fidelity, weighted_chroma=chroma)
+        epsilon = epsilon_for(mu * typical, weighted_chroma=chroma, span=span, least=least)
     return mu, epsilon
 
 
@@ -130,6 +146,7 @@ class Risk:
     part: float
     fidelity: Fidelity | None = None
     typical: float = 1.0
+    least_epsilon: float = _LEAST_CHOSEN_EPSILON
     last: NDArray[np.floating] | None = None
 
     @classmethod
@@ -143,6 +160,7 @@ class Risk:
     ) -> Risk:
         """The risk for planes, probed by noise drawn from the model with a fixed seed."""
         typical = 1.0
+        least = least_epsilon(planes, fidelity, weighted_chroma=method.has_weighted_chroma)
         if fidelity is not None:
             typical = fidelity.typical
             planes, fidelity = sample_of_free(planes, fidelity)
@@ -151,7 +169,7 @@ class Risk:
         probe = noise.draw(noisy, _PROBE_SEED)
         if fidelity is not None:
             probe[:, ~fidelity.is_known] = 0
-        return cls(noisy, probe, quick, epsilon, _PROBE[noise.kind], fidelity, typical)
+        return cls(noisy, probe, quick, epsilon, _PROBE[noise.kind], fidelity, typical, least)
 
     @property
     def level(self) -> float:
@@ -161,7 +179,8 @@ class Risk:
     def __call__(self, log_mu: float) -> float:
         """The estimated risk, squared data ranges a pixel, less a constant."""
         mu = float(np.exp(log_mu))
-        epsilon = epsilon_for(mu, weighted_chroma=self.method.has_weighted_chroma)
+        chroma = self.method.has_weighted_chroma
+        epsilon = epsilon_for(mu, weighted_chroma=chroma, least=self.least_epsilon)
         epsilon = epsilon if self.epsilon is None else self.epsilon
         tolerance = self.part * _PROBE_EXACTNESS * self.level
         step = np.float32(self.part) * self.probe

@@ -27,7 +27,8 @@ class Certificate:
     """Bounds the rms distance to the exact minimiser, rounding included, and says when it is small enough.
 
     Where pixels have weights it is the weighted rms (see `Objective.distance_bound`). Where pixels have no
-    fidelity at all there is no bound; then rms(∇J)/μ, of which the bound consists elsewhere, decides when to stop.
+    fidelity at all there is no bound; then rms(∇J)/μ, of which the bound consists elsewhere, decides when to stop:
+    over all unknowns, and over the missing pixels by themselves.
 
     tolerance: the largest bound, in intensity units, at which the iteration may stop.
     rounding: what rounding alone can add to the distance.
@@ -88,7 +89,8 @@ class Certificate:
         """The distance bound; rms(∇J)/μ where there is none."""
         objective, squared_norm = self.objective, evaluation.squared_gradient_norm
         if not objective.is_strongly_convex:
-            small = objective.gradient_rms(squared_norm) / objective.typical_mu
+            rms = objective.gradient_rms(squared_norm, evaluation.squared_missing_norm)
+            small = rms / objective.typical_mu
         elif evaluation.squared_dual_norm is not None:
             small = objective.distance_bound(evaluation.squared_dual_norm)
         else:

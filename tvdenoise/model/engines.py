@@ -22,12 +22,14 @@ class Evaluation:
     """What one step tells: J at the new iterate, ‖g_new‖² and ⟨g_new, g_old⟩.
 
     squared_dual_norm: ‖g_new‖²_{W⁻¹} where pixels have weights, None where that is ‖g_new‖².
+    squared_missing_norm: ‖g_new‖² over missing pixels.
     """
 
     value: float
     squared_gradient_norm: float
     gradient_product: float
     squared_dual_norm: float | None = None
+    squared_missing_norm: float = 0.0
 
 
 class Engine(Protocol):
@@ -70,6 +72,7 @@ class SparseEngine:
             squared_gradient_norm=float(np.vdot(self.gradient, self.gradient)),
             gradient_product=float(np.vdot(self.gradient, previous)),
             squared_dual_norm=None if fidelity is None else fidelity.squared_dual_norm(self.gradient),
+            squared_missing_norm=0.0 if fidelity is None else fidelity.squared_missing_norm(self.gradient),
         )
 
 

@@ -61,7 +61,12 @@ class Fidelity:
     @cached_property
     def has_missing(self) -> bool:
         """True where a pixel is sought without fidelity: J is then not strongly convex."""
-        return bool((self.coded == 0).any())
+        return self.missing > 0
+
+    @cached_property
+    def missing(self) -> int:
+        """How many pixels are sought without fidelity."""
+        return int(np.count_nonzero(self.coded == 0))
 
     @cached_property
     def count(self) -> int:
@@ -99,3 +104,7 @@ class Fidelity:
         """‖g‖²_{W⁻¹} of a gradient (channels, ...) over the pixels that are bound."""
         known = gradient[:, self.is_known]
         return float(np.sum(np.square(known, dtype=np.float64) / self.coded[self.is_known]))
+
+    def squared_missing_norm(self, gradient: NDArray[np.floating]) -> float:
+        """‖g‖² of a gradient (channels, ...) over the missing pixels."""
+        return float(np.sum(np.square(gradient[:, self.coded == 0], dtype=np.float64)))

@@ -174,12 +174,13 @@ class VolumeEngine(BandedEngine):
         iterate, gradient, _ = self._arrays
         self._kernels.step_volume_halo(iterate, gradient, step, self._starts, self._halo)
         self._sweep_all(step)
-        penalties, squared_residual, squared_norm, product, dual = self._sums.sum(axis=0)
+        penalties, squared_residual, squared_norm, product, dual, missing = self._sums.sum(axis=0)
         return Evaluation(
             value=float(penalties + self.objective.mu / 2 * squared_residual),
             squared_gradient_norm=float(squared_norm),
             gradient_product=float(product),
             squared_dual_norm=None if self.objective.fidelity is None else float(dual),
+            squared_missing_norm=float(missing),
         )
 
     def _sweep(self, band: int, step: np.floating) -> None:

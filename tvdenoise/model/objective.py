@@ -87,10 +87,16 @@ class Objective:
         """
         return float(np.sqrt(squared_gradient_norm / self._total_weight) / self.mu)
 
-    def gradient_rms(self, squared_gradient_norm: float) -> float:
-        """rms(∇J) over the unknowns."""
-        unknowns = self.noisy.size if self.fidelity is None else self.fidelity.count * len(self.noisy)
-        return float(np.sqrt(squared_gradient_norm / max(unknowns, 1)))
+    def gradient_rms(self, squared_gradient_norm: float, squared_missing_norm: float) -> float:
+        """rms(∇J) over the unknowns, or over the missing pixels among them where that is larger.
+
+        A few missing pixels in a large image hardly count in the first.
+        """
+        assert self.fidelity is not None
+        channels = len(self.noisy)
+        every = squared_gradient_norm / (max(self.fidelity.count, 1) * channels)
+        missing = squared_missing_norm / (max(self.fidelity.missing, 1) * channels)
+        return float(np.sqrt(max(every, missing)))
 
     @property
     def _total_weight(self) -> float:

@@ -18,8 +18,9 @@ from tvdenoise.model.rows import HYPERBOLIC, ISOTROPIC, advance_row, derivative_
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-#: The sums of a band: penalties, ‖x − f‖²_W, ‖g_new‖², ⟨g_new, g_old⟩ and ‖g_new‖²_{W⁻¹}.
-SUMS = 5
+#: The sums of a band: penalties, ‖x − f‖²_W, ‖g_new‖², ⟨g_new, g_old⟩, ‖g_new‖²_{W⁻¹} where w > 0 and ‖g_new‖²
+#: where w = 0.
+SUMS = 6
 
 
 @kernel
@@ -102,12 +103,13 @@ def _renew_gradient(g, flow, here, noisy, mu):
 
 @kernel
 def _renew_weighted_gradient(g, flow, here, noisy, fidelity, mu):
-    """As `_renew_gradient`, with weights; return Σ w(x − f)², Σ g_new², Σ g_new g_old and Σ g_new²/w."""
+    """As `_renew_gradient`, with weights; return its sums, but for the penalties, as in `SUMS`."""
     zero, one = g.dtype.type(0), g.dtype.type(1)
     squared_residual = zero
     squared_norm = zero
     product = zero
     dual = zero
+    missing = zero
     for j in range(here.shape[0]):
         weight = fidelity[j]
         residual = here[j] - noisy[j]
@@ -117,8 +119,9 @@ def _renew_weighted_gradient(g, flow, here, noisy, fidelity, mu):
         squared_norm += gradient * gradient
         product += gradient * g[j]
         dual += gradient * gradient * (one / weight if weight > zero else zero)
+        missing += gradient * gradient if weight == zero else zero
         g[j] = gradient
-    return squared_residual, squared_norm, product, dual
+    return squared_residual, squared_norm, product, dual, missing
 
 
 @kernel
@@ -225,16 +228,17 @@ def sweep_volume_band(
                         before_weights[k, deep, own], scales[c, 0],
                     )  # fmt: skip
                 if is_weighted:
-                    residual, norm, product, dual = _renew_weighted_gradient(
+                    residual, norm, product, dual, missing = _renew_weighted_gradient(
                         g[c, z, i], flow, here, noisy[c, z, i], fidelity[z, i], mu
                     )
                 else:
                     residual, norm, product = _renew_gradient(g[c, z, i], flow, here, noisy[c, z, i], mu)
-                    dual = norm
+                    dual, missing = norm, x.dtype.type(0)
                 sums[band, 1] += residual
                 sums[band, 2] += norm
                 sums[band, 3] += product
                 sums[band, 4] += dual
+                sums[band, 5] += missing
 
 
 def prepare_volumes(dtype: DTypeLike) -> bool:
