@@ -36,3 +36,19 @@ def rms(difference: np.ndarray) -> float:
 def psnr(image: np.ndarray, reference: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB, for a range of 1."""
     return -20 * np.log10(rms(np.asarray(image, dtype=np.float64) - reference))
+
+
+def volume(planes: int, rows: int, columns: int, seed: int = 0) -> np.ndarray:
+    """A synthetic volume in [0, 1]: ellipsoids of even brightness in a background that grows lighter."""
+    rng = np.random.default_rng(seed)
+    shape = (planes, rows, columns)
+    places = [np.arange(length) / length for length in shape]
+    image = 0.1 + 0.15 * places[0][:, np.newaxis, np.newaxis] + 0.1 * places[2] * np.ones((rows, 1))
+    for _ in range(60):
+        middle, radii = rng.random(3), rng.uniform(0.03, 0.15, 3)
+        box = tuple(np.flatnonzero(np.abs(x - m) < r) for x, m, r in zip(places, middle, radii, strict=True))
+        near = [((x[part] - m) / r) ** 2 for x, part, m, r in zip(places, box, middle, radii, strict=True)]
+        inside = np.add.outer(np.add.outer(near[0], near[1]), near[2]) < 1
+        brightness = rng.uniform(0.2, 0.95)
+        image[np.ix_(*box)] = np.where(inside, brightness, image[np.ix_(*box)])
+    return image

@@ -17,10 +17,11 @@ LAYERS = (
     ("figures", "sheet", "display", "tone", "metrics"),
     ("files",),
     ("denoising",),
+    ("posing",),
     ("parameters", "sampling"),
     ("method", "solver", "steps", "stopping"),
     ("noise",),
-    ("intensities", "model"),
+    ("intensities", "filling", "model"),
     ("checks", "limits", "errors"),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

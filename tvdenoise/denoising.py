@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvdenoise import checks, limits
-from tvdenoise.intensities import Layout
-from tvdenoise.method import DEFAULT_MAX_ITERATIONS, ENGINES, EngineName, Method, PenaltyName
-from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights, from_opponent, to_opponent
-from tvdenoise.model.objective import TOTAL_VARIATIONS, TotalVariation
-from tvdenoise.model.penalties import PENALTIES
-from tvdenoise.noise.estimation import estimate_planes, estimate_white_planes
+from tvdenoise import checks
+from tvdenoise.method import DEFAULT_MAX_ITERATIONS, EngineName, PenaltyName
+from tvdenoise.model.colour import RGB_CHANNELS, from_opponent
+from tvdenoise.model.objective import TotalVariation
+from tvdenoise.noise.estimation import estimate_planes
 from tvdenoise.noise.model import NoiseModel
-from tvdenoise.parameters import Parameters, choose
+from tvdenoise.parameters import Parameters
+from tvdenoise.posing import DEFAULT_CHROMA, NANS, NanName, NoiseName, data_of, pose
 from tvdenoise.solver import Solution
-from tvdenoise.steps import STEPS, StepName
+from tvdenoise.steps import StepName
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-NoiseName = Literal["auto", "white"]
-NOISES: tuple[NoiseName, ...] = get_args(NoiseName)
-DEFAULT_CHROMA = 3.0
+    from tvdenoise.intensities import Layout
+    from tvdenoise.method import Minimiser
 
 
 def denoise(
@@ -43,14 +41,19 @@ def denoise(
     engine: EngineName = "fused",
     chroma: float = DEFAULT_CHROMA,
     channel_axis: int | None = None,
+    spatial_axes: Sequence[int] | None = None,
+    spacing: Sequence[float] | None = None,
+    weights: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    nan: NanName = "refuse",
     data_range: float | None = None,
     threads: int | None = None,
     trace: bool = False,
 ) -> Solution:
-    """Minimise J(x) = Σ h(∇x) + μ/2 ‖x − f‖² for the noisy image f.
+    """Minimise J(x) = Σ h(∇x) + μ/2 Σ w (x − f)² for the noisy image f.
 
-    noisy: (rows, columns), or three axes with ``channel_axis`` naming the channels; any integer or real
-        floating type. It is never modified.
+    noisy: (rows, columns), or three axes with ``channel_axis`` naming the channels, or a volume whose three
+        ``spatial_axes`` are named; any integer or real floating type. It is never modified.
     mu: weight of the fidelity, > 0, in 1/data range; larger stays closer to the input. Where not given, the
         one of least estimated risk for noise like the image's own.
     epsilon: smoothing of the penalty, > 0, in data ranges; 0.14/μ where not given (0.28/μ for RGB), at most a
@@ -70,32 +73,50 @@ def denoise(
     chroma: factor of the colour differences' image gradient, > 0, for three channels.
     channel_axis: the axis of the channels. Three channels are red, green and blue; other counts are coupled
         with equal weight.
+    spatial_axes: two or three axes along which differences are taken: all that are not the channels. In a volume
+        noise is estimated within the planes of the last two. By default those of an image.
+    spacing: the distances of neighbours along the spatial axes, > 0, in their order and any unit. Differences
+        along an axis are multiplied by the least distance over its own, so that ‖∇‖² ≤ 4 Σ (h_min/hᵢ)².
+    weights: w ≥ 0, with the shape of the image without its channels; ones where not given. Zero for missing
+        pixels: what they hold is not looked at, and the total variation alone fills them.
+    mask: booleans of the same shape, false for pixels that are kept: data that the others are compared with,
+        which come back as they were, bit for bit. They are no unknowns, and ``weights`` do not count there.
+    nan: "refuse" NaN, or "fill": float pixels that are NaN (in any channel) are missing.
     data_range: the intensity that counts as 1. By default the largest value of an integer type, 1 for floats.
     threads: the number of threads; never changes the result. By default all processors.
     trace: keep J and the distance bound at every evaluation, in the solution's ``trace``; changes nothing else.
 
     Returns a `Solution`. Its image has the input's shape, float32 (float64 for float64 input), in the units
-    of float input and in [0, 1] for integers.
+    of float input and in [0, 1] for integers. With unequal ``weights`` its distance bound is in the weighted
+    norm: √(Σ w (x − x*)² / Σ w) ≤ √(Σ g²/w / Σ w)/μ with g = ∇J(x), since J is μ-strongly convex in it. The
+    defaults of ε and the tolerance have μ times the mean weight in the place of μ. Where pixels are
+    missing J is not strongly convex, and no distance can be bounded: the solve stops once rms(∇J) ≤ 0.03
+    (μ times ``tolerance``), over all unknowns and over the missing pixels by themselves; the bound is infinite and
+    the status says so. ε is then by default at least 1/256 of the span of the intensities (1/128 for RGB).
 
     Raises ValueError for images of other dimensions, without pixels or with values that are not finite, and
     for parameters outside their range or that contradict each other; TypeError for images that are not real numbers.
     """
     tolerance = checks.tolerance(tolerance)
     max_iterations = checks.count("max_iterations", max_iterations)
-    posed = _pose(noisy, mu, epsilon, sigma, noise, strength, tv, penalty, step, engine, chroma, channel_axis,
-                  data_range, threads, max_iterations)  # fmt: skip
+    posed = pose(
+        noisy, mu, epsilon, sigma=sigma, noise=noise, strength=strength, tv=tv, penalty=penalty, step=step,
+        engine=engine, chroma=chroma, channel_axis=channel_axis, spatial_axes=spatial_axes, spacing=spacing,
+        weights=weights, mask=mask, nan=nan, data_range=data_range, threads=threads, max_iterations=max_iterations,
+    )  # fmt: skip
     found = posed.method.minimise(
-        posed.planes,
+        posed.data.planes,
         posed.parameters.mu,
         posed.parameters.epsilon,
+        fidelity=posed.data.fidelity,
         tolerance=tolerance,
-        stored=posed.layout.precision,
+        stored=posed.data.layout.precision,
         trace=trace,
     )
-    layout, chosen = posed.layout, posed.parameters
+    layout, kept, chosen = posed.data.layout, posed.data.kept, posed.parameters
     del posed  # the result is made where there is room
     return Solution(
-        image=layout.image(from_opponent(found.x, out=found.x) if len(found.x) == RGB_CHANNELS else found.x),
+        image=_image(found, layout, kept),
         mu=chosen.mu,
         epsilon=chosen.epsilon,
         noise=chosen.noise,
@@ -122,123 +143,60 @@ def choose_parameters(
     engine: EngineName = "fused",
     chroma: float = DEFAULT_CHROMA,
     channel_axis: int | None = None,
+    spatial_axes: Sequence[int] | None = None,
+    spacing: Sequence[float] | None = None,
+    weights: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    nan: NanName = "refuse",
     data_range: float | None = None,
     threads: int | None = None,
 ) -> Parameters:
     """The parameters with which `denoise` would denoise an image, given the same arguments; raises the same errors."""
-    return _pose(noisy, mu, epsilon, sigma, noise, strength, tv, penalty, step, engine, chroma, channel_axis,
-                 data_range, threads, DEFAULT_MAX_ITERATIONS).parameters  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class _Posed:
-    """A problem that is ready to be solved."""
-
-    layout: Layout
-    planes: NDArray[np.floating]
-    method: Method
-    parameters: Parameters
-
-
-def _pose(
-    noisy: ArrayLike,
-    mu: float | None,
-    epsilon: float | None,
-    sigma: float | None,
-    noise: NoiseName | NoiseModel,
-    strength: float,
-    tv: TotalVariation,
-    penalty: PenaltyName,
-    step: StepName,
-    engine: EngineName,
-    chroma: float,
-    channel_axis: int | None,
-    data_range: float | None,
-    threads: int | None,
-    max_iterations: int,
-) -> _Posed:
-    """Check all arguments and choose the parameters that are not given; raises as `denoise`."""
-    _require_consistent(mu, sigma, strength)
-    for name, value, known in (
-        ("tv", tv, TOTAL_VARIATIONS),
-        ("penalty", penalty, PENALTIES),
-        ("step", step, STEPS),
-        ("engine", engine, ENGINES),
-        ("noise", "auto" if isinstance(noise, NoiseModel) else noise, NOISES),
-    ):
-        checks.choice(name, value, known)
-    given_mu = checks.optional_number("mu", mu, limits.MU)
-    given_epsilon = checks.optional_number("epsilon", epsilon, limits.EPSILON)
-    given_sigma = checks.optional_number("sigma", sigma, limits.SIGMA)
-    chroma = checks.number("chroma", chroma, limits.CHROMA)
-    strength = checks.number("strength", strength, limits.STRENGTH)
-    threads = None if threads is None else checks.count("threads", threads)
-
-    layout, planes = _planes_of(noisy, channel_axis, data_range)
-    weights = chroma_weights(chroma) if len(planes) == RGB_CHANNELS else (1.0,) * len(planes)
-    method = Method(weights, tv, penalty, step, engine, max_iterations, threads)
-    model = None if given_mu is not None else _noise_model(planes, given_sigma, noise)
-    chosen = choose(planes, method, model, given_mu, given_epsilon, strength)
-    return _Posed(layout, planes, method, Parameters(*chosen, model))
+    return pose(
+        noisy, mu, epsilon, sigma=sigma, noise=noise, strength=strength, tv=tv, penalty=penalty, step=step,
+        engine=engine, chroma=chroma, channel_axis=channel_axis, spatial_axes=spatial_axes, spacing=spacing,
+        weights=weights, mask=mask, nan=nan, data_range=data_range, threads=threads,
+    ).parameters  # fmt: skip
 
 
 def estimate_noise(
     image: ArrayLike,
     *,
     channel_axis: int | None = None,
+    spatial_axes: Sequence[int] | None = None,
     data_range: float | None = None,
+    nan: NanName = "refuse",
     where: ArrayLike | None = None,
 ) -> NoiseModel:
     """The noise of an image: its level, its growth with intensity, and its correlation, by channel.
 
-    The image and its layout are as for `denoise`, and so are the errors.
+    The image and its layout are as for `denoise`, and so are the errors. In a volume it is the noise within planes.
 
+    nan: "refuse" NaN, or "fill": pixels that are NaN are missing.
     where: (rows, columns), false for pixels that say nothing of the noise, such as those that were filled in.
 
     Levels are in data ranges. RGB images have the noise of the luminance/opponent basis, in which they are
     denoised; the rotation there is orthonormal, so that white noise has the same level in it.
     """
-    _, planes = _planes_of(image, channel_axis, data_range)
-    known = None if where is None else np.asarray(where, bool)
-    if known is not None and known.shape != planes.shape[1:]:
-        raise ValueError(f"where must have the shape {planes.shape[1:]} of the picture, not {known.shape}")
-    return estimate_planes(planes, known)
+    checks.choice("nan", nan, NANS)
+    data = data_of(image, channel_axis, data_range, spatial_axes=spatial_axes, fills=nan == "fill")
+    planes, is_telling = data.noise_shown()
+    if where is None:
+        return estimate_planes(planes, is_telling)
+    known = np.asarray(where, bool)
+    needed = data.layout.pixel_shape(np.asarray(image))
+    if known.shape != needed:
+        raise ValueError(f"where must have the shape {needed} of the picture, not {known.shape}")
+    known = data.layout.of_pixels(known)
+    return estimate_planes(planes, known if is_telling is None else known & is_telling)
 
 
-def _planes_of(
-    image: ArrayLike, channel_axis: int | None, data_range: float | None
-) -> tuple[Layout, NDArray[np.floating]]:
-    """The layout of an image, and its planes: luminance and opponents for RGB, others as they are."""
-    if np.ma.isMaskedArray(image):
-        raise TypeError("masked arrays are not supported; fill the masked values first")
-    array = np.asarray(image)
-    layout = Layout.of(
-        array, channel_axis, checks.optional_number("data_range", data_range, limits.DATA_RANGE)
-    )
-    planes = layout.planes(array)
-    return layout, to_opponent(planes) if len(planes) == RGB_CHANNELS else planes
-
-
-def _noise_model(
-    planes: NDArray[np.floating], sigma: float | None, noise: NoiseName | NoiseModel
-) -> NoiseModel:
-    """White noise of a given level, a given model, the estimated one, or the estimated level of white noise."""
-    if sigma is not None:
-        return NoiseModel.white(sigma, len(planes))
-    if isinstance(noise, NoiseModel):
-        if len(noise.channels) != len(planes):
-            raise ValueError(
-                f"the noise model has {len(noise.channels)} channels and the image {len(planes)}"
-            )
-        return noise
-    if noise == "white":
-        return estimate_white_planes(planes)
-    return estimate_planes(planes)
-
-
-def _require_consistent(mu: float | None, sigma: float | None, strength: float) -> None:
-    """Raise ValueError for a μ of the caller's together with what only serves to choose one."""
-    if mu is not None and sigma is not None:
-        raise ValueError("sigma only serves to choose mu, which is given too; give one of them")
-    if mu is not None and strength != 1:
-        raise ValueError("strength scales the chosen mu and cannot be given with a mu of your own")
+def _image(
+    found: Minimiser, layout: Layout, kept: tuple[NDArray[np.generic], NDArray[np.bool_]] | None
+) -> NDArray[np.floating]:
+    """The result as it is returned, with the image's own pixels where they are kept."""
+    planes = from_opponent(found.x, out=found.x) if len(found.x) == RGB_CHANNELS else found.x
+    image = layout.image(planes)
+    if kept is not None:
+        layout.keep(image, *kept)
+    return image

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from tvdenoise.model.engines import FusedEngine, SparseEngine
+from tvdenoise.model.engines import SparseEngine
+from tvdenoise.model.fused import BandedEngine, fused_engine
 from tvdenoise.model.objective import Objective, TotalVariation
 from tvdenoise.model.penalties import PENALTIES
 from tvdenoise.solver import Status, TracePoint, minimise
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tvdenoise.model.engines import Evaluation
+    from tvdenoise.model.fidelity import Fidelity
 
 PenaltyName = Literal["hyperbolic", "huber"]
 EngineName = Literal["fused", "sparse"]
@@ -42,7 +44,8 @@ class Minimiser:
 class Method:
     """The form of the total variation, and the way down.
 
-    channel_weights: a factor for each channel's image gradient; threads: None for all processors.
+    channel_weights: a factor for each channel's image gradient; axis_weights: one for the differences along each
+    axis, None for ones; threads: None for all processors.
     """
 
     channel_weights: tuple[float, ...] = (1.0,)
@@ -52,6 +55,7 @@ class Method:
     engine: EngineName = "fused"
     max_iterations: int = DEFAULT_MAX_ITERATIONS
     threads: int | None = None
+    axis_weights: tuple[float, ...] | None = None
 
     @property
     def has_weighted_chroma(self) -> bool:
@@ -64,16 +68,19 @@ class Method:
         mu: float,
         epsilon: float,
         *,
+        fidelity: Fidelity | None = None,
         tolerance: float | None = None,
         start: NDArray[np.floating] | None = None,
         stored: np.dtype[np.floating] | None = None,
         trace: bool = False,
     ) -> Minimiser:
-        """Solve for the planes (channels, rows, columns), from a start that is by default the noisy image.
+        """Solve for an image (channels, rows, columns) or a volume (channels, planes, rows, columns).
 
+        start: by default the noisy image. fidelity: the weights of pixels, None for ones.
         stored: the precision of the result, where not that of the planes; trace: keep what each evaluation told.
         """
-        objective = Objective(noisy, mu, PENALTIES[self.penalty](epsilon), self.tv, self.channel_weights)
+        penalty = PENALTIES[self.penalty](epsilon)
+        objective = Objective(noisy, mu, penalty, self.tv, self.channel_weights, self.axis_weights, fidelity)
         with self._engine(objective, noisy if start is None else start) as engine:
             precision = engine.iterate.dtype
             rule = BarzilaiBorwein(objective, precision) if self.step == "bb" else FixedStep(objective)
@@ -92,7 +99,7 @@ class Method:
                 trace=tuple(TracePoint(each.value, certificate.distance_bound(each)) for each in told),
             )
 
-    def _engine(self, objective: Objective, start: NDArray[np.floating]) -> FusedEngine | SparseEngine:
+    def _engine(self, objective: Objective, start: NDArray[np.floating]) -> BandedEngine | SparseEngine:
         if self.engine == "sparse":
             return SparseEngine(objective, start)
-        return FusedEngine(objective, start, self.threads)
+        return fused_engine(objective, start, self.threads)

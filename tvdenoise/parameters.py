@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tvdenoise.method import DEFAULT_MAX_ITERATIONS, Method
 from tvdenoise.noise.model import NoiseKind
-from tvdenoise.sampling import sample
+from tvdenoise.sampling import sample, sample_of_free
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from tvdenoise.model.fidelity import Fidelity
     from tvdenoise.noise.model import NoiseModel
 
 #: μσ for white noise and an ordinary picture.
@@ -29,6 +31,8 @@ _EPSILON_MU_CHROMA = 0.28
 _LARGEST_EPSILON = 1 / 6
 #: Below the spacing of the intensities themselves a smaller ε changes nothing but the condition of J.
 _LEAST_CHOSEN_EPSILON = 1e-9
+#: Where pixels are missing, in spans of the intensities.
+_LEAST_FILLING_EPSILON = 1 / 256
 
 #: The search looks at no other μσ than from here to there.
 _LEAST_MU_SIGMA, _LARGEST_MU_SIGMA = 0.1, 100.0
@@ -55,14 +59,27 @@ def mu_for(sigma: float) -> float:
     return _MU_SIGMA / max(sigma, LEAST_SIGMA)
 
 
-def epsilon_for(mu: float, *, weighted_chroma: bool, span: float = np.inf) -> float:
+def epsilon_for(
+    mu: float, *, weighted_chroma: bool, span: float = np.inf, least: float = _LEAST_CHOSEN_EPSILON
+) -> float:
     """ε = 0.14/μ, or 0.28/μ where chroma is weighted: a fixed part of the noise level that μ stands for.
 
     At most a sixth of the span of the intensities: a μ far below what the image's noise wants shall smooth
     more, not turn the edges that it would keep into slopes that cost nothing.
     """
     scale = _EPSILON_MU_CHROMA if weighted_chroma else _EPSILON_MU
-    return max(min(scale / mu, _LARGEST_EPSILON * span), _LEAST_CHOSEN_EPSILON)
+    return max(min(scale / mu, _LARGEST_EPSILON * span), least)
+
+
+def least_epsilon(planes: NDArray[np.floating], fidelity: Fidelity | None, *, weighted_chroma: bool) -> float:
+    """The least ε that is chosen: 1/256 of the span (1/128 where chroma is weighted) where pixels are missing.
+
+    Where nothing but the total variation acts a smaller ε makes the solve long, and the filling no better.
+    """
+    if fidelity is None or not fidelity.has_missing:
+        return _LEAST_CHOSEN_EPSILON
+    part = _LEAST_FILLING_EPSILON * (2 if weighted_chroma else 1)
+    return max(part * float(np.ptp(planes)), _LEAST_CHOSEN_EPSILON)
 
 
 def choose(
@@ -72,35 +89,50 @@ def choose(
     mu: float | None,
     epsilon: float | None,
     strength: float = 1.0,
+    fidelity: Fidelity | None = None,
 ) -> tuple[float, float]:
-    """μ and ε for planes (channels, rows, columns): what is given is kept, the other chosen for it.
+    """μ and ε for planes (channels, rows, columns), or a volume: what is given is kept, the other chosen for it.
 
     noise: the noise that μ is chosen for; needed where μ is not given. strength: divides the chosen μ.
+    fidelity: the weights of pixels, None for ones. ε follows from μ times their mean.
     """
+    typical = 1.0 if fidelity is None else fidelity.typical
     if mu is None:
         assert noise is not None
-        mu = choose_mu(planes, noise, method, epsilon) / strength
+        mu = choose_mu(planes, noise, method, epsilon, fidelity) / strength
     if epsilon is None:
-        epsilon = epsilon_for(mu, weighted_chroma=method.has_weighted_chroma, span=float(np.ptp(planes)))
+        chroma, span = method.has_weighted_chroma, float(np.ptp(planes))
+        least = least_epsilon(planes, fidelity, weighted_chroma=chroma)
+        epsilon = epsilon_for(mu * typical, weighted_chroma=chroma, span=span, least=least)
     return mu, epsilon
 
 
 def choose_mu(
-    planes: NDArray[np.floating], noise: NoiseModel, method: Method, epsilon: float | None = None
+    planes: NDArray[np.floating],
+    noise: NoiseModel,
+    method: Method,
+    epsilon: float | None = None,
+    fidelity: Fidelity | None = None,
 ) -> float:
-    """The μ of least estimated risk for planes (channels, rows, columns) with this noise.
+    """The μ of least estimated risk for planes (channels, rows, columns), or a volume, with this noise.
 
-    epsilon: kept where given; otherwise it follows from each μ.
+    epsilon: kept where given; otherwise it follows from each μ. fidelity: the weights of pixels, None for ones.
     """
+    typical = 1.0 if fidelity is None else fidelity.typical
     if noise.sigma < LEAST_SIGMA:
-        return mu_for(noise.sigma)
-    risk = Risk.of(planes, noise, method, epsilon)
-    return float(np.exp(_least(risk, max(risk.level, LEAST_SIGMA))))
+        return mu_for(noise.sigma) / typical
+    risk = Risk.of(planes, noise, method, epsilon, fidelity)
+    if risk.fidelity is not None and not risk.fidelity.is_known.any():
+        return mu_for(noise.sigma) / typical
+    return float(np.exp(_least(risk, max(risk.level, LEAST_SIGMA)))) / typical
 
 
 @dataclass(eq=False)
 class Risk:
     """An unbiased estimate of the mean squared error of the result, up to a constant, as a function of log μ.
+
+    Where pixels have weights μ stands for its product with their mean. The error is that of the pixels which are
+    sought and known; of the others nothing can be said.
 
     With noise of covariance Σ the risk is ‖x − f‖²/N + 2 tr(Σ ∂x/∂f)/N less a constant (Stein, Ann. Statist.
     9(6), 1981), and the trace is the mean of ⟨n', x(f + δn') − x(f)⟩/δ over noise n' of that covariance
@@ -112,35 +144,63 @@ class Risk:
     method: Method
     epsilon: float | None
     part: float
+    fidelity: Fidelity | None = None
+    typical: float = 1.0
+    least_epsilon: float = _LEAST_CHOSEN_EPSILON
     last: NDArray[np.floating] | None = None
 
     @classmethod
     def of(
-        cls, planes: NDArray[np.floating], noise: NoiseModel, method: Method, epsilon: float | None
+        cls,
+        planes: NDArray[np.floating],
+        noise: NoiseModel,
+        method: Method,
+        epsilon: float | None,
+        fidelity: Fidelity | None = None,
     ) -> Risk:
         """The risk for planes, probed by noise drawn from the model with a fixed seed."""
+        typical = 1.0
+        least = least_epsilon(planes, fidelity, weighted_chroma=method.has_weighted_chroma)
+        if fidelity is not None:
+            typical = fidelity.typical
+            planes, fidelity = sample_of_free(planes, fidelity)
         noisy = np.ascontiguousarray(sample(planes), np.float32)
         quick = replace(method, engine="fused", step="bb", max_iterations=DEFAULT_MAX_ITERATIONS)
-        return cls(noisy, noise.draw(noisy, _PROBE_SEED), quick, epsilon, _PROBE[noise.kind])
+        probe = noise.draw(noisy, _PROBE_SEED)
+        if fidelity is not None:
+            probe[:, ~fidelity.is_known] = 0
+        return cls(noisy, probe, quick, epsilon, _PROBE[noise.kind], fidelity, typical, least)
 
     @property
     def level(self) -> float:
         """Root mean square of the probing noise, in data ranges."""
-        return float(np.sqrt(np.mean(np.square(self.probe, dtype=np.float64))))
+        return float(np.sqrt(self._mean(np.square(self.probe, dtype=np.float64))))
 
     def __call__(self, log_mu: float) -> float:
         """The estimated risk, squared data ranges a pixel, less a constant."""
         mu = float(np.exp(log_mu))
-        epsilon = epsilon_for(mu, weighted_chroma=self.method.has_weighted_chroma)
+        chroma = self.method.has_weighted_chroma
+        epsilon = epsilon_for(mu, weighted_chroma=chroma, least=self.least_epsilon)
         epsilon = epsilon if self.epsilon is None else self.epsilon
         tolerance = self.part * _PROBE_EXACTNESS * self.level
         step = np.float32(self.part) * self.probe
-        x = self.method.minimise(self.noisy, mu, epsilon, tolerance=tolerance, start=self.last).x
-        moved = self.method.minimise(self.noisy + step, mu, epsilon, tolerance=tolerance, start=x + step).x
+        minimise = partial(
+            self.method.minimise,
+            mu=mu / self.typical,
+            epsilon=epsilon,
+            tolerance=tolerance,
+            fidelity=self.fidelity,
+        )
+        x = minimise(self.noisy, start=self.last).x
+        moved = minimise(self.noisy + step, start=x + step).x
         self.last = x
-        residual = np.mean(np.square(x - self.noisy, dtype=np.float64))
-        divergence = np.mean(np.multiply(self.probe, moved - x, dtype=np.float64)) / self.part
+        residual = self._mean(np.square(x - self.noisy, dtype=np.float64))
+        divergence = self._mean(np.multiply(self.probe, moved - x, dtype=np.float64)) / self.part
         return float(residual + 2 * divergence)
+
+    def _mean(self, values: NDArray[np.floating]) -> float:
+        """Over the pixels that are sought and known."""
+        return float(np.mean(values if self.fidelity is None else values[:, self.fidelity.is_known]))
 
 
 def _least(risk: Callable[[float], float], sigma: float) -> float:

@@ -22,6 +22,9 @@ class Status(Enum):
     """How a solve ended; the value is the sentence that a user reads."""
 
     CONVERGED = "converged to the tolerance"
+    FILLED = (
+        "converged as far as missing pixels allow: the objective gradient is small, no distance is bounded"
+    )
     PRECISION = "stopped at the limit of the floating-point precision, short of the tolerance"
     ITERATION_LIMIT = "stopped at the iteration limit, short of the tolerance"
 
@@ -44,7 +47,10 @@ class Solution:
     status: how the solve ended.
     iterations: evaluations of the objective gradient, the one at the start included.
     value: J at the result.
-    distance_bound: the rms distance to the exact minimiser of J is never larger (units of the data range).
+    distance_bound: the rms distance to the exact minimiser x* of J is never larger (units of the data range). The
+        rms is over the unknowns, all pixels of all channels but those that a mask held; with fidelity weights it
+        is the weighted one, √(Σ w (x − x*)² / Σ w). Infinite where pixels are missing: without fidelity there J
+        is not strongly convex, and nothing is known of the distance.
     trace: value and distance bound at each evaluation, the one at the start first and that of the result last;
         empty where it was not asked for.
     """
@@ -67,8 +73,8 @@ class Solution:
 
     @property
     def converged(self) -> bool:
-        """True where the distance bound is at most the tolerance."""
-        return self.status is Status.CONVERGED
+        """True where the distance bound is at most the tolerance, or the status is `Status.FILLED`."""
+        return self.status in (Status.CONVERGED, Status.FILLED)
 
 
 def descend(engine: Engine, step_rule: StepRule) -> Iterator[Evaluation]:
@@ -98,7 +104,8 @@ def minimise(
         if watch is not None:
             watch(evaluation)
         if certificate.is_met(evaluation):
-            return Status.CONVERGED, iterations, evaluation
+            is_bounded = certificate.objective.is_strongly_convex
+            return Status.CONVERGED if is_bounded else Status.FILLED, iterations, evaluation
         if certificate.is_exhausted(evaluation):
             return Status.PRECISION, iterations, evaluation
         if iterations >= max_iterations:

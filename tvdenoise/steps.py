@@ -30,6 +30,10 @@ _VALUE_ROUNDING = 16
 _PATIENCE = 8
 
 
+#: The longest step, times 1/μ, where pixels without fidelity leave directions of no known curvature.
+_LONGEST_STEP = 10
+
+
 class StepRule(Protocol):
     """Chooses step lengths."""
 
@@ -56,7 +60,7 @@ class FixedStep:
 
 
 class BarzilaiBorwein:
-    """Step lengths of Barzilai and Borwein, kept in [1/L, 1/μ], under a watchdog.
+    """Step lengths of Barzilai and Borwein, kept in [1/L, 1/μ] (1/(μ min w) with weights), under a watchdog.
 
     The long step ⟨s,s⟩/⟨s,y⟩ and the short one ⟨s,y⟩/⟨y,y⟩ (IMA J. Numer. Anal. 8, 1988) are inverse
     curvatures. Where they differ much, the least of the last short ones is taken (ABBmin1 of Frassoldati,
@@ -70,7 +74,8 @@ class BarzilaiBorwein:
 
     def __init__(self, objective: Objective, precision: np.dtype[np.floating]) -> None:
         self._least = 1 / objective.lipschitz
-        self._most = 1 / objective.mu
+        convexity = objective.convexity
+        self._most = 1 / convexity if convexity > 0 else _LONGEST_STEP / objective.typical_mu
         self._rounding = _VALUE_ROUNDING * float(np.finfo(precision).eps)
         self._short_steps: deque[float] = deque(maxlen=_SHORT_STEPS)
         self._accepted: deque[float] = deque(maxlen=_ACCEPTED_VALUES)

@@ -7,9 +7,13 @@ from collections.abc import Callable
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tvdenoise.batch.masks import read_mask, require_size_of
 from tvdenoise.errors import UnsupportedImageError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tvdenoise.batch.request import Settings
     from tvdenoise.files.picture import Picture
     from tvdenoise.parameters import Parameters
@@ -29,6 +33,7 @@ class Denoiser:
         self._settings = settings
         self._announce_compilation = announce_compilation
         self._is_prepared = False
+        self._mask: NDArray[np.bool_] | None = None
 
     def solve(self, picture: Picture, threads: int | None = None, *, trace: bool = False) -> Solution:
         """Denoise on so many threads, unless the settings say how many; trace: see `tvdenoise.denoise`.
@@ -52,7 +57,18 @@ class Denoiser:
         return self._for_picture(picture, options, choose_parameters)
 
     def _options(self, picture: Picture) -> dict[str, Any]:
-        return self._settings.solver_options(channels=picture.channels, is_float=picture.is_float)
+        has_planes = picture.intensities.ndim > (3 if picture.channels > 1 else 2)
+        if self._settings.volume and not has_planes:
+            raise UnsupportedImageError("it holds a single picture, not a volume", "leave out --volume")
+        options = self._settings.solver_options(
+            channels=picture.channels, is_float=picture.is_float, has_planes=has_planes
+        )
+        if self._settings.mask is not None:
+            if self._mask is None:
+                self._mask = read_mask(self._settings.mask, self._settings.max_megapixels)
+            require_size_of(self._mask, picture, self._settings.mask)
+            options["mask"] = self._mask
+        return options
 
     def _for_picture(
         self, picture: Picture, options: dict[str, Any], function: Callable[..., Result]
@@ -62,8 +78,10 @@ class Denoiser:
         noisy = picture.noisy()
         try:
             if picture.visible is not None and self._settings.estimates_noise and "mu" not in options:
-                layout = {name: options[name] for name in ("channel_axis", "data_range") if name in options}
-                options["noise"] = estimate_noise(noisy, where=picture.visible, **layout)
+                names = ("channel_axis", "spatial_axes", "data_range", "nan")
+                layout = {name: options[name] for name in names if name in options}
+                where = picture.visible & options["mask"] if "mask" in options else picture.visible
+                options["noise"] = estimate_noise(noisy, where=where, **layout)
             return function(noisy, **options)
         except ValueError as error:
             raise UnsupportedImageError(f"cannot be denoised: {error}") from error
@@ -79,18 +97,22 @@ class Denoiser:
         return time.perf_counter() - start
 
     def _prepare_kernels(self) -> None:
-        from tvdenoise.model import kernels
+        from tvdenoise.model import kernels, volume_kernels
 
+        settings = self._settings
         is_ready = Event()
 
         def watch() -> None:
             while not is_ready.wait(_PATIENCE):
-                if kernels.is_compiled_afresh():
+                if kernels.is_compiled_afresh() or volume_kernels.is_compiled_afresh():
                     self._announce_compilation()
                     return
 
         Thread(target=watch, daemon=True).start()
         try:
-            kernels.prepare("float32")
+            if not settings.volume:
+                kernels.prepare("float32")
+            if settings.volume or settings.fills_missing or settings.mask is not None:
+                volume_kernels.prepare_volumes("float32")
         finally:
             is_ready.set()

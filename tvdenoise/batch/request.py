@@ -101,6 +101,8 @@ class Settings:
     quality: of JPEG and lossy WebP, or None for the default; max_megapixels: larger images are refused.
     strip_metadata: write only what the picture needs to look the same; preserve_times: give outputs the times
     of their inputs.
+    mask: the path of a picture, white where others are denoised, black where they are kept; nan: "refuse" or "fill".
+    volume: denoise planes together, spacing: the distances of planes, rows and columns.
     shared_mu: for pictures of so many channels, chosen for a whole set of pictures.
     """
 
@@ -118,6 +120,10 @@ class Settings:
     engine: str = "fused"
     threads: int | None = None
     data_range: float | None = None
+    mask: str | None = None
+    nan: str = "refuse"
+    volume: bool = False
+    spacing: tuple[float, ...] | None = None
     quality: int | None = None
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
     strip_metadata: bool = False
@@ -129,14 +135,24 @@ class Settings:
             raise UsageError("--sigma only serves to choose --mu, which is given too", "give one of them")
         if self.mu is not None and self.strength is not None:
             raise UsageError("--strength scales the chosen --mu, which is given", "give one of them")
+        if self.spacing is not None and not self.volume:
+            raise UsageError("--spacing is for --volume", "give both, or leave it out")
 
     @property
     def estimates_noise(self) -> bool:
         """True where all that is known of the noise is what the picture shows."""
         return self.mu is None and self.sigma is None and self.noise == "auto"
 
-    def solver_options(self, *, channels: int, is_float: bool) -> dict[str, Any]:
-        """The arguments of `tvdenoise.denoise` for one picture; its own defaults where nothing was asked."""
+    @property
+    def fills_missing(self) -> bool:
+        """True where NaN stands for missing pixels."""
+        return self.nan == "fill"
+
+    def solver_options(self, *, channels: int, is_float: bool, has_planes: bool = False) -> dict[str, Any]:
+        """The arguments of `tvdenoise.denoise` for one picture; its own defaults where nothing was asked.
+
+        has_planes: its first axis is that of planes which are denoised together.
+        """
         names = ("mu", "epsilon", "sigma", "tolerance", "max_iterations", "chroma", "threads", "strength")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
         given |= {name: getattr(self, name) for name in ("tv", "penalty", "step", "engine", "noise")}
@@ -147,6 +163,12 @@ class Settings:
                 given.pop(name, None)
         if channels > 1:
             given["channel_axis"] = -1
+        if has_planes:
+            given["spatial_axes"] = (0, 1, 2)
+            if self.spacing is not None:
+                given["spacing"] = self.spacing
+        if is_float and self.fills_missing:
+            given["nan"] = self.nan
         if is_float and self.data_range is not None:
             given["data_range"] = self.data_range
         return given

@@ -91,18 +91,21 @@ class Runner:
             Fate.DONE,
             *_shortfall(solution),
             figures=_figures(solution, picture),
-            notices=picture.notices + lost_metadata(result, form) + notices,
+            notices=picture.notices + _filled(picture) + lost_metadata(result, form) + notices,
             seconds=time.perf_counter() - start,
         )
 
     def _read(self, job: Job) -> Picture:
+        limit, fills = self._settings.max_megapixels, self._settings.fills_missing
         if self._streams.source is not None:
-            return read_stream(self._streams.contents(), self._settings.max_megapixels)
-        return read(job.source, self._settings.max_megapixels)
+            return read_stream(self._streams.contents(), limit, may_have_nan=fills)
+        return read(job.source, limit, may_have_nan=fills)
 
     def _solve(self, picture: Picture, threads: int | None, *, trace: bool) -> Solution:
         solution = self._denoiser.solve(picture, threads, trace=trace)
-        if not math.isfinite(solution.distance_bound):  # then neither are the intensities to be trusted
+        bound = solution.distance_bound
+        is_unbounded = bound == math.inf and self._settings.fills_missing
+        if not (math.isfinite(bound) or is_unbounded):  # then neither are the intensities to be trusted
             raise TvdenoiseError("the solve broke down", "choose another --mu or --epsilon")
         return solution
 
@@ -130,6 +133,12 @@ def failed(source: str, target: str | None, error: TvdenoiseError, seconds: floa
     """The outcome of a job that raised an error."""
     trace = "".join(traceback.format_exception(error)).rstrip()
     return Outcome(source, target, Fate.FAILED, error.reason, error.remedy, trace=trace, seconds=seconds)
+
+
+def _filled(picture: Picture) -> tuple[str, ...]:
+    """A sentence about missing pixels, where there were any."""
+    count = picture.missing
+    return (f"{count} missing pixel{'' if count == 1 else 's'} (NaN) filled",) if count else ()
 
 
 def _shortfall(solution: Solution) -> tuple[str | None, str | None]:

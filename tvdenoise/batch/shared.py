@@ -32,7 +32,7 @@ def share_parameters(
 
     known: what the run chose that this one continues; then nothing is chosen.
     """
-    chosen = known or choose_shared(plan, Denoiser(settings, announce_compilation), settings.max_megapixels)
+    chosen = known or choose_shared(plan, Denoiser(settings, announce_compilation), settings)
     shared_mu = tuple((shared.channels, shared.mu) for shared in chosen)
     return replace(settings, shared_mu=shared_mu), () if known else chosen
 
@@ -50,7 +50,7 @@ def refuse_useless(request: Request, settings: Settings) -> None:
         )
 
 
-def choose_shared(plan: Plan, denoiser: Denoiser, max_megapixels: float) -> tuple[SharedParameters, ...]:
+def choose_shared(plan: Plan, denoiser: Denoiser, settings: Settings) -> tuple[SharedParameters, ...]:
     """Parameters for each number of channels, from a sample of the whole plan, what is done already included.
 
     So a run that continues another one comes to the same parameters. Pictures that cannot be read are left out.
@@ -58,7 +58,7 @@ def choose_shared(plan: Plan, denoiser: Denoiser, max_megapixels: float) -> tupl
     found = defaultdict(list)
     for jobs in _by_channels(plan.jobs + plan.skipped):
         for job in sample_of(jobs):
-            for channels, mu, sigma in _chosen(job, denoiser, max_megapixels):
+            for channels, mu, sigma in _chosen(job, denoiser, settings):
                 found[channels].append((mu, sigma, printable(job.source)))
     return tuple(_median(channels, choices) for channels, choices in sorted(found.items()))
 
@@ -80,9 +80,9 @@ def sample_of(jobs: Sequence[Job]) -> list[Job]:
     return [ordered[round(number * (len(ordered) - 1) / (_SAMPLE - 1))] for number in range(_SAMPLE)]
 
 
-def _chosen(job: Job, denoiser: Denoiser, max_megapixels: float) -> Iterator[tuple[int, float, float | None]]:
+def _chosen(job: Job, denoiser: Denoiser, settings: Settings) -> Iterator[tuple[int, float, float | None]]:
     try:
-        picture = read(job.source, max_megapixels)
+        picture = read(job.source, settings.max_megapixels, may_have_nan=settings.fills_missing)
         chosen = denoiser.choose(picture)
     except TvdenoiseError:  # told when the picture's turn comes
         return

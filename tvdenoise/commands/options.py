@@ -25,6 +25,11 @@ class Noise(StrEnum):
     WHITE = "white"
 
 
+class Nan(StrEnum):
+    REFUSE = "refuse"
+    FILL = "fill"
+
+
 class Step(StrEnum):
     BB = "bb"
     FIXED = "fixed"
@@ -260,6 +265,23 @@ DataRange = Annotated[
     typer.Option(
         metavar="NUMBER",
         help="The value that counts as white in float files. By default 1.",
+        rich_help_panel=_FILES,
+    ),
+]
+Mask = Annotated[
+    str | None,
+    typer.Option(
+        "--mask",
+        metavar="FILE",
+        help="Denoise only where this image, of the same size, is white; where it is black, pixels are kept exactly.",
+        rich_help_panel=_FILES,
+    ),
+]
+NanName = Annotated[
+    Nan,
+    typer.Option(
+        "--nan",
+        help="Refuse float files that hold NaN, or fill such pixels from their neighbours.",
         rich_help_panel=_FILES,
     ),
 ]

@@ -44,6 +44,8 @@ def run(
     form: options.FormatName = None,
     quality: options.Quality = None,
     data_range: options.DataRange = None,
+    mask: options.Mask = None,
+    nan: options.NanName = options.Nan.REFUSE,
     max_pixels: options.MaxPixels = None,
     strip_metadata: options.StripMetadata = False,
     preserve_times: options.PreserveTimes = False,
@@ -138,6 +140,7 @@ def _carry_out(
 ) -> ExitCode:
     """Plan, then run, telling and reporting each file as soon as it is known."""
     from tvdenoise.batch.companions import require_possible
+    from tvdenoise.batch.masks import read_mask
     from tvdenoise.batch.pace import Pace
     from tvdenoise.batch.plan import make_plan
     from tvdenoise.batch.report import open_report, shared_before
@@ -153,6 +156,8 @@ def _carry_out(
         raise UsageError("--preserve-times is for files, not for standard streams", "leave it out")
     if shared_parameters:
         refuse_useless(request, settings)
+    if settings.mask is not None:
+        read_mask(settings.mask, settings.max_megapixels)  # refused before anything is done
     strips = settings.strip_metadata
     known = shared_before(request) if shared_parameters else ()
     if cluster is not None:

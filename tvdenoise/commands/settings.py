@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
         engine=given["engine"].value,
         threads=whole("--threads", given["threads"]),
         data_range=positive("--data-range", given["data_range"]),
+        mask=None if given.get("mask") is None else os.path.abspath(given["mask"]),
+        nan=given["nan"].value if "nan" in given else "refuse",
         quality=whole("--quality", given["quality"], _BEST_QUALITY),
         max_megapixels=positive("--max-pixels", given["max_pixels"]) or DEFAULT_MAX_MEGAPIXELS,
         strip_metadata=given["strip_metadata"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from tvdenoise.batch.outcome import Fate, Figures, Outcome, Tally
@@ -19,9 +20,12 @@ def line_of(outcome: Outcome) -> str:
         return f"{route}: {outcome.reason or 'exists'}, skipped{remedy}"
     figures = outcome.figures
     evaluations = f"{figures.iterations} evaluation{'' if figures.iterations == 1 else 's'}"
+    close = "missing pixels filled, no distance bounded"
+    if math.isfinite(figures.distance_bound):
+        close = f"within {exactness(figures)} of the exact minimiser"
     return (
-        f"{route}: {_noise(figures)}mu {figures.mu:.3g}, epsilon {figures.epsilon:.2g}, {evaluations}, "
-        f"within {exactness(figures)} of the exact minimiser, {outcome.seconds:.2f} s"
+        f"{route}: {_noise(figures)}mu {figures.mu:.3g}, epsilon {figures.epsilon:.2g}, {evaluations}, {close}, "
+        f"{outcome.seconds:.2f} s"
     )
 
 
@@ -30,7 +34,9 @@ def details_of(outcome: Outcome) -> str | None:
     figures = outcome.figures
     if figures is None:
         return None
-    bound = f"distance bound {figures.distance_bound:.3g} of the data range"
+    bound = "no distance bound"
+    if math.isfinite(figures.distance_bound):
+        bound = f"distance bound {figures.distance_bound:.3g} of the data range"
     return f"  {_noise_details(figures)}; {figures.ending}; {bound}"
 
 

@@ -117,6 +117,15 @@ class Picture:
         return columns, rows
 
     @property
+    def missing(self) -> int:
+        """How many visible pixels are NaN in any channel."""
+        if not self.is_float:
+            return 0
+        missing = np.isnan(self.intensities)
+        missing = missing.any(axis=-1) if self.has_channel_axis else missing
+        return int(np.count_nonzero(missing if self.alpha is None else missing & (self.alpha > 0)))
+
+    @property
     def visible(self) -> NDArray[np.bool_] | None:
         """Where alpha is above zero, or None where every pixel is."""
         if self.alpha is None or (visible := self.alpha > 0).all():

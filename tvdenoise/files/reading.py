@@ -25,22 +25,33 @@ _EXIF_PREFIX = b"Exif\0\0"
 _NO_TEXTS = ("XML:com.adobe.xmp", "tvdenoise")  # text chunks of a PNG that are kept as what they hold
 
 
-def read(source: Path, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, *, to_denoise: bool = True) -> Picture:
+def read(
+    source: Path,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    *,
+    to_denoise: bool = True,
+    may_have_nan: bool = False,
+) -> Picture:
     """Decode a file, to denoise it or only to look at it. Raises UnreadableImageError and UnsupportedImageError."""
     try:
         stream = source.open("rb")
     except OSError as error:
         raise UnreadableImageError(reason_of(error)) from error
     with stream:
-        return read_stream(stream, max_megapixels, to_denoise=to_denoise)
+        return read_stream(stream, max_megapixels, to_denoise=to_denoise, may_have_nan=may_have_nan)
 
 
 def read_stream(
-    stream: BinaryIO, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, *, to_denoise: bool = True
+    stream: BinaryIO,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    *,
+    to_denoise: bool = True,
+    may_have_nan: bool = False,
 ) -> Picture:
     """Decode what a seekable stream holds. Raises UnreadableImageError and UnsupportedImageError.
 
     to_denoise: refuse, before memory is taken, what the machine has not the memory to decode, denoise and encode.
+    may_have_nan: take intensities that are NaN, which stand for missing pixels.
     """
     with opened_image(stream) as opened:
         assert opened.format is not None
@@ -55,7 +66,7 @@ def read_stream(
         stream.seek(position)
         intensities, alpha, notices = _planes(opened, stream, family)
         metadata = _metadata(opened, inspection)
-    _require_finite(intensities)
+    _require_finite(intensities, may_have_nan=may_have_nan)
     if alpha is not None:
         _require_finite(alpha)
     return Picture(
@@ -132,10 +143,16 @@ def _require_single_picture(opened: Image.Image) -> None:
         raise UnsupportedImageError("animations are not carried yet", "save its frames as files of their own")
 
 
-def _require_finite(intensities: np.ndarray[Any, Any]) -> None:
-    if intensities.dtype.kind == "f" and not np.isfinite(intensities).all():
+def _require_finite(intensities: np.ndarray[Any, Any], *, may_have_nan: bool = False) -> None:
+    if intensities.dtype.kind != "f":
+        return
+    if np.isinf(intensities).any():
         raise UnsupportedImageError(
             "some values are not finite", "replace NaN and infinities by numbers first"
+        )
+    if not may_have_nan and np.isnan(intensities).any():
+        raise UnsupportedImageError(
+            "some values are not finite (NaN)", "replace them by numbers, or fill them with --nan fill"
         )
 
 

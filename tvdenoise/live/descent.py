@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tvdenoise.method import DEFAULT_MAX_ITERATIONS, Method
-from tvdenoise.model.engines import FusedEngine
+from tvdenoise.model.fused import FusedEngine
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import PENALTIES
 from tvdenoise.solver import Status, descend

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tvdenoise.batch.denoiser import Denoiser
-from tvdenoise.denoising import DEFAULT_CHROMA
 from tvdenoise.files.families.tiff_tags import orientation_of
 from tvdenoise.files.reading import read
 from tvdenoise.intensities import Layout
@@ -20,6 +19,7 @@ from tvdenoise.live.view import Region, reduced
 from tvdenoise.method import Method
 from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights
 from tvdenoise.parameters import epsilon_for
+from tvdenoise.posing import DEFAULT_CHROMA
 from tvdenoise.sampling import sample
 
 if TYPE_CHECKING:

@@ -27,12 +27,14 @@ _BAND = 1 << 16  # pixels that are rotated at a time
 
 
 def _rotate(planes: NDArray[np.floating], rotation: NDArray[np.float64], out: NDArray[np.floating]) -> None:
-    """The (3, H, W) planes times a 3×3 matrix, in their own precision, in bands that stay in the cache.
+    """The (3, ..., H, W) planes times a 3×3 matrix, in their own precision, in bands that stay in the cache.
 
-    out may be the planes themselves.
+    out may be the planes themselves. Both are contiguous.
     """
     matrix = rotation.astype(planes.dtype)
-    _, rows, columns = planes.shape
+    columns = planes.shape[-1]
+    planes, out = (array.reshape(RGB_CHANNELS, -1, columns) for array in (planes, out))
+    rows = planes.shape[1]
     height = max(1, _BAND // columns)
     for top in range(0, rows, height):
         band = planes[:, top : top + height]
@@ -44,8 +46,8 @@ def _rotate(planes: NDArray[np.floating], rotation: NDArray[np.float64], out: ND
 
 
 def to_opponent(rgb: NDArray[np.floating]) -> NDArray[np.floating]:
-    """RGB planes (3, H, W) in the luminance/opponent basis."""
-    opponent = np.empty_like(rgb)
+    """RGB planes (3, H, W), or volumes (3, planes, H, W), in the luminance/opponent basis."""
+    opponent = np.empty(rgb.shape, rgb.dtype)
     _rotate(rgb, ROTATION, opponent)
     return opponent
 
@@ -53,11 +55,11 @@ def to_opponent(rgb: NDArray[np.floating]) -> NDArray[np.floating]:
 def from_opponent(
     opponent: NDArray[np.floating], out: NDArray[np.floating] | None = None
 ) -> NDArray[np.floating]:
-    """Luminance/opponent planes (3, H, W) back in RGB: the inverse of `to_opponent`, its transpose.
+    """Luminance/opponent planes or volumes back in RGB: the inverse of `to_opponent`, its transpose.
 
     out: where to put them, maybe the planes themselves; a new array where not given.
     """
-    rgb = np.empty_like(opponent) if out is None else out
+    rgb = np.empty(opponent.shape, opponent.dtype) if out is None else out
     _rotate(opponent, ROTATION.T, rgb)
     return rgb
 

@@ -3,48 +3,21 @@
 For one band of rows, row by row: x ← x − τ g; then the objective gradient at the new x in the place of the
 old one; and, on the way, the penalties' sum, ‖x − f‖², ‖g_new‖² and ⟨g_new, g_old⟩. What a row needs stays in
 the fastest cache, so that a sweep costs about what moving x, g and f costs.
-
-The row functions are small, and take contiguous rows, because the compiler vectorises a loop only while it
-can prove, with few run-time checks, that its arrays do not overlap. Rows are summed in the image's precision
-and bands in double precision.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tvdenoise.model.rows import HYPERBOLIC, ISOTROPIC, advance_row, derivative_weights, kernel
 
+if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-HYPERBOLIC, HUBER = 0, 1
-ISOTROPIC, COMPONENTWISE = 0, 1
 
-#: Sums may be reassociated, products contracted and 1/√ taken from the hardware's estimate.
-_FAST_MATH = {"reassoc", "nnan", "ninf", "nsz", "arcp", "contract", "afn"}
-
-
-def _kernel(function: Callable[..., Any]) -> Any:
-    """Compile without the interpreter's lock, and keep the result on disk where any folder is writable."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": _FAST_MATH, "error_model": "numpy"}
-    try:
-        return numba.njit(function, cache=True, **options)
-    except RuntimeError:  # neither the package's folder nor the user's cache is writable
-        return numba.njit(function, **options)
-
-
-@_kernel
-def _advance_row(x, g, step_length):
-    """x ← x − τ g."""
-    for j in range(x.shape[0]):
-        x[j] -= step_length * g[j]
-
-
-@_kernel
+@kernel
 def _add_squared_lengths(squared, here, below, weight):
     """Add w²(d_across² + d_down²) of one channel's row to what the other channels gave."""
     n = here.shape[0]
@@ -56,7 +29,7 @@ def _add_squared_lengths(squared, here, below, weight):
     squared[n - 1] += weight * down * down
 
 
-@_kernel
+@kernel
 def _squared_components(squared_across, squared_down, here, below, weight):
     """w² d_across² and w² d_down² of one channel's row."""
     n = here.shape[0]
@@ -69,41 +42,7 @@ def _squared_components(squared_across, squared_down, here, below, weight):
         squared_down[j] = weight * down * down
 
 
-@_kernel
-def _hyperbolic_weights(squared, epsilon):
-    """Replace each s by 1/√(s + ε²); return Σ √(s + ε²)."""
-    one = squared.dtype.type(1)
-    total = squared.dtype.type(0)
-    for j in range(squared.shape[0]):
-        shifted = squared[j] + epsilon * epsilon
-        weight = one / np.sqrt(shifted)
-        total += shifted * weight
-        squared[j] = weight
-    return total
-
-
-@_kernel
-def _huber_weights(squared, epsilon):
-    """Replace each s by 1/max(√s, ε); return the sum of s/(2ε) where s ≤ ε², √s − ε/2 elsewhere."""
-    one = squared.dtype.type(1)
-    half = squared.dtype.type(0.5)
-    total = squared.dtype.type(0)
-    for j in range(squared.shape[0]):
-        s = squared[j]
-        weight = one / np.sqrt(max(s, epsilon * epsilon))
-        total += half * s * weight if s <= epsilon * epsilon else s * weight - half * epsilon
-        squared[j] = weight
-    return total
-
-
-@_kernel
-def _weights(squared, epsilon, penalty):
-    if penalty == HYPERBOLIC:
-        return _hyperbolic_weights(squared, epsilon)
-    return _huber_weights(squared, epsilon)
-
-
-@_kernel
+@kernel
 def _edge_flow(j, above, here, below, across, down, down_above):
     """Outflow less inflow of h'(∇x) at a pixel that may lack a neighbour to its left or right."""
     flow = (below[j] - here[j]) * down[j] - (here[j] - above[j]) * down_above[j]
@@ -114,7 +53,7 @@ def _edge_flow(j, above, here, below, across, down, down_above):
     return flow
 
 
-@_kernel
+@kernel
 def _gradient_row(g, above, here, below, noisy, across, down, down_above, weight, mu):
     """Replace one channel's row of g by ∇J there; return Σ(x − f)², Σ g_new² and Σ g_new g_old.
 
@@ -145,7 +84,7 @@ def _gradient_row(g, above, here, below, noisy, across, down, down_above, weight
     return squared_residual, squared_norm, product
 
 
-@_kernel
+@kernel
 def _row(x, halo, starts, band, c, i):
     """Row i of one channel, after the step: the image's own within the band, the halo's just outside it."""
     if i < starts[band]:
@@ -155,7 +94,7 @@ def _row(x, halo, starts, band, c, i):
     return x[c, i]
 
 
-@_kernel
+@kernel
 def _weights_below(across, down, x, halo, starts, band, i, channel_weights, epsilon, penalty, tv):
     """Fill the rows of h'(z)/z to the right of and below each pixel of row i; return the sum of h over them.
 
@@ -172,14 +111,14 @@ def _weights_below(across, down, x, halo, starts, band, i, channel_weights, epsi
             _add_squared_lengths(down[0], here, below, channel_weights[c])
         else:
             _squared_components(across[c], down[c], here, below, channel_weights[c])
-            total += _weights(across[c], epsilon, penalty)
-            total += _weights(down[c], epsilon, penalty)
+            total += derivative_weights(across[c], epsilon, penalty)
+            total += derivative_weights(down[c], epsilon, penalty)
     if tv == ISOTROPIC:
-        total += _weights(down[0], epsilon, penalty)
+        total += derivative_weights(down[0], epsilon, penalty)
     return total
 
 
-@_kernel
+@kernel
 def step_halo(x, g, step_length, starts, halo):
     """Copy the rows on both sides of every inner border between bands, as they will be after the step.
 
@@ -191,10 +130,10 @@ def step_halo(x, g, step_length, starts, halo):
             for c in range(x.shape[0]):
                 row = starts[k] - 1 + side
                 halo[k, side, c] = x[c, row]
-                _advance_row(halo[k, side, c], g[c, row], step_length)
+                advance_row(halo[k, side, c], g[c, row], step_length)
 
 
-@_kernel
+@kernel
 def sweep_band(
     x, g, noisy, band, starts, halo, step_length, mu, epsilon, channel_weights, penalty, tv, sums
 ):  # fmt: skip
@@ -211,7 +150,7 @@ def sweep_band(
     down_above = np.zeros((own, columns), x.dtype)
     sums[band, :] = 0.0
     for c in range(channels):
-        _advance_row(x[c, first], g[c, first], step_length)
+        advance_row(x[c, first], g[c, first], step_length)
     if first > 0:
         _weights_below(
             across, down_above, x, halo, starts, band, first - 1, channel_weights, epsilon, penalty, tv
@@ -219,7 +158,7 @@ def sweep_band(
     for i in range(first, last):
         if i + 1 < last:
             for c in range(channels):
-                _advance_row(x[c, i + 1], g[c, i + 1], step_length)
+                advance_row(x[c, i + 1], g[c, i + 1], step_length)
         sums[band, 0] += _weights_below(
             across, down, x, halo, starts, band, i, channel_weights, epsilon, penalty, tv
         )
@@ -238,10 +177,6 @@ def sweep_band(
         down, down_above = down_above, down
 
 
-PENALTY_CODES = {"hyperbolic": HYPERBOLIC, "huber": HUBER}
-TV_CODES = {"isotropic": ISOTROPIC, "componentwise": COMPONENTWISE}
-
-
 def prepare(dtype: DTypeLike) -> bool:
     """Load the kernels for one precision from the cache or compile them; True if they had to be compiled."""
     scalar = np.dtype(dtype).type
@@ -250,9 +185,9 @@ def prepare(dtype: DTypeLike) -> bool:
     halo = np.zeros((2, 2, 1, 1), dtype)
     zero, one = scalar(0), scalar(1)
     step_halo(x, x.copy(), zero, starts, halo)
-    weights, sums = np.ones(1, dtype), np.zeros((1, 4))
+    channel_weights, sums = np.ones(1, dtype), np.zeros((1, 4))
     sweep_band(
-        x, x.copy(), x.copy(), 0, starts, halo, zero, one, one, weights, HYPERBOLIC, ISOTROPIC, sums
+        x, x.copy(), x.copy(), 0, starts, halo, zero, one, one, channel_weights, HYPERBOLIC, ISOTROPIC, sums
     )  # fmt: skip
     return is_compiled_afresh()
 

@@ -1,8 +1,10 @@
 """The objective J, its gradient, its Lipschitz constant and the certificate, as they are defined.
 
-    J(x) = Σ h(K x) + μ/2 ‖x − f‖²,    ∇J(x) = Kᵀ h'(K x) + μ (x − f),    K = diag(channel weights) ∇
+    J(x) = Σ h(K x) + μ/2 ‖x − f‖²_W,    ∇J(x) = Kᵀ h'(K x) + μ W (x − f),    K = diag(weights) ∇
 
-This module is the definition: plain scipy.sparse in double precision. The fast engine must equal it.
+W is the identity unless pixels have fidelity weights of their own; pixels that are held at f are data, and ∇J
+is zero there. This module is the definition: plain scipy.sparse in double precision. The fast engines must
+equal it.
 """
 
 from __future__ import annotations
@@ -17,22 +19,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy import sparse
 
+    from tvdenoise.model.fidelity import Fidelity
     from tvdenoise.model.penalties import Penalty
 
 TotalVariation = Literal["isotropic", "componentwise"]
 TOTAL_VARIATIONS: tuple[TotalVariation, ...] = ("isotropic", "componentwise")
-SPATIAL_AXES = 2
 
 
 @dataclass(frozen=True, eq=False)
 class Objective:
     """J for one noisy image.
 
-    noisy: the planes f, (channels, rows, columns), float32 or float64.
+    noisy: f, (channels, rows, columns) or for a volume (channels, planes, rows, columns), float32 or float64.
     mu: weight of the fidelity, μ > 0 (1/intensity).
     penalty: h, with its ε.
-    tv: "isotropic" takes |z| over both directions and all channels; "componentwise" each component alone.
+    tv: "isotropic" takes |z| over all directions and channels; "componentwise" each component alone.
     channel_weights: a factor for each channel's image gradient.
+    axis_weights: a factor for the differences along each spatial axis, the least distance of pixels over
+    theirs; None for ones.
+    fidelity: the weights of pixels, or None for ones.
     """
 
     noisy: NDArray[np.floating]
@@ -40,27 +45,72 @@ class Objective:
     penalty: Penalty
     tv: TotalVariation = "isotropic"
     channel_weights: tuple[float, ...] = field(default=(1.0,))
+    axis_weights: tuple[float, ...] | None = None
+    fidelity: Fidelity | None = None
+
+    @cached_property
+    def squared_axis_weights(self) -> tuple[float, ...]:
+        """(h_min/hᵢ)² for each spatial axis."""
+        weights = self.axis_weights or (1.0,) * (self.noisy.ndim - 1)
+        return tuple(weight**2 for weight in weights)
 
     @property
     def lipschitz(self) -> float:
-        """L = μ + 4 · 2 axes · max(channel weight)² / ε, a Lipschitz constant of ∇J."""
-        squared_norm = 4.0 * SPATIAL_AXES * max(weight**2 for weight in self.channel_weights)
-        return self.mu + squared_norm * self.penalty.curvature
+        """L = μ max w + 4 Σ (h_min/hᵢ)² · max(channel weight)² / ε, a Lipschitz constant of ∇J."""
+        squared_norm = (
+            4.0 * sum(self.squared_axis_weights) * max(weight**2 for weight in self.channel_weights)
+        )
+        largest = 1.0 if self.fidelity is None else self.fidelity.largest
+        return self.mu * largest + squared_norm * self.penalty.curvature
+
+    @property
+    def is_strongly_convex(self) -> bool:
+        """True where every pixel that is sought is bound to the noisy image, so that there is a certificate."""
+        return self.convexity > 0
+
+    @property
+    def convexity(self) -> float:
+        """μ min w: J curves at least so much in every direction; 0 where pixels are missing."""
+        return self.mu if self.fidelity is None else self.mu * self.fidelity.least
+
+    @property
+    def typical_mu(self) -> float:
+        """μ times the mean weight: what it amounts to where weights are equal."""
+        return self.mu if self.fidelity is None else self.mu * self.fidelity.typical
 
     def distance_bound(self, squared_gradient_norm: float) -> float:
-        """The certificate ‖∇J(x)‖/(μ√N), in intensity units: rms(x − x*) is never larger.
+        """The certificate, in intensity units.
 
-        J is μ-strongly convex, so μ‖x − x*‖ ≤ ‖∇J(x)‖.
+        Plain: rms(x − x*) ≤ ‖∇J(x)‖/(μ√N), since J is μ-strongly convex: μ‖x − x*‖ ≤ ‖∇J(x)‖.
+        With weights, given ‖∇J(x)‖²_{W⁻¹}: μ‖x − x*‖_W ≤ ‖∇J(x)‖_{W⁻¹}, and what is bound is the weighted
+        rms, √(Σ w (x − x*)² / Σ w).
         """
-        return float(np.sqrt(squared_gradient_norm / self.noisy.size) / self.mu)
+        return float(np.sqrt(squared_gradient_norm / self._total_weight) / self.mu)
+
+    def gradient_rms(self, squared_gradient_norm: float, squared_missing_norm: float) -> float:
+        """rms(∇J) over the unknowns, or over the missing pixels among them where that is larger.
+
+        A few missing pixels in a large image hardly count in the first.
+        """
+        assert self.fidelity is not None
+        channels = len(self.noisy)
+        every = squared_gradient_norm / (max(self.fidelity.count, 1) * channels)
+        missing = squared_missing_norm / (max(self.fidelity.missing, 1) * channels)
+        return float(np.sqrt(max(every, missing)))
+
+    @property
+    def _total_weight(self) -> float:
+        """N, or the sum of the weights of the unknowns."""
+        if self.fidelity is None:
+            return self.noisy.size
+        return self.fidelity.total * len(self.noisy) or 1.0
 
     @cached_property
     def image_gradient(self) -> sparse.csr_array:
-        """K, the channel-weighted sparse ∇."""
+        """K, the sparse ∇ weighted by channel and axis."""
         from tvdenoise.model.operators import image_gradient
 
-        _, rows, columns = self.noisy.shape
-        return image_gradient(rows, columns, self.channel_weights)
+        return image_gradient(self.noisy.shape[1:], self.channel_weights, self.axis_weights)
 
     def _squared_lengths(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:
         """|z|² for each h: one for each pixel where isotropic, one for each component else."""
@@ -74,7 +124,8 @@ class Objective:
         flat = x.astype(np.float64).ravel()
         squared = self._squared_lengths(self.image_gradient @ flat)
         residual = flat - self.noisy.ravel()
-        return float(self.penalty.value(squared).sum() + self.mu / 2 * (residual @ residual))
+        weighted = residual if self.fidelity is None else self._bound(residual.reshape(x.shape)).ravel()
+        return float(self.penalty.value(squared).sum() + self.mu / 2 * (residual @ weighted))
 
     def total_variation_gradient(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
         """Kᵀ h'(K x), with the shape of the image."""
@@ -85,6 +136,15 @@ class Objective:
         return gradient.reshape(x.shape)
 
     def gradient(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
-        """∇J(x), the objective gradient, with the shape of the image."""
+        """∇J(x), the objective gradient, with the shape of the image; zero for pixels that are held."""
         residual = x.astype(np.float64) - self.noisy
-        return self.total_variation_gradient(x) + self.mu * residual
+        if self.fidelity is None:
+            return self.total_variation_gradient(x) + self.mu * residual
+        gradient = self.total_variation_gradient(x) + self.mu * self._bound(residual)
+        return np.where(self.fidelity.is_free, gradient, 0.0)
+
+    def _bound(self, residual: NDArray[np.float64]) -> NDArray[np.float64]:
+        """W (x − f); zero for pixels that are held."""
+        assert self.fidelity is not None
+        bound: NDArray[np.float64] = residual * np.maximum(self.fidelity.coded, 0)
+        return bound

@@ -1,11 +1,13 @@
 """The sparse image gradient and its adjoint, the negative divergence.
 
-Images are flattened in (channel, row, column) order. Differences are forward with a Neumann boundary: the
-difference across the last row or column is zero (Chambolle, J. Math. Imaging Vis. 20, 2004).
+Images are flattened in (channel, plane, row, column) order, or (channel, row, column). Differences are forward
+with a Neumann boundary: the difference across the last plane, row or column is zero (Chambolle, J. Math.
+Imaging Vis. 20, 2004).
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,22 +30,37 @@ def difference(length: int) -> sparse.csr_array:
 
 
 def image_gradient(
-    rows: int, columns: int, channel_weights: Sequence[float] | np.ndarray = (1.0,)
+    shape: Sequence[int],
+    channel_weights: Sequence[float] | np.ndarray = (1.0,),
+    axis_weights: Sequence[float] | np.ndarray | None = None,
 ) -> sparse.csr_array:
-    """∇ as a (2·C·rows·columns, C·rows·columns) matrix, C being the number of channel weights.
+    """∇ as a (d·C·N, C·N) matrix for N pixels along d axes, C being the number of channel weights.
 
-    The rows hold, for each channel, the differences down (row to row) and then across (column to column),
-    each times the channel's weight. ``image_gradient(...).T`` is the adjoint.
+    shape: (rows, columns), or (planes, rows, columns). axis_weights: a factor for the differences along each of
+    them, h_min/hᵢ for pixels at distances hᵢ; ones where not given.
+
+    The rows hold, for each channel, the differences along the axes in their order (from plane to plane, from
+    row to row, from column to column), each times the channel's weight. ``image_gradient(...).T`` is the adjoint.
     """
-    down = sparse.kron(difference(rows), sparse.eye_array(columns))
-    across = sparse.kron(sparse.eye_array(rows), difference(columns))
-    one_channel = sparse.vstack([down, across])
+    factors = np.ones(len(shape)) if axis_weights is None else axis_weights
+    one_channel = sparse.vstack(
+        [factor * _along(axis, shape) for axis, factor in enumerate(factors)], format="csr"
+    )
     weights = sparse.diags_array(np.asarray(channel_weights, dtype=float))
     return sparse.kron(weights, one_channel).tocsr()
 
 
+def _along(axis: int, shape: Sequence[int]) -> sparse.sparray:
+    """The differences along one axis of an image of one channel."""
+    before, after = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+    differences = sparse.kron(difference(shape[axis]), sparse.eye_array(after))
+    return sparse.kron(sparse.eye_array(before), differences)
+
+
 def divergence(
-    rows: int, columns: int, channel_weights: Sequence[float] | np.ndarray = (1.0,)
+    shape: Sequence[int],
+    channel_weights: Sequence[float] | np.ndarray = (1.0,),
+    axis_weights: Sequence[float] | np.ndarray | None = None,
 ) -> sparse.csr_array:
     """div = −∇ᵀ, so that ⟨∇x, p⟩ = −⟨x, div p⟩."""
-    return (-image_gradient(rows, columns, channel_weights).T).tocsr()
+    return (-image_gradient(shape, channel_weights, axis_weights).T).tocsr()

@@ -8,6 +8,7 @@ import numpy as np
 
 from tvdenoise.noise.blocks import Blocks, Spectrum, spectrum_of
 from tvdenoise.noise.model import BLOCK, ChannelNoise, NoiseKind, NoiseModel
+from tvdenoise.noise.volumes import side_by_side
 from tvdenoise.noise.white import white_sigma
 
 if TYPE_CHECKING:
@@ -34,8 +35,11 @@ _TINY = 1e-12
 def estimate_planes(planes: NDArray[np.floating], where: NDArray[np.bool_] | None = None) -> NoiseModel:
     """The noise model of planes (channels, rows, columns): grey, or luminance and opponents.
 
-    where: (rows, columns), false for pixels that say nothing of the noise.
+    A volume (channels, planes, rows, columns) is looked at plane by plane, and its planes are taken together.
+
+    where: (rows, columns) or (planes, rows, columns), false for pixels that say nothing of the noise.
     """
+    planes, where = side_by_side(planes, where)
     if _equal_neighbours(planes[0], where) > _MOST_EQUAL:
         return NoiseModel.white(0.0, len(planes))
     white = estimate_white_planes(planes, where)
@@ -80,7 +84,8 @@ def _doubt(spectrum: Spectrum, blocks: Blocks) -> float:
 
 
 def estimate_white_planes(planes: NDArray[np.floating], where: NDArray[np.bool_] | None = None) -> NoiseModel:
-    """White noise at the median of the levels of the planes (channels, rows, columns); see `estimate_planes`."""
+    """White noise at the median of the levels of the channels' planes; see `estimate_planes`."""
+    planes, where = side_by_side(planes, where)
     return NoiseModel.white(float(np.median([white_sigma(plane, where) for plane in planes])), len(planes))
 
 

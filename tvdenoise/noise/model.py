@@ -83,7 +83,7 @@ class ChannelNoise:
 
     def _coloured(self, white: NDArray[np.float32]) -> NDArray[np.float64]:
         """White noise filtered to the spectrum at the same variance."""
-        power = self._power(np.fft.fftfreq(white.shape[0]), np.fft.fftfreq(white.shape[1]))
+        power = self._power(np.fft.fftfreq(white.shape[-2]), np.fft.fftfreq(white.shape[-1]))
         response = np.sqrt(power / power.mean())
         noise: NDArray[np.float64] = np.fft.ifft2(np.fft.fft2(white) * response).real
         return noise
@@ -138,7 +138,7 @@ class NoiseModel:
         return float(np.sqrt(max(float(variances.max()), least) / least))
 
     def draw(self, planes: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
-        """Noise like this one for an image (channels, rows, columns)."""
+        """Noise like this one for an image (channels, rows, columns), or plane by plane for a volume."""
         rng = np.random.default_rng(seed)
-        intensities = uniform_filter(planes[0], _WINDOW, mode="nearest")
+        intensities = uniform_filter(planes[0], _WINDOW, mode="nearest", axes=(-2, -1))
         return np.stack([channel.draw(intensities, rng) for channel in self.channels])

@@ -1,0 +1,170 @@
+"""``--mask`` and ``--nan fill`` on the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import noise, pixels
+
+from tvdenoise.batch.denoiser import Denoiser
+from tvdenoise.batch.request import Settings
+from tvdenoise.errors import UnsupportedImageError, UsageError
+from tvdenoise.files.picture import Picture
+
+WHITE_DISC = np.where(np.hypot(*(np.indices((40, 50)) - 20)) < 15, 255, 0).astype(np.uint8)
+
+
+@pytest.fixture
+def mask(make_image):
+    """A mask of 50 × 40 pixels, white in a disc."""
+    return make_image("mask.png", WHITE_DISC)
+
+
+def _with_holes(shape: tuple[int, ...]) -> np.ndarray:
+    """Floats of which every 17th, in memory's order, is NaN."""
+    values = noise(*shape, dtype=np.float32)
+    values.ravel()[::17] = np.nan
+    return values
+
+
+@pytest.mark.parametrize(
+    "values", [noise(40, 50), noise(40, 50, 3), noise(40, 50, dtype=np.float32)], ids=str
+)
+def test_pixels_are_kept_exactly_where_the_mask_is_black(values, mask, make_image, command) -> None:
+    source = make_image("a.tif", values)
+    assert command("run", source, "--mask", mask, "-o", "out.tif").exit_code == 0
+    result = pixels(Path("out.tif"))
+    assert np.array_equal(result[WHITE_DISC == 0], values[WHITE_DISC == 0])
+    assert np.std(result[WHITE_DISC > 0].astype(float)) < 0.9 * np.std(values[WHITE_DISC > 0].astype(float))
+
+
+def test_a_mask_of_all_white_equals_no_mask(make_image, command) -> None:
+    make_image("a.png", noise(40, 50, 3))
+    for name, values in (
+        ("grey.png", np.full((40, 50), 255, np.uint8)),
+        ("deep.png", np.full((40, 50), 65535, np.uint16)),
+        ("colour.png", np.full((40, 50, 3), 255, np.uint8)),
+    ):
+        make_image(name, values)
+        command("run", "a.png", "-o", "plain.png", "--overwrite")
+        assert command("run", "a.png", "--mask", name, "-o", "masked.png", "--overwrite").exit_code == 0
+        assert Path("masked.png").read_bytes() == Path("plain.png").read_bytes()
+
+
+def test_a_mask_serves_all_files_in_all_processes(mask, make_image, command) -> None:
+    for number in range(3):
+        make_image(f"in/{number}.png", noise(40, 50, seed=number))
+    one = command("run", "in", "-o", "one", "--mask", mask, "--jobs", "1")
+    two = command("run", "in", "-o", "two", "--mask", mask, "--jobs", "2")
+    assert one.exit_code == two.exit_code == 0
+    for number in range(3):
+        result, source = pixels(Path(f"two/{number}.png")), pixels(Path(f"in/{number}.png"))
+        assert np.array_equal(result, pixels(Path(f"one/{number}.png")))
+        assert np.array_equal(result[WHITE_DISC == 0], source[WHITE_DISC == 0])
+
+
+def test_hidden_pixels_and_a_mask_go_together(mask, make_image, command) -> None:
+    values = noise(40, 50, 4)
+    values[:, :10, 3] = 0
+    make_image("a.png", values)
+    assert command("run", "a.png", "--mask", mask, "-o", "out.png").exit_code == 0
+    result = pixels(Path("out.png"))
+    assert np.array_equal(result[WHITE_DISC == 0], values[WHITE_DISC == 0])
+    assert np.array_equal(result[..., 3], values[..., 3])
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (np.full((40, 50), 254, np.uint8), "2000 pixels of the mask {} are neither black nor white; "),
+        (noise(40, 50, 3), "are neither black nor white; "),
+        (np.dstack([WHITE_DISC, np.minimum(WHITE_DISC, 7)]), "the mask {} is transparent in places; "),
+    ],
+)
+def test_what_is_neither_black_nor_white_is_no_mask(values, reason, make_image, command) -> None:
+    make_image("a.png", noise(40, 50))
+    path = make_image("mask.png", values)
+    result = command("run", "a.png", "--mask", "mask.png")
+    assert result.exit_code == 2
+    assert reason.format(path) in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert {entry.name for entry in Path().iterdir()} == {"a.png", "mask.png"}
+
+
+def test_a_mask_that_cannot_be_read_is_refused_before_anything_is_done(make_image, command) -> None:
+    make_image("a.png")
+    result = command("run", "a.png", "--mask", "no.png")
+    assert result.exit_code == 2
+    assert "no.png cannot be used: no such file" in result.stderr.lower()
+
+
+def test_pictures_of_another_size_than_the_mask_fail_and_the_others_are_done(
+    mask, make_image, command
+) -> None:
+    make_image("in/a.png", noise(40, 50))
+    make_image("in/b.png", noise(50, 40))
+    result = command("run", "in", "--mask", mask, "-o", "out")
+    assert result.exit_code == 1
+    assert "b.png: the picture has 40 × 50 pixels and the mask" in result.stderr
+    assert [path.name for path in Path("out").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (40, 50, 3)])
+@pytest.mark.parametrize("extension", ["tif", "pfm"])
+def test_nan_is_filled_where_it_is_asked_for_and_said(shape, extension, tmp_path, command) -> None:
+    from tvdenoise.files.families import format_for
+    from tvdenoise.files.reading import read
+    from tvdenoise.files.writing import write
+
+    source, values = tmp_path / f"a.{extension}", _with_holes(shape)
+    write(Picture(values), source, format_for(source, "TIFF"))
+    refused = command("run", source.name)
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith(f"tvdenoise: {source.name}: some values are not finite (NaN); ")
+    done = command("run", source.name, "--nan", "fill", "-o", f"out.{extension}", "--report", "r.jsonl")
+    assert done.exit_code == 0
+    missing = np.isnan(values).any(axis=-1) if len(shape) == 3 else np.isnan(values)
+    assert f"note: {np.count_nonzero(missing)} missing pixels (NaN) filled" in done.stderr
+    assert "missing pixels filled, no distance bounded" in done.stderr
+    assert "warning" not in done.stderr
+    assert np.isfinite(read(tmp_path / f"out.{extension}").intensities).all()
+    entry = json.loads(Path("r.jsonl").read_text())
+    assert (entry["status"], entry["converged"], entry["distance_bound"]) == ("done", True, None)
+    assert (
+        "no distance is bounded"
+        in command(
+            "run", source.name, "--nan", "fill", "-o", f"out.{extension}", "--overwrite", "--verbose"
+        ).stderr
+    )
+
+
+def test_infinities_are_refused_even_so(make_image, command) -> None:
+    values = noise(9, 9, dtype=np.float32)
+    values[3, 3] = np.inf
+    make_image("a.tif", values)
+    result = command("run", "a.tif", "--nan", "fill")
+    assert result.exit_code == 1
+    assert "not finite" in result.stderr
+
+
+def test_files_without_missing_pixels_come_out_the_same_with_and_without_nan_fill(
+    make_image, command
+) -> None:
+    make_image("a.tif", noise(40, 50, dtype=np.float32))
+    command("run", "a.tif", "-o", "plain.tif")
+    command("run", "a.tif", "-o", "fill.tif", "--nan", "fill")
+    assert Path("plain.tif").read_bytes() == Path("fill.tif").read_bytes()
+
+
+def test_settings_of_volumes_reach_the_solver() -> None:
+    options = Settings(volume=True, spacing=(4.0, 1.0, 1.0)).solver_options(
+        channels=1, is_float=False, has_planes=True
+    )
+    assert options["spatial_axes"] == (0, 1, 2)
+    assert options["spacing"] == (4.0, 1.0, 1.0)
+    assert "spatial_axes" not in Settings().solver_options(channels=1, is_float=False)
+    with pytest.raises(UsageError, match="--spacing is for --volume"):
+        Settings(spacing=(1.0, 1.0, 1.0))
+    with pytest.raises(UnsupportedImageError, match="not a volume"):
+        Denoiser(Settings(volume=True), lambda: None).solve(Picture(noise(9, 9)))

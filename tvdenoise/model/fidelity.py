@@ -1,0 +1,110 @@
+"""How closely each pixel is bound to the noisy image: the weights W of the fidelity μ/2 ‖x − f‖²_W.
+
+A weight of 1 is the plain fidelity. Without fidelity (0: missing pixels) the total variation alone decides.
+Pixels that are held are data: they leave the unknowns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_HELD = -1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Fidelity:
+    """Weights of pixels, the same for all channels.
+
+    coded: (rows, columns) or (planes, rows, columns), the weight w ≥ 0 of each pixel that is sought, and −1
+    where the pixel is held, in the precision of the image.
+    """
+
+    coded: NDArray[np.floating]
+
+    @classmethod
+    def of(
+        cls,
+        weights: NDArray[np.floating] | None,
+        free: NDArray[np.bool_] | None,
+        precision: np.dtype[np.floating],
+    ) -> Fidelity | None:
+        """From weights and from which pixels are sought; None where that is the plain fidelity for all pixels."""
+        if (weights is None or (weights == 1).all()) and (free is None or free.all()):
+            return None
+        if weights is None:
+            assert free is not None
+            return cls(np.where(free, precision.type(1), precision.type(_HELD)))
+        coded = np.array(weights, dtype=precision, order="C")
+        if free is not None:
+            coded[~free] = _HELD
+        return cls(coded)
+
+    @cached_property
+    def is_free(self) -> NDArray[np.bool_]:
+        """True for the pixels that are sought."""
+        free: NDArray[np.bool_] = self.coded >= 0
+        return free
+
+    @cached_property
+    def is_known(self) -> NDArray[np.bool_]:
+        """True for the pixels that are sought and bound to the noisy image."""
+        known: NDArray[np.bool_] = self.coded > 0
+        return known
+
+    @cached_property
+    def has_missing(self) -> bool:
+        """True where a pixel is sought without fidelity: J is then not strongly convex."""
+        return self.missing > 0
+
+    @cached_property
+    def missing(self) -> int:
+        """How many pixels are sought without fidelity."""
+        return int(np.count_nonzero(self.coded == 0))
+
+    @cached_property
+    def count(self) -> int:
+        """How many pixels are sought."""
+        return int(np.count_nonzero(self.is_free))
+
+    @cached_property
+    def total(self) -> float:
+        """The sum of the weights of the pixels that are sought."""
+        return float(self.coded.sum(dtype=np.float64, where=self.is_free))
+
+    @cached_property
+    def largest(self) -> float:
+        """The largest weight."""
+        return max(float(self.coded.max()), 0.0)
+
+    @cached_property
+    def least(self) -> float:
+        """The least weight of a pixel that is sought; 1 where none is."""
+        return float(self.coded.min(initial=np.inf, where=self.is_free)) if self.count else 1.0
+
+    @cached_property
+    def typical(self) -> float:
+        """The mean weight of the pixels that are bound; 1 where there are none."""
+        known = np.count_nonzero(self.is_known)
+        return self.total / int(known) if known else 1.0
+
+    @cached_property
+    def gain(self) -> float:
+        """√(Σ 1/w / Σ w) over the pixels that are bound: what 1 in each component of ∇J adds to μ times the bound."""
+        known = self.coded[self.is_known].astype(np.float64)
+        return float(np.sqrt(np.sum(1 / known) / np.sum(known))) if known.size else 1.0
+
+    def squared_dual_norm(self, gradient: NDArray[np.floating]) -> float:
+        """‖g‖²_{W⁻¹} of a gradient (channels, ...) over the pixels that are bound."""
+        known = gradient[:, self.is_known]
+        return float(np.sum(np.square(known, dtype=np.float64) / self.coded[self.is_known]))
+
+    def squared_missing_norm(self, gradient: NDArray[np.floating]) -> float:
+        """‖g‖² of a gradient (channels, ...) over the missing pixels."""
+        return float(np.sum(np.square(gradient[:, self.coded == 0], dtype=np.float64)))
