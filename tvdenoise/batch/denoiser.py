@@ -30,14 +30,18 @@ class Denoiser:
         self._announce_compilation = announce_compilation
         self._is_prepared = False
 
-    def solve(self, picture: Picture, threads: int | None = None) -> Solution:
-        """Denoise on so many threads, unless the settings say how many.
+    @property
+    def settings(self) -> Settings:
+        return self._settings
+
+    def solve(self, picture: Picture, threads: int | None = None, mu: float | None = None) -> Solution:
+        """Denoise on so many threads, unless the settings say how many, with a mu that was chosen before, if any.
 
         Raises UnsupportedImageError for pictures and parameters that do not go together.
         """
         from tvdenoise.denoising import denoise
 
-        options = self._options(picture)
+        options = self._options(picture, mu)
         if threads is not None:
             options.setdefault("threads", threads)
         return self._for_picture(picture, options, denoise)
@@ -51,8 +55,10 @@ class Denoiser:
             options.pop(name, None)
         return self._for_picture(picture, options, choose_parameters)
 
-    def _options(self, picture: Picture) -> dict[str, Any]:
-        return self._settings.solver_options(channels=picture.channels, is_float=picture.is_float)
+    def _options(self, picture: Picture, mu: float | None = None) -> dict[str, Any]:
+        return self._settings.solver_options(
+            channels=picture.channels, is_float=picture.is_float, chosen_mu=mu
+        )
 
     def _for_picture(
         self, picture: Picture, options: dict[str, Any], function: Callable[..., Result]

@@ -92,6 +92,7 @@ class Settings:
     strip_metadata: write only what the picture needs to look the same; preserve_times: give outputs the times
     of their inputs.
     shared_mu: for pictures of so many channels, chosen for a whole set of pictures.
+    first_frame: of a file of several pictures take the first alone; per_plane: choose mu for each of its pictures.
     """
 
     mu: float | None = None
@@ -113,24 +114,37 @@ class Settings:
     strip_metadata: bool = False
     preserve_times: bool = False
     shared_mu: tuple[tuple[int, float], ...] = ()
+    first_frame: bool = False
+    per_plane: bool = False
 
     def __post_init__(self) -> None:
         if self.mu is not None and self.sigma is not None:
             raise UsageError("--sigma only serves to choose --mu, which is given too", "give one of them")
         if self.mu is not None and self.strength is not None:
             raise UsageError("--strength scales the chosen --mu, which is given", "give one of them")
+        if self.per_plane and self.mu is not None:
+            raise UsageError("--per-plane chooses --mu, which is given", "give one of them")
 
     @property
     def estimates_noise(self) -> bool:
         """True where all that is known of the noise is what the picture shows."""
         return self.mu is None and self.sigma is None and self.noise == "auto"
 
-    def solver_options(self, *, channels: int, is_float: bool) -> dict[str, Any]:
-        """The arguments of `tvdenoise.denoise` for one picture; its own defaults where nothing was asked."""
+    def has_shared_mu(self, channels: int) -> bool:
+        """Whether a mu was chosen for all pictures of so many channels."""
+        return channels in dict(self.shared_mu)
+
+    def solver_options(
+        self, *, channels: int, is_float: bool, chosen_mu: float | None = None
+    ) -> dict[str, Any]:
+        """The arguments of `tvdenoise.denoise` for one picture; its own defaults where nothing was asked.
+
+        chosen_mu: for all pictures of its file.
+        """
         names = ("mu", "epsilon", "sigma", "tolerance", "max_iterations", "chroma", "threads", "strength")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
         given |= {name: getattr(self, name) for name in ("tv", "penalty", "step", "engine", "noise")}
-        shared = dict(self.shared_mu).get(channels)
+        shared = dict(self.shared_mu).get(channels) if chosen_mu is None else chosen_mu
         if shared is not None:
             given["mu"] = shared
             for name in ("sigma", "strength", "noise"):  # they have served to choose it

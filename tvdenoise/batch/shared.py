@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.batch.outcome import SharedParameters
-from tvdenoise.errors import TvdenoiseError, UsageError
-from tvdenoise.files.paths import printable
-from tvdenoise.files.reading import read
+from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UsageError
+from tvdenoise.files.paths import printable, reason_of
+from tvdenoise.files.reading import open_pictures
+from tvdenoise.files.stack import Stack
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tvdenoise.batch.plan import Job, Plan
     from tvdenoise.batch.request import Request, Settings
+    from tvdenoise.files.picture import Picture
 
 _SAMPLE = 9  # pictures; an odd number, so that a median is one of theirs
 
@@ -71,11 +75,27 @@ def sample_of(jobs: Sequence[Job]) -> list[Job]:
 
 def _chosen(job: Job, denoiser: Denoiser, max_megapixels: float) -> Iterator[tuple[int, float, float | None]]:
     try:
-        picture = read(job.source, max_megapixels)
+        picture = _picture_of(job.source, max_megapixels, first_frame=denoiser.settings.first_frame)
+        if picture is None:
+            return
         chosen = denoiser.choose(picture)
     except TvdenoiseError:  # told when the picture's turn comes
         return
     yield picture.channels, chosen.mu, None if chosen.noise is None else chosen.noise.sigma
+
+
+def _picture_of(path: Path, max_megapixels: float, *, first_frame: bool) -> Picture | None:
+    """The picture of a file, or the one in the middle of its stack; None of one with channels, which share nothing."""
+    try:
+        with path.open("rb") as stream:
+            found = open_pictures(stream, max_megapixels, first_frame=first_frame)
+            if not isinstance(found, Stack):
+                return found
+            if found.axes.channel_count > 1:
+                return None
+            return next(found.read((found.count // 2,)))
+    except OSError as error:
+        raise UnreadableImageError(reason_of(error)) from error
 
 
 def _median(channels: int, choices: list[tuple[float, float | None, str]]) -> SharedParameters:

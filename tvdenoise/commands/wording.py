@@ -20,7 +20,8 @@ def line_of(outcome: Outcome) -> str:
     figures = outcome.figures
     evaluations = f"{figures.iterations} evaluation{'' if figures.iterations == 1 else 's'}"
     return (
-        f"{route}: {_noise(figures)}mu {figures.mu:.3g}, epsilon {figures.epsilon:.2g}, {evaluations}, "
+        f"{route}: {_planes(figures)}{_noise(figures)}mu {figures.mu:.3g}{_spread(figures)}, "
+        f"epsilon {figures.epsilon:.2g}, {evaluations}, "
         f"within {exactness(figures)} of the exact minimiser, {outcome.seconds:.2f} s"
     )
 
@@ -32,6 +33,14 @@ def details_of(outcome: Outcome) -> str | None:
         return None
     bound = f"distance bound {figures.distance_bound:.3g} of the data range"
     return f"  {_noise_details(figures)}; {figures.ending}; {bound}"
+
+
+def _planes(figures: Figures) -> str:
+    return f"{figures.planes} pictures, " if figures.planes > 1 else ""
+
+
+def _spread(figures: Figures) -> str:
+    return f" (the median of {figures.parameters})" if figures.parameters > 1 else ""
 
 
 def _noise(figures: Figures) -> str:
