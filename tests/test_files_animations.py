@@ -187,7 +187,7 @@ def test_several_pictures_in_a_jpeg_need_the_first_frame(command, tmp_path: Path
         assert opened.format == "JPEG"
 
 
-def test_animations_of_16_bits_are_refused(make_image, command, tmp_path: Path) -> None:
+def test_animations_of_16_bits_are_refused(command, tmp_path: Path) -> None:
     pictures = [Image.fromarray(noise(8, 8, dtype=np.uint16, seed=seed)) for seed in range(2)]
     pictures[0].save(tmp_path / "a.png", save_all=True, append_images=pictures[1:])
     result = command("run", "a.png")
