@@ -13,7 +13,7 @@ from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.stack import CHANNEL, DEPTH, TIME
 
 _REMEDY = "save it as one file, with bfconvert for example"
-_MOST_PLANES = 10_000_000
+_MOST_PLANES = 200_000
 _NATURAL = "XYCZT"
 
 
