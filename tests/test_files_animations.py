@@ -77,6 +77,15 @@ def test_partial_frames_of_a_gif_become_whole_ones(disposal: int, command, tmp_p
         np.testing.assert_array_equal(found, expected)
 
 
+def test_what_is_transparent_shows_nothing_of_the_frame_before(command, tmp_path: Path) -> None:
+    make_animation(tmp_path / "a.gif", frames(4), disposal=2)
+    assert command("run", "a.gif", *HARDLY).exit_code == 0
+    before, after = shown(tmp_path / "a.gif"), shown(tmp_path / "a_denoised.gif")
+    assert (before[0][1][..., 3] == 0).mean() > 0.3
+    for found, expected in zip(after[0], before[0], strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("blend", [0, 1])
 @pytest.mark.parametrize("disposal", [0, 1, 2])
 def test_composed_frames_of_a_png_become_whole_ones(
@@ -162,6 +171,23 @@ def test_a_truncated_animation_is_refused(part: float, extension: str, command, 
     made.write_bytes(made.read_bytes()[: int(made.stat().st_size * part)])
     assert command("run", made.name, *HARDLY).exit_code == 1
     assert list(tmp_path.iterdir()) == [made]
+
+
+def test_a_gif_that_ends_between_two_frames_is_refused(command, tmp_path: Path) -> None:
+    made = make_animation(tmp_path / "a.gif", frames())
+    contents = made.read_bytes()
+    made.write_bytes(contents[: contents.rindex(b"!\xf9\x04")])
+    assert "a.gif: the file is truncated; use a complete copy" in command("run", "a.gif", *HARDLY).stderr
+
+
+def test_an_animation_in_place_that_has_no_record_needs_a_report(command, tmp_path: Path) -> None:
+    made = make_animation(tmp_path / "a.webp", frames())
+    assert "--in-place would denoise it twice" in command("run", "a.webp", "--in-place").stderr
+    assert command("run", "a.webp", "--in-place", "--report", "r.jsonl").exit_code == 0
+    after = made.read_bytes()
+    result = command("run", "a.webp", "--in-place", "--report", "r.jsonl", "--skip-existing")
+    assert "denoised already" in result.stderr
+    assert made.read_bytes() == after
 
 
 @pytest.mark.parametrize("extension", OPTIONS)

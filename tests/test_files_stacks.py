@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +20,7 @@ from PIL import Image
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError
 from tvdenoise.files.families.tiff_appending import in_layout
 from tvdenoise.files.families.tiff_directories import Layout
+from tvdenoise.files.headers import header_of
 from tvdenoise.files.reading import is_whole, open_pictures, read
 from tvdenoise.files.stack import Stack
 
@@ -309,6 +311,58 @@ def test_stacks_are_replaced_in_place_once_and_skipped_when_they_exist(command, 
     assert after == (tmp_path / "out.tif").read_bytes() != before
     assert "denoised already" in command("run", "imagej.tif", "--in-place").stderr
     assert (tmp_path / "imagej.tif").read_bytes() == after
+
+
+def test_any_number_of_jobs_writes_the_same(command, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in STACKS:
+        make_stack(tmp_path / "in", name)
+    for jobs in ("1", "2"):
+        assert command("run", "in", "-o", f"out{jobs}/", "--jobs", jobs, "--mu", "20").exit_code == 0
+    for name in STACKS:
+        first, second = (tmp_path / f"out{jobs}" / name for jobs in (1, 2))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_bar_over_the_pictures_of_one_file_is_shown_on_a_terminal(
+    process_on_terminal, tmp_path: Path
+) -> None:
+    make_stack(tmp_path, "imagej.tif")
+    code, told = process_on_terminal("run", "imagej.tif")
+    assert code == 0
+    assert re.search(r"\d+/24", told)
+    code, told = process_on_terminal("run", "imagej.tif", "--overwrite", "--quiet")
+    assert (code, told) == (0, "")
+
+
+def test_the_plan_knows_how_many_pictures_there_are(command, tmp_path: Path) -> None:
+    make_stack(tmp_path, "imagej.tif")
+    header = header_of(tmp_path / "imagej.tif")
+    assert (header.planes, header.values) == (24, 24 * 20 * 24)
+    assert "\tdenoise\t" in command("run", "imagej.tif", "--dry-run").stdout
+    result = command("run", "imagej.tif", "-o", "a.jpg", "--dry-run")
+    assert "\tfail\tJPEG holds one picture, and the file 24" in result.stdout
+    assert "\tdenoise\t" in command("run", "imagej.tif", "-o", "a.jpg", "--dry-run", "--first-frame").stdout
+
+
+def test_noise_is_measured_on_the_first_picture_when_asked(command, tmp_path: Path) -> None:
+    make_stack(tmp_path, "deep.tif")
+    tifffile.imwrite(tmp_path / "first.tif", STACKS["deep.tif"][0][0])
+    assert "holds 5 pictures; take the first alone with --first-frame" in command("noise", "deep.tif").stderr
+    stacked = json.loads(command("noise", "deep.tif", "--first-frame", "--json").stdout)
+    alone = json.loads(command("noise", "first.tif", "--json").stdout)
+    assert stacked | {"source": ""} == alone | {"source": ""}
+
+
+def test_a_set_of_stacks_may_share_its_parameters(command, tmp_path: Path) -> None:
+    for number, sigma in enumerate((0.02, 0.05, 0.1)):
+        values = _smooth(sigma, 3, 64, 64, seed=number)
+        tifffile.imwrite(tmp_path / f"{number}.tif", values, photometric="minisblack")
+    result = command(
+        "run", "0.tif", "1.tif", "2.tif", "-o", "out/", "--shared-parameters", "--report", "r.jsonl"
+    )
+    assert result.exit_code == 0
+    assert len({entry["mu"] for line in (tmp_path / "r.jsonl").open() if (entry := json.loads(line))}) == 1
 
 
 def test_half_a_stack_counts_as_none(command, tmp_path: Path) -> None:

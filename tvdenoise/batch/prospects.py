@@ -13,6 +13,7 @@ from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedIm
 from tvdenoise.files.families import format_named
 from tvdenoise.files.paths import reason_of
 from tvdenoise.files.reading import examine
+from tvdenoise.files.stack_writing import one_picture_only
 
 if TYPE_CHECKING:
     from tvdenoise.batch.plan import Job, Plan
@@ -75,7 +76,7 @@ class Forecast:
                 record = examine(job.source, self.max_megapixels, first_frame=self.first_frame)
                 if job.once and (record is not None or self._was_put_there(job.source)):
                     return Prospect(source, target, Action.SKIP, "denoised already", size)
-            _require_writable_format(job)
+            _require_writable_format(job, first_frame=self.first_frame)
         except TvdenoiseError as error:
             return Prospect(source, target, Action.FAIL, str(error), size)
         return Prospect(source, target, Action.DENOISE, size=size)
@@ -92,8 +93,11 @@ class Forecast:
             raise UnreadableImageError(reason_of(error)) from error
 
 
-def _require_writable_format(job: Job) -> None:
-    """Raise UnsupportedImageError where the target's name asks for a format that is only read."""
+def _require_writable_format(job: Job, *, first_frame: bool) -> None:
+    """Raise UnsupportedImageError where the target's name asks for a format that is only read, or holds one picture."""
     form = None if job.in_place else format_named(job.target.suffix)
     if form is not None and not form.kinds:
         raise UnsupportedImageError(f"{form.name} is not written", "choose another format with -o")
+    planes = job.header.planes if job.header is not None and not first_frame else 1
+    if form is not None and form.several is None and planes > 1:
+        raise one_picture_only(form, planes)

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from tvdenoise.errors import UnsupportedImageError, UnwritableImageError
 from tvdenoise.files.atomic import write_atomically
-from tvdenoise.files.families import FAMILIES, FORMATS
+from tvdenoise.files.families import FAMILIES
 from tvdenoise.files.families.tiff_tags import MALFORMED
 from tvdenoise.files.formats import Format
 from tvdenoise.files.picture import Picture
@@ -20,14 +20,18 @@ from tvdenoise.files.writing import require_carried, require_readable
 _FIRST_ALONE = "or take the first alone with --first-frame"
 
 
+def one_picture_only(form: Format, count: int) -> UnsupportedImageError:
+    """Why so many pictures cannot be written in a format."""
+    return UnsupportedImageError(
+        f"{form.name} holds one picture, and the file {count}",
+        f"keep the format of the input, {_FIRST_ALONE}",
+    )
+
+
 def require_stack_carried(stack: Stack, form: Format) -> None:
     """Raise UnsupportedImageError unless the format can hold the pictures, all of them, and their timing."""
     if form.several is None:
-        same = next(f for f in FORMATS if f.codec == stack.codec)
-        raise UnsupportedImageError(
-            f"{form.name} holds one picture, and the file {stack.count}",
-            f"choose {same.name} with -o NAME{same.extensions[0]}, {_FIRST_ALONE}",
-        )
+        raise one_picture_only(form, stack.count)
     is_animation, several = stack.series.timing is not None, FAMILIES[form.codec].several
     if several is None or is_animation != several.is_of_frames:
         what, other = ("animations", "pages") if is_animation else ("pages", "animations")
