@@ -97,14 +97,19 @@ def tiff_entries(columns: int, rows: int, bits: int = 8, samples: int = 1, **rep
     return [entry for entry in entries if entry[0] not in tags] + list(replaced.values())
 
 
+def _described(text: bytes) -> bytes:
+    """A TIFF of 2 × 2 zeros with a description."""
+    return tiff(tiff_entries(2, 2, described=(270, 2, len(text) + 1, 300))).ljust(300, b"\0") + text + b"\0"
+
+
 def deep_entries(columns: int, rows: int, **replaced: Entry) -> list[Entry]:
     """Half-precision floats, which are decoded without Pillow."""
     return tiff_entries(columns, rows, 16, form=(339, _SHORT, 1, 3), **replaced)
 
 
-def _directories(count: int, *, loops: bool) -> bytes:
-    """A chain of directories of overviews, which perhaps ends where it began."""
-    entries = [*tiff_entries(2, 2), (254, _LONG, 1, 1)]
+def _directories(count: int, *, loops: bool, subfile: int = 1) -> bytes:
+    """A chain of directories of overviews (or pages), which perhaps ends where it began."""
+    entries = [*tiff_entries(2, 2), (254, _LONG, 1, subfile)]
     width = len(tiff(entries)) - 8
     start = 300
     first = tiff(tiff_entries(2, 2), following=start).ljust(start, b"\0")
@@ -288,6 +293,10 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "self.tif": lambda: tiff(tiff_entries(2, 2, a=(254, _LONG, 1, 0)), bytes(100), following=8),
     "loop.tif": lambda: _directories(100_000, loops=True),
     "chain.tif": lambda: _directories(100_000, loops=False),
+    "page_loop.tif": lambda: _directories(1000, loops=True, subfile=2),
+    "page_chain.tif": lambda: _directories(100_000, loops=False, subfile=2),
+    "page_outside.tif": lambda: tiff(tiff_entries(2, 2), bytes(100), following=2**31),
+    "stack_of_millions.tif": lambda: _described(b"ImageJ=1.54\nimages=2000000000\n"),
     "tags.tif": lambda: tiff(
         [*tiff_entries(2, 2, a=(273, _LONG, 1, 8)), *((1000 + n, _SHORT, 1, 7) for n in range(30_000))]
     ),
@@ -359,6 +368,14 @@ REFUSED: dict[str, Callable[[], bytes]] = {
 #: Odd, but pictures: done, or refused.
 ODD: dict[str, Callable[[], bytes]] = {
     "excess.png": lambda: png(pixels=png_chunk(b"IDAT", deflated_zeros(10 * GIGABYTE))),
+    "ome_entities.tif": lambda: _described(
+        b"<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'>"
+        + b"".join(b"<!ENTITY a%d '%s'>" % (n, b"&a;" * 10) for n in range(20))
+        + b"]><OME>&a19;</OME>",
+    ),
+    "ome_of_millions.tif": lambda: _described(
+        b'<OME><Image><Pixels SizeX="2" SizeY="2" SizeZ="1000000" SizeC="1000" SizeT="1000"/></Image></OME>'
+    ),
     "exif_loop.tif": lambda: tiff(
         tiff_entries(2, 2, a=(34665, _LONG, 1, 8), b=(34853, _LONG, 1, 8)), bytes(100)
     ),

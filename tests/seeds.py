@@ -124,6 +124,53 @@ def _heic(mode: str, **options: Any) -> Callable[[], bytes]:
     return make
 
 
+def _pages(shape: tuple[int, ...], dtype: type, **options: Any) -> Callable[[], bytes]:
+    """By tifffile."""
+
+    def make() -> bytes:
+        stream = BytesIO()
+        tifffile.imwrite(stream, noise(*shape, dtype=dtype), **({"photometric": "minisblack"} | options))
+        return stream.getvalue()
+
+    return make
+
+
+def _animation(codec: str, **options: Any) -> Callable[[], bytes]:
+    """By Pillow."""
+
+    def make() -> bytes:
+        stream = BytesIO()
+        first, *others = (
+            Image.fromarray(noise(_ROWS, _COLUMNS, 3, seed=seed) // 64 * 85) for seed in range(3)
+        )
+        first.save(
+            stream, codec, save_all=True, append_images=others, duration=[100, 70, 40], loop=2, **options
+        )
+        return stream.getvalue()
+
+    return make
+
+
+#: Files of several pictures.
+SEVERAL: dict[str, Callable[[], bytes]] = {
+    "pages.tif": _pages((3, _ROWS, _COLUMNS), np.uint8, compression="zlib"),
+    "deep_pages.tif": _pages((3, _ROWS, _COLUMNS), np.uint16, byteorder=">", bigtiff=True),
+    "colour_pages.tif": _pages((3, _ROWS, _COLUMNS, 3), np.uint8, photometric="rgb", compression="lzw"),
+    "imagej.tif": _pages(
+        (2, 2, _ROWS, _COLUMNS),
+        np.uint16,
+        imagej=True,
+        metadata={"axes": "ZCYX", "Labels": ["a"] * 4, "spacing": 2},
+    ),
+    "truncated.tif": _pages((4, _ROWS, _COLUMNS), np.uint8, imagej=True, truncate=True),
+    "stack.ome.tif": _pages(
+        (2, 2, _ROWS, _COLUMNS), np.uint8, metadata={"axes": "ZCYX", "PhysicalSizeZ": 2.0}
+    ),
+    "film.gif": _animation("GIF", disposal=2),
+    "film.png": _animation("PNG", blend=1),
+    "film.webp": _animation("WEBP"),
+}
+
 SEEDS: dict[str, Callable[[], bytes]] = {
     "grey.png": _pillow("PNG", "L", **_ALL, pnginfo=_TEXTS),
     "grey_alpha.png": _pillow("PNG", "LA"),

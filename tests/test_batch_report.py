@@ -35,6 +35,7 @@ FIELDS = [
     "iterations",
     "distance_bound",
     "converged",
+    "planes",
     "seconds",
     "notes",
 ]

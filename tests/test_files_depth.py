@@ -303,8 +303,8 @@ def test_half_precision_tiffs_are_opened_by_their_tags(order: str, tmp_path: Pat
         (np.dstack((FLOATS, FLOATS[..., 0])), {"photometric": "rgb", "extrasamples": [0]}, "extra channels"),
         (np.dstack((COLOUR, COLOUR[..., 0])), {"photometric": "separated", "extratags": INKS}, "other inks"),
         (COLOUR, {"photometric": "rgb", "compression": "jpegxl"}, "not carried|damaged"),
-        (np.stack((COLOUR, COLOUR)), {"photometric": "rgb"}, "several pages"),
-        (np.stack((FLOATS, FLOATS)), {"photometric": "rgb"}, "several pages"),
+        (np.stack((COLOUR, COLOUR)), {"photometric": "rgb"}, "holds 2 pictures"),
+        (np.stack((FLOATS, FLOATS)), {"photometric": "rgb"}, "holds 2 pictures"),
     ],
     ids=str,
 )

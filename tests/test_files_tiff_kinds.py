@@ -314,7 +314,7 @@ def test_a_large_big_endian_bigtiff_is_not_taken_for_a_classic_one(tmp_path: Pat
 def test_what_may_be_too_large_for_a_classic_tiff_is_written_as_bigtiff(
     name: str, compression: str, monkeypatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("tvdenoise.files.families.tiff.LARGEST", 4000)
+    monkeypatch.setattr("tvdenoise.files.families.tiff_writing.LARGEST", 4000)
     store(tmp_path / "plain.tif", *KINDS[name])
     plain = read(tmp_path / "plain.tif")
     traits = TiffTraits(compression=compression)
@@ -332,9 +332,9 @@ def test_what_may_be_too_large_for_a_classic_tiff_is_written_as_bigtiff(
     assert (again.metadata.icc, again.metadata.xmp) == (PROFILE, XMP)
 
 
-def test_several_pages_of_a_big_endian_bigtiff_are_refused(tmp_path: Path) -> None:
+def test_the_pages_of_a_big_endian_bigtiff_are_seen(tmp_path: Path) -> None:
     store(tmp_path / "a.tif", noise(2, 8, 9), GREY, bigtiff=True, byteorder=">")
-    with pytest.raises(UnsupportedImageError, match="several pages"):
+    with pytest.raises(UnsupportedImageError, match="holds 2 pictures"):
         read(tmp_path / "a.tif")
 
 

@@ -25,7 +25,10 @@ def table_of_formats() -> str:
             if form.approximates:
                 rough = (name for kind, name in PIXEL_KINDS.items() if kind in form.approximates)
                 kinds += f"; what was {form.name} before, with 256 colours: {', '.join(rough)}"
-            rows.append(f"| {form.name} ({' '.join(form.extensions)}) | {kinds} | {kept or '–'} |")
+            several = form.several or "–"
+            rows.append(
+                f"| {form.name} ({' '.join(form.extensions)}) | {kinds} | {kept or '–'} | {several} |"
+            )
     return "\n".join(rows)
 
 

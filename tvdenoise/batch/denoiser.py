@@ -35,14 +35,27 @@ class Denoiser:
         self._is_prepared = False
         self._mask: NDArray[np.bool_] | None = None
 
-    def solve(self, picture: Picture, threads: int | None = None, *, trace: bool = False) -> Solution:
-        """Denoise on so many threads, unless the settings say how many; trace: see `tvdenoise.denoise`.
+    @property
+    def settings(self) -> Settings:
+        return self._settings
+
+    def solve(
+        self,
+        picture: Picture,
+        threads: int | None = None,
+        mu: float | None = None,
+        *,
+        trace: bool = False,
+    ) -> Solution:
+        """Denoise on so many threads, unless the settings say how many, with a mu that was chosen before, if any.
+
+        trace: see `tvdenoise.denoise`.
 
         Raises UnsupportedImageError for pictures and parameters that do not go together.
         """
         from tvdenoise.denoising import denoise
 
-        options = self._options(picture)
+        options = self._options(picture, mu)
         if threads is not None:
             options.setdefault("threads", threads)
         return self._for_picture(picture, options | {"trace": trace}, denoise)
@@ -56,12 +69,12 @@ class Denoiser:
             options.pop(name, None)
         return self._for_picture(picture, options, choose_parameters)
 
-    def _options(self, picture: Picture) -> dict[str, Any]:
+    def _options(self, picture: Picture, mu: float | None = None) -> dict[str, Any]:
         has_planes = picture.intensities.ndim > (3 if picture.channels > 1 else 2)
         if self._settings.volume and not has_planes:
             raise UnsupportedImageError("it holds a single picture, not a volume", "leave out --volume")
         options = self._settings.solver_options(
-            channels=picture.channels, is_float=picture.is_float, has_planes=has_planes
+            channels=picture.channels, is_float=picture.is_float, has_planes=has_planes, chosen_mu=mu
         )
         if self._settings.mask is not None:
             if self._mask is None:

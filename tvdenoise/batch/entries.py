@@ -13,11 +13,22 @@ from typing import Any, Protocol
 from tvdenoise.batch.outcome import Fate, Outcome, SharedParameters
 
 _CHOSEN = ("mu", "epsilon", "sigma", "noise", "correlation", "growth")
-_FIGURES = (*_CHOSEN, "iterations", "distance_bound", "converged")
+_FIGURES = (*_CHOSEN, "iterations", "distance_bound", "converged", "planes")
 FIELDS = ("source", "target", "status", "reason", *_FIGURES, "seconds", "notes")
 REPLACING = "replacing"  # the status of a line that announces a replacement
 PARAMETERS = "parameters"  # that of one with what was chosen for a whole set
-_NUMBERS = ("mu", "epsilon", "sigma", "correlation", "growth", "iterations", "distance_bound", "seconds")
+_NUMBERS = (
+    "mu",
+    "epsilon",
+    "sigma",
+    "correlation",
+    "growth",
+    "iterations",
+    "distance_bound",
+    "planes",
+    "seconds",
+)
+_WHOLE = ("iterations", "planes")
 
 Entry = Mapping[str, Any]
 
@@ -183,7 +194,7 @@ def _entry_in(names: list[str], values: list[str]) -> Entry | None:
     try:
         for name in _NUMBERS:
             if (text := entry.get(name)) is not None:
-                entry[name] = int(text) if name == "iterations" else float(text)
+                entry[name] = int(text) if name in _WHOLE else float(text)
     except ValueError:
         return None
     entry["converged"] = {"True": True, "False": False}.get(entry.get("converged") or "")

@@ -36,9 +36,17 @@ class Estimate:
 
 
 def estimates(
-    inputs: tuple[str, ...], patterns: Patterns, *, recursive: bool, data_range: float | None
+    inputs: tuple[str, ...],
+    patterns: Patterns,
+    *,
+    recursive: bool,
+    data_range: float | None,
+    first_frame: bool = False,
 ) -> Iterator[Estimate]:
-    """The noise of each image in files and folders. Raises NothingToDoError where there is none."""
+    """The noise of each image in files and folders. Raises NothingToDoError where there is none.
+
+    first_frame: of files of several pictures, take the first.
+    """
     entries = list(Discovery(recursive, DEFAULT_SUFFIX, None, patterns).find(inputs))
     if not entries:
         raise nothing_found(inputs, patterns, recursive=recursive)
@@ -48,15 +56,15 @@ def estimates(
             yield Estimate(source, None, entry.error)
             continue
         try:
-            yield Estimate(source, _of_file(entry.source, data_range))
+            yield Estimate(source, _of_file(entry.source, data_range, first_frame=first_frame))
         except TvdenoiseError as error:
             yield Estimate(source, None, error)
 
 
-def _of_file(path: Path, data_range: float | None) -> NoiseModel:
+def _of_file(path: Path, data_range: float | None, *, first_frame: bool) -> NoiseModel:
     from tvdenoise.denoising import estimate_noise
 
-    picture = read(path)
+    picture = read(path, first_frame=first_frame)
     try:
         return estimate_noise(
             picture.noisy(),

@@ -23,6 +23,8 @@ class Figures:
     noise: the kind that was found, a word or two, or None where mu was given; correlation: of neighbours, the
     larger of both directions; growth: the largest over the least deviation.
     bits: of an integer file's intensities, or None for floats; ending: how the solve ended, a sentence.
+    planes: how many pictures the file holds: then mu, epsilon and the noise are those in the middle, iterations their
+    sum, and the bound that of the worst; parameters: how many different values of mu there are.
     """
 
     mu: float
@@ -36,6 +38,8 @@ class Figures:
     correlation: float | None
     growth: float | None
     bits: int | None
+    planes: int = 1
+    parameters: int = 1
 
 
 @dataclass(frozen=True)

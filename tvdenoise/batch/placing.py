@@ -72,11 +72,17 @@ class Placing:
     is_recorded: bool
     ledger: Ledger
 
-    def before(self, contents: bytes) -> None:
+    def before(self, written: Path) -> None:
         """What has to be sure before the file is replaced. Raises TvdenoiseError where it is not."""
         self.origin.require_unchanged()
         if not self.is_recorded:
-            self.ledger.announce(str(self.job.target), hashlib.sha256(contents).hexdigest())
+            self.ledger.announce(str(self.job.target), digest_of(written))
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file, read piece by piece."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def is_done(job: Job, picture: Picture, ledger: Ledger) -> bool:
@@ -85,7 +91,7 @@ def is_done(job: Job, picture: Picture, ledger: Ledger) -> bool:
         return False
     if picture.metadata.record is not None:
         return True
-    return bool(ledger.replaced) and hashlib.sha256(job.source.read_bytes()).hexdigest() in ledger.replaced
+    return bool(ledger.replaced) and digest_of(job.source) in ledger.replaced
 
 
 def has_place_for_record(form: Format, *, strips_metadata: bool) -> bool:

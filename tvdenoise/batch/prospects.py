@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tvdenoise.batch.placing import digest_of
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families import format_named
 from tvdenoise.files.paths import reason_of
 from tvdenoise.files.reading import examine
+from tvdenoise.files.stack_writing import one_picture_only
 
 if TYPE_CHECKING:
     from tvdenoise.batch.plan import Job, Plan
@@ -45,13 +46,15 @@ class Prospect:
 class Forecast:
     """How to tell what a plan would do, from headers alone: what is wrong behind them shows only when it is done.
 
-    max_megapixels: larger pictures fail; replaced: digests of what earlier runs have put in the place of inputs;
+    max_megapixels: larger pictures fail; first_frame: of several pictures only the first is taken;
+    replaced: digests of what earlier runs have put in the place of inputs;
     from_stream: the input is no file that could be looked into.
     """
 
     max_megapixels: float
     replaced: frozenset[str] = frozenset()
     from_stream: bool = False
+    first_frame: bool = False
 
     def prospects(self, plan: Plan) -> Iterator[Prospect]:
         """In the order of a run by one process."""
@@ -70,10 +73,10 @@ class Forecast:
         size = (header.columns, header.rows, header.channels) if header is not None else None
         try:
             if self._has_more_to_say(job):
-                record = examine(job.source, self.max_megapixels)
+                record = examine(job.source, self.max_megapixels, first_frame=self.first_frame)
                 if job.once and (record is not None or self._was_put_there(job.source)):
                     return Prospect(source, target, Action.SKIP, "denoised already", size)
-            _require_writable_format(job)
+            _require_writable_format(job, first_frame=self.first_frame)
         except TvdenoiseError as error:
             return Prospect(source, target, Action.FAIL, str(error), size)
         return Prospect(source, target, Action.DENOISE, size=size)
@@ -85,13 +88,16 @@ class Forecast:
 
     def _was_put_there(self, path: Path) -> bool:
         try:
-            return bool(self.replaced) and hashlib.sha256(path.read_bytes()).hexdigest() in self.replaced
+            return bool(self.replaced) and digest_of(path) in self.replaced
         except OSError as error:
             raise UnreadableImageError(reason_of(error)) from error
 
 
-def _require_writable_format(job: Job) -> None:
-    """Raise UnsupportedImageError where the target's name asks for a format that is only read."""
+def _require_writable_format(job: Job, *, first_frame: bool) -> None:
+    """Raise UnsupportedImageError where the target's name asks for a format that is only read, or holds one picture."""
     form = None if job.in_place else format_named(job.target.suffix)
     if form is not None and not form.kinds:
         raise UnsupportedImageError(f"{form.name} is not written", "choose another format with -o")
+    planes = job.header.planes if job.header is not None and not first_frame else 1
+    if form is not None and form.several is None and planes > 1:
+        raise one_picture_only(form, planes)

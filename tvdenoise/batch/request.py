@@ -104,6 +104,7 @@ class Settings:
     mask: the path of a picture, white where others are denoised, black where they are kept; nan: "refuse" or "fill".
     volume: denoise planes together, spacing: the distances of planes, rows and columns.
     shared_mu: for pictures of so many channels, chosen for a whole set of pictures.
+    first_frame: of a file of several pictures take the first alone; per_plane: choose mu for each of its pictures.
     """
 
     mu: float | None = None
@@ -129,6 +130,8 @@ class Settings:
     strip_metadata: bool = False
     preserve_times: bool = False
     shared_mu: tuple[tuple[int, float], ...] = ()
+    first_frame: bool = False
+    per_plane: bool = False
 
     def __post_init__(self) -> None:
         if self.mu is not None and self.sigma is not None:
@@ -137,6 +140,8 @@ class Settings:
             raise UsageError("--strength scales the chosen --mu, which is given", "give one of them")
         if self.spacing is not None and not self.volume:
             raise UsageError("--spacing is for --volume", "give both, or leave it out")
+        if self.per_plane and self.mu is not None:
+            raise UsageError("--per-plane chooses --mu, which is given", "give one of them")
 
     @property
     def estimates_noise(self) -> bool:
@@ -148,15 +153,27 @@ class Settings:
         """True where NaN stands for missing pixels."""
         return self.nan == "fill"
 
-    def solver_options(self, *, channels: int, is_float: bool, has_planes: bool = False) -> dict[str, Any]:
+    def has_shared_mu(self, channels: int) -> bool:
+        """Whether a mu was chosen for all pictures of so many channels."""
+        return channels in dict(self.shared_mu)
+
+    def solver_options(
+        self,
+        *,
+        channels: int,
+        is_float: bool,
+        has_planes: bool = False,
+        chosen_mu: float | None = None,
+    ) -> dict[str, Any]:
         """The arguments of `tvdenoise.denoise` for one picture; its own defaults where nothing was asked.
 
-        has_planes: its first axis is that of planes which are denoised together.
+        has_planes: its first axis is that of planes which are denoised together. chosen_mu: for all pictures of its
+        file.
         """
         names = ("mu", "epsilon", "sigma", "tolerance", "max_iterations", "chroma", "threads", "strength")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
         given |= {name: getattr(self, name) for name in ("tv", "penalty", "step", "engine", "noise")}
-        shared = dict(self.shared_mu).get(channels)
+        shared = dict(self.shared_mu).get(channels) if chosen_mu is None else chosen_mu
         if shared is not None:
             given["mu"] = shared
             for name in ("sigma", "strength", "noise"):  # they have served to choose it

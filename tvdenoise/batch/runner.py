@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import time
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
-from tvdenoise.batch.companions import write_companions
 from tvdenoise.batch.ledger import Ledger, NoLedger
-from tvdenoise.batch.outcome import Fate, Figures, Outcome
-from tvdenoise.batch.placing import Origin, Placing, has_place_for_record, is_done, record_of
+from tvdenoise.batch.outcome import Fate, Outcome
+from tvdenoise.batch.placing import Origin, Placing, has_place_for_record, is_done
+from tvdenoise.batch.planes import Planes, ignore
 from tvdenoise.batch.streams import Streams
-from tvdenoise.errors import TvdenoiseError
+from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families import format_for, format_in_place
-from tvdenoise.files.reading import read, read_stream
-from tvdenoise.files.writing import (
-    encode,
-    lost_metadata,
-    require_carried,
-    with_record,
-    without_metadata,
-    write,
-)
+from tvdenoise.files.paths import reason_of
+from tvdenoise.files.reading import open_pictures
+from tvdenoise.files.stack import Stack
+from tvdenoise.files.stack_writing import StackWriter, require_stack_carried
+from tvdenoise.files.writing import encode, require_carried, write
 
 if TYPE_CHECKING:
     from tvdenoise.batch.denoiser import Denoiser
@@ -30,13 +29,13 @@ if TYPE_CHECKING:
     from tvdenoise.batch.request import Settings
     from tvdenoise.files.formats import Format
     from tvdenoise.files.picture import Picture
-    from tvdenoise.solver import Solution
 
 
 class Runner:
     """Does jobs with the same settings.
 
     ledger: knows and is told what is replaced in place by files that cannot say it themselves.
+    tell: called with how many pictures of a file are done, and how many it holds, where these are several.
     """
 
     def __init__(
@@ -45,11 +44,13 @@ class Runner:
         denoiser: Denoiser,
         streams: Streams | None = None,
         ledger: Ledger | None = None,
+        tell: Callable[[int, int], None] = ignore,
     ) -> None:
         self._settings = settings
         self._denoiser = denoiser
         self._streams = streams or Streams()
         self._ledger = ledger or NoLedger()
+        self._tell = tell
 
     def attempt(self, job: Job, threads: int | None = None) -> Outcome:
         """Do a job on so many threads (None: all). What goes wrong with one picture never stops the others."""
@@ -69,45 +70,51 @@ class Runner:
 
     def _do(self, job: Job, start: float, threads: int | None) -> Outcome:
         origin = None if self._streams.source is not None else Origin.of(job.source)
-        picture = self._read(job)
-        if is_done(job, picture, self._ledger):
-            reason, remedy = "denoised already", "--again denoises it once more"
-            return Outcome(str(job.source), str(job.target), Fate.SKIPPED, reason, remedy)
-        notices = origin.notices if origin is not None and job.in_place else ()
-        form = self._format_of(job, picture)
-        require_carried(picture, form)
-        if self._settings.strip_metadata:
-            picture = without_metadata(picture)
-        start += self._denoiser.prepare()
-        solution = self._solve(picture, threads, trace=job.trace is not None)
-        result = picture.with_denoised(solution.image)
-        if not self._settings.strip_metadata:
-            result = with_record(result, form, record_of(solution))
-        notices += write_companions(job, picture, solution, self._settings.data_range)
-        self._write(job, result, form, origin)
+        with self._opened(job) as found:
+            first = found.first if isinstance(found, Stack) else found
+            if is_done(job, first, self._ledger):
+                reason, remedy = "denoised already", "--again denoises it once more"
+                return Outcome(str(job.source), str(job.target), Fate.SKIPPED, reason, remedy)
+            notices = origin.notices if origin is not None and job.in_place else ()
+            form = self._format_of(job, first)
+            if isinstance(found, Stack):
+                require_stack_carried(found, form)
+                if job.companions:
+                    raise UnsupportedImageError(
+                        "--residual and --trace are for files of one picture", "leave them out for this one"
+                    )
+            else:
+                require_carried(found, form)
+            start += self._denoiser.prepare()
+            planes = Planes(found, form, self._denoiser, self._settings, job, threads, self._tell)
+            self._write(job, found, planes, form, origin)
         return Outcome(
             str(job.source),
             str(job.target),
             Fate.DONE,
-            *_shortfall(solution),
-            figures=_figures(solution, picture),
-            notices=picture.notices + _filled(picture) + lost_metadata(result, form) + notices,
+            *planes.shortfall,
+            figures=planes.figures,
+            notices=planes.notices + notices,
             seconds=time.perf_counter() - start,
         )
 
-    def _read(self, job: Job) -> Picture:
-        limit, fills = self._settings.max_megapixels, self._settings.fills_missing
-        if self._streams.source is not None:
-            return read_stream(self._streams.contents(), limit, may_have_nan=fills)
-        return read(job.source, limit, may_have_nan=fills)
-
-    def _solve(self, picture: Picture, threads: int | None, *, trace: bool) -> Solution:
-        solution = self._denoiser.solve(picture, threads, trace=trace)
-        bound = solution.distance_bound
-        is_unbounded = bound == math.inf and self._settings.fills_missing
-        if not (math.isfinite(bound) or is_unbounded):  # then neither are the intensities to be trusted
-            raise TvdenoiseError("the solve broke down", "choose another --mu or --epsilon")
-        return solution
+    @contextmanager
+    def _opened(self, job: Job) -> Iterator[Picture | Stack]:
+        """What the source holds; of several pictures, they are read from it as long as this lasts."""
+        try:
+            stream = job.source.open("rb") if self._streams.source is None else self._streams.contents()
+        except OSError as error:
+            raise UnreadableImageError(reason_of(error)) from error
+        with stream:
+            found = open_pictures(
+                stream,
+                self._settings.max_megapixels,
+                may_have_nan=self._settings.fills_missing,
+                first_frame=self._settings.first_frame,
+            )
+            if not isinstance(found, Stack):
+                stream.close()
+            yield found
 
     def _format_of(self, job: Job, picture: Picture) -> Format:
         if self._streams.target is not None:
@@ -116,52 +123,32 @@ class Runner:
             return format_in_place(job.target, picture.codec)
         return format_for(job.target, picture.codec)
 
-    def _write(self, job: Job, picture: Picture, form: Format, origin: Origin | None) -> None:
-        quality = self._settings.quality
+    def _write(
+        self, job: Job, found: Picture | Stack, planes: Planes, form: Format, origin: Origin | None
+    ) -> None:
+        quality, results = self._settings.quality, planes.denoised()
+        writer = StackWriter(found, form, quality) if isinstance(found, Stack) else None
         if self._streams.target is not None:
-            self._streams.put(encode(picture, form, quality))
+            with TemporaryFile() if writer is not None else BytesIO() as held:
+                if writer is not None:
+                    writer.write_to(held, results)
+                else:
+                    held.write(encode(next(results), form, quality))
+                self._streams.put(held)
             return
         placing = None
         if origin is not None and job.in_place:
             is_recorded = has_place_for_record(form, strips_metadata=self._settings.strip_metadata)
             placing = Placing(job, origin, is_recorded, self._ledger)
+        before = placing.before if placing else None
         times = origin.times if origin is not None and self._settings.preserve_times else None
-        write(picture, job.target, form, quality, before=placing.before if placing else None, times=times)
+        if writer is not None:
+            writer.write(job.target, results, before=before, times=times)
+        else:
+            write(next(results), job.target, form, quality, before=before, times=times)
 
 
 def failed(source: str, target: str | None, error: TvdenoiseError, seconds: float = 0.0) -> Outcome:
     """The outcome of a job that raised an error."""
     trace = "".join(traceback.format_exception(error)).rstrip()
     return Outcome(source, target, Fate.FAILED, error.reason, error.remedy, trace=trace, seconds=seconds)
-
-
-def _filled(picture: Picture) -> tuple[str, ...]:
-    """A sentence about missing pixels, where there were any."""
-    count = picture.missing
-    return (f"{count} missing pixel{'' if count == 1 else 's'} (NaN) filled",) if count else ()
-
-
-def _shortfall(solution: Solution) -> tuple[str | None, str | None]:
-    """Why the result is less exact than asked, and the remedy."""
-    from tvdenoise.solver import Status
-
-    if solution.converged:
-        return None, None
-    more = "--max-iterations or --tolerance" if solution.status is Status.ITERATION_LIMIT else "--tolerance"
-    return solution.status.value, f"raise {more}"
-
-
-def _figures(solution: Solution, picture: Picture) -> Figures:
-    return Figures(
-        mu=solution.mu,
-        epsilon=solution.epsilon,
-        sigma=solution.sigma,
-        iterations=solution.iterations,
-        distance_bound=solution.distance_bound,
-        converged=solution.converged,
-        ending=solution.status.value,
-        noise=None if solution.noise is None else solution.noise.kind.value,
-        correlation=None if solution.noise is None else max(solution.noise.channels[0].correlation),
-        growth=None if solution.noise is None else solution.noise.growth,
-        bits=None if picture.is_float else picture.intensities.itemsize * 8,
-    )

@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.batch.outcome import SharedParameters
 from tvdenoise.batch.plan import with_headers
-from tvdenoise.errors import TvdenoiseError, UsageError
-from tvdenoise.files.paths import printable
-from tvdenoise.files.reading import read
+from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UsageError
+from tvdenoise.files.paths import printable, reason_of
+from tvdenoise.files.reading import open_pictures
+from tvdenoise.files.stack import Stack
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tvdenoise.batch.plan import Job, Plan
     from tvdenoise.batch.request import Request, Settings
+    from tvdenoise.files.picture import Picture
 
 _SAMPLE = 9  # pictures of a kind; an odd number, so that a median is one of theirs
 
@@ -82,11 +86,32 @@ def sample_of(jobs: Sequence[Job]) -> list[Job]:
 
 def _chosen(job: Job, denoiser: Denoiser, settings: Settings) -> Iterator[tuple[int, float, float | None]]:
     try:
-        picture = read(job.source, settings.max_megapixels, may_have_nan=settings.fills_missing)
+        picture = _picture_of(job.source, settings)
+        if picture is None:
+            return
         chosen = denoiser.choose(picture)
     except TvdenoiseError:  # told when the picture's turn comes
         return
     yield picture.channels, chosen.mu, None if chosen.noise is None else chosen.noise.sigma
+
+
+def _picture_of(path: Path, settings: Settings) -> Picture | None:
+    """The picture of a file, or the one in the middle of its stack; None of one with channels, which share nothing."""
+    try:
+        with path.open("rb") as stream:
+            found = open_pictures(
+                stream,
+                settings.max_megapixels,
+                first_frame=settings.first_frame,
+                may_have_nan=settings.fills_missing,
+            )
+            if not isinstance(found, Stack):
+                return found
+            if found.axes.channel_count > 1:
+                return None
+            return next(found.read((found.count // 2,)))
+    except OSError as error:
+        raise UnreadableImageError(reason_of(error)) from error
 
 
 def _median(channels: int, choices: list[tuple[float, float | None, str]]) -> SharedParameters:

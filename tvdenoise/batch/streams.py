@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import sys
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TextIO
+from tempfile import SpooledTemporaryFile
+from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
 from tvdenoise.batch.destinations import SingleFile, destination_of
 from tvdenoise.batch.discovery import Discovery, Failure
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tvdenoise.files.formats import Format
 
 _STREAM = Path(STANDARD_STREAM)
+_HELD_IN_MEMORY, _BLOCK = 1 << 28, 1 << 20  # bytes
 _STANDARD_INPUT, _STANDARD_OUTPUT = 0, 1  # descriptors
 
 
@@ -40,16 +42,20 @@ class Streams:
     def are_unused(self) -> bool:
         return self.source is None and self.target is None
 
-    def contents(self) -> BytesIO:
-        """All that the source holds."""
+    def contents(self) -> BinaryIO:
+        """All that the source holds, to be closed."""
         assert self.source is not None
-        return BytesIO(self.source.read())
+        held = SpooledTemporaryFile(_HELD_IN_MEMORY)  # noqa: SIM115  # the caller's
+        shutil.copyfileobj(self.source, held, _BLOCK)
+        held.seek(0)
+        return cast(BinaryIO, held)
 
-    def put(self, contents: bytes) -> None:
+    def put(self, contents: BinaryIO) -> None:
         """Write to the target. A reader that went away has what it wanted; any other error is told."""
         assert self.target is not None
+        contents.seek(0)
         try:
-            self.target.write(contents)
+            shutil.copyfileobj(contents, self.target, _BLOCK)
             self.target.flush()
         except BrokenPipeError:
             # Python would complain when it flushes the closed pipe at its end.

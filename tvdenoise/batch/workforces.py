@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from tvdenoise.batch.denoiser import Denoiser
+from tvdenoise.batch.planes import ignore
 from tvdenoise.batch.processes import Crew
 from tvdenoise.batch.run import Alone, Workforce
 from tvdenoise.batch.runner import Runner
@@ -60,12 +61,13 @@ def workforce_for(
     ledger: Ledger,
     announce_compilation: Callable[[], None],
     jobs: int | None = None,
+    tell_plane: Callable[[int, int], None] = ignore,
 ) -> Workforce:
-    """jobs: how many files to do at the same time; None for as many as are useful."""
+    """jobs: how many files to do at the same time; None for as many as are useful; tell_plane: see `Runner`."""
     machine = Machine.here()
     workers = (
         useful_workers(plan.jobs, machine, settings.threads) if jobs is None else min(jobs, len(plan.jobs))
     )
     if workers < 2 or not streams.are_unused:
-        return Alone(Runner(settings, Denoiser(settings, announce_compilation), streams, ledger))
+        return Alone(Runner(settings, Denoiser(settings, announce_compilation), streams, ledger, tell_plane))
     return Crew(settings, workers, Share(plan.jobs, workers, machine), ledger, announce_compilation)

@@ -13,7 +13,7 @@ from tvdenoise.commands.wording import details_of, line_of, line_of_tally, notes
 if TYPE_CHECKING:
     from tvdenoise.batch.pace import Pace
     from tvdenoise.batch.request import Settings
-    from tvdenoise.commands.progress import Bar
+    from tvdenoise.commands.progress import Bar, PlaneBar
 
 _FEW = 20  # files; of more, only what went wrong is told one by one
 
@@ -38,6 +38,7 @@ class Console:
         self.tally = Tally()
         self._untold_notes = 0
         self._bar: Bar | None = None
+        self._plane_bar: PlaneBar | None = None
 
     def __enter__(self) -> Console:
         if self._pace is not None and self._count > 1 and not self._quiet and sys.stderr.isatty():
@@ -52,11 +53,31 @@ class Console:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+        self._stop_plane_bar()
         if self._count > 1:  # said after an interruption, too
             self.tell_message(line_of_tally(self.tally, self._count, untold_notes=self._untold_notes))
 
+    def tell_plane(self, done: int, count: int) -> None:
+        """How many pictures of the only file of a run are done: on a terminal with a bar."""
+        if self._plane_bar is None and done < count and self._has_plane_bar:
+            from tvdenoise.commands.progress import PlaneBar
+
+            self._plane_bar = PlaneBar(count)
+        if self._plane_bar is not None:
+            self._plane_bar.reach(done)
+
+    @property
+    def _has_plane_bar(self) -> bool:
+        return self._count == 1 and not self._quiet and sys.stderr.isatty()
+
+    def _stop_plane_bar(self) -> None:
+        if self._plane_bar is not None:
+            self._plane_bar.stop()
+            self._plane_bar = None
+
     def tell(self, outcome: Outcome) -> None:
         """What became of a file."""
+        self._stop_plane_bar()
         self.tally.add(outcome)
         for line in self._lines(outcome):
             self._print(line)

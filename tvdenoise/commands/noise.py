@@ -27,6 +27,7 @@ def noise(
     include: options.Include = None,
     exclude: options.Exclude = None,
     data_range: options.DataRange = None,
+    first_frame: options.FirstFrame = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing plot.")] = False,
     debug: options.Debug = False,
 ) -> None:
@@ -55,6 +56,7 @@ def noise(
             Patterns(tuple(include or ()), tuple(exclude or ())),
             recursive=recursive,
             data_range=positive("--data-range", data_range),
+            first_frame=first_frame,
         ):
             if estimate.error is not None:
                 failed = True

@@ -136,6 +136,23 @@ SharedParameters = Annotated[
         rich_help_panel=_STRENGTH,
     ),
 ]
+PerPlane = Annotated[
+    bool,
+    typer.Option(
+        "--per-plane",
+        help="Choose mu for each picture of a stack or an animation by itself. By default once for the file, and for "
+        "each channel of a microscope.",
+        rich_help_panel=_STRENGTH,
+    ),
+]
+FirstFrame = Annotated[
+    bool,
+    typer.Option(
+        "--first-frame",
+        help="Of files that hold several pictures take the first alone.",
+        rich_help_panel=_FILES,
+    ),
+]
 Cluster = Annotated[
     str | None,
     typer.Option(

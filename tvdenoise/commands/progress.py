@@ -1,11 +1,19 @@
-"""The bar that shows how far a run has come."""
+"""The bars that show how far a run has come, or a file of many pictures."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from rich.console import Console as Terminal
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from tvdenoise.commands.wording import duration, rate
@@ -50,6 +58,24 @@ class Bar:
     @property
     def _files(self) -> str:
         return f"{self._told}/{self._count}"
+
+
+class PlaneBar:
+    """A bar for the pictures of one file."""
+
+    def __init__(self, count: int) -> None:
+        columns = (TextColumn("denoising"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Terminal(stderr=True), transient=True)
+        self._task = self._progress.add_task("denoising", total=count)
+        self._progress.start()
+
+    def reach(self, done: int) -> None:
+        """So many are done."""
+        self._progress.update(self._task, completed=done)
+
+    def stop(self) -> None:
+        """Remove the bar."""
+        self._progress.stop()
 
 
 class _PaceColumn(ProgressColumn):

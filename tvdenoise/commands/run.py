@@ -47,6 +47,8 @@ def run(
     mask: options.Mask = None,
     nan: options.NanName = options.Nan.REFUSE,
     max_pixels: options.MaxPixels = None,
+    first_frame: options.FirstFrame = False,
+    per_plane: options.PerPlane = False,
     strip_metadata: options.StripMetadata = False,
     preserve_times: options.PreserveTimes = False,
     report: options.Report = None,
@@ -180,7 +182,9 @@ def _carry_out(
         console,
     ):
         report.keep(chosen)
-        workforce = far or workforce_for(plan, settings, streams, report, console.tell_compilation, jobs)
+        workforce = far or workforce_for(
+            plan, settings, streams, report, console.tell_compilation, jobs, console.tell_plane
+        )
         with closing(outcomes(plan, workforce, fail_fast=fail_fast)) as found:
             for outcome in found:
                 report.add(outcome)
@@ -197,7 +201,12 @@ def _show(plan: Plan, request: Request, settings: Settings, console: Console) ->
     from tvdenoise.errors import ExitCode
 
     check_report(request, plan)
-    forecast = Forecast(settings.max_megapixels, replaced_before(request), request.reads_standard_input)
+    forecast = Forecast(
+        settings.max_megapixels,
+        replaced_before(request),
+        request.reads_standard_input,
+        first_frame=settings.first_frame,
+    )
     prospects = list(forecast.prospects(plan))
     print_plan(prospects)
     console.tell_message(line_of_plan(prospects))

@@ -41,6 +41,8 @@ def watch(
     quality: options.Quality = None,
     data_range: options.DataRange = None,
     max_pixels: options.MaxPixels = None,
+    first_frame: options.FirstFrame = False,
+    per_plane: options.PerPlane = False,
     strip_metadata: options.StripMetadata = False,
     preserve_times: options.PreserveTimes = False,
     report: options.Report = None,

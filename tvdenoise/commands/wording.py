@@ -24,8 +24,8 @@ def line_of(outcome: Outcome) -> str:
     if math.isfinite(figures.distance_bound):
         close = f"within {exactness(figures)} of the exact minimiser"
     return (
-        f"{route}: {_noise(figures)}mu {figures.mu:.3g}, epsilon {figures.epsilon:.2g}, {evaluations}, {close}, "
-        f"{outcome.seconds:.2f} s"
+        f"{route}: {_planes(figures)}{_noise(figures)}mu {figures.mu:.3g}{_spread(figures)}, "
+        f"epsilon {figures.epsilon:.2g}, {evaluations}, {close}, {outcome.seconds:.2f} s"
     )
 
 
@@ -38,6 +38,14 @@ def details_of(outcome: Outcome) -> str | None:
     if math.isfinite(figures.distance_bound):
         bound = f"distance bound {figures.distance_bound:.3g} of the data range"
     return f"  {_noise_details(figures)}; {figures.ending}; {bound}"
+
+
+def _planes(figures: Figures) -> str:
+    return f"{figures.planes} pictures, " if figures.planes > 1 else ""
+
+
+def _spread(figures: Figures) -> str:
+    return f" (the median of {figures.parameters})" if figures.parameters > 1 else ""
 
 
 def _noise(figures: Figures) -> str:

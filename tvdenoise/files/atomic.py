@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from platform import node
+from typing import BinaryIO
 
 from tvdenoise.errors import UnwritableImageError
 from tvdenoise.files.paths import printable, reason_of
@@ -27,10 +28,14 @@ _REMEDIES = {
 
 
 def write_atomically(
-    target: Path, contents: bytes, verify: Callable[[Path], None], times: tuple[int, int] | None = None
+    target: Path,
+    contents: bytes | Callable[[BinaryIO], None],
+    verify: Callable[[Path], None],
+    times: tuple[int, int] | None = None,
 ) -> None:
     """Put the contents in the target's place once they are safely on the disk, and then their name there too.
 
+    contents: all of them, or what writes them to an open file, piece by piece; whatever it raises is passed on.
     verify: called with the path of what was written, before it takes the target's place; may raise.
     times: of the last access and change that the file is given, in nanoseconds, or None for now.
     A link is followed, and what it leads to is replaced. An existing file's permissions are kept; a new
@@ -115,10 +120,13 @@ def _permissions(existing: Path) -> int | None:
         return None
 
 
-def _write_new(path: Path, contents: bytes, permissions: int | None) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    with open(descriptor, "wb") as stream:
-        stream.write(contents)
+def _write_new(path: Path, contents: bytes | Callable[[BinaryIO], None], permissions: int | None) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    with open(descriptor, "w+b") as stream:
+        if isinstance(contents, bytes):
+            stream.write(contents)
+        else:
+            contents(stream)
         stream.flush()
         os.fsync(stream.fileno())
     if permissions is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -10,6 +10,7 @@ from PIL import ImageFile
 
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.picture import Picture, StoredTag
+from tvdenoise.files.stack import Series
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +37,7 @@ class Format:
     carries: the fields of `Metadata` that it keeps; largest: the most bytes of one, where that is limited.
     longest_side: the most columns or rows that it can hold, or None.
     options: of the encoder, beside those of its family.
+    several: what its pictures are called where it holds several, or None where it does not.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Format:
     largest: Mapping[str, int] = field(default_factory=dict, hash=False)
     longest_side: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    several: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +111,37 @@ def screen_nothing(_stream: BinaryIO) -> None:
     """The decoders of most families cope with any file of theirs."""
 
 
+def unchanged(picture: Picture) -> Picture:
+    """What describes the first picture of most files describes it alone."""
+    return picture
+
+
+@dataclass(frozen=True)
+class Several:
+    """How a family reads and writes files of several pictures.
+
+    survey: what an opened file (image, stream) says of its pictures, from its structure alone, and checks that they
+        are all there; None where there is one. Raises UnsupportedImageError or UnreadableImageError.
+    write: pictures in turn to an empty stream that can be sought, with what the file that they come from says of them
+        all (of `Timing` where ``page`` is None), and the quality as for `Family.options`.
+    page: a picture of a file (stream, by its number) as a file of its own; None for animations, in which a frame
+        depends on those before and is decoded by ``frame``.
+    frame: the picture at which an opened image is, with all else like in the first one.
+    alone: the first picture, for a file without the others.
+    """
+
+    survey: Callable[[ImageFile.ImageFile, BinaryIO], Series | None]
+    write: Callable[[Series, Iterator[Picture], BinaryIO, int | None], None]
+    page: Callable[[BinaryIO, Series, int], BinaryIO] | None = None
+    frame: Callable[[ImageFile.ImageFile, Series, Picture], Picture] | None = None
+    alone: Callable[[Picture], Picture] = unchanged
+
+    @property
+    def is_of_frames(self) -> bool:
+        """Whether its pictures are frames of an animation, not pages."""
+        return self.frame is not None
+
+
 @dataclass(frozen=True)
 class Family:
     """The reader and writer of all formats that share a codec.
@@ -130,6 +164,7 @@ class Family:
     encode: the contents of a file with pixels that Pillow cannot write, given what `options` gave; or None.
     bytes_per_sample: of a file (image, stream) whose samples Pillow cuts without showing that; else None.
     losses: sentences about what becomes of a picture's pixels when it is written.
+    several: for formats that hold several pictures.
     """
 
     formats: tuple[Format, ...]
@@ -146,6 +181,7 @@ class Family:
     encode: Callable[[Picture, Mapping[str, Any]], bytes | None] = encode_nothing
     bytes_per_sample: Callable[[ImageFile.ImageFile, BinaryIO], int | None] = as_opened
     losses: Callable[[Picture], tuple[str, ...]] = lose_nothing
+    several: Several | None = None
 
     @property
     def codec(self) -> str:

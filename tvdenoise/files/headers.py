@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -29,7 +29,8 @@ _INKS_AND_ALPHA = 5
 
 @dataclass(frozen=True)
 class Header:
-    """codec: as Pillow calls it; channels: alpha, and the colours that a palette becomes, included."""
+    """codec: as Pillow calls it; channels: alpha, and the colours that a palette becomes, included; planes: how many
+    pictures the file holds, 1 where it takes more than a look at its beginning to tell."""
 
     codec: str
     columns: int
@@ -37,11 +38,12 @@ class Header:
     channels: int
     bytes_per_sample: int
     has_alpha: bool
+    planes: int = 1
 
     @property
     def values(self) -> int:
         """How many there are to denoise."""
-        return self.columns * self.rows * (self.channels - self.has_alpha)
+        return self.columns * self.rows * (self.channels - self.has_alpha) * self.planes
 
     @property
     def bytes_needed(self) -> int:
@@ -61,9 +63,15 @@ def header_of(path: Path) -> Header:
             if (header := _quick(unbuffered)) is not None:
                 return header
         with open(path, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
-            return header_from(opened, stream)
+            return replace(header_from(opened, stream), planes=_planes(opened, stream))
     except OSError as error:
         raise UnreadableImageError(reason_of(error)) from error
+
+
+def _planes(opened: ImageFile.ImageFile, stream: BinaryIO) -> int:
+    family = FAMILIES.get(opened.format or "")
+    series = family.several.survey(opened, stream) if family is not None and family.several else None
+    return 1 if series is None else series.count
 
 
 def header_from(opened: ImageFile.ImageFile, stream: BinaryIO) -> Header:
@@ -109,7 +117,8 @@ def _quick(stream: FileIO) -> Header | None:
     if start.startswith(_PNG_START) and len(start) > 26:
         columns, rows, depth, colour = struct.unpack(">IIBB", start[16:26])
         if columns and rows and (channels := _PNG_CHANNELS.get(colour)):
-            return Header("PNG", columns, rows, channels, 1 + (depth > 8), channels in (2, 4))
+            planes = int.from_bytes(start[41:45], "big") if start[37:41] == b"acTL" else 1
+            return Header("PNG", columns, rows, channels, 1 + (depth > 8), channels in (2, 4), max(1, planes))
     if start.startswith(b"\xff\xd8\xff"):
         return _quick_jpeg(stream, start)
     return None

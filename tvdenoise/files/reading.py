@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,9 +20,11 @@ from tvdenoise.files.opening import opened_image
 from tvdenoise.files.paths import open_unnoticed, reason_of
 from tvdenoise.files.picture import Metadata, Picture
 from tvdenoise.files.planes import planes_of, require_known_mode
+from tvdenoise.files.stack import Series, Stack
 
 MEGAPIXEL = 1_000_000
 DEFAULT_MAX_MEGAPIXELS = 500.0
+_FIRST_OF = {"MPO": "JPEG"}  # the codec of the first picture
 _EXIF_PREFIX = b"Exif\0\0"
 _NO_TEXTS = ("XML:com.adobe.xmp", "tvdenoise")  # text chunks of a PNG that are kept as what they hold
 
@@ -31,61 +35,162 @@ def read(
     *,
     to_denoise: bool = True,
     may_have_nan: bool = False,
+    first_frame: bool = False,
 ) -> Picture:
-    """Decode a file, to denoise it or only to look at it. Raises UnreadableImageError and UnsupportedImageError."""
+    """Decode a file of one picture, to denoise it or only to look at it.
+
+    first_frame: of several, take the first. may_have_nan: take intensities that are NaN.
+    Raises UnreadableImageError and UnsupportedImageError.
+    """
     try:
         stream = source.open("rb")
     except OSError as error:
         raise UnreadableImageError(reason_of(error)) from error
     with stream:
-        return read_stream(stream, max_megapixels, to_denoise=to_denoise, may_have_nan=may_have_nan)
+        found = open_pictures(
+            stream,
+            max_megapixels,
+            to_denoise=to_denoise,
+            may_have_nan=may_have_nan,
+            first_frame=first_frame,
+        )
+    if isinstance(found, Stack):
+        raise UnsupportedImageError(
+            f"the file holds {found.count} pictures", "take the first alone with --first-frame"
+        )
+    return found
 
 
-def read_stream(
+def open_pictures(
     stream: BinaryIO,
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
     *,
     to_denoise: bool = True,
     may_have_nan: bool = False,
-) -> Picture:
-    """Decode what a seekable stream holds. Raises UnreadableImageError and UnsupportedImageError.
+    first_frame: bool = False,
+) -> Picture | Stack:
+    """The picture that a seekable stream holds, decoded, or, where there are several, a stack of them.
 
     to_denoise: refuse, before memory is taken, what the machine has not the memory to decode, denoise and encode.
     may_have_nan: take intensities that are NaN, which stand for missing pixels.
+    first_frame: of several, only the first. Raises UnreadableImageError and UnsupportedImageError.
     """
     with opened_image(stream) as opened:
-        assert opened.format is not None
+        family = _family_of(opened, first_frame=first_frame)
         _require_pixels_within(opened, max_megapixels)
-        _require_single_picture(opened)
-        require_known_mode(opened)
-        if to_denoise:
-            require_memory(header_from(opened, stream).bytes_needed)
-        position = stream.tell()
-        family = FAMILIES[opened.format]
-        inspection = family.inspect(opened, stream)
-        stream.seek(position)
-        intensities, alpha, notices = _planes(opened, stream, family)
-        metadata = _metadata(opened, inspection)
+        series = None if family.several is None else family.several.survey(opened, stream)
+        if series is None and family.several is None and not first_frame:
+            _require_single_picture(opened)
+        first = _decoded(opened, stream, family, to_denoise=to_denoise, may_have_nan=may_have_nan)
+        if first_frame:
+            return _alone(first, family, _count(opened, series, family))
+    if series is None:
+        return first
+
+    def numbered(numbers: Iterable[int]) -> Iterator[Picture]:
+        return _numbered(stream, family, series, first, numbers, max_megapixels, may_have_nan=may_have_nan)
+
+    first = next(numbered((0,)))
+    return Stack(first, series, numbered)
+
+
+def _numbered(
+    stream: BinaryIO,
+    family: Family,
+    series: Series,
+    first: Picture,
+    numbers: Iterable[int],
+    max_megapixels: float,
+    *,
+    may_have_nan: bool,
+) -> Iterator[Picture]:
+    """The pictures of increasing numbers, each decoded when it is asked for."""
+    several = family.several
+    assert several is not None
+    if several.frame is not None:
+        with opened_image(stream) as opened:
+            for number in numbers:
+                opened.seek(number)
+                opened.load()
+                yield several.frame(opened, series, first)
+        return
+    assert several.page is not None
+    for number in numbers:
+        with several.page(stream, series, number) as page, opened_image(page) as opened:
+            _require_pixels_within(opened, max_megapixels)
+            picture = _decoded(opened, page, family, to_denoise=False, may_have_nan=may_have_nan)
+        if (picture.kind, picture.size) != (first.kind, first.size):
+            raise UnsupportedImageError(
+                f"its page {number + 1} differs from the first in size or kind of pixels",
+                "save each as a file of its own, or take the first alone with --first-frame",
+            )
+        yield picture
+
+
+def _family_of(opened: ImageFile.ImageFile, *, first_frame: bool) -> Family:
+    """Raises UnsupportedImageError for MPO, which hides behind JPEG, unless its first picture is asked for."""
+    assert opened.format is not None
+    if opened.format in FAMILIES:
+        return FAMILIES[opened.format]
+    if first_frame and opened.format in _FIRST_OF:
+        return FAMILIES[_FIRST_OF[opened.format]]
+    raise UnsupportedImageError(
+        f"the file holds several pictures ({opened.format})", "take the first alone with --first-frame"
+    )
+
+
+def _decoded(
+    opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, to_denoise: bool, may_have_nan: bool
+) -> Picture:
+    """The picture of a file, or the first one."""
+    require_known_mode(opened)
+    if to_denoise:
+        require_memory(header_from(opened, stream).bytes_needed)
+    position = stream.tell()
+    inspection = family.inspect(opened, stream)
+    stream.seek(position)
+    intensities, alpha, notices = _planes(opened, stream, family)
+    metadata = _metadata(opened, inspection)
     _require_finite(intensities, may_have_nan=may_have_nan)
     if alpha is not None:
         _require_finite(alpha)
     return Picture(
-        intensities, alpha, opened.format, metadata, inspection.traits, inspection.notices + notices
+        intensities, alpha, family.codec, metadata, inspection.traits, inspection.notices + notices
     )
 
 
-def examine(source: Path, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> str | None:
+def _count(opened: ImageFile.ImageFile, series: Series | None, family: Family) -> int:
+    """How many pictures a file holds, also of a family of which only the first is carried."""
+    if series is not None:
+        return series.count
+    return int(getattr(opened, "n_frames", 1)) if family.several is None else 1
+
+
+def _alone(first: Picture, family: Family, count: int) -> Picture:
+    """The first of so many pictures, said."""
+    if count == 1:
+        return first
+    picture = family.several.alone(first) if family.several is not None else first
+    return replace(picture, notices=(f"only the first of its {count} pictures is taken", *picture.notices))
+
+
+def examine(
+    source: Path, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, *, first_frame: bool = False
+) -> str | None:
     """The record of a file that is denoised already, or None; the pixels are not decoded.
 
     Raises UnreadableImageError and UnsupportedImageError as `read` does for what shows before.
     """
     try:
         with open(source, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
-            assert opened.format is not None
+            family = _family_of(opened, first_frame=first_frame)
             _require_pixels_within(opened, max_megapixels)
-            _require_single_picture(opened)
+            if family.several is not None:
+                family.several.survey(opened, stream)
+            elif not first_frame:
+                _require_single_picture(opened)
             require_known_mode(opened)
-            return FAMILIES[opened.format].inspect(opened, stream).record
+            return family.inspect(opened, stream).record
     except OSError as error:
         raise UnreadableImageError(reason_of(error)) from error
 
@@ -110,13 +215,17 @@ def _planes(
 
 
 def is_whole(path: Path) -> bool:
-    """Whether the file is an image, decoded to its end to be sure.
+    """Whether the file is an image, decoded to its end to be sure; of pages the first and the last one, of an
+    animation the first frame, as its structure says that it is whole.
 
     One that is recognised but not carried is someone else's, and counts as one.
     """
     try:
-        read(path, math.inf, to_denoise=False)
-    except UnreadableImageError:
+        with path.open("rb") as stream:
+            found = open_pictures(stream, math.inf, to_denoise=False)
+            if isinstance(found, Stack) and found.series.timing is None:
+                list(found.read((found.count - 1,)))
+    except (OSError, UnreadableImageError):
         return False
     except UnsupportedImageError:
         return True
@@ -134,13 +243,12 @@ def _require_pixels_within(opened: Image.Image, max_megapixels: float) -> None:
 
 
 def _require_single_picture(opened: Image.Image) -> None:
-    """Refuse animations and several pictures; TIFF, where overviews are no pictures, does it by itself."""
-    if opened.format not in FAMILIES:  # MPO, which hides behind JPEG
+    """Refuse several pictures in a format of which only one is carried."""
+    if getattr(opened, "is_animated", False):
         raise UnsupportedImageError(
-            f"the file holds several pictures ({opened.format})", "save the one you want as a file of its own"
+            f"several pictures in one {opened.format} are not carried yet",
+            "take the first alone with --first-frame",
         )
-    if opened.format != "TIFF" and getattr(opened, "is_animated", False):
-        raise UnsupportedImageError("animations are not carried yet", "save its frames as files of their own")
 
 
 def _require_finite(intensities: np.ndarray[Any, Any], *, may_have_nan: bool = False) -> None:

@@ -21,7 +21,7 @@ from tvdenoise.files.process_wide import PILLOW_SETTINGS
 
 # The modes in which Pillow may open again what was written in another one.
 _REOPENED = {
-    "I;16": {"I;16", "I"},
+    "I;16": {"I;16", "I;16B", "I"},
     "L": {"L", "RGB"},
     "LA": {"LA", "RGBA"},
     "LA;16": {"LA", "RGBA"},
@@ -131,27 +131,38 @@ def write(
     form: Format,
     quality: int | None = None,
     *,
-    before: Callable[[bytes], None] | None = None,
+    before: Callable[[Path], None] | None = None,
     times: tuple[int, int] | None = None,
 ) -> None:
     """Encode a picture and put it in the target's place; raises as `encode` and `write_atomically`.
 
-    before: called with the contents once they are on the disk, just before they take the place; may raise.
+    before: called with the path of what is on the disk, just before it takes the target's place; may raise.
     times: see `write_atomically`.
     """
     contents = encode(picture, form, quality)
 
     def verify(written: Path) -> None:
-        palette = {"P"} if form.approximates else set()
-        expected = _REOPENED.get(picture.kind, {picture.kind}) | palette
-        try:
-            with written.open("rb") as stream, opened_image(stream) as reopened:
-                size, mode = reopened.size, reopened.mode
-        except UnreadableImageError as error:
-            raise UnwritableImageError(f"what was written cannot be read: {error.reason}") from error
-        if size not in _sizes(picture) or mode not in expected:
-            raise UnwritableImageError(f"what was written reads as {mode} of {size[0]} × {size[1]} pixels")
+        require_readable(written, picture, form)
         if before is not None:
-            before(contents)
+            before(written)
 
     write_atomically(target, contents, verify, times)
+
+
+def require_readable(written: Path, picture: Picture, form: Format, count: int = 1) -> None:
+    """Raise UnwritableImageError unless a file reads as so many pictures of that size and kind."""
+    palette = {"P", "L"} if form.approximates else set()
+    expected = _REOPENED.get(picture.kind, {picture.kind}) | palette
+    if form.codec == "WEBP":  # which leaves out alpha that is full everywhere
+        expected = expected | {"RGB"}
+    several = FAMILIES[form.codec].several
+    try:
+        with written.open("rb") as stream, opened_image(stream) as reopened:
+            size, mode = reopened.size, reopened.mode
+            series = several.survey(reopened, stream) if several is not None else None
+    except UnreadableImageError as error:
+        raise UnwritableImageError(f"what was written cannot be read: {error.reason}") from error
+    if size not in _sizes(picture) or mode not in expected:
+        raise UnwritableImageError(f"what was written reads as {mode} of {size[0]} × {size[1]} pixels")
+    if (found := 1 if series is None else series.count) != count:
+        raise UnwritableImageError(f"what was written reads as {found} pictures, not {count}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageFile
 
+from tvdenoise.files.families.gif_animation import LOOPS, frame, survey, write
 from tvdenoise.files.families.gif_blocks import application_names, screen
-from tvdenoise.files.formats import Family, Format, Inspection
+from tvdenoise.files.formats import Family, Format, Inspection, Several
 from tvdenoise.files.picture import Picture
-from tvdenoise.files.planes import planes_of
+from tvdenoise.files.planes import image_of, planes_of
 from tvdenoise.files.record import record_in, with_record, without_record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tvdenoise.files.stack import Series
+
 _COLOURS = 256
 _SAMPLE = 20_000  # pixels from which colours are chosen: more gain 0.1 dB, and all of them take minutes
-_LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")  # how often to repeat: nothing for a single picture
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class GifTraits:
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     comment = bytes(opened.info.get("comment", b"")).decode("latin-1")
     traits = GifTraits(without_record(comment).encode("latin-1"), _is_interlaced(opened))
-    names = sorted({name for name in application_names(stream) if name not in _LOOPS})
+    names = sorted({name for name in application_names(stream) if name not in LOOPS})
     left_out = ", ".join(name.decode("latin-1").rstrip() for name in names)
     palette = ["its palette is written as true colour or grey"] if opened.mode == "P" else []
     comments = ["its comments are left out"] if traits.comment else []
@@ -133,6 +135,18 @@ def _strip(traits: object) -> object:
     return replace(traits, comment=b"")
 
 
+def _write(series: Series, pictures: Iterator[Picture], stream: BinaryIO, _quality: int | None) -> None:
+    def encode(picture: Picture) -> bytes:
+        options = _options(picture, None)
+        if (reduced := _encode(picture, options)) is not None:
+            return reduced
+        contents = BytesIO()
+        image_of(picture).save(contents, "GIF", **options)
+        return contents.getvalue()
+
+    write(encode, series, pictures, stream)
+
+
 FAMILY = Family(
     formats=(
         Format(
@@ -143,6 +157,7 @@ FAMILY = Family(
             approximates=frozenset({"LA", "RGB", "RGBA"}),
             carries=frozenset({"record"}),
             longest_side=65_535,
+            several="frames",
         ),
     ),
     inspect=_inspect,
@@ -152,4 +167,5 @@ FAMILY = Family(
     decode=_decode,
     encode=_encode,
     losses=_losses,
+    several=Several(survey, _write, frame=frame),
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from tvdenoise.files.pieces import most_pieces, too_many
@@ -13,43 +15,74 @@ _TABLE = 0x80  # the flag of a table of colours
 _EXTENSION, _APPLICATION, _PICTURE, _END = b"!", b"\xff", b",", b";"
 
 
+@dataclass(frozen=True)
+class Block:
+    """kind: a picture, an extension or the end; place: where it begins.
+
+    label: what extension it is; start: its first sub-block, where it is one; box: left, top, columns and rows of a
+    picture, and its flags.
+    """
+
+    kind: bytes
+    place: int
+    label: bytes = b""
+    start: bytes = b""
+    box: tuple[int, int, int, int] = (0, 0, 0, 0)
+    flags: int = 0
+
+    @property
+    def is_end(self) -> bool:
+        return self.kind == _END
+
+
 def screen(stream: BinaryIO) -> None:
-    """Refuse millions of blocks, or of bytes between them, up to a second picture."""
+    """Refuse millions of blocks, or of bytes between them."""
     most = most_pieces(stream)
     stream.seek(0)
     header = stream.read(_HEADER_LENGTH)
     if header[:4] != b"GIF8" or len(header) < _HEADER_LENGTH:
         return
     _skip_table(header[10:11], stream)
-    pictures = 0
-    for _ in range(most):
-        kind = stream.read(1)
-        if kind in (b"", _END):
-            return
+    for number, _ in enumerate(blocks(stream)):
+        if number >= most:
+            raise too_many(most, "blocks")
+
+
+def blocks(stream: BinaryIO) -> Iterator[Block]:
+    """The blocks from here to the end, without decoding any; stray bytes between them are blocks of no kind.
+
+    When a block is given, the stream is behind it.
+    """
+    while kind := stream.read(1):
+        place = stream.tell() - 1
+        block = Block(kind, place)
         if kind == _PICTURE:
-            if (pictures := pictures + 1) > 1:
+            header = stream.read(_PICTURE_HEADER_LENGTH)
+            if len(header) < _PICTURE_HEADER_LENGTH:
                 return
-            _skip_table(stream.read(_PICTURE_HEADER_LENGTH)[8:9], stream)
-        if kind in (_PICTURE, _EXTENSION):
+            *box, flags = struct.unpack("<HHHHB", header)
+            block = Block(kind, place, box=(box[0], box[1], box[2], box[3]), flags=flags)
+            _skip_table(header[8:9], stream)
             stream.seek(1, os.SEEK_CUR)
             _skip_contents(stream)
-    raise too_many(most, "blocks")
+        elif kind == _EXTENSION:
+            label = stream.read(1)
+            start = stream.read(int.from_bytes(stream.read(1), "little"))
+            block = Block(kind, place, label, start)
+            if start:
+                _skip_contents(stream)
+        yield block
+        if kind == _END:
+            return
 
 
 def application_names(stream: BinaryIO) -> Iterator[bytes]:
     """The names of the application extensions, as far as the file is whole."""
     stream.seek(0)
     _skip_table(stream.read(_HEADER_LENGTH)[10:11], stream)
-    while kind := stream.read(1):
-        if kind == _PICTURE:
-            _skip_table(stream.read(_PICTURE_HEADER_LENGTH)[8:9], stream)
-            stream.seek(1, os.SEEK_CUR)
-        elif kind == _EXTENSION:
-            if stream.read(1) == _APPLICATION:
-                yield stream.read(int.from_bytes(stream.read(1), "little"))
-        else:
-            return
-        _skip_contents(stream)
+    for block in blocks(stream):
+        if block.label == _APPLICATION:
+            yield block.start
 
 
 def _skip_table(flags: bytes, stream: BinaryIO) -> None:

@@ -25,24 +25,26 @@ from tvdenoise.files.families.png_ancillary import (
     notices_elsewhere,
     notices_of_left_out,
 )
-from tvdenoise.files.formats import Family, Format, Inspection
+from tvdenoise.files.families.png_animation import frame, survey, write
+from tvdenoise.files.families.png_chunks import BLOCK, SIGNATURE, Chunk, chunks_of, packed
+from tvdenoise.files.formats import Family, Format, Inspection, Several
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.pieces import most_pieces, too_many
+from tvdenoise.files.planes import image_of
 from tvdenoise.files.process_wide import SILENT_LIBRARIES
 from tvdenoise.files.record import record_in
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
+    from tvdenoise.files.stack import Series
+
 _KEPT = {BACKGROUND} | COLOUR_CHUNKS | TEXT_CHUNKS
 _DESCRIPTIVE = COLOUR_CHUNKS | TEXT_CHUNKS | {b"iCCP", b"eXIf", RESOLUTION}
 _NO_UNIT = 0
 _DECODED = {b"IHDR", b"IDAT", b"IEND"}
 _GREY = 0
 _SINGLE_PIXEL = struct.pack(">IIBBBBB", 1, 1, 8, _GREY, 0, 0, 0)
-_BLOCK = 1 << 20
 _RECORD_KEYWORD = b"tvdenoise"
 
 
@@ -53,17 +55,11 @@ class PngTraits:
     chunks: tuple[tuple[bytes, bytes], ...] = ()
 
 
-@dataclass(frozen=True)
-class _Chunk:
-    kind: bytes
-    contents: bytes  # empty for those that are only checked
-
-
 def _screen(stream: BinaryIO) -> None:
     """Refuse millions of chunks, and a second header, which might tell one decoder another size than the next."""
     most = most_pieces(stream)
     stream.seek(0)
-    if stream.read(len(_SIGNATURE)) != _SIGNATURE:
+    if stream.read(len(SIGNATURE)) != SIGNATURE:
         return
     count = 0
     while len(header := stream.read(8)) == 8:
@@ -80,7 +76,7 @@ def _screen(stream: BinaryIO) -> None:
 
 
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
-    chunks = list(_chunks(stream, _KEPT | _DESCRIPTIVE | {b"IHDR"}))
+    chunks = list(chunks_of(stream, _KEPT | _DESCRIPTIVE | {b"IHDR"}))
     if not chunks or chunks[-1].kind != b"IEND":
         raise UnreadableImageError("the file is truncated", "use a complete copy")
     depth, colour = chunks[0].contents[8:10]
@@ -106,52 +102,52 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
 
 
 def _kept(
-    chunks: list[_Chunk], stream: BinaryIO, *, keeps_background: bool
+    chunks: list[Chunk], stream: BinaryIO, *, keeps_background: bool
 ) -> tuple[tuple[bytes, bytes], ...]:
     kinds = _KEPT if keeps_background else _KEPT - {BACKGROUND}
     kept = [chunk for chunk in chunks if chunk.kind in kinds and not _is_record(chunk)]
     if copied := {chunk.kind for chunk in chunks if is_copied(chunk.kind)}:
-        kept += [chunk for chunk in _chunks(stream, copied) if chunk.kind in copied]
+        kept += [chunk for chunk in chunks_of(stream, copied) if chunk.kind in copied]
     return tuple((chunk.kind, chunk.contents) for chunk in kept)
 
 
-def _has_aspect(chunks: list[_Chunk]) -> bool:
+def _has_aspect(chunks: list[Chunk]) -> bool:
     stored = next((chunk.contents for chunk in chunks if chunk.kind == RESOLUTION), b"")
     return len(stored) == 9 and stored[8] == _NO_UNIT and stored[:4] != stored[4:8]
 
 
-def _described(chunks: list[_Chunk]) -> PngImageFile:
+def _described(chunks: list[Chunk]) -> PngImageFile:
     """A single pixel with the metadata of a file, those behind its pixels too, which need not be decoded for it."""
-    metadata = (_packed(chunk.kind, chunk.contents) for chunk in chunks if chunk.kind in _DESCRIPTIVE)
-    header, pixel = _packed(b"IHDR", _SINGLE_PIXEL), _packed(b"IDAT", zlib.compress(bytes(2)))
-    return PngImageFile(BytesIO(b"".join((_SIGNATURE, header, *metadata, pixel, _packed(b"IEND", b"")))))
+    metadata = (packed(chunk.kind, chunk.contents) for chunk in chunks if chunk.kind in _DESCRIPTIVE)
+    header, pixel = packed(b"IHDR", _SINGLE_PIXEL), packed(b"IDAT", zlib.compress(bytes(2)))
+    return PngImageFile(BytesIO(b"".join((SIGNATURE, header, *metadata, pixel, packed(b"IEND", b"")))))
 
 
-def _is_record(chunk: _Chunk) -> bool:
+def _is_record(chunk: Chunk) -> bool:
     has_keyword = chunk.kind == b"tEXt" and chunk.contents.startswith(_RECORD_KEYWORD + b"\0")
     return has_keyword and record_in(_text_of(chunk)) is not None
 
 
-def _text_of(chunk: _Chunk) -> str:
+def _text_of(chunk: Chunk) -> str:
     return chunk.contents.partition(b"\0")[2].decode("latin-1")
 
 
 def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
     """16 bits of colour or with alpha, of which Pillow keeps 8."""
     position = stream.tell()
-    depth, colour = next(_chunks(stream, {b"IHDR"})).contents[8:10]
+    depth, colour = next(chunks_of(stream, {b"IHDR"})).contents[8:10]
     if depth != 16 or (colour == _GREY and "transparency" not in opened.info):
         stream.seek(position)
         return None
     import imagecodecs
 
-    chunks = list(_chunks(stream, _DECODED | {b"tRNS"}))
+    chunks = list(chunks_of(stream, _DECODED | {b"tRNS"}))
     transparent = next((chunk.contents for chunk in chunks if chunk.kind == b"tRNS"), None)
     columns, rows = opened.size
-    _require_no_excess(chunks, 2 * rows * (1 + columns * 2 * len(opened.getbands())) + _BLOCK)
-    pixels = b"".join(_packed(chunk.kind, chunk.contents) for chunk in chunks if chunk.kind in _DECODED)
+    _require_no_excess(chunks, 2 * rows * (1 + columns * 2 * len(opened.getbands())) + BLOCK)
+    pixels = b"".join(packed(chunk.kind, chunk.contents) for chunk in chunks if chunk.kind in _DECODED)
     with SILENT_LIBRARIES:  # libpng prints what it finds odd
-        values = np.asarray(imagecodecs.png_decode(_SIGNATURE + pixels))
+        values = np.asarray(imagecodecs.png_decode(SIGNATURE + pixels))
     if values.dtype != np.uint16 or values.shape[1::-1] != opened.size:
         raise ValueError("its header is not clear")
     if transparent is not None:
@@ -164,7 +160,7 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
     return np.ascontiguousarray(intensities), np.ascontiguousarray(values[..., -1])
 
 
-def _require_no_excess(chunks: list[_Chunk], most: int) -> None:
+def _require_no_excess(chunks: list[Chunk], most: int) -> None:
     """Raise UnreadableImageError where the pixels are followed by more data, through which libpng would read.
 
     most: bytes of pixels, at least twice what they take.
@@ -173,7 +169,7 @@ def _require_no_excess(chunks: list[_Chunk], most: int) -> None:
     for chunk in chunks:
         data = chunk.contents if chunk.kind == b"IDAT" else b""
         while data and not inflater.eof:
-            most -= len(inflater.decompress(data, _BLOCK))
+            most -= len(inflater.decompress(data, BLOCK))
             data = inflater.unconsumed_tail
             if most < 0:
                 raise UnreadableImageError(
@@ -192,42 +188,13 @@ def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
     values = picture.intensities if picture.alpha is None else np.dstack((picture.intensities, picture.alpha))
     encoded = imagecodecs.png_encode(np.ascontiguousarray(values), level=6)
     pixels: dict[bytes, list[bytes]] = {kind: [] for kind in _DECODED}
-    for chunk in _chunks(BytesIO(encoded), _DECODED):
+    for chunk in chunks_of(BytesIO(encoded), _DECODED):
         if chunk.kind in pixels:
-            pixels[chunk.kind].append(_packed(chunk.kind, chunk.contents))
-    parts = [_SIGNATURE]
-    for chunk in _chunks(BytesIO(frame.getvalue()), None):
-        parts += pixels.get(chunk.kind) or [_packed(chunk.kind, chunk.contents)]
+            pixels[chunk.kind].append(packed(chunk.kind, chunk.contents))
+    parts = [SIGNATURE]
+    for chunk in chunks_of(BytesIO(frame.getvalue()), None):
+        parts += pixels.get(chunk.kind) or [packed(chunk.kind, chunk.contents)]
     return b"".join(parts)
-
-
-def _packed(kind: bytes, contents: bytes) -> bytes:
-    checksum = zlib.crc32(contents, zlib.crc32(kind))
-    return struct.pack(">I4s", len(contents), kind) + contents + struct.pack(">I", checksum)
-
-
-def _chunks(stream: BinaryIO, kept: set[bytes] | None) -> Iterator[_Chunk]:
-    """All complete chunks to the end of the image, their checksums compared; the contents of some kinds, or of all."""
-    stream.seek(len(_SIGNATURE))
-    while len(header := stream.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", header)
-        checksum, blocks = zlib.crc32(kind), []
-        remaining = length
-        while remaining:
-            block = stream.read(min(remaining, _BLOCK))
-            if not block:
-                return
-            checksum = zlib.crc32(block, checksum)
-            if kept is None or kind in kept:
-                blocks.append(block)
-            remaining -= len(block)
-        if len(stored := stream.read(4)) < 4:
-            return
-        if kind in _CRITICAL and int.from_bytes(stored, "big") != checksum:
-            raise UnreadableImageError("the file is damaged (a checksum is wrong)", "use an undamaged copy")
-        yield _Chunk(kind, b"".join(blocks))
-        if kind == b"IEND":
-            return
 
 
 def _options(picture: Picture, _quality: int | None) -> dict[str, Any]:
@@ -260,6 +227,20 @@ def _strip(traits: object) -> object:
     return PngTraits(tuple(chunk for chunk in traits.chunks if chunk[0] in COLOUR_CHUNKS))
 
 
+def _encode_whole(picture: Picture) -> bytes:
+    """A PNG, by Pillow where it can."""
+    options = _options(picture, None)
+    if (deep := _encode(picture, options)) is not None:
+        return deep
+    contents = BytesIO()
+    image_of(picture).save(contents, "PNG", **options)
+    return contents.getvalue()
+
+
+def _write(series: Series, pictures: Iterator[Picture], stream: BinaryIO, _quality: int | None) -> None:
+    write(_encode_whole, series, pictures, stream)
+
+
 FAMILY = Family(
     formats=(
         Format(
@@ -268,6 +249,7 @@ FAMILY = Family(
             (".png",),
             kinds=frozenset({"L", "LA", "RGB", "RGBA", "I;16", "LA;16", "RGB;16", "RGBA;16"}),
             carries=frozenset({"icc", "exif", "xmp", "dpi", "text", "record"}),
+            several="frames",
         ),
     ),
     inspect=_inspect,
@@ -276,4 +258,5 @@ FAMILY = Family(
     strip=_strip,
     decode=_decode,
     encode=_encode,
+    several=Several(survey, _write, frame=frame),
 )

@@ -2,86 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from io import BytesIO
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
+    IMAGEDESCRIPTION,
     PHOTOMETRIC_INTERPRETATION,
-    X_RESOLUTION,
-    XMP,
     TiffImageFile,
 )
 
-from tvdenoise.files.families.tiff_checks import check_pages, check_samples, explain
+from tvdenoise.files.families.tiff_axes import description_of
+from tvdenoise.files.families.tiff_checks import check_samples, explain, require_no_preview
 from tvdenoise.files.families.tiff_decoding import decode_samples, require_segments, turned
-from tvdenoise.files.families.tiff_encoding import LARGEST, encode_samples
 from tvdenoise.files.families.tiff_opening import open_tiff
-from tvdenoise.files.families.tiff_samples import PHOTOMETRICS, WHITE_IS_ZERO, deep_samples
+from tvdenoise.files.families.tiff_samples import deep_samples
 from tvdenoise.files.families.tiff_screening import screen
+from tvdenoise.files.families.tiff_series import overview_notices, page_of, survey
 from tvdenoise.files.families.tiff_tags import (
     ORIENTATION,
-    Tags,
     descriptive_tags,
     exif_of_tags,
     further_tags,
-    has_directories,
     notices_of_lost,
-    tags_of_exif,
     without_malformed,
-    writable_tags,
 )
-from tvdenoise.files.formats import Family, Format, Inspection
+from tvdenoise.files.families.tiff_writing import (
+    ASCII,
+    DEFLATE,
+    PROCESSING_SOFTWARE,
+    TiffTraits,
+    encode,
+    options,
+    write_pages,
+)
+from tvdenoise.files.formats import Family, Format, Inspection, Several
 from tvdenoise.files.picture import PIXEL_KINDS, Picture, StoredTag
 from tvdenoise.files.process_wide import SILENT_LIBRARIES
-from tvdenoise.files.record import record_in, with_record, without_record
+from tvdenoise.files.record import record_in, without_record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_DEFLATE = "tiff_adobe_deflate"
-_LOSSLESS = ("raw", "packbits", "tiff_lzw", _DEFLATE, "zstd", "lzma")
-_PROCESSING_SOFTWARE, _ASCII = 11, 2  # "name and version of the software used to post-process the picture"
+_LOSSLESS = ("raw", "packbits", "tiff_lzw", DEFLATE, "zstd", "lzma")
 _YCBCR = 6
-_ROOM_FOR_TAGS = 1 << 26  # bytes
 _SAME_AS_DEFLATE = "tiff_deflate"  # under its older number
+_IMAGEJ_METADATA, _IMAGEJ_LENGTHS = 50839, 50838  # numbers and texts in the byte order of the file
 
 
-@dataclass(frozen=True)
-class TiffTraits:
-    """tags: those that describe the picture; compression: a lossless one, as Pillow names it.
-
-    white_is_zero: of floats, which are not inverted.
-    """
-
-    tags: Tags = field(default_factory=dict)
-    compression: str = _DEFLATE
-    white_is_zero: bool = False
-
-    @property
-    def usable_compression(self) -> str:
-        """None with EXIF or GPS data, which libtiff, the encoder of compressed files, fails to write."""
-        return "raw" if has_directories(self.tags) else self.compression
-
-
-def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
+def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     assert isinstance(opened, TiffImageFile)
-    notices = check_pages(opened)
+    require_no_preview(opened)
+    notices = overview_notices(stream)
     if (samples := deep_samples(opened)) is None:
         check_samples(opened)
     traits = _traits(opened)
     if samples is not None and samples.white_is_zero and samples.dtype.kind == "f":
         traits = replace(traits, white_is_zero=True)
-    bits = opened.tag_v2.get(BITSPERSAMPLE, (1,))
     notices += _notices(opened, traits)
-    compression = "raw" if bits[0] > 8 else traits.usable_compression
-    described, malformed = without_malformed(traits.tags, compression)
+    described, malformed = without_malformed(traits.tags, "raw")
     traits = replace(traits, tags=described)
-    tags, lost = further_tags(opened.tag_v2, compression)
+    tags, lost = further_tags(opened.tag_v2, "raw")
+    if _IMAGEJ_METADATA in tags and opened.tag_v2.prefix == b"MM":
+        traits = replace(traits, order=">")
     record, tags = _without_record(tags)
     return Inspection(
         notices + notices_of_lost(malformed + lost), traits, exif_of_tags(traits.tags), tags, record
@@ -107,21 +92,12 @@ def _notices(opened: TiffImageFile, traits: TiffTraits) -> tuple[str, ...]:
 
 def _without_record(tags: dict[int, StoredTag]) -> tuple[str | None, dict[int, StoredTag]]:
     """The record in the tag for it, and the tags without it."""
-    kind, text = tags.get(_PROCESSING_SOFTWARE, (_ASCII, ""))
+    kind, text = tags.get(PROCESSING_SOFTWARE, (ASCII, ""))
     record = record_in(text) if isinstance(text, str) else None
     if record is None:
         return None, tags
-    tags = {tag: value for tag, value in tags.items() if tag != _PROCESSING_SOFTWARE}
-    return record, tags | ({_PROCESSING_SOFTWARE: (kind, rest)} if (rest := without_record(text)) else {})
-
-
-def _further(picture: Picture) -> dict[int, StoredTag]:
-    """The further tags, the record among them, after what other programs wrote into the same tag."""
-    tags = dict(picture.metadata.tags)
-    if picture.metadata.record:
-        _, text = tags.get(_PROCESSING_SOFTWARE, (_ASCII, ""))
-        tags[_PROCESSING_SOFTWARE] = (_ASCII, with_record(str(text), picture.metadata.record))
-    return tags
+    tags = {tag: value for tag, value in tags.items() if tag != PROCESSING_SOFTWARE}
+    return record, tags | ({PROCESSING_SOFTWARE: (kind, rest)} if (rest := without_record(text)) else {})
 
 
 def _strip(traits: object) -> object:
@@ -134,25 +110,6 @@ def _traits(opened: TiffImageFile) -> TiffTraits:
     tags.pop(ORIENTATION, None)  # Pillow turns the pixels of a TIFF while it decodes them
     compression = str(opened.info.get("compression", "raw"))
     return TiffTraits(tags, compression) if compression in _LOSSLESS else TiffTraits(tags)
-
-
-def _options(picture: Picture, _quality: int | None) -> dict[str, Any]:
-    metadata, traits = picture.metadata, picture.traits
-    if not isinstance(traits, TiffTraits):
-        described = tags_of_exif(metadata.exif)
-        compression = "raw" if has_directories(described) else _DEFLATE
-        traits = TiffTraits(without_malformed(described, compression)[0])
-    tags = writable_tags(traits.tags, _further(picture))
-    if metadata.xmp:
-        tags[XMP] = metadata.xmp
-    options: dict[str, Any] = {
-        "exif": tags,
-        "icc_profile": metadata.icc,
-        "compression": traits.usable_compression,
-    }
-    if metadata.dpi and X_RESOLUTION not in traits.tags:
-        options["dpi"] = metadata.dpi
-    return options
 
 
 def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
@@ -180,29 +137,20 @@ def _drop_orientation(opened: TiffImageFile, orientation: int) -> None:
         opened.info["xmp"] = single.info["xmp"]
 
 
-def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
-    """All but 8 bits, of which Pillow writes every kind but one, in files below 4 gigabytes."""
-    is_large = _uncompressed_size(picture) > LARGEST
-    if picture.intensities.dtype == np.uint8 and picture.kind != "CMYKA" and not is_large:
-        return None
-    traits = picture.traits if isinstance(picture.traits, TiffTraits) else TiffTraits()
-    frame = BytesIO()
-    options = {**options, "compression": "raw", "big_tiff": is_large}
-    Image.new("L", (1, 1)).save(frame, "TIFF", **options)
-    planes = (picture.intensities, *(() if picture.alpha is None else (picture.alpha,)))
-    return encode_samples(
-        frame.getvalue(),
-        np.dstack(planes),
-        photometric=WHITE_IS_ZERO if traits.white_is_zero else PHOTOMETRICS[picture.channels],
-        has_alpha=picture.alpha is not None,
-        compression=traits.compression,
-    )
-
-
-def _uncompressed_size(picture: Picture) -> int:
-    """At most so many bytes, tags included."""
-    values = picture.intensities.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)
-    return values + _ROOM_FOR_TAGS
+def _alone(picture: Picture) -> Picture:
+    """The first page, without what describes all of them."""
+    traits = picture.traits
+    assert isinstance(traits, TiffTraits)
+    described = description_of(str(traits.tags.get(IMAGEDESCRIPTION, "")))
+    stale = {IMAGEDESCRIPTION} if described.is_of_stack else set()
+    further = {_IMAGEJ_METADATA, _IMAGEJ_LENGTHS} & set(picture.metadata.tags)
+    if not stale and not further:
+        return picture
+    tags = {tag: value for tag, value in traits.tags.items() if tag not in stale}
+    kept = {tag: value for tag, value in picture.metadata.tags.items() if tag not in further}
+    metadata = replace(picture.metadata, tags=kept, exif=exif_of_tags(tags))
+    notices = (*picture.notices, "what describes the stack is left out")
+    return replace(picture, traits=replace(traits, tags=tags), metadata=metadata, notices=notices)
 
 
 FAMILY = Family(
@@ -213,14 +161,16 @@ FAMILY = Family(
             (".tif", ".tiff"),
             kinds=frozenset(PIXEL_KINDS),
             carries=frozenset({"icc", "exif", "xmp", "dpi", "tags", "record"}),
+            several="pages",
         ),
     ),
     inspect=_inspect,
-    options=_options,
+    options=options,
     screen=screen,
     explain=explain,
     strip=_strip,
     open=open_tiff,
     decode=_decode,
-    encode=_encode,
+    encode=encode,
+    several=Several(survey, write_pages, page=page_of, alone=_alone),
 )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, BinaryIO
 
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
     COMPRESSION,
     EXTRASAMPLES,
-    IMAGEDESCRIPTION,
     PLANAR_CONFIGURATION,
     SAMPLEFORMAT,
     TiffImageFile,
@@ -20,7 +18,6 @@ from PIL.TiffImagePlugin import (
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.families.tiff_opening import directory_of
 from tvdenoise.files.families.tiff_samples import CMYK, INK_SET, SEPARATE_PLANES
-from tvdenoise.files.families.tiff_screening import MOST_OVERVIEWS
 from tvdenoise.files.families.tiff_tags import MALFORMED
 
 _NEW_SUBFILE_TYPE, _DNG_VERSION = 254, 50706
@@ -30,26 +27,11 @@ _UNKNOWN_SAMPLE, _PREMULTIPLIED = 0, 1
 _JPEGS = (6, 7)
 
 
-def check_pages(opened: TiffImageFile) -> tuple[str, ...]:
-    """Refuse several pages and previews; a page that is a smaller copy of the first (an overview) is none."""
+def require_no_preview(opened: TiffImageFile) -> None:
+    """Raise UnsupportedImageError where the first picture is a smaller copy of one that nobody here decodes."""
     tags = opened.tag_v2
     if _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE, 0) & 1:
         raise UnsupportedImageError("the TIFF holds a preview of a raw picture", "develop it to TIFF first")
-    if "ImageJ=" in str(description := tags.get(IMAGEDESCRIPTION, "")) and "\nimages=" in str(description):
-        raise _several_pages()
-    overviews = 0
-    with suppress(EOFError):  # to ask Pillow for the number of pages takes the square of that number
-        while True:
-            opened.seek(overviews + 1)
-            overviews += 1
-            if overviews > MOST_OVERVIEWS or not opened.tag_v2.get(_NEW_SUBFILE_TYPE, 0) & 1:
-                raise _several_pages()
-    opened.seek(0)
-    return ("its overviews are left out",) if overviews else ()
-
-
-def _several_pages() -> UnsupportedImageError:
-    return UnsupportedImageError("the TIFF holds several pages", "save each page as a file of its own")
 
 
 def check_samples(opened: TiffImageFile) -> None:

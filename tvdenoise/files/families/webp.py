@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import ImageFile
 
-from tvdenoise.files.formats import Family, Format, Inspection
+from tvdenoise.files.families.webp_animation import WebpFrames, frame, survey, write
+from tvdenoise.files.formats import Family, Format, Inspection, Several
 from tvdenoise.files.picture import Picture
+from tvdenoise.files.planes import image_of
+
+if TYPE_CHECKING:
+    from tvdenoise.files.stack import Series
 
 _QUALITY = 95
 _RIFF_HEADER_LENGTH = 12
@@ -21,7 +28,11 @@ class WebpTraits:
     lossless: bool = True
 
 
-def _inspect(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
+def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
+    series = survey(opened, stream)
+    if series is not None:
+        assert isinstance(series.traits, WebpFrames)
+        return Inspection(traits=WebpTraits(lossless=series.traits.is_lossless))
     return Inspection(traits=WebpTraits(lossless=b"VP8L" in _chunk_names(stream)))
 
 
@@ -48,6 +59,15 @@ def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
     }
 
 
+def _write(series: Series, pictures: Iterator[Picture], stream: BinaryIO, quality: int | None) -> None:
+    def encode(picture: Picture) -> bytes:
+        contents = BytesIO()
+        image_of(picture).save(contents, "WEBP", **_options(picture, quality))
+        return contents.getvalue()
+
+    write(encode, series, pictures, stream)
+
+
 FAMILY = Family(
     formats=(
         Format(
@@ -57,8 +77,10 @@ FAMILY = Family(
             kinds=frozenset({"L", "LA", "RGB", "RGBA"}),
             carries=frozenset({"icc", "exif", "xmp"}),
             longest_side=16_383,
+            several="frames",
         ),
     ),
     inspect=_inspect,
     options=_options,
+    several=Several(survey, _write, frame=frame),
 )

@@ -1,0 +1,60 @@
+"""What the families of animations share: frames as Pillow composes them, whole and plain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
+from tvdenoise.files.picture import Picture
+from tvdenoise.files.stack import TIME, Axes, Series, Timing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TRUNCATED = UnreadableImageError("the file is truncated", "use a complete copy")
+
+
+def animation(
+    durations: list[Fraction], plays: int, traits: object = None, notices: tuple[str, ...] = ()
+) -> Series:
+    """The series of an animation's frames."""
+    axes = Axes(TIME, (len(durations),))
+    return Series(axes, Timing(tuple(durations), plays), traits, notices)
+
+
+def in_units(seconds: Fraction, unit: Fraction, most: int, name: str) -> int:
+    """A duration as a whole number of units, at most so many; UnsupportedImageError where it is none."""
+    number = seconds / unit
+    if number.denominator != 1 or number > most:
+        raise UnsupportedImageError(
+            f"{name} cannot show a frame for {float(seconds):g} s", "keep the format of the input"
+        )
+    return int(number)
+
+
+def plain_frame(opened: ImageFile.ImageFile, first: Picture, *, has_alpha: bool, is_grey: bool) -> Picture:
+    """The frame at which an image is, 8 bits deep, of the same kind for all frames of a file."""
+    values: NDArray[Any] = np.asarray(opened.convert("RGBA"))
+    alpha = np.ascontiguousarray(values[..., 3]) if has_alpha else None
+    colours = values[..., 0] if is_grey else values[..., :3]
+    return replace(first, intensities=np.ascontiguousarray(colours), alpha=alpha)
+
+
+def without_metadata_of_all(picture: Picture) -> Picture:
+    """The pixels and how they are stored, without what a file says once."""
+    return Picture(picture.intensities, picture.alpha, picture.codec, traits=picture.traits)
+
+
+def palette_is_grey(opened: Image.Image) -> bool:
+    """Whether all colours of an image with a palette are grey."""
+    colours = np.array(opened.getpalette("RGB") or (), np.uint8).reshape(-1, 3)
+    return bool((colours == colours[:, :1]).all())
+
+
+Encode = Callable[[Picture], bytes]

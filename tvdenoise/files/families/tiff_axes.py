@@ -1,0 +1,128 @@
+"""What ImageJ, OME and tifffile write into the description of a TIFF about the axes of its pages."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL.TiffImagePlugin import X_RESOLUTION, Y_RESOLUTION
+
+from tvdenoise.files.families.ome import OmeImage, ome_of
+from tvdenoise.files.stack import CHANNEL, DEPTH, TIME, Axes
+
+_IMAGEJ_AXES = {TIME: "frames", DEPTH: "slices", CHANNEL: "channels"}  # the last one varies fastest
+
+
+@dataclass(frozen=True)
+class Description:
+    """images: how many pictures it speaks of, 0 where it does not say; names, sizes: see `Axes`; empty if unknown.
+
+    spacing, unit: what it says itself; is_contiguous: programs take all pixels for one block; ome: where it is OME's.
+    is_one_page: a single page may hold all that it speaks of.
+    """
+
+    images: int = 0
+    names: str = ""
+    sizes: tuple[int, ...] = ()
+    spacing: Mapping[str, float] = field(default_factory=dict)
+    unit: str | None = None
+    is_contiguous: bool = False
+    ome: OmeImage | None = None
+    is_one_page: bool = False
+
+    @property
+    def is_of_stack(self) -> bool:
+        """Whether it would be untrue of a picture alone."""
+        return self.images > 1 or bool(self.names)
+
+    def axes_of(self, count: int, tags: Mapping[int, Any]) -> Axes:
+        """The axes of so many pages; plain ones where the description does not fit them."""
+        spacing = dict(self.spacing)
+        if self.is_contiguous:  # ImageJ has the width and height of a pixel in the resolution
+            for name, tag in (("X", X_RESOLUTION), ("Y", Y_RESOLUTION)):
+                if (resolution := _positive(tags.get(tag))) is not None and self.unit:
+                    spacing[name] = 1 / resolution
+        if self.ome is not None and len(self.ome.channels) == count:
+            channels = None if self.ome.is_in_order else self.ome.channels
+            if self.ome.is_in_order and math.prod(self.sizes) == count:
+                return Axes(self.names, self.sizes, spacing, self.unit)
+            return Axes("I", (count,), spacing, self.unit, channels or self.ome.channels)
+        if self.names and math.prod(self.sizes) == count:
+            return Axes(self.names, self.sizes, spacing, self.unit)
+        return Axes("I", (count,), spacing, self.unit)
+
+    def notices_for(self, count: int) -> tuple[str, ...]:
+        if self.images in (0, count):
+            return ()
+        return (f"its description speaks of {self.images} pictures, not {count}: its axes are not known",)
+
+
+def description_of(text: str) -> Description:
+    """Raises UnsupportedImageError for one that spreads a stack over several files."""
+    if text.startswith("ImageJ="):
+        return _imagej(text)
+    if text.startswith("{"):
+        return _tifffile(text)
+    if (image := ome_of(text)) is not None:
+        names, sizes = image.axes
+        return Description(
+            len(image.channels), names, sizes, image.spacing, image.unit, ome=image, is_one_page=True
+        )
+    return Description()
+
+
+def _imagej(text: str) -> Description:
+    fields = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    images = _whole(fields.get("images")) or 1
+    given = {name: _whole(fields.get(key)) or 1 for name, key in _IMAGEJ_AXES.items()}
+    if math.prod(given.values()) != images:
+        given = {DEPTH: images}
+    present = {name: size for name, size in given.items() if size > 1}
+    spacing = {}
+    if (distance := _positive(fields.get("spacing"))) is not None:
+        spacing[DEPTH] = distance
+    if (interval := _positive(fields.get("finterval"))) is not None:
+        spacing[TIME] = interval
+    unit = fields.get("unit") or None
+    if unit is not None:
+        unit = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), unit)
+    return Description(images, "".join(present), tuple(present.values()), spacing, unit, is_contiguous=True)
+
+
+def _tifffile(text: str) -> Description:
+    """Its JSON: the shape, perhaps the axes; "truncated" where one directory stands for all."""
+    try:
+        found = json.loads(text)
+        shape = tuple(int(size) for size in found["shape"])
+        axes = str(found.get("axes", ""))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return Description()
+    if not found.get("truncated") and not axes:
+        return Description()
+    outer, names, sizes = 0, "", shape[:0]
+    if len(axes) == len(shape) and "Y" in axes:
+        place = axes.index("Y")
+        names, sizes = axes[:place], shape[:place]
+        outer = math.prod(sizes)
+        if not names.isalpha() or len(set(names)) < len(names):
+            names, sizes = "", shape[:0]
+    return Description(outer if found.get("truncated") else 0, names, sizes)
+
+
+def _whole(text: object) -> int | None:
+    try:
+        return int(str(text))
+    except ValueError:
+        return None
+
+
+def _positive(value: object) -> float | None:
+    try:
+        number = float(value)  # type: ignore[arg-type]  # a text, or a fraction
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return number if math.isfinite(number) and number > 0 else None

@@ -1,0 +1,107 @@
+"""Writing TIFF: Pillow writes the tags, around a single pixel, and the samples are put in the place of that one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+from PIL.TiffImagePlugin import X_RESOLUTION, XMP
+
+from tvdenoise.files.families.tiff_appending import Pages, in_layout
+from tvdenoise.files.families.tiff_directories import Layout
+from tvdenoise.files.families.tiff_encoding import LARGEST, encode_samples
+from tvdenoise.files.families.tiff_samples import PHOTOMETRICS, WHITE_IS_ZERO
+from tvdenoise.files.families.tiff_tags import Tags, tags_of_exif, without_malformed, writable_tags
+from tvdenoise.files.picture import Picture, StoredTag
+from tvdenoise.files.record import with_record
+from tvdenoise.files.stack import Series
+
+DEFLATE = "tiff_adobe_deflate"
+PROCESSING_SOFTWARE, ASCII = 11, 2  # "name and version of the software used to post-process the picture"
+_ROOM_FOR_TAGS = 1 << 26  # bytes
+_ROOM_FOR_PAGE = 1 << 13  # bytes for the tags of a further page
+
+
+@dataclass(frozen=True)
+class TiffTraits:
+    """tags: those that describe the picture; compression: a lossless one, as Pillow names it.
+
+    white_is_zero: of floats, which are not inverted; order: of bytes, "<" unless a tag depends on it.
+    """
+
+    tags: Tags = field(default_factory=dict)
+    compression: str = DEFLATE
+    white_is_zero: bool = False
+    order: str = "<"
+
+
+def options(picture: Picture, _quality: int | None) -> dict[str, Any]:
+    metadata, traits = picture.metadata, picture.traits
+    if not isinstance(traits, TiffTraits):
+        traits = TiffTraits(without_malformed(tags_of_exif(metadata.exif), "raw")[0])
+    tags = writable_tags(traits.tags, _further(picture))
+    if metadata.xmp:
+        tags[XMP] = metadata.xmp
+    given: dict[str, Any] = {"exif": tags, "icc_profile": metadata.icc}
+    if metadata.dpi and X_RESOLUTION not in traits.tags:
+        given["dpi"] = metadata.dpi
+    return given
+
+
+def _further(picture: Picture) -> dict[int, StoredTag]:
+    """The further tags, the record among them, after what other programs wrote into the same tag."""
+    tags = dict(picture.metadata.tags)
+    if picture.metadata.record:
+        _, text = tags.get(PROCESSING_SOFTWARE, (ASCII, ""))
+        tags[PROCESSING_SOFTWARE] = (ASCII, with_record(str(text), picture.metadata.record))
+    return tags
+
+
+def encode(picture: Picture, given: Mapping[str, Any]) -> bytes:
+    """The contents of a TIFF, a BigTIFF where a classic one might grow too large."""
+    return _encode(picture, given, is_big=_uncompressed_size(picture) > LARGEST)
+
+
+def _encode(picture: Picture, given: Mapping[str, Any], *, is_big: bool) -> bytes:
+    traits = picture.traits if isinstance(picture.traits, TiffTraits) else TiffTraits()
+    single = BytesIO()
+    Image.new("L", (1, 1)).save(single, "TIFF", **{**given, "compression": "raw", "big_tiff": is_big})
+    frame = single.getvalue()
+    if traits.order != "<":
+        frame = in_layout(frame, Layout(traits.order, is_big))
+    planes = (picture.intensities, *(() if picture.alpha is None else (picture.alpha,)))
+    return encode_samples(
+        frame,
+        np.dstack(planes),
+        photometric=WHITE_IS_ZERO if traits.white_is_zero else PHOTOMETRICS[picture.channels],
+        has_alpha=picture.alpha is not None,
+        compression=traits.compression,
+    )
+
+
+def write_pages(series: Series, pictures: Iterator[Picture], stream: BinaryIO, _quality: int | None) -> None:
+    """A TIFF of as many pages as there are pictures, of which each has its own tags."""
+    pages = None
+    order = "<"
+    for picture in pictures:
+        if pages is None:
+            order = picture.traits.order if isinstance(picture.traits, TiffTraits) else order
+            size = _uncompressed_size(picture) - _ROOM_FOR_TAGS + _ROOM_FOR_PAGE
+            is_big = size * series.count + _ROOM_FOR_TAGS > LARGEST
+            pages = Pages(stream, Layout(order, is_big))
+        page = picture
+        if isinstance(page.traits, TiffTraits) and page.traits.order != order:
+            page = replace(page, traits=replace(page.traits, order=order))
+        pages.append(encode(page, options(page, None)))
+    assert pages is not None
+    pages.close()
+
+
+def _uncompressed_size(picture: Picture) -> int:
+    """At most so many bytes, tags included."""
+    values = picture.intensities.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)
+    return values + _ROOM_FOR_TAGS

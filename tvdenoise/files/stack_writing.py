@@ -1,0 +1,86 @@
+"""Writing several pictures into one file, one by one as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from tvdenoise.errors import UnsupportedImageError, UnwritableImageError
+from tvdenoise.files.atomic import write_atomically
+from tvdenoise.files.families import FAMILIES
+from tvdenoise.files.families.tiff_tags import MALFORMED
+from tvdenoise.files.formats import Format
+from tvdenoise.files.picture import Picture
+from tvdenoise.files.process_wide import PILLOW_SETTINGS
+from tvdenoise.files.stack import Stack
+from tvdenoise.files.writing import require_carried, require_readable
+
+_FIRST_ALONE = "or take the first alone with --first-frame"
+
+
+def one_picture_only(form: Format, count: int) -> UnsupportedImageError:
+    """Why so many pictures cannot be written in a format."""
+    return UnsupportedImageError(
+        f"{form.name} holds one picture, and the file {count}",
+        f"keep the format of the input, {_FIRST_ALONE}",
+    )
+
+
+def require_stack_carried(stack: Stack, form: Format) -> None:
+    """Raise UnsupportedImageError unless the format can hold the pictures, all of them, and their timing."""
+    if form.several is None:
+        raise one_picture_only(form, stack.count)
+    is_animation, several = stack.series.timing is not None, FAMILIES[form.codec].several
+    if several is None or is_animation != several.is_of_frames:
+        what, other = ("animations", "pages") if is_animation else ("pages", "animations")
+        raise UnsupportedImageError(
+            f"{form.name} holds {other}, not {what}", f"keep the format of the input, {_FIRST_ALONE}"
+        )
+    require_carried(stack.first, form)
+
+
+@dataclass(frozen=True, eq=False)
+class StackWriter:
+    """Writes the pictures of a stack, as they become of it, in a format; see `write`."""
+
+    stack: Stack
+    form: Format
+    quality: int | None = None
+
+    def write_to(self, stream: BinaryIO, pictures: Iterable[Picture]) -> None:
+        """To an empty stream that can be sought. Raises UnsupportedImageError and UnwritableImageError."""
+        several = FAMILIES[self.form.codec].several
+        assert several is not None
+        try:
+            with PILLOW_SETTINGS:
+                several.write(self.stack.series, self._carried(pictures), stream, self.quality)
+        except MALFORMED as error:
+            if isinstance(error, OSError) and error.errno:  # of the disk
+                raise
+            raise UnwritableImageError(
+                f"cannot encode it as {self.form.name}: {error}", "choose another format with -o"
+            ) from error
+
+    def write(
+        self,
+        target: Path,
+        pictures: Iterable[Picture],
+        *,
+        before: Callable[[Path], None] | None = None,
+        times: tuple[int, int] | None = None,
+    ) -> None:
+        """Into a target's place, once all are on the disk; see `writing.write`."""
+
+        def verify(written: Path) -> None:
+            require_readable(written, self.stack.first, self.form, self.stack.count)
+            if before is not None:
+                before(written)
+
+        write_atomically(target, lambda stream: self.write_to(stream, pictures), verify, times)
+
+    def _carried(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        for picture in pictures:
+            require_carried(picture, self.form)
+            yield picture
