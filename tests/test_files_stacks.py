@@ -63,6 +63,8 @@ STACKS: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
     "imagej_float.tif": (noise(6, 20, 24, dtype=np.float32), {"imagej": True, "metadata": {"axes": "ZYX"}}),
     "imagej_colour.tif": (noise(4, 20, 24, 3), {"imagej": True}),
     "four.ome.tif": (noise(*SHAPE, dtype=np.uint16), {"photometric": "minisblack", "metadata": OME}),
+    "shaped.tif": (noise(2, 3, 20, 24), {"truncate": True}),
+    "shaped_axes.tif": (noise(2, 3, 20, 24), {"truncate": True, "metadata": {"axes": "TZYX"}}),
     "truncated.tif": (noise(6, 20, 24, dtype=np.uint16), {"imagej": True, "truncate": True}),
 }
 
