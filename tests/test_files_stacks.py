@@ -16,8 +16,10 @@ import tifffile
 from conftest import noise, temporaries
 from measured import measured
 from PIL import Image
+from seeds import SEVERAL
 
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError
+from tvdenoise.files.families import FAMILIES, FORMATS
 from tvdenoise.files.families.tiff_appending import in_layout
 from tvdenoise.files.families.tiff_directories import Layout
 from tvdenoise.files.headers import header_of
@@ -61,6 +63,8 @@ STACKS: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
     "imagej_float.tif": (noise(6, 20, 24, dtype=np.float32), {"imagej": True, "metadata": {"axes": "ZYX"}}),
     "imagej_colour.tif": (noise(4, 20, 24, 3), {"imagej": True}),
     "four.ome.tif": (noise(*SHAPE, dtype=np.uint16), {"photometric": "minisblack", "metadata": OME}),
+    "shaped.tif": (noise(2, 3, 20, 24), {"truncate": True}),
+    "shaped_axes.tif": (noise(2, 3, 20, 24), {"truncate": True, "metadata": {"axes": "TZYX"}}),
     "truncated.tif": (noise(6, 20, 24, dtype=np.uint16), {"imagej": True, "truncate": True}),
 }
 
@@ -84,6 +88,15 @@ def stored(path: Path, number: int) -> bytes | None:
         if (tag := opened.pages.first.tags.get(number)) is None:
             return None
         return path.read_bytes()[tag.valueoffset :][: tag.valuebytecount]
+
+
+def test_what_a_format_calls_its_pictures_is_known_to_its_family_too() -> None:
+    claimed = {form.codec: form.several for form in FORMATS if form.several is not None}
+    assert claimed == {"TIFF": "pages", "PNG": "frames", "GIF": "frames", "WEBP": "frames"}
+    for codec, family in FAMILIES.items():
+        assert (family.several is not None) == (codec in claimed)
+        assert family.several is None or family.several.is_of_frames == (claimed[codec] == "frames")
+    assert {name.rpartition(".")[2] for name in SEVERAL} == {"tif", "png", "gif", "webp"}
 
 
 @pytest.mark.parametrize("name", STACKS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -10,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageFile
 
-from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
+from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.stack import TIME, Axes, Series, Timing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-TRUNCATED = UnreadableImageError("the file is truncated", "use a complete copy")
 
 
 def animation(
@@ -55,6 +52,3 @@ def palette_is_grey(opened: Image.Image) -> bool:
     """Whether all colours of an image with a palette are grey."""
     colours = np.array(opened.getpalette("RGB") or (), np.uint8).reshape(-1, 3)
     return bool((colours == colours[:, :1]).all())
-
-
-Encode = Callable[[Picture], bytes]

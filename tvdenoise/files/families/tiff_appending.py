@@ -75,10 +75,12 @@ def _directory(page: bytes, start: int, layout: Layout) -> tuple[_Field, ...]:
 class Pages:
     """Appends pages to an empty stream that can be sought; they count once it is closed.
 
-    layout: of what is written. Raises ValueError where a classic TIFF would grow beyond 4 gigabytes.
+    layout: of what is written; has_one_directory: the first page stands for all, whose pixels follow its own.
+    Raises ValueError where a classic TIFF would grow beyond 4 gigabytes.
     """
 
-    def __init__(self, stream: BinaryIO, layout: Layout) -> None:
+    def __init__(self, stream: BinaryIO, layout: Layout, *, has_one_directory: bool = False) -> None:
+        self._has_one_directory = has_one_directory
         self._stream = stream
         self._layout = layout
         self._pages: list[tuple[_Field, ...]] = []
@@ -97,6 +99,8 @@ class Pages:
         for offset, length in zip(offsets, lengths, strict=True):
             places.append(self._stream.tell())
             self._stream.write(memoryview(page)[offset : offset + length])
+        if self._has_one_directory and self._pages:
+            return
         given[_OFFSETS] = self._places(_OFFSETS, places)
         given[_LENGTHS] = self._places(_LENGTHS, lengths)
         self._pages.append(

@@ -22,7 +22,7 @@ class Description:
     """images: how many pictures it speaks of, 0 where it does not say; names, sizes: see `Axes`; empty if unknown.
 
     spacing, unit: what it says itself; is_contiguous: programs take all pixels for one block; ome: where it is OME's.
-    is_one_page: a single page may hold all that it speaks of.
+    is_one_page: a single page may hold all that it speaks of; values: of all pictures together, where it says those.
     """
 
     images: int = 0
@@ -33,11 +33,12 @@ class Description:
     is_contiguous: bool = False
     ome: OmeImage | None = None
     is_one_page: bool = False
+    values: int = 0
 
     @property
     def is_of_stack(self) -> bool:
         """Whether it would be untrue of a picture alone."""
-        return self.images > 1 or bool(self.names)
+        return self.images > 1 or bool(self.names) or self.values > 0
 
     def axes_of(self, count: int, tags: Mapping[int, Any]) -> Axes:
         """The axes of so many pages; plain ones where the description does not fit them."""
@@ -101,16 +102,12 @@ def _tifffile(text: str) -> Description:
         axes = str(found.get("axes", ""))
     except (ValueError, TypeError, KeyError, RecursionError):
         return Description()
-    if not found.get("truncated") and not axes:
-        return Description()
-    outer, names, sizes = 0, "", shape[:0]
-    if len(axes) == len(shape) and "Y" in axes:
-        place = axes.index("Y")
-        names, sizes = axes[:place], shape[:place]
-        outer = math.prod(sizes)
-        if not names.isalpha() or len(set(names)) < len(names):
-            names, sizes = "", shape[:0]
-    return Description(outer if found.get("truncated") else 0, names, sizes)
+    values = math.prod(shape) if found.get("truncated") else 0
+    place = axes.find("Y")
+    names = axes[: max(place, 0)]
+    if len(axes) != len(shape) or not names.isalpha() or len(set(names)) < len(names):
+        return Description(values=values)
+    return Description(names=names, sizes=shape[:place], values=values)
 
 
 def _whole(text: object) -> int | None:

@@ -43,6 +43,11 @@ class TiffPages:
     layout: Layout
     is_contiguous: bool = False
 
+    @property
+    def has_one_directory(self) -> bool:
+        """Whether the first page stands for all."""
+        return self.pages[0].window is not None
+
 
 def survey(opened: Any, stream: BinaryIO) -> Series | None:
     """The pages of a TIFF; None where there is one. Raises UnreadableImageError and UnsupportedImageError."""
@@ -55,10 +60,11 @@ def survey(opened: Any, stream: BinaryIO) -> Series | None:
         raise UnsupportedImageError("MetaMorph stacks are not carried", "save it as an ImageJ or OME TIFF")
     described = description_of(str(tags.get(IMAGEDESCRIPTION, "")))
     if len(pages) < 2:
-        if described.images < 2 or described.is_one_page:
-            return None
         single = pages[0] if pages else found[0]
-        placed = _moved(single, tags, described.images, stream)
+        images = described.images or described.values // max(1, _values(single, tags))
+        if images < 2 or described.is_one_page:
+            return None
+        placed = _moved(single, tags, images, stream)
     else:
         _require_one_form(pages)
         placed = tuple(Page(page.place, page.link) for page in pages)
@@ -69,6 +75,11 @@ def survey(opened: Any, stream: BinaryIO) -> Series | None:
         traits,
         described.notices_for(len(placed)) + overview_notices(stream),
     )
+
+
+def _values(page: Directory, tags: Mapping[int, Any]) -> int:
+    """How many a page has."""
+    return page.first(256) * page.first(257) * len(tags.get(BITSPERSAMPLE, (1,)))
 
 
 def _require_one_form(pages: list[Directory]) -> None:

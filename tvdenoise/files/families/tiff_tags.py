@@ -171,11 +171,6 @@ def writable_tags(tags: Tags, further: Mapping[int, StoredTag]) -> Image.Exif:
     return exif
 
 
-def has_directories(tags: Tags) -> bool:
-    """Whether there are EXIF or GPS data."""
-    return any(directory in tags for directory in DIRECTORIES)
-
-
 def _exif(tags: Tags) -> Image.Exif:
     exif = Image.Exif()
     for tag, value in tags.items():

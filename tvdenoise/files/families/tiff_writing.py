@@ -15,6 +15,7 @@ from tvdenoise.files.families.tiff_appending import Pages, in_layout
 from tvdenoise.files.families.tiff_directories import Layout
 from tvdenoise.files.families.tiff_encoding import LARGEST, encode_samples
 from tvdenoise.files.families.tiff_samples import PHOTOMETRICS, WHITE_IS_ZERO
+from tvdenoise.files.families.tiff_series import TiffPages
 from tvdenoise.files.families.tiff_tags import Tags, tags_of_exif, without_malformed, writable_tags
 from tvdenoise.files.picture import Picture, StoredTag
 from tvdenoise.files.record import with_record
@@ -87,12 +88,13 @@ def write_pages(series: Series, pictures: Iterator[Picture], stream: BinaryIO, _
     """A TIFF of as many pages as there are pictures, of which each has its own tags."""
     pages = None
     order = "<"
+    stands_for_all = isinstance(series.traits, TiffPages) and series.traits.has_one_directory
     for picture in pictures:
         if pages is None:
             order = picture.traits.order if isinstance(picture.traits, TiffTraits) else order
             size = _uncompressed_size(picture) - _ROOM_FOR_TAGS + _ROOM_FOR_PAGE
             is_big = size * series.count + _ROOM_FOR_TAGS > LARGEST
-            pages = Pages(stream, Layout(order, is_big))
+            pages = Pages(stream, Layout(order, is_big), has_one_directory=stands_for_all)
         page = picture
         if isinstance(page.traits, TiffTraits) and page.traits.order != order:
             page = replace(page, traits=replace(page.traits, order=order))
