@@ -29,7 +29,9 @@ def _with_holes(shape: tuple[int, ...]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "values", [noise(40, 50), noise(40, 50, 3), noise(40, 50, dtype=np.float32)], ids=str
+    "values",
+    [noise(40, 50), noise(40, 50, 3), noise(40, 50, dtype=np.float32)],
+    ids=["grey", "colour", "float"],
 )
 def test_pixels_are_kept_exactly_where_the_mask_is_black(values, mask, make_image, command) -> None:
     source = make_image("a.tif", values)
@@ -81,6 +83,7 @@ def test_hidden_pixels_and_a_mask_go_together(mask, make_image, command) -> None
         (noise(40, 50, 3), "are neither black nor white; "),
         (np.dstack([WHITE_DISC, np.minimum(WHITE_DISC, 7)]), "the mask {} is transparent in places; "),
     ],
+    ids=["grey", "colour", "transparent"],
 )
 def test_what_is_neither_black_nor_white_is_no_mask(values, reason, make_image, command) -> None:
     make_image("a.png", noise(40, 50))
