@@ -177,7 +177,7 @@ def test_half_the_resolution_looks_like_the_whole_one_reduced():
         Setting(mu / 2, epsilon),
         Setting(mu * 2, epsilon),
         Setting(mu, epsilon / 2),
-        Setting(mu, epsilon * 4),
+        Setting(mu, epsilon * 2),
     ):
         assert right < error(wrong)
 
