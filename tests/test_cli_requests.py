@@ -274,7 +274,7 @@ def test_a_solve_that_broke_down_writes_nothing(bound: float, make_image, comman
     make_image("a.png")
     solve = Denoiser.solve
     monkeypatch.setattr(
-        Denoiser, "solve", lambda *arguments: replace(solve(*arguments), distance_bound=bound)
+        Denoiser, "solve", lambda *given, **named: replace(solve(*given, **named), distance_bound=bound)
     )
     result = command("run", "a.png")
     assert result.exit_code == 1

@@ -280,3 +280,18 @@ def test_floats_far_above_their_range_need_it_said(command, tmp_path):
 def test_samples_of_every_kind_are_shown(command, tmp_path):
     for source in sorted(SAMPLES.glob("*.*g")):
         assert command("tune", source, "--grid", "1x1", "-o", tmp_path / f"{source.stem}.png").exit_code == 0
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_terminal_gets_aligned_columns_without_the_empty_ones(process_on_terminal):
+    code, shown = process_on_terminal("tune", "noisy.png", "--grid", "3x1", "--quiet", shows_output=True)
+    assert code == 0
+    heads, *lines = shown.splitlines()
+    assert heads.split() == ["cell", "mu", "epsilon", "strength", "mark", "command"]
+    assert [line.index("tvdenoise run noisy.png") for line in lines] == [heads.index("command")] * 3
+
+
+def test_names_are_quoted_for_a_shell(command, tmp_path):
+    Image.fromarray(noise(20, 20)).save(tmp_path / "it's a photo.png")
+    (cell,) = rows_of(command("tune", "it's a photo.png", "--grid", "1x1"))
+    assert shlex.split(cell["command"]) == ["tvdenoise", "run", "it's a photo.png"]

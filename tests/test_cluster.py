@@ -93,6 +93,22 @@ def test_a_cluster_writes_and_tells_what_one_machine_does(cluster, expected, pro
     assert {entry["target"] for entry in report} == {f"out/{name}.png" for name in "abcdefghijk"}
 
 
+def test_what_is_written_beside_the_results_lies_where_it_would_without_a_cluster(
+    cluster, make_image, process, tmp_path: Path
+) -> None:
+    make_image("a.png", noise(30, 40))
+    told = [
+        process(
+            "run", "a.png", "-o", f"{name}.png", "--residual", name, "--trace", f"{name}.csv", *options
+        ).stderr
+        for name, options in (("here", ()), ("there", ("--cluster", cluster)))
+    ]
+    for name in ("{}.csv", "{}.png", "{}/a_residual.png"):
+        here, there = (tmp_path / name.format(place) for place in ("here", "there"))
+        assert here.read_bytes() == there.read_bytes()
+    assert told[0].splitlines()[1] == told[1].splitlines()[1]
+
+
 def test_with_a_worker_killed_half_way_all_files_are_done(expected, tmp_path: Path) -> None:
     (tmp_path / "dask").mkdir()
     with running_cluster(tmp_path / "dask") as (address, workers):

@@ -80,4 +80,4 @@ def write_companions(
     if job.residual is None:
         return ()
     gain = save_residual(picture, solution.image, data_range or 1.0, job.source.name, job.residual)
-    return (f"what was removed is in {printable(job.residual)}, around mid grey, ×{gain:g}",)
+    return (f"what was removed is in {printable(job.residual.name)}, around mid grey, ×{gain:g}",)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _REACHES = 6
 _LEAST_MARGIN, _LARGEST_MARGIN = 16, 128
 #: Seconds after which a solve that goes on shows where it is.
-_FIRST_PICTURE = 0.05
+_FIRST_PICTURE = 0.04
 #: Evaluations before which a picture would look like the input.
 _LEAST_EVALUATIONS = 4
 #: Seconds without a picture after which even a stale solve shows where it is.
