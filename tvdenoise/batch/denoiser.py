@@ -113,19 +113,23 @@ class Denoiser:
         from tvdenoise.model import kernels, volume_kernels
 
         settings = self._settings
+        needs_plain = not settings.volume
+        needs_volumes = settings.volume or settings.fills_missing or settings.mask is not None
         is_ready = Event()
 
         def watch() -> None:
             while not is_ready.wait(_PATIENCE):
-                if kernels.is_compiled_afresh() or volume_kernels.is_compiled_afresh():
+                if (needs_plain and kernels.is_compiled_afresh()) or (
+                    needs_volumes and volume_kernels.is_compiled_afresh()
+                ):
                     self._announce_compilation()
                     return
 
         Thread(target=watch, daemon=True).start()
         try:
-            if not settings.volume:
+            if needs_plain:
                 kernels.prepare("float32")
-            if settings.volume or settings.fills_missing or settings.mask is not None:
+            if needs_volumes:
                 volume_kernels.prepare_volumes("float32")
         finally:
             is_ready.set()

@@ -40,6 +40,6 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
         max_megapixels=positive("--max-pixels", given["max_pixels"]) or DEFAULT_MAX_MEGAPIXELS,
         strip_metadata=given["strip_metadata"],
         preserve_times=given["preserve_times"],
-        first_frame=given["first_frame"],
-        per_plane=given["per_plane"],
+        first_frame=given.get("first_frame", False),
+        per_plane=given.get("per_plane", False),
     )
