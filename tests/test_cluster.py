@@ -314,3 +314,20 @@ def test_a_file_that_kills_every_worker_costs_no_other_file(monkeypatch) -> None
 def test_a_scheduler_without_tvdenoise_is_refused() -> None:
     with pytest.raises(UsageError, match="the scheduler has no tvdenoise; install tvdenoise"):
         require_same_versions(FakeClient())  # type: ignore[arg-type]
+
+
+LATE_WORDS = """
+import logging
+from tvdenoise.batch.cluster_connection import silence
+with silence():
+    pass
+for name in ("distributed.batched", "distributed.client", "tornado.application", "asyncio"):
+    logging.getLogger(name).error("a late word")
+"""
+
+
+def test_dask_says_nothing_after_it_is_done_with() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LATE_WORDS], env=environment(), capture_output=True, check=True
+    )
+    assert (done.stdout, done.stderr) == (b"", b"")

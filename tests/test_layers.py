@@ -38,6 +38,7 @@ CONFINED = {
     "dask": {"batch"},
     "distributed": {"batch"},
     "watchdog": {"batch"},
+    "threadpoolctl": {"noise"},
     "starlette": {"live"},
     "uvicorn": {"live"},
     "websockets": {"live"},

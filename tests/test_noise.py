@@ -5,6 +5,7 @@ import pytest
 from pictures import PHOTOGRAPHS, SAMPLES, clean, with_noise
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from threadpoolctl import threadpool_info
 
 from tvdenoise import estimate_noise
 from tvdenoise.noise.blocks import Blocks, spectrum_of
@@ -199,3 +200,16 @@ def test_a_constant_channel_beside_others_has_no_noise_that_grows() -> None:
     with Image.open(SAMPLES / "coffee.png") as noisy:
         inks = np.asarray(noisy.convert("CMYK"))  # without black
     assert np.isfinite(estimate_noise(inks, channel_axis=-1).sigma)
+
+
+def test_the_estimate_takes_one_thread_for_its_linear_algebra(monkeypatch):
+    threads = []
+
+    def looking(plane, where):
+        threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return white_sigma(plane, where)
+
+    monkeypatch.setattr("tvdenoise.noise.estimation.white_sigma", looking)
+    estimate_noise(with_noise(clean(PHOTOGRAPHS[0]), 0.1, 0))
+    assert threads
+    assert set(threads) == {1}

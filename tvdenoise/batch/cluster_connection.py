@@ -22,12 +22,18 @@ from tvdenoise.batch.cluster_checks import one_line
 from tvdenoise.errors import UsageError
 from tvdenoise.files.paths import printable
 
+_TALKATIVE = {"distributed", "tornado", "asyncio"}
 _PATIENCE = 5.0  # seconds, with whatever should answer at once
 
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """What Dask has to tell is told by us, in one line."""
+    """What Dask has to tell is told by us, in one line; it stays quiet, since its threads talk on after the end."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.split(".")[0] in _TALKATIVE:
+            logger = logging.getLogger(name)
+            logger.handlers[:] = [logging.NullHandler()]
+            logger.propagate = False
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tvdenoise.noise.blocks import Blocks, Spectrum, spectrum_of
 from tvdenoise.noise.model import BLOCK, ChannelNoise, NoiseKind, NoiseModel
+from tvdenoise.noise.single_threaded import single_threaded
 from tvdenoise.noise.volumes import side_by_side
 from tvdenoise.noise.white import white_sigma
 
@@ -32,6 +33,7 @@ _LEAST_SIDE = 2 * BLOCK
 _TINY = 1e-12
 
 
+@single_threaded()
 def estimate_planes(planes: NDArray[np.floating], where: NDArray[np.bool_] | None = None) -> NoiseModel:
     """The noise model of planes (channels, rows, columns): grey, or luminance and opponents.
 
@@ -83,6 +85,7 @@ def _doubt(spectrum: Spectrum, blocks: Blocks) -> float:
     return float(min(1.0, agreement / _AGREEMENT) ** _CUT_POWER)
 
 
+@single_threaded()
 def estimate_white_planes(planes: NDArray[np.floating], where: NDArray[np.bool_] | None = None) -> NoiseModel:
     """White noise at the median of the levels of the channels' planes; see `estimate_planes`."""
     planes, where = side_by_side(planes, where)
