@@ -105,6 +105,27 @@ def test_clipping_lowers_the_noise_at_the_ends_and_texture_does_not_raise_it_bet
         assert estimate_noise(noisy).sigma == pytest.approx(true, rel=0.08)
 
 
+def test_luminance_texture_in_colour_is_not_taken_for_noise_far_above_that_of_the_opponents():
+    rng = np.random.default_rng(3)
+    texture = gaussian_filter(rng.standard_normal((300, 300)), 1.2, mode="wrap")
+    image = 0.5 + 0.1 * texture[..., np.newaxis] / texture.std() + rng.normal(0, 0.002, (300, 300, 3))
+    model = estimate_noise(image, channel_axis=-1)
+    assert model.kind is NoiseKind.CORRELATED
+    luminance, *opponents = (channel.sigma for channel in model.channels)
+    assert luminance <= 6.001 * np.sqrt(np.mean(np.square(opponents)))
+
+
+def test_where_hardly_any_high_frequencies_are_left_they_do_not_set_the_level():
+    rng = np.random.default_rng(4)
+    order = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
+    energies = rng.exponential(1.0, (2, 3000, BLOCK, BLOCK)) * np.where(order <= 4, 1.0, 1e-6)
+    classes = np.repeat([0, 1, 2], 1000)
+    energies[:, classes == 2] *= np.where(order >= 7, 1000, 1)
+    blocks = Blocks(energies.astype(np.float32), np.linspace(0, 1, 3000, dtype=np.float32), classes)
+    spectrum = spectrum_of(blocks, 1, 0.1)
+    assert np.all(spectrum.levels * spectrum.shape.mean() <= 2.5 * energies.mean())
+
+
 def test_choosing_calm_blocks_does_not_make_the_noise_look_smaller():
     for noise in (np.random.default_rng(2).normal(0, 0.1, (300, 300)), correlated((300, 300), 0.1)):
         spectrum = spectrum_of(Blocks.of(noise[np.newaxis] + 0.5), 0, 0.1)

@@ -180,16 +180,18 @@ def simulated(folder: Path, *, beside_scikit_image: bool, stride: int) -> None:
 
 
 def jpeg(folder: Path, *, beside_scikit_image: bool, stride: int) -> None:
-    """White noise in 8 bits, saved as a JPEG of quality 95 whose colours have half the resolution."""
-    for level in (5, 10, 25, 50):
-        results = []
-        for seed, (name, clean) in list(enumerate(pictures(folder)))[::stride]:
-            noise = np.random.default_rng(seed).normal(0, level / 255, clean.shape)
-            stream = io.BytesIO()
-            Image.fromarray(quantised(clean + noise)).save(stream, "JPEG", quality=95, subsampling="4:2:0")
-            noisy = decoded(stream).astype(np.float32) / 255
-            results.append(evaluate(name, noisy, clean, beside_scikit_image=beside_scikit_image))
-        report(f"white σ = {level}, colour JPEG", results)
+    """White noise in 8 bits, or none, saved as JPEGs whose colours have half the resolution."""
+    for quality in (95, 90, 75):
+        for level in (0, 5, 10, 25, 50):
+            results = []
+            for seed, (name, clean) in list(enumerate(pictures(folder)))[::stride]:
+                noise = np.random.default_rng(seed).normal(0, level / 255, clean.shape)
+                stream = io.BytesIO()
+                saved = Image.fromarray(quantised(clean + noise))
+                saved.save(stream, "JPEG", quality=quality, subsampling="4:2:0")
+                noisy = decoded(stream).astype(np.float32) / 255
+                results.append(evaluate(name, noisy, clean, beside_scikit_image=beside_scikit_image))
+            report(f"white σ = {level}, colour JPEG of quality {quality}", results)
 
 
 def pairs(noisy: Path, clean: Path, *, beside_scikit_image: bool, stride: int) -> None:

@@ -35,6 +35,9 @@ _LEAST_SPECTRUM = 1e-3
 #: noise stays below; what is steeper is texture. (The opponents' noise may be steeper, and they have less texture.)
 _LARGEST_ENERGY = 16.0
 
+#: Beyond this ratio of all energy to that of the high frequencies, no class has that much more energy than it shows.
+_LEVEL_STEEPNESS, _LARGEST_EXCESS = 2.0, 2.0
+
 _ORDER = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
 _SCORED = _ORDER >= 2  # the slopes of a picture say nothing of its noise
 _LOW = (_ORDER >= 1) & (_ORDER <= 4)
@@ -126,6 +129,10 @@ def spectrum_of(blocks: Blocks, channel: int, part: float) -> Spectrum:
         shape = _common_shape(measured[is_noisy] / levels[is_noisy, np.newaxis, np.newaxis], counts[is_noisy])
         if channel == 0:
             shape = _flattened(shape)
+    if shape[_SCORED].mean() > _LEVEL_STEEPNESS:
+        # Where a JPEG left hardly any high frequencies they tell little of the others.
+        shown = measured[:, _SCORED].mean(axis=1) / shape[_SCORED].mean()
+        levels = np.where(levels > _LARGEST_EXCESS * shown, shown, levels)
     return Spectrum(shape, levels, _intensities_of_calm_blocks(blocks, channel, shape, part))
 
 

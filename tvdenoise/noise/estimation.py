@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tvdenoise.model.colour import RGB_CHANNELS
 from tvdenoise.noise.blocks import Blocks, Spectrum, spectrum_of
 from tvdenoise.noise.model import BLOCK, ChannelNoise, NoiseKind, NoiseModel
 from tvdenoise.noise.single_threaded import single_threaded
@@ -27,6 +28,8 @@ _CORRELATED_STEEPNESS = 3.0
 #: White noise has the same level in luminance and opponents. Where the median of them reads less than half of what
 #: the luminance does, chroma was smoothed; below the second level (data ranges) that may be the luminance's texture.
 _SMOOTH_CHROMA, _LEAST_LUMINANCE_SIGMA = 2.0, 3.0 / 255
+#: Correlated noise of real cameras has up to four times as much in the luminance as in the opponents, texture more.
+_MOST_LUMINANCE = 6.0
 #: White noise has nowhere much less than the level that the estimator for white noise reads ...
 _WHITE_LEAST = 0.8
 #: ... and a variance that follows the intensity so closely, over so large a ratio, is no accident.
@@ -61,6 +64,8 @@ def estimate_planes(planes: NDArray[np.floating], where: NDArray[np.bool_] | Non
         return white
     cut = _doubt(spectra[0], blocks) if kind is NoiseKind.CORRELATED else 1.0
     channels = [_channel(spectrum, blocks, kind, cut) for spectrum in spectra]
+    if kind is NoiseKind.CORRELATED and len(channels) == RGB_CHANNELS:
+        channels[0] = _within_reach_of_chroma(*channels)
     if kind is NoiseKind.INTENSITY and _is_clipped(spectra[0]):
         channels = [
             channel.at_most(max(_inner(spectrum).min(), white.sigma**2), blocks.counts)
@@ -130,6 +135,12 @@ def _grows(spectrum: Spectrum) -> bool:
     ):  # of a constant channel, for one
         return False
     return bool(np.corrcoef(spectrum.intensities, spectrum.levels)[0, 1] > _GROWING_CORRELATION)
+
+
+def _within_reach_of_chroma(luminance: ChannelNoise, *opponents: ChannelNoise) -> ChannelNoise:
+    """The luminance's noise, cut where it is so far above that of the opponents that it must be texture."""
+    chroma = np.sqrt(np.mean([opponent.sigma**2 for opponent in opponents]))
+    return luminance.at_level(min(luminance.sigma, _MOST_LUMINANCE * float(chroma)))
 
 
 def _inner(spectrum: Spectrum) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -62,6 +62,11 @@ class ChannelNoise:
         """The noise whose level is the mean over classes of intensity with so many members."""
         sigma = float(np.sqrt(np.average(variances, weights=counts)))
         return cls(intensities, variances, spectrum / spectrum.mean(), sigma)
+
+    def at_level(self, sigma: float) -> ChannelNoise:
+        """The same noise at another level."""
+        variances = self.variances * (sigma / self.sigma) ** 2 if self.sigma > 0 else self.variances
+        return replace(self, variances=variances, sigma=sigma)
 
     def at_most(self, variance: float, counts: NDArray[np.intp]) -> ChannelNoise:
         """The same noise, its variance cut at a largest one."""
