@@ -108,7 +108,7 @@ def choose(
 
 
 def choose_by_sample(
-    sampled: NDArray[np.floating],
+    sampled: NDArray[np.floating] | None,
     span: float,
     method: Method,
     noise: NoiseModel | None,
@@ -116,9 +116,13 @@ def choose_by_sample(
     epsilon: float | None,
     strength: float = 1.0,
 ) -> tuple[float, float]:
-    """As `choose`, from a sample of planes as `tvdenoise.sampling` takes it, and the span of them all."""
+    """As `choose`, from a sample of planes as `tvdenoise.sampling` takes it, and the span of them all.
+
+    sampled: needed where μ is not given.
+    """
     if mu is None:
         assert noise is not None
+        assert sampled is not None
         if noise.sigma < LEAST_SIGMA:
             mu = mu_for(noise.sigma)
         else:

@@ -124,6 +124,11 @@ class Settings:
             ),
         )
 
+    @property
+    def needs_estimate(self) -> bool:
+        """True where the image's noise is to be estimated."""
+        return self.mu is None and self.sigma is None and not isinstance(self.noise, NoiseModel)
+
     def method(self, channels: int, axis_weights: tuple[float, ...] | None) -> Method:
         """The method for an image of so many channels."""
         weights = chroma_weights(self.chroma) if channels == RGB_CHANNELS else (1.0,) * channels
