@@ -69,7 +69,7 @@ def denoise_tiled(
     end the scratch file is closed.
 
     memory: bytes that all arrays together may take; what the source holds besides is not among them, nor are the
-        bounded samples on which parameters are chosen (about 0.2 GB for a moment).
+        bounded samples on which parameters are chosen (about 0.1 GB for a moment).
     scratch: makes the file for four bytes a value, open for reading and writing without a buffer; by default a
         temporary one without a name in the folder, which is gone however this process ends.
     overlap: of the windows, to both sides (pixels); by default such that their ends do not matter at this ε.
@@ -98,7 +98,7 @@ def denoise_tiled(
     form = Form(method, parameters.mu, parameters.epsilon)
     certificate = form.certificate(reader, asked, extremes)
     margins = (
-        overlap_for(certificate.objective)
+        overlap_for(certificate.objective, reader.shape, budget)
         if overlap is None
         else (checks.count("overlap", overlap),) * len(reader.shape)
     )
@@ -123,7 +123,7 @@ def denoise_tiled(
                 distance_bound=certificate.distance_bound(found),
             ),
             seam=refinement.seam,
-            windows=partition.count,
+            parts=partition.parts,
             passes=refinement.passes,
             overlap=partition.overlap,
             reader=reader,

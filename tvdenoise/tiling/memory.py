@@ -21,14 +21,14 @@ _FLOAT = 4
 _SOLVED = 3.3
 #: with its ring held: the composite and what is written back, too;
 _HELD = 4.4
-#: to certify: f, x as it was read, x, g, and the same rows.
+#: to certify: f, x as it was read, x, g, and those rows.
 _CERTIFIED = 4.4
 #: Bytes of a pixel for weights, flags and sums of squares.
 _OF_PIXEL = 8
 #: What scipy's sparse operators take, in those arrays.
 _SPARSE = 110
-#: A window around a join goes at least so far to both sides (pixels).
-_LEAST_REACH = 24
+#: A window around a join goes at least so far to both sides (pixels), and beyond what is looked at.
+_LEAST_REACH, _NEAR = 12, 9
 #: Streamed bands are no larger (bytes): they are as quick, and the more the better they fit the cache.
 _LARGEST_BAND = 1 << 26
 #: The part of the budget that is planned for.
@@ -74,16 +74,16 @@ class Budget:
 
     def fits(self, partition: Partition) -> bool:
         """True where every window fits, those around joins too."""
-        whole = math.prod(partition.largest)
-        if whole * self.solved_bytes > _PLANNED * self.memory:
+        if math.prod(partition.largest) * self.solved_bytes > _PLANNED * self.memory:
             return False
-        return all(
-            2 * reach_of(margin) * whole / length * self.held_bytes <= _PLANNED * self.memory
-            for parts, margin, length in zip(
-                partition.parts, partition.overlap, partition.largest, strict=True
-            )
+        reaches = tuple(map(reach_of, partition.overlap))
+        lengths = partition.largest_with(reaches)
+        around = [
+            math.prod((*lengths[:axis], min(2 * reach, lengths[axis]), *lengths[axis + 1 :]))
+            for axis, (parts, reach) in enumerate(zip(partition.parts, reaches, strict=True))
             if parts > 1
-        )
+        ]
+        return max(around, default=0) * self.held_bytes <= _PLANNED * self.memory
 
     def suffices(self, shape: Sequence[int], overlap: Sequence[int]) -> bool:
         """True where the smallest windows fit in any case, and a row with its neighbours."""
@@ -105,20 +105,29 @@ def reach_of(overlap: int) -> int:
     return max(overlap * 3 // 4, _LEAST_REACH)
 
 
-def overlap_for(objective: Objective) -> tuple[int, ...]:
-    """How far windows overlap along each axis, to both sides.
+def fade_of(reach: int) -> int:
+    """Over how many of those pixels its changes fade out."""
+    return min(reach // 2, reach - _NEAR)
+
+
+def overlap_for(objective: Objective, shape: Sequence[int], budget: Budget) -> tuple[int, ...]:
+    """How far windows of an image overlap along each axis, to both sides; less where memory is short of that.
 
     The influence of a window's end decays at least like q^d at a distance of d pixels, with q = (√κ − 1)/(√κ + 1) and
-    κ = L/μ; across planes that lie apart it decays in fewer of them.
+    κ = L/μ; across planes that lie apart it decays in fewer of them. What an overlap leaves is found by the
+    certificate, and further passes mend it.
     """
     root = float(np.sqrt(objective.lipschitz / objective.mu))
-    axes = objective.noisy.ndim - 1
+    axes = len(shape)
     decayed = _DECAYED if axes == 2 else _DECAYED_IN_VOLUMES
     distance = np.log(decayed) / np.log((root - 1) / (root + 1)) if root > 1 else 1.0
     is_weighted = len(set(objective.channel_weights)) > 1
     least = _LEAST_IN_VOLUMES if axes > 2 else _LEAST_CHROMA if is_weighted else _LEAST
     weights = objective.axis_weights or (1.0,) * axes
-    return tuple(int(np.clip(np.ceil(distance * weight), least, _LARGEST)) for weight in weights)
+    overlap = tuple(int(np.clip(np.ceil(distance * weight), least, _LARGEST)) for weight in weights)
+    while max(overlap) > least and not budget.suffices(shape, overlap):
+        overlap = tuple(max(margin * 3 // 4, least) for margin in overlap)
+    return overlap
 
 
 def partition_for(shape: Sequence[int], overlap: Sequence[int], budget: Budget) -> Partition:
@@ -127,8 +136,8 @@ def partition_for(shape: Sequence[int], overlap: Sequence[int], budget: Budget) 
     if partition is None or not budget.suffices(shape, overlap):
         needed = _least(shape, overlap, budget)
         raise ValueError(
-            f"windows of {'×'.join(map(str, shape))} pixels with an overlap of {max(overlap)} need at least "
-            f"{needed / 1e6:.0f} MB of memory, not {budget.memory / 1e6:.0f}"
+            f"{'×'.join(map(str, shape))} pixels in windows that overlap by {max(overlap)} need at least "
+            f"{math.ceil(needed / 1e4) / 100:g} MB of memory, not {budget.memory / 1e6:g}"
         )
     return partition
 

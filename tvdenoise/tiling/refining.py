@@ -10,7 +10,7 @@ import numpy as np
 
 from tvdenoise.solver import Status
 from tvdenoise.tiling.audit import Audit
-from tvdenoise.tiling.memory import reach_of
+from tvdenoise.tiling.memory import fade_of, reach_of
 from tvdenoise.tiling.partition import Partition
 from tvdenoise.tiling.progress import Stage
 from tvdenoise.tiling.windows import bands, extended
@@ -100,7 +100,7 @@ class Refinement:
         shape, overlap = self.partition.shape, self.partition.overlap
         reaches = tuple(map(reach_of, overlap))
         if number < len(self.audit.faces):
-            yield _around(self.audit.faces[number], reaches, shape), tuple(reach // 2 for reach in reaches)
+            yield _around(self.audit.faces[number], reaches, shape), tuple(map(fade_of, reaches))
             return
         partition = Partition.of_least_work(shape, overlap, self.budget.fits_held)
         assert partition is not None
