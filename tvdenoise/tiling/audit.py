@@ -10,7 +10,7 @@ import numpy as np
 from tvdenoise.model.engines import Evaluation
 from tvdenoise.model.fused import fused_engine
 from tvdenoise.model.part_sums import squared_norm_of_part, value_of_part
-from tvdenoise.tiling.windows import common, extended, size, within
+from tvdenoise.tiling.windows import common, extended, lengths, size, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,9 +90,16 @@ class Audit:
         shape = self.reader.shape
         return extended(band, (1,) * len(shape), shape)
 
+    def _noisy(self, band: Window, window: Window) -> NDArray[np.floating]:
+        """The planes of a band in a window around it, where no gradient is asked for and so no noisy image."""
+        planes = self.reader.planes(band)
+        around = np.zeros((self.reader.channels, *lengths(window)), planes.dtype)
+        around[:, *within(band, window)] = planes
+        return around
+
     def _look_at(self, band: Window) -> _Sums:
         window = self._seen_from(band)
-        objective = self.form.objective(self.reader.planes(window))
+        objective = self.form.objective(self._noisy(band, window))
         with fused_engine(objective, self.scratch.read(window), self.form.method.threads) as engine:
             engine.advance(0.0)
             inner = within(band, window)

@@ -75,8 +75,8 @@ def denoise_tiled(
     overlap: of the windows, to both sides (pixels); by default such that their ends do not matter at this ε.
     tell: called with what is being done. What it raises ends the work.
 
-    The other arguments are those of `tvdenoise.denoise`. Raises as that does, ValueError where the memory is too
-    little, and OSError where the scratch file cannot be written.
+    The other arguments are those of `tvdenoise.denoise`. Raises as that does, TooLittleMemoryError (a ValueError) where
+    the memory is too little, and OSError where the scratch file cannot be written.
     """
     settings = Settings.of(
         mu, epsilon, sigma=sigma, noise=noise, strength=strength,
@@ -89,8 +89,9 @@ def denoise_tiled(
     budget = Budget(
         checks.count("memory", memory), reader.channels, reader.stored_bytes, is_sparse=engine == "sparse"
     )
+    band = budget.band(reader.shape, source.chunk)
     surveyed = survey(
-        reader, budget.band, tell, needs_noise=settings.needs_estimate, needs_sample=settings.mu is None
+        reader, band, tell, needs_noise=settings.needs_estimate, needs_sample=settings.mu is None
     )
     parameters = _parameters(settings, method, surveyed)
     extremes = surveyed.extremes
@@ -107,7 +108,7 @@ def denoise_tiled(
         windows = Windows(reader, Scratch(file, reader.channels, reader.shape), form)
         share = float(np.sqrt(size_of(reader.shape) / partition.pixels))
         windows.solve_each(partition, _SLACK * share * certificate.tolerance, partial(tell, Stage.SOLVING))
-        refinement = Refinement(windows, certificate, partition, budget, tell)
+        refinement = Refinement(windows, certificate, partition, budget, band, tell)
         status = refinement.run()
         found = refinement.audit.whole
         yield TiledSolution(
@@ -128,7 +129,7 @@ def denoise_tiled(
             overlap=partition.overlap,
             reader=reader,
             scratch=windows.scratch,
-            band=budget.band,
+            band=band,
         )
 
 

@@ -41,6 +41,14 @@ _DECAYED, _DECAYED_IN_VOLUMES = 1e-6, 1e-3
 _LEAST, _LEAST_CHROMA, _LEAST_IN_VOLUMES, _LARGEST = 64, 128, 8, 512
 
 
+class TooLittleMemoryError(ValueError):
+    """Not even the smallest windows fit. missing: bytes."""
+
+    def __init__(self, message: str, missing: int) -> None:
+        self.missing = missing
+        super().__init__(message)
+
+
 @dataclass(frozen=True)
 class Budget:
     """How many bytes the arrays may take, for pixels with so many channels and bytes as stored.
@@ -67,10 +75,15 @@ class Budget:
         return arrays * _FLOAT * self.channels + _OF_PIXEL + self.stored
 
     @property
-    def band(self) -> int:
-        """Pixels of a band that is read and certified."""
+    def _largest_band(self) -> int:
+        """Pixels of a band that is read and certified, at most."""
         each = _CERTIFIED * _FLOAT * self.channels + _OF_PIXEL + self.stored
-        return int(min(_PLANNED * self.memory, _LARGEST_BAND) / each)
+        return int(_PLANNED * self.memory / each)
+
+    def band(self, shape: Sequence[int], chunk: Sequence[int]) -> int:
+        """Pixels of a band that is read and certified: few, but a row of whole chunks where that fits."""
+        usual = int(_LARGEST_BAND / (_CERTIFIED * _FLOAT * self.channels))
+        return min(self._largest_band, max(usual, min(chunk[-2], shape[-2]) * shape[-1]))
 
     def fits(self, partition: Partition) -> bool:
         """True where every window fits, those around joins too."""
@@ -93,7 +106,7 @@ class Budget:
             tuple(overlap),
         )
         rows = 3 ** (len(shape) - 1) * shape[-1]
-        return self.fits(finest) and self.fits_held(finest) and self.band >= rows
+        return self.fits(finest) and self.fits_held(finest) and self._largest_band >= rows
 
     def fits_held(self, partition: Partition) -> bool:
         """True where every window fits with its ring held."""
@@ -131,13 +144,14 @@ def overlap_for(objective: Objective, shape: Sequence[int], budget: Budget) -> t
 
 
 def partition_for(shape: Sequence[int], overlap: Sequence[int], budget: Budget) -> Partition:
-    """The partition of least work. Raises ValueError where not even the smallest windows fit."""
+    """The partition of least work. Raises TooLittleMemoryError where not even the smallest windows fit."""
     partition = Partition.of_least_work(shape, overlap, budget.fits)
     if partition is None or not budget.suffices(shape, overlap):
         needed = _least(shape, overlap, budget)
-        raise ValueError(
+        raise TooLittleMemoryError(
             f"{'×'.join(map(str, shape))} pixels in windows that overlap by {max(overlap)} need at least "
-            f"{math.ceil(needed / 1e4) / 100:g} MB of memory, not {budget.memory / 1e6:g}"
+            f"{math.ceil(needed / 1e4) / 100:g} MB of memory, not {budget.memory / 1e6:g}",
+            needed - budget.memory,
         )
     return partition
 

@@ -34,13 +34,14 @@ _TIGHTER = 0.5
 class Refinement:
     """What is looked at after each pass, and solved again in the next.
 
-    seam: the largest rms(∇J) near a join. passes: the first one included.
+    band: pixels of a band that is looked at. seam: the largest rms(∇J) near a join. passes: the first one included.
     """
 
     windows: Windows
     certificate: Certificate
     partition: Partition
     budget: Budget
+    band: int
     tell: Tell
     audit: Audit = field(init=False)
     seam: float = 0.0
@@ -52,7 +53,7 @@ class Refinement:
             reader,
             self.windows.scratch,
             self.windows.form,
-            bands(reader.shape, self.budget.band, reader.source.chunk),
+            bands(reader.shape, self.band, reader.source.chunk),
             self.partition.faces(),
         )
 
