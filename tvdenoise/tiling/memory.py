@@ -1,0 +1,177 @@
+"""What windows take in memory, and the partition that a budget allows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tvdenoise.model.colour import RGB_CHANNELS
+from tvdenoise.tiling.partition import Partition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tvdenoise.model.objective import Objective
+
+_FLOAT = 4
+#: Arrays of a window's size, in single precision for each channel: f, x and g and the rows that bands exchange;
+_SOLVED = 3.3
+#: with its ring held: the composite and what is written back, too;
+_HELD = 4.4
+#: to certify: f, x as it was read, x, g, and those rows.
+_CERTIFIED = 4.4
+#: Bytes of a pixel for weights, flags and sums of squares.
+_OF_PIXEL = 8
+#: What scipy's sparse operators take, in those arrays.
+_SPARSE = 110
+#: A window around a join goes at least so far to both sides (pixels), and beyond what is looked at.
+_LEAST_REACH, _NEAR = 12, 9
+#: Streamed bands are no larger (bytes): they are as quick, and the more the better they fit the cache.
+_LARGEST_BAND = 1 << 26
+#: The part of the budget that is planned for.
+_PLANNED = 0.97
+
+#: The influence of a window's end has decayed to this part at the end of the overlap; in volumes, where overlaps cost
+#: more, to the second.
+_DECAYED, _DECAYED_IN_VOLUMES = 1e-6, 0.1
+#: The least overlap of images, in grey and where chroma is weighted; the largest that is chosen.
+_LEAST, _LEAST_CHROMA, _LEAST_IN_VOLUMES, _LARGEST = 64, 128, 8, 512
+
+
+class TooLittleMemoryError(ValueError):
+    """Not even the smallest windows fit. missing: bytes."""
+
+    def __init__(self, message: str, missing: int) -> None:
+        self.missing = missing
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many bytes the arrays may take, for pixels with so many channels and bytes as stored.
+
+    is_sparse: the engine is that of sparse operators.
+    """
+
+    memory: int
+    channels: int
+    stored: int
+    is_sparse: bool = False
+
+    @property
+    def solved_bytes(self) -> float:
+        """Of a pixel that is read and solved."""
+        arrays = _SPARSE if self.is_sparse else _SOLVED
+        reading = self.stored + 2 * _FLOAT * self.channels
+        return max(arrays * _FLOAT * self.channels, reading)
+
+    @property
+    def held_bytes(self) -> float:
+        """Of a pixel of a window whose ring is held."""
+        arrays = _SPARSE if self.is_sparse else _HELD
+        return arrays * _FLOAT * self.channels + _OF_PIXEL + self.stored
+
+    @property
+    def _largest_band(self) -> int:
+        """Pixels of a band that is read and certified, at most."""
+        each = _CERTIFIED * _FLOAT * self.channels + _OF_PIXEL + self.stored
+        return int(_PLANNED * self.memory / each)
+
+    def band(self, shape: Sequence[int], chunk: Sequence[int]) -> int:
+        """Pixels of a band that is read and certified: few, but a row of whole chunks where that fits."""
+        usual = int(_LARGEST_BAND / (_CERTIFIED * _FLOAT * self.channels))
+        return min(self._largest_band, max(usual, min(chunk[-2], shape[-2]) * shape[-1]))
+
+    def fits(self, partition: Partition) -> bool:
+        """True where every window fits, those around joins too."""
+        if math.prod(partition.largest) * self.solved_bytes > _PLANNED * self.memory:
+            return False
+        reaches = tuple(map(reach_of, partition.overlap))
+        lengths = partition.largest_with(reaches)
+        around = [
+            math.prod((*lengths[:axis], min(2 * reach, lengths[axis]), *lengths[axis + 1 :]))
+            for axis, (parts, reach) in enumerate(zip(partition.parts, reaches, strict=True))
+            if parts > 1
+        ]
+        return max(around, default=0) * self.held_bytes <= _PLANNED * self.memory
+
+    def suffices(self, shape: Sequence[int], overlap: Sequence[int]) -> bool:
+        """True where the smallest windows fit in any case, and a row with its neighbours."""
+        finest = Partition(
+            tuple(shape),
+            tuple(max(length // max(margin, 1), 1) for length, margin in zip(shape, overlap, strict=True)),
+            tuple(overlap),
+        )
+        rows = 3 ** (len(shape) - 1) * shape[-1]
+        return self.fits(finest) and self.fits_held(finest) and self._largest_band >= rows
+
+    def fits_held(self, partition: Partition) -> bool:
+        """True where every window fits with its ring held."""
+        return math.prod(partition.largest) * self.held_bytes <= _PLANNED * self.memory
+
+
+def reach_of(overlap: int) -> int:
+    """How far a window around a join goes to both sides."""
+    return max(overlap * 3 // 4, _LEAST_REACH)
+
+
+def fade_of(reach: int) -> int:
+    """Over how many of those pixels its changes fade out."""
+    return min(reach // 2, reach - _NEAR)
+
+
+def overlap_for(objective: Objective, shape: Sequence[int], budget: Budget) -> tuple[int, ...]:
+    """How far windows of an image overlap along each axis, to both sides; less where memory is short of that.
+
+    The influence of a window's end decays at least like q^d at a distance of d pixels, with q = (√κ − 1)/(√κ + 1) and
+    κ = L/μ; across planes that lie apart it decays in fewer of them. What an overlap leaves is found by the
+    certificate, and further passes mend it.
+    """
+    root = float(np.sqrt(objective.lipschitz / objective.mu))
+    axes = len(shape)
+    decayed = _DECAYED if axes == 2 else _DECAYED_IN_VOLUMES
+    distance = np.log(decayed) / np.log((root - 1) / (root + 1)) if root > 1 else 1.0
+    is_weighted = len(set(objective.channel_weights)) > 1
+    least = _LEAST_IN_VOLUMES if axes > 2 else _LEAST_CHROMA if is_weighted else _LEAST
+    weights = objective.axis_weights or (1.0,) * axes
+    overlap = tuple(int(np.clip(np.ceil(distance * weight), least, _LARGEST)) for weight in weights)
+    while max(overlap) > least and not budget.suffices(shape, overlap):
+        overlap = tuple(max(margin * 3 // 4, least) for margin in overlap)
+    return overlap
+
+
+def partition_for(shape: Sequence[int], overlap: Sequence[int], budget: Budget) -> Partition:
+    """The partition of least work. Raises TooLittleMemoryError where not even the smallest windows fit."""
+    partition = Partition.of_least_work(shape, overlap, budget.fits)
+    if partition is None or not budget.suffices(shape, overlap):
+        needed = _least(shape, overlap, budget)
+        raise TooLittleMemoryError(
+            f"{'×'.join(map(str, shape))} pixels in windows that overlap by {max(overlap)} need at least "
+            f"{math.ceil(needed / 1e4) / 100:g} MB of memory, not {budget.memory / 1e6:g}",
+            needed - budget.memory,
+        )
+    return partition
+
+
+def memory_needed(
+    shape: Sequence[int], channels: int, dtype: np.dtype[np.generic], overlap: int | None = None
+) -> int:
+    """The least memory (bytes) with which an image can be denoised in windows, at the default ε."""
+    usual = _LEAST_CHROMA if channels == RGB_CHANNELS else _LEAST
+    margins = (usual if overlap is None else overlap,) * len(shape)
+    return _least(shape, margins, Budget(0, channels, channels * np.dtype(dtype).itemsize))
+
+
+def _least(shape: Sequence[int], overlap: Sequence[int], budget: Budget) -> int:
+    """The bytes with which the smallest windows fit."""
+    low, high = 1, 1 << 62
+    while low < high:
+        middle = (low + high) // 2
+        if replace(budget, memory=middle).suffices(shape, overlap):
+            high = middle
+        else:
+            low = middle + 1
+    return low
