@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import ImageFile
 
-from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
+from tvdenoise.errors import SeveralPicturesError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families.animation import (
     animation,
     palette_is_grey,
@@ -62,10 +62,7 @@ def survey(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
     if len(durations) == 1:
         return None
     if found[0].contents[8:9] == b"\x10":
-        raise UnsupportedImageError(
-            "animated PNG of 16 bits is not carried",
-            "save it with 8 bits, or take the first picture alone with --first-frame",
-        )
+        raise SeveralPicturesError("animated PNG of 16 bits is not carried", "save it with 8 bits")
     return animation(durations, plays, PngFrames(has_still))
 
 

@@ -14,6 +14,7 @@ from PIL.TiffImagePlugin import (
     TiffImageFile,
 )
 
+from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.families.tiff_axes import description_of
 from tvdenoise.files.families.tiff_checks import check_samples, explain, require_no_preview
 from tvdenoise.files.families.tiff_decoding import decode_samples, require_segments, turned
@@ -141,8 +142,7 @@ def _alone(picture: Picture) -> Picture:
     """The first page, without what describes all of them."""
     traits = picture.traits
     assert isinstance(traits, TiffTraits)
-    described = description_of(str(traits.tags.get(IMAGEDESCRIPTION, "")))
-    stale = {IMAGEDESCRIPTION} if described.is_of_stack else set()
+    stale = {IMAGEDESCRIPTION} if _is_of_stack(str(traits.tags.get(IMAGEDESCRIPTION, ""))) else set()
     further = {_IMAGEJ_METADATA, _IMAGEJ_LENGTHS} & set(picture.metadata.tags)
     if not stale and not further:
         return picture
@@ -151,6 +151,13 @@ def _alone(picture: Picture) -> Picture:
     metadata = replace(picture.metadata, tags=kept, exif=exif_of_tags(tags))
     notices = (*picture.notices, "what describes the stack is left out")
     return replace(picture, traits=replace(traits, tags=tags), metadata=metadata, notices=notices)
+
+
+def _is_of_stack(description: str) -> bool:
+    try:
+        return description_of(description).is_of_stack
+    except UnsupportedImageError:  # of one that is spread over several files
+        return True
 
 
 FAMILY = Family(

@@ -16,13 +16,13 @@ from PIL.TiffImagePlugin import (
     TiffImageFile,
 )
 
-from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
+from tvdenoise.errors import SeveralPicturesError, UnreadableImageError
 from tvdenoise.files.families.tiff_axes import description_of
 from tvdenoise.files.families.tiff_directories import REMEDY, Directory, Layout, directories, layout_of
 from tvdenoise.files.spliced import Spliced, Window
 from tvdenoise.files.stack import Series
 
-_METAMORPH_STACK = 33629  # whose count is that of planes
+_METAMORPH_STACK = 33629  # which has a value for each plane
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def survey(opened: Any, stream: BinaryIO) -> Series | None:
     assert layout is not None
     found = [directory for directory in directories(stream) if not directory.is_mask]
     pages = [directory for directory in found if not directory.is_overview]
-    if len(tags.get(_METAMORPH_STACK, ())) > 2 and len(pages) == 1:
-        raise UnsupportedImageError("MetaMorph stacks are not carried", "save it as an ImageJ or OME TIFF")
+    if len(pages) == 1 and (stated := pages[0].entries.get(_METAMORPH_STACK)) and stated.count > 1:
+        raise SeveralPicturesError("MetaMorph stacks are not carried", "save it as an ImageJ or OME TIFF")
     described = description_of(str(tags.get(IMAGEDESCRIPTION, "")))
     if len(pages) < 2:
         single = pages[0] if pages else found[0]
@@ -84,9 +84,8 @@ def _values(page: Directory, tags: Mapping[int, Any]) -> int:
 
 def _require_one_form(pages: list[Directory]) -> None:
     if len({page.form for page in pages}) > 1:
-        raise UnsupportedImageError(
-            f"its {len(pages)} pages differ in size or kind of pixels",
-            "save each as a file of its own, or take the first alone with --first-frame",
+        raise SeveralPicturesError(
+            f"its {len(pages)} pages differ in size or kind of pixels", "save each as a file of its own"
         )
 
 
