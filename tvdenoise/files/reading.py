@@ -110,12 +110,9 @@ def _numbered(
     """The pictures of increasing numbers, each decoded when it is asked for."""
     several = family.several
     assert several is not None
-    if several.frame is not None:
+    if several.frames is not None:
         with opened_image(stream) as opened:
-            for number in numbers:
-                opened.seek(number)
-                opened.load()
-                yield several.frame(opened, series, first)
+            yield from several.frames(opened, stream, series, first, numbers)
         return
     assert several.page is not None
     for number in numbers:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageFile
 
-from tvdenoise.files.families.gif_animation import LOOPS, frame, survey, write
+from tvdenoise.files.families.gif_animation import LOOPS, survey, write
 from tvdenoise.files.families.gif_blocks import application_names, screen
+from tvdenoise.files.families.gif_composing import frames
 from tvdenoise.files.formats import Family, Format, Inspection, Several
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.planes import image_of, planes_of
@@ -167,5 +168,5 @@ FAMILY = Family(
     decode=_decode,
     encode=_encode,
     losses=_losses,
-    several=Several(survey, _write, frame=frame),
+    several=Several(survey, _write, frames=frames),
 )

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import ImageFile
 
 from tvdenoise.errors import UnreadableImageError
-from tvdenoise.files.families.animation import animation, in_units, plain_frame, without_metadata_of_all
+from tvdenoise.files.families.animation import animation, in_units, without_metadata_of_all
+from tvdenoise.files.families.canvas import Disposal
 from tvdenoise.files.families.gif_blocks import Block, blocks
 from tvdenoise.files.picture import Picture
 
@@ -21,12 +22,34 @@ if TYPE_CHECKING:
     from tvdenoise.files.stack import Series
 
 LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
-_EXTENSION, _CONTROL, _APPLICATION, _PICTURE = b"!", b"\xf9", b"\xff", b","
+_CONTROL, _APPLICATION, _PICTURE = b"\xf9", b"\xff", b","
 _HUNDREDTH, _LONGEST = Fraction(1, 100), 65_535
 _TABLE, _SIZE = 0x80, 0x07  # flags of a table of colours
 _TRANSPARENT = 1  # a flag
 _KEEP, _CLEAR = 1 << 2, 2 << 2  # what becomes of a frame, before the next one is drawn
+_DISPOSALS = {2: Disposal.CLEAR, 3: Disposal.RESTORE, 4: Disposal.RESTORE}  # 4 as viewers have it
 _MOST_REPEATS = 65_535
+
+
+@dataclass(frozen=True)
+class Control:
+    """How a frame is shown: for how many hundredths of a second; transparent: the number of the colour that is."""
+
+    delay: int = 0
+    transparent: int | None = None
+    disposal: Disposal = Disposal.KEEP
+
+    @classmethod
+    def of(cls, block: Block) -> Control:
+        """What a block says; what says nothing where it is too short."""
+        if len(block.start) < 4:
+            return cls()
+        flags, transparent = block.start[0], block.start[3]
+        return cls(
+            int.from_bytes(block.start[1:3], "little"),
+            transparent if flags & _TRANSPARENT else None,
+            _DISPOSALS.get(flags >> 2 & 7, Disposal.KEEP),
+        )
 
 
 @dataclass(frozen=True)
@@ -47,17 +70,21 @@ def survey(opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
     stream.seek(0)
     header = stream.read(13)
     screen = header + _table(stream, header[10])
-    tables, durations, plays = [screen[13:]], [], 1
-    delay, has_alpha, is_whole = 0, False, False
+    tables, plays, was_cleared = [screen[13:]], 1, False
+    durations: list[Fraction] = []
+    has_alpha, is_whole, control = False, False, Control()
     for block in blocks(stream):
         if block.kind == _PICTURE:
-            durations.append(delay * _HUNDREDTH)
-            has_alpha |= block.box != (0, 0, *opened.size)
+            has_alpha |= control.transparent is not None or (
+                not durations and not _covers(block, opened.size)
+            )
+            has_alpha |= was_cleared
+            was_cleared = control.disposal is not Disposal.KEEP
+            durations.append(control.delay * _HUNDREDTH)
             tables.append(_local_table(stream, block))
-            delay = 0
-        elif block.label == _CONTROL and len(block.start) >= 4:
-            delay = int.from_bytes(block.start[1:3], "little")
-            has_alpha |= bool(block.start[0] & _TRANSPARENT)
+            control = Control()
+        elif block.label == _CONTROL:
+            control = Control.of(block)
         elif block.label == _APPLICATION and block.start in LOOPS:
             plays = _plays(stream, block, plays)
         elif block.is_end:
@@ -70,6 +97,11 @@ def survey(opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
     colours = np.frombuffer(b"".join(tables), np.uint8).reshape(-1, 3)
     is_grey = bool((colours == colours[:, :1]).all())
     return animation(durations, plays, GifFrames(screen, is_grey, has_alpha))
+
+
+def _covers(block: Block, size: tuple[int, int]) -> bool:
+    left, top, columns, rows = block.box
+    return left == top == 0 and columns >= size[0] and rows >= size[1]
 
 
 def _table(stream: BinaryIO, flags: int) -> bytes:
@@ -96,21 +128,15 @@ def _plays(stream: BinaryIO, block: Block, before: int) -> int:
     return repeats + 1 if repeats else 0
 
 
-def frame(opened: ImageFile.ImageFile, series: Series, first: Picture) -> Picture:
-    traits = series.traits
-    assert isinstance(traits, GifFrames)
-    return plain_frame(opened, first, has_alpha=traits.has_alpha, is_grey=traits.is_grey)
-
-
 def write(
     encode: Callable[[Picture], bytes], series: Series, pictures: Iterator[Picture], stream: BinaryIO
 ) -> None:
     """Frames, as they come, each the whole picture; encode: a picture as a GIF of its own."""
     timing = series.timing
     assert timing is not None
-    frames = zip(pictures, timing.durations, strict=True)
+    timed = zip(pictures, timing.durations, strict=True)
     control_before = 0
-    for number, (picture, duration) in enumerate(frames):
+    for number, (picture, duration) in enumerate(timed):
         delay = in_units(duration, _HUNDREDTH, _LONGEST, "GIF")
         single = encode(picture if number == 0 else without_metadata_of_all(picture))
         parts = _Single.of(single)
@@ -133,7 +159,7 @@ def write(
 
 def _screen(series: Series, picture: Picture) -> bytes:
     if isinstance(series.traits, GifFrames):
-        return b"GIF89a" + series.traits.screen[6:]
+        return b"GIF89a" + struct.pack("<HH", *picture.size) + series.traits.screen[10:]
     return b"GIF89a" + struct.pack("<HHBBB", *picture.size, 0x70, 0, 0)
 
 

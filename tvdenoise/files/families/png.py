@@ -25,8 +25,9 @@ from tvdenoise.files.families.png_ancillary import (
     notices_elsewhere,
     notices_of_left_out,
 )
-from tvdenoise.files.families.png_animation import frame, survey, write
+from tvdenoise.files.families.png_animation import survey, write
 from tvdenoise.files.families.png_chunks import BLOCK, SIGNATURE, Chunk, chunks_of, packed
+from tvdenoise.files.families.png_composing import frames
 from tvdenoise.files.formats import Family, Format, Inspection, Several
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.pieces import most_pieces, too_many
@@ -258,5 +259,5 @@ FAMILY = Family(
     strip=_strip,
     decode=_decode,
     encode=_encode,
-    several=Several(survey, _write, frame=frame),
+    several=Several(survey, _write, frames=frames),
 )
