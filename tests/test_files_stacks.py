@@ -264,6 +264,34 @@ def test_ome_of_several_files_is_refused(command, tmp_path: Path) -> None:
     assert "spread over several OME-TIFF files; save it as one file" in result.stderr
 
 
+@pytest.mark.parametrize("options", [{}, {"byteorder": ">", "compression": "lzw"}, {"bigtiff": True}])
+@pytest.mark.parametrize("shape", [(20, 24), (2, 3, 20, 24)])
+def test_further_descriptions_stay_and_are_heard(
+    shape: tuple[int, ...], options: dict[str, Any], command, tmp_path: Path
+) -> None:
+    axes = "TZYX"[-len(shape) :]
+    values = noise(*shape, dtype=np.uint16)
+    own = {"description": "by hand", "metadata": {"axes": axes}, "photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "a.tif", values, **own, **options)
+    with tifffile.TiffFile(tmp_path / "a.tif") as before:
+        expected = [before.pages.first.tags.get(270, index=number).value for number in range(2)]
+    if len(shape) > 2:
+        assert stack_in(tmp_path / "a.tif").axes.names == "TZ"
+    assert command("run", "a.tif", *HARDLY).exit_code == 0
+    with tifffile.TiffFile(tmp_path / "a_denoised.tif") as after:
+        found = [after.pages.first.tags.get(270, index=number) for number in range(3)]
+        assert [tag and tag.value for tag in found] == [*expected, None]
+        assert (after.series[0].axes, after.series[0].shape) == (axes, shape)
+    command("run", "a.tif", "-o", "strip.tif", "--strip-metadata")
+    assert b"shape" not in (tmp_path / "strip.tif").read_bytes()
+    result = command("run", "a.tif", "-o", "a.png", "--first-frame", *HARDLY)
+    assert "note: its further descriptions are left out" in result.stderr
+    command("run", "a.tif", "-o", "first.tif", "--first-frame", *HARDLY)
+    with tifffile.TiffFile(tmp_path / "first.tif") as after:
+        assert (len(after.pages), after.series[0].shape) == (1, (20, 24))
+        assert after.pages.first.description == "by hand"
+
+
 @pytest.mark.parametrize("name", STACKS)
 def test_a_truncated_stack_is_refused_without_an_output(name: str, command, tmp_path: Path) -> None:
     make_stack(tmp_path, name)

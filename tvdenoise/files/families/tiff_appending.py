@@ -101,14 +101,9 @@ class Pages:
             self._stream.write(memoryview(page)[offset : offset + length])
         if self._has_one_directory and self._pages:
             return
-        given[_OFFSETS] = self._places(_OFFSETS, places)
-        given[_LENGTHS] = self._places(_LENGTHS, lengths)
-        self._pages.append(
-            tuple(
-                self._kept(field if field.tag in (_OFFSETS, _LENGTHS) else self._turned(field, layout))
-                for _, field in sorted(given.items())
-            )
-        )
+        placed = {tag: self._places(tag, of) for tag, of in ((_OFFSETS, places), (_LENGTHS, lengths))}
+        kept = (placed.get(field.tag) or self._turned(field, layout) for field in fields)
+        self._pages.append(tuple(map(self._kept, kept)))
 
     def close(self) -> None:
         """Write the directories, and in the header where they begin."""

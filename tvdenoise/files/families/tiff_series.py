@@ -17,8 +17,15 @@ from PIL.TiffImagePlugin import (
 )
 
 from tvdenoise.errors import SeveralPicturesError, UnreadableImageError
-from tvdenoise.files.families.tiff_axes import description_of
-from tvdenoise.files.families.tiff_directories import REMEDY, Directory, Layout, directories, layout_of
+from tvdenoise.files.families.tiff_axes import described_by
+from tvdenoise.files.families.tiff_directories import (
+    REMEDY,
+    Directory,
+    Layout,
+    directories,
+    layout_of,
+    texts_in,
+)
 from tvdenoise.files.spliced import Spliced, Window
 from tvdenoise.files.stack import Series
 
@@ -58,7 +65,7 @@ def survey(opened: Any, stream: BinaryIO) -> Series | None:
     pages = [directory for directory in found if not directory.is_overview]
     if len(pages) == 1 and (stated := pages[0].entries.get(_METAMORPH_STACK)) and stated.count > 1:
         raise SeveralPicturesError("MetaMorph stacks are not carried", "save it as an ImageJ or OME TIFF")
-    described = description_of(str(tags.get(IMAGEDESCRIPTION, "")))
+    described = described_by(texts_in(stream, IMAGEDESCRIPTION))
     if len(pages) < 2:
         single = pages[0] if pages else found[0]
         images = described.images or described.values // max(1, _values(single, tags))

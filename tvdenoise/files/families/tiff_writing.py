@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
-from PIL.TiffImagePlugin import X_RESOLUTION, XMP
+from PIL.TiffImagePlugin import IMAGEDESCRIPTION, X_RESOLUTION, XMP
 
 from tvdenoise.files.families.tiff_appending import Pages, in_layout
 from tvdenoise.files.families.tiff_directories import Layout
@@ -32,12 +32,14 @@ class TiffTraits:
     """tags: those that describe the picture; compression: a lossless one, as Pillow names it.
 
     white_is_zero: of floats, which are not inverted; order: of bytes, "<" unless a tag depends on it.
+    descriptions: further ones than the first, as stored.
     """
 
     tags: Tags = field(default_factory=dict)
     compression: str = DEFLATE
     white_is_zero: bool = False
     order: str = "<"
+    descriptions: tuple[bytes, ...] = ()
 
 
 def options(picture: Picture, _quality: int | None) -> dict[str, Any]:
@@ -81,6 +83,7 @@ def _encode(picture: Picture, given: Mapping[str, Any], *, is_big: bool) -> byte
         photometric=WHITE_IS_ZERO if traits.white_is_zero else PHOTOMETRICS[picture.channels],
         has_alpha=picture.alpha is not None,
         compression=traits.compression,
+        texts=tuple((IMAGEDESCRIPTION, text) for text in traits.descriptions),
     )
 
 
