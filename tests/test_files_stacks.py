@@ -21,7 +21,7 @@ from seeds import SEVERAL
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError
 from tvdenoise.files.families import FAMILIES, FORMATS
 from tvdenoise.files.families.tiff_appending import in_layout
-from tvdenoise.files.families.tiff_directories import Layout
+from tvdenoise.files.families.tiff_directories import Layout, directories
 from tvdenoise.files.headers import header_of
 from tvdenoise.files.reading import is_whole, open_pictures, read
 from tvdenoise.files.stack import Stack
@@ -424,11 +424,14 @@ def test_stacks_pass_standard_streams(name: str, process, tmp_path: Path) -> Non
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), STACKS[name][0])
 
 
-def test_stripped_stacks_have_their_pages_and_no_description(command, tmp_path: Path) -> None:
-    make_stack(tmp_path, "imagej.tif")
-    assert command("run", "imagej.tif", "-o", "a.tif", "--strip-metadata", *HARDLY).exit_code == 0
+@pytest.mark.parametrize(("name", "count"), [("imagej.tif", 24), ("truncated.tif", 6)])
+def test_stripped_stacks_have_their_pages_and_no_description(
+    name: str, count: int, command, tmp_path: Path
+) -> None:
+    make_stack(tmp_path, name)
+    assert command("run", name, "-o", "a.tif", "--strip-metadata", *HARDLY).exit_code == 0
     with tifffile.TiffFile(tmp_path / "a.tif") as opened:
-        assert len(opened.pages) == 24
+        assert len(opened.pages) == count
         assert not {270, 50838, 50839, 11} & {tag.code for page in opened.pages for tag in page.tags}
 
 
@@ -443,6 +446,30 @@ def test_what_may_be_too_large_for_a_classic_tiff_becomes_a_bigtiff(
         assert opened.is_bigtiff
         np.testing.assert_array_equal(opened.asarray(), values)
     assert read_all(tmp_path / "deep_denoised.tif") == 5
+
+
+@pytest.mark.parametrize("name", ["truncated.tif", "shaped_axes.tif"])
+def test_one_directory_stands_for_all_pages_of_any_size(
+    name: str, command, tmp_path: Path, monkeypatch
+) -> None:
+    """ImageJ reads no BigTIFF: beyond 4 gigabytes, it has the one directory before all pixels."""
+    values = make_stack(tmp_path, name)
+    for module in ("writing", "appending"):
+        monkeypatch.setattr(f"tvdenoise.files.families.tiff_{module}.LARGEST", values.nbytes // 2)
+    monkeypatch.setattr("tvdenoise.files.families.tiff_writing._ROOM_FOR_TAGS", 0)
+    monkeypatch.setattr("tvdenoise.files.families.tiff_writing._ROOM_FOR_PAGE", 0)
+    assert command("run", name, "-o", "out.tif", *HARDLY).exit_code == 0
+    with tifffile.TiffFile(tmp_path / name) as before, tifffile.TiffFile(tmp_path / "out.tif") as opened:
+        assert not opened.is_bigtiff
+        with (tmp_path / "out.tif").open("rb") as stream:
+            assert len(list(directories(stream))) == 1
+        assert opened.series[0].axes == before.series[0].axes
+        np.testing.assert_array_equal(opened.asarray().reshape(values.shape), values)
+        start = opened.pages.first.dataoffsets[0]
+        assert opened.pages.first.offset < start
+        np.testing.assert_array_equal(
+            np.fromfile(tmp_path / "out.tif", values.dtype, values.size, offset=start), values.ravel()
+        )
 
 
 def read_all(path: Path) -> int:

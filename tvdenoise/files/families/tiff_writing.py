@@ -94,9 +94,11 @@ def write_pages(series: Series, pictures: Iterator[Picture], stream: BinaryIO, _
     stands_for_all = isinstance(series.traits, TiffPages) and series.traits.has_one_directory
     for picture in pictures:
         if pages is None:
+            stands_for_all = stands_for_all and _has_description(picture)  # which says how many there are
             order = picture.traits.order if isinstance(picture.traits, TiffTraits) else order
             size = _uncompressed_size(picture) - _ROOM_FOR_TAGS + _ROOM_FOR_PAGE
-            is_big = size * series.count + _ROOM_FOR_TAGS > LARGEST
+            count = 1 if stands_for_all else series.count
+            is_big = size * count + _ROOM_FOR_TAGS > LARGEST
             pages = Pages(stream, Layout(order, is_big), has_one_directory=stands_for_all)
         page = picture
         if isinstance(page.traits, TiffTraits) and page.traits.order != order:
@@ -104,6 +106,10 @@ def write_pages(series: Series, pictures: Iterator[Picture], stream: BinaryIO, _
         pages.append(encode(page, options(page, None)))
     assert pages is not None
     pages.close()
+
+
+def _has_description(picture: Picture) -> bool:
+    return isinstance(picture.traits, TiffTraits) and IMAGEDESCRIPTION in picture.traits.tags
 
 
 def _uncompressed_size(picture: Picture) -> int:
