@@ -20,7 +20,7 @@ from seeds import SEVERAL
 
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError
 from tvdenoise.files.families import FAMILIES, FORMATS
-from tvdenoise.files.families.tiff_appending import in_layout
+from tvdenoise.files.families.tiff_appending import Pages, in_layout
 from tvdenoise.files.families.tiff_directories import Layout, directories
 from tvdenoise.files.headers import header_of
 from tvdenoise.files.reading import is_whole, open_pictures, read
@@ -229,6 +229,23 @@ def test_overviews_and_masks_are_no_pages(command, tmp_path: Path) -> None:
     assert "note: its masks are left out\n" in result.stderr
     found = tifffile.imread(tmp_path / "a_denoised.tif")
     np.testing.assert_array_equal(found, np.stack([noise(16, 16, seed=seed) for seed in range(2)]))
+
+
+def test_what_micro_manager_has_beside_its_pages_is_said_to_be_left_out(command, tmp_path: Path) -> None:
+    """Where it lies is written between the header and the first page."""
+    contents = BytesIO()
+    pages = Pages(contents, Layout("<", False))
+    contents.write(struct.pack("<II16x", 54773648, 1000))
+    for number in range(5):
+        page = BytesIO()
+        tifffile.imwrite(page, STACKS["deep.tif"][0][number], metadata=None)
+        pages.append(page.getvalue())
+    pages.close()
+    (tmp_path / "mm.tif").write_bytes(contents.getvalue())
+    result = command("run", "mm.tif", *HARDLY)
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.count("note: Micro-Manager's index and summary of the file are left out\n") == 1
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "mm_denoised.tif"), STACKS["deep.tif"][0])
 
 
 @pytest.mark.parametrize("other", [noise(16, 17), noise(16, 16, 3), noise(16, 16, dtype=np.uint16)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
@@ -29,6 +30,7 @@ from tvdenoise.files.families.tiff_directories import (
 from tvdenoise.files.spliced import Spliced, Window
 from tvdenoise.files.stack import Series
 
+_AFTER_HEADER, _MICRO_MANAGER = 8, 54773648
 _METAMORPH_STACK = 33629  # which has a value for each plane
 
 
@@ -131,4 +133,15 @@ def overview_notices(stream: BinaryIO) -> tuple[str, ...]:
     found = list(directories(stream))
     overviews = any(directory.is_overview for directory in found)
     masks = any(directory.is_mask and not directory.is_overview for directory in found)
-    return ("its overviews are left out",) * overviews + ("its masks are left out",) * masks
+    return (
+        *("its overviews are left out",) * overviews,
+        *("its masks are left out",) * masks,
+        *("Micro-Manager's index and summary of the file are left out",) * _is_of_micro_manager(stream),
+    )
+
+
+def _is_of_micro_manager(stream: BinaryIO) -> bool:
+    """Whether the header goes on with where it has its index."""
+    layout = layout_of(stream)
+    stream.seek(_AFTER_HEADER)
+    return layout is not None and stream.read(4) == struct.pack(layout.order + "I", _MICRO_MANAGER)
