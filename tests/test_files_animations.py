@@ -139,6 +139,20 @@ def test_an_animation_may_change_its_format_where_nothing_is_lost(
     assert after[2] == before[2] + 1  # a GIF says how often it is repeated after the first time
 
 
+def test_a_dry_run_tells_what_formats_cannot_hold(command, tmp_path: Path) -> None:
+    make_animation(tmp_path / "a.gif", frames())
+    for target, reason in {
+        "b.jpg": "JPEG holds one picture, and the file 4",
+        "b.tif": "TIFF holds pages, not animations",
+    }.items():
+        result = command("run", "a.gif", "-o", target, "--dry-run")
+        assert result.exit_code == 1
+        assert f"\tfail\t{reason}; keep the format of the input, or take the first alone" in result.stdout
+        alone = command("run", "a.gif", "-o", target, "--dry-run", "--first-frame")
+        assert (alone.exit_code, "\tdenoise\t" in alone.stdout) == (0, True)
+    assert command("run", "a.gif", "-o", "b.png", "--dry-run").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("source", "target", "reason"),
     [
