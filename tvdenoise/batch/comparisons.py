@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tvdenoise.batch.estimates import refuse_existing
-from tvdenoise.batch.plan import identity_of
+from tvdenoise.batch.outputs import identity_of
 from tvdenoise.batch.request import require_named
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError, UsageError
 from tvdenoise.figures import require_plot_name

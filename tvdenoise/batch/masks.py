@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvdenoise.batch.plan import identity_of
+from tvdenoise.batch.outputs import identity_of
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError, UsageError
 from tvdenoise.files.paths import printable
 from tvdenoise.files.reading import read
