@@ -64,6 +64,23 @@ def test_an_existing_plot_is_only_replaced_when_asked(command, tmp_path):
     assert plot.read_bytes() != b"precious"
 
 
+def test_a_plot_never_replaces_an_input(command, make_image):
+    picture = make_image("scans/a.png")
+    before = picture.read_bytes()
+    for inputs in (["scans/a.png"], ["scans"]):
+        result = command("noise", *inputs, "--plot", "./scans/a.png", "--overwrite")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "a.png is an input; choose another name" in result.stderr
+    assert picture.read_bytes() == before
+
+
+def test_a_plot_that_is_a_folder_is_refused_before_the_work(command, tmp_path):
+    (tmp_path / "curve.png").mkdir()
+    result = command("noise", SAMPLES / "cell.png", "--plot", tmp_path / "curve.png", "--overwrite")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is a folder" in result.stderr
+
+
 def test_a_plot_of_another_kind_of_file_is_refused(command, tmp_path):
     result = command("noise", SAMPLES / "cell.png", "--plot", tmp_path / "curve.txt")
     assert result.exit_code == 2

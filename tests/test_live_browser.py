@@ -71,6 +71,28 @@ def test_a_slider_moves_the_picture_and_the_command_and_save_writes_what_run_wri
         assert [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
+def test_the_command_is_copied(photograph):
+    with (
+        browser.served(photograph.parent, environment(), photograph.name) as page,
+        browser.browser() as driver,
+    ):
+        driver.get(page.url)
+        text = lambda name: driver.find_element("id", name).text  # noqa: E731
+        wait_until(driver, lambda: text("status").startswith("converged"))
+        permissions = ["clipboardReadWrite", "clipboardSanitizedWrite"]
+        driver.execute_cdp_cmd("Browser.grantPermissions", {"permissions": permissions})
+        driver.find_element("id", "copy").click()
+        wait_until(driver, lambda: text("message") == "Copied.")
+        copied = driver.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+        assert copied == text("command")
+        assert shlex.split(copied)[:2] == ["tvdenoise", "run"]
+
+        driver.execute_script("navigator.clipboard.writeText = () => Promise.reject(new Error('forbidden'))")
+        driver.find_element("id", "copy").click()
+        wait_until(driver, lambda: "the command is selected" in text("message"))
+        assert driver.execute_script("return getSelection().toString()").strip() == text("command")
+
+
 def test_the_page_is_worked_from_the_keyboard(photograph):
     from selenium.webdriver.common.keys import Keys
 

@@ -1,5 +1,7 @@
 """The noise model against noise that is known."""
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 from pictures import PHOTOGRAPHS, SAMPLES, clean, with_noise
@@ -24,6 +26,15 @@ def correlated(shape, sigma, seed=1, width=0.9):
     """Gaussian noise smoothed by a Gaussian, at level sigma."""
     noise = gaussian_filter(np.random.default_rng(seed).standard_normal(shape), width, mode="wrap")
     return noise / noise.std() * sigma
+
+
+def as_jpeg(image, subsampling):
+    """The pixels of intensities that were saved as a colour JPEG."""
+    stream = BytesIO()
+    pixels = np.clip(np.rint(255 * image), 0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(stream, "JPEG", quality=95, subsampling=subsampling)
+    with Image.open(stream) as opened:
+        return np.asarray(opened)
 
 
 @pytest.mark.parametrize(("level", "allowed"), [(5, 0.10), (10, 0.05), (25, 0.05), (50, 0.05)])
@@ -61,6 +72,18 @@ def test_correlated_noise_is_recognised_with_its_level_and_correlation(name):
     assert model.channels[0].correlation == pytest.approx((neighbours, neighbours), abs=0.15)
     assert model.white_sigma < 0.5 * model.sigma
     assert not model.estimators_agree
+
+
+@pytest.mark.parametrize("level", [5, 25])
+@pytest.mark.parametrize("subsampling", ["4:2:0", "4:2:2"])
+def test_noise_of_a_jpeg_is_found_though_its_colours_were_smoothed(level, subsampling):
+    for name in ("astronaut", "coffee"):
+        image = clean(name, colour=True)
+        noisy, still = (as_jpeg(each, subsampling) for each in (with_noise(image, level / 255, 1), image))
+        model = estimate_noise(noisy, channel_axis=-1)
+        assert model.kind is NoiseKind.CORRELATED
+        true = np.sqrt(np.mean((noisy / 255 - still / 255) ** 2))
+        assert model.sigma == pytest.approx(true, rel=0.25 if level == 5 else 0.15)
 
 
 def test_texture_is_not_taken_for_noise_of_any_strength():

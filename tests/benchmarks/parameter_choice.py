@@ -2,6 +2,7 @@
 
     python tests/benchmarks/parameter_choice.py white FOLDER           # clean pictures, white noise added
     python tests/benchmarks/parameter_choice.py simulated FOLDER       # photons, and a camera down to its JPEG
+    python tests/benchmarks/parameter_choice.py jpeg FOLDER            # white noise, saved as a colour JPEG
     python tests/benchmarks/parameter_choice.py pairs NOISY CLEAN      # two folders, matched in sorted order
     python tests/benchmarks/parameter_choice.py harm FOLDER...         # pictures without noise to remove
     python tests/benchmarks/parameter_choice.py cost                   # seconds for the choice and the solve
@@ -178,6 +179,19 @@ def simulated(folder: Path, *, beside_scikit_image: bool, stride: int) -> None:
         report(f"camera, {10 * photons} photons at white, JPEG", camera)
 
 
+def jpeg(folder: Path, *, beside_scikit_image: bool, stride: int) -> None:
+    """White noise in 8 bits, saved as a JPEG of quality 95 whose colours have half the resolution."""
+    for level in (5, 10, 25, 50):
+        results = []
+        for seed, (name, clean) in list(enumerate(pictures(folder)))[::stride]:
+            noise = np.random.default_rng(seed).normal(0, level / 255, clean.shape)
+            stream = io.BytesIO()
+            Image.fromarray(quantised(clean + noise)).save(stream, "JPEG", quality=95, subsampling="4:2:0")
+            noisy = decoded(stream).astype(np.float32) / 255
+            results.append(evaluate(name, noisy, clean, beside_scikit_image=beside_scikit_image))
+        report(f"white σ = {level}, colour JPEG", results)
+
+
 def pairs(noisy: Path, clean: Path, *, beside_scikit_image: bool, stride: int) -> None:
     """Real noise: pictures matched in sorted order."""
     matched = list(zip(pictures(noisy), pictures(clean), strict=True))[::stride]
@@ -264,7 +278,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("table", choices=("white", "simulated", "pairs", "harm", "cost"))
+    parser.add_argument("table", choices=("white", "simulated", "jpeg", "pairs", "harm", "cost"))
     parser.add_argument("folders", type=Path, nargs="*")
     parser.add_argument("--scikit-image", action="store_true", help="run calibrate_denoiser beside it (slow)")
     parser.add_argument("--stride", type=int, default=1, help="take every so many pictures")
@@ -274,6 +288,8 @@ def main() -> None:
         white(options.folders[0], **beside)
     elif options.table == "simulated":
         simulated(options.folders[0], **beside)
+    elif options.table == "jpeg":
+        jpeg(options.folders[0], **beside)
     elif options.table == "pairs":
         pairs(*options.folders, **beside)
     elif options.table == "harm":

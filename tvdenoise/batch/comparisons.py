@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvdenoise.batch.estimates import refuse_existing
-from tvdenoise.batch.outputs import identity_of
 from tvdenoise.batch.request import require_named
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError, UsageError
-from tvdenoise.figures import require_plot_name
 from tvdenoise.files.families.tiff_tags import orientation_of
 from tvdenoise.files.paths import printable
 from tvdenoise.files.picture import PIXEL_KINDS
@@ -146,15 +142,8 @@ def _is_equal(first: NDArray[np.bool_] | None, second: NDArray[np.bool_] | None)
     return bool(np.array_equal(first, second))
 
 
-def require_plot(plot: str, inputs: tuple[str, ...], *, overwrite: bool) -> None:
-    """Raise UsageError where a plot of inputs cannot be written or read, or would replace one of them."""
-    require_plot_name(plot)
-    if len(inputs) > _MOST_PANELS:
-        reason = f"a plot shows {_MOST_PANELS - 1} images beside the reference at most, not {len(inputs) - 1}"
+def require_panels(images: tuple[str, ...]) -> None:
+    """Raise UsageError for more images than a plot shows."""
+    if len(images) >= _MOST_PANELS:
+        reason = f"a plot shows {_MOST_PANELS - 1} images beside the reference at most, not {len(images)}"
         raise UsageError(reason, "name fewer, or leave out --plot")
-    identity = identity_of(Path(plot))
-    if identity is not None and identity in {identity_of(Path(name)) for name in inputs}:
-        raise UsageError(f"the plot {printable(plot)} is an input", "choose another name")
-    refuse_existing(plot, overwrite=overwrite)
-    if os.path.isdir(plot):
-        raise UsageError(f"the plot {printable(plot)} is a folder", "choose another name")

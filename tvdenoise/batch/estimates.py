@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tvdenoise.batch.discovery import Discovery, Failure, nothing_found
+from tvdenoise.batch.plots import require_plot
 from tvdenoise.batch.request import DEFAULT_SUFFIX
-from tvdenoise.errors import TvdenoiseError, UnsupportedImageError, UsageError
+from tvdenoise.errors import TvdenoiseError, UnsupportedImageError
 from tvdenoise.files.paths import printable
 from tvdenoise.files.reading import read
 
@@ -42,14 +42,19 @@ def estimates(
     recursive: bool,
     data_range: float | None,
     first_frame: bool = False,
+    plot: str | None = None,
+    overwrite: bool = False,
 ) -> Iterator[Estimate]:
     """The noise of each image in files and folders. Raises NothingToDoError where there is none.
 
     first_frame: of files of several pictures, take the first.
+    plot: the file that will show them, refused before the work as `require_plot` does.
     """
     entries = list(Discovery(recursive, DEFAULT_SUFFIX, None, patterns).find(inputs))
     if not entries:
         raise nothing_found(inputs, patterns, recursive=recursive)
+    if plot is not None:
+        require_plot(plot, [entry.source for entry in entries], overwrite=overwrite)
     for entry in entries:
         source = printable(entry.source)
         if isinstance(entry, Failure):
@@ -74,9 +79,3 @@ def _of_file(path: Path, data_range: float | None, *, first_frame: bool) -> Nois
         )
     except ValueError as error:
         raise UnsupportedImageError(f"cannot be measured: {error}") from error
-
-
-def refuse_existing(path: str, *, overwrite: bool) -> None:
-    """Raise UsageError for a file that would be replaced without being asked for."""
-    if os.path.lexists(path) and not overwrite:
-        raise UsageError(f"{printable(path)} exists already", "add --overwrite to replace it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -59,13 +60,15 @@ def compare(
     tvdenoise compare clean.tif a.tif b.tif --json --data-range 4095
     """
     with exit_codes(debug=debug):
-        from tvdenoise.batch.comparisons import comparisons, read_reference, require_plot
+        from tvdenoise.batch.comparisons import comparisons, read_reference, require_panels
+        from tvdenoise.batch.plots import require_plot
         from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
 
         white = positive("--data-range", data_range)
         most = positive("--max-pixels", max_pixels) or DEFAULT_MAX_MEGAPIXELS
         if plot is not None:
-            require_plot(plot, (reference, *images), overwrite=overwrite)
+            require_panels(tuple(images))
+            require_plot(plot, map(Path, (reference, *images)), overwrite=overwrite)
         truth = read_reference(reference, most)
         found = list(_told(comparisons(truth, reference, tuple(images), white, most), as_json=as_json))
         if not as_json:

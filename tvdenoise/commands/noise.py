@@ -44,11 +44,9 @@ def noise(
     tvdenoise noise cell.tif --plot noise.png
     """
     with exit_codes(debug=debug):
-        from tvdenoise.batch.estimates import estimates, refuse_existing
+        from tvdenoise.batch.estimates import estimates
         from tvdenoise.batch.patterns import Patterns
 
-        if plot is not None:
-            refuse_existing(plot, overwrite=overwrite)
         found = []
         failed = False
         for estimate in estimates(
@@ -57,6 +55,8 @@ def noise(
             recursive=recursive,
             data_range=positive("--data-range", data_range),
             first_frame=first_frame,
+            plot=plot,
+            overwrite=overwrite,
         ):
             if estimate.error is not None:
                 failed = True

@@ -99,7 +99,7 @@ def tune(
         _open_page(given)
         return
     with exit_codes(debug=debug, continuation="no sheet was written"):
-        from tvdenoise.batch.estimates import refuse_existing
+        from tvdenoise.batch.plots import refuse_existing
         from tvdenoise.batch.tuning import Tuner
         from tvdenoise.contact_sheets import require_sheet_name, save_sheet
         from tvdenoise.errors import UsageError

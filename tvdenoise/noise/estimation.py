@@ -24,6 +24,9 @@ _CALMEST_PART, _AGREEMENT, _CUT_POWER = 0.01, 0.75, 4
 _MOST_EQUAL = 0.45
 #: A spectrum that falls by more than this from the middle to the high frequencies is correlated noise.
 _CORRELATED_STEEPNESS = 3.0
+#: White noise has the same level in luminance and opponents. Where the median of them reads less than half of what
+#: the luminance does, chroma was smoothed; below the second level (data ranges) that may be the luminance's texture.
+_SMOOTH_CHROMA, _LEAST_LUMINANCE_SIGMA = 2.0, 3.0 / 255
 #: White noise has nowhere much less than the level that the estimator for white noise reads ...
 _WHITE_LEAST = 0.8
 #: ... and a variance that follows the intensity so closely, over so large a ratio, is no accident.
@@ -44,11 +47,15 @@ def estimate_planes(planes: NDArray[np.floating], where: NDArray[np.bool_] | Non
     planes, where = side_by_side(planes, where)
     if _equal_neighbours(planes[0], where) > _MOST_EQUAL:
         return NoiseModel.white(0.0, len(planes))
-    white = estimate_white_planes(planes, where)
+    levels = _white_levels(planes, where)
+    white = NoiseModel.white(float(np.median(levels)), len(planes))
     if min(planes.shape[1:]) < _LEAST_SIDE:
         return white
     blocks = Blocks.of(planes, where)
     spectra = [spectrum_of(blocks, channel, _CALM_PART) for channel in range(len(planes))]
+    if _has_smooth_chroma(levels) and spectra[0].steepness < _CORRELATED_STEEPNESS:
+        chroma = (_channel(spectrum, blocks, NoiseKind.CORRELATED, 1.0) for spectrum in spectra[1:])
+        return NoiseModel(NoiseKind.CORRELATED, (ChannelNoise.white(levels[0]), *chroma), white.sigma)
     kind = _kind(spectra[0], white.sigma)
     if kind is NoiseKind.WHITE:
         return white
@@ -89,7 +96,17 @@ def _doubt(spectrum: Spectrum, blocks: Blocks) -> float:
 def estimate_white_planes(planes: NDArray[np.floating], where: NDArray[np.bool_] | None = None) -> NoiseModel:
     """White noise at the median of the levels of the channels' planes; see `estimate_planes`."""
     planes, where = side_by_side(planes, where)
-    return NoiseModel.white(float(np.median([white_sigma(plane, where) for plane in planes])), len(planes))
+    return NoiseModel.white(float(np.median(_white_levels(planes, where))), len(planes))
+
+
+def _white_levels(planes: NDArray[np.floating], where: NDArray[np.bool_] | None) -> list[float]:
+    """What the estimator for white noise reads in each channel."""
+    return [white_sigma(plane, where) for plane in planes]
+
+
+def _has_smooth_chroma(levels: list[float]) -> bool:
+    """True where the first channel has noise and the others, smoothed as by a JPEG, hardly any that looks white."""
+    return levels[0] > max(_SMOOTH_CHROMA * float(np.median(levels)), _LEAST_LUMINANCE_SIGMA)
 
 
 def _kind(spectrum: Spectrum, level: float) -> NoiseKind:

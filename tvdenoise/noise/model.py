@@ -47,6 +47,11 @@ class ChannelNoise:
     sigma: float
 
     @classmethod
+    def white(cls, sigma: float) -> ChannelNoise:
+        """White noise of one level at all intensities."""
+        return cls(np.zeros(1), np.full(1, sigma**2), np.ones((BLOCK, BLOCK)), sigma)
+
+    @classmethod
     def of(
         cls,
         intensities: NDArray[np.float64],
@@ -113,8 +118,7 @@ class NoiseModel:
     @classmethod
     def white(cls, sigma: float, channels: int) -> NoiseModel:
         """White noise of one level in every channel."""
-        channel = ChannelNoise(np.zeros(1), np.full(1, sigma**2), np.ones((BLOCK, BLOCK)), sigma)
-        return cls(NoiseKind.WHITE, (channel,) * channels, sigma)
+        return cls(NoiseKind.WHITE, (ChannelNoise.white(sigma),) * channels, sigma)
 
     @cached_property
     def sigma(self) -> float:
