@@ -12,6 +12,7 @@ from conftest import noise
 from PIL import Image
 
 from tvdenoise.files.families.canvas import over
+from tvdenoise.files.picture import Picture
 from tvdenoise.files.reading import open_pictures
 from tvdenoise.files.stack import Stack
 
@@ -107,6 +108,22 @@ def test_a_gif_shows_what_its_frames_make_together(
     with Image.open(tmp_path / "a_denoised.gif") as opened:
         assert opened.info["loop"] == 2
         assert opened.size == (COLUMNS, ROWS)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_gif_whose_picture_covers_a_part_is_transparent_around_it(
+    count: int, command, tmp_path: Path
+) -> None:
+    colours = noise(8, 3, seed=20)
+    frames = [Frame(noise(6, 5, seed=number) % 8, 3, 2) for number in range(count)]
+    (tmp_path / "a.gif").write_bytes(gif(frames, COLUMNS, ROWS, colours, background=3))
+    (expected, *_) = _shown(in_colours(frames, colours))
+    for target in ("b.gif", "b.png"):
+        assert command("run", "a.gif", "-o", target, "--first-frame", "--mu", "1e9").exit_code == 0
+        with (tmp_path / target).open("rb") as stream:
+            found = open_pictures(stream)
+        assert isinstance(found, Picture)
+        np.testing.assert_array_equal(_visible(found.intensities, found.alpha), expected)
 
 
 def test_an_opaque_picture_under_translucent_frames_stays_opaque(command, tmp_path: Path) -> None:

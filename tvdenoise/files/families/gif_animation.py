@@ -15,7 +15,7 @@ from PIL import ImageFile
 from tvdenoise.errors import UnreadableImageError
 from tvdenoise.files.families.animation import animation, in_units, without_metadata_of_all
 from tvdenoise.files.families.canvas import Disposal
-from tvdenoise.files.families.gif_blocks import Block, blocks
+from tvdenoise.files.families.gif_blocks import TRANSPARENT, Block, Control, blocks, covers
 from tvdenoise.files.picture import Picture
 
 if TYPE_CHECKING:
@@ -25,31 +25,8 @@ LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 _CONTROL, _APPLICATION, _PICTURE = b"\xf9", b"\xff", b","
 _HUNDREDTH, _LONGEST = Fraction(1, 100), 65_535
 _TABLE, _SIZE = 0x80, 0x07  # flags of a table of colours
-_TRANSPARENT = 1  # a flag
 _KEEP, _CLEAR = 1 << 2, 2 << 2  # what becomes of a frame, before the next one is drawn
-_DISPOSALS = {2: Disposal.CLEAR, 3: Disposal.RESTORE, 4: Disposal.RESTORE}  # 4 as viewers have it
 _MOST_REPEATS = 65_535
-
-
-@dataclass(frozen=True)
-class Control:
-    """How a frame is shown: for how many hundredths of a second; transparent: the number of the colour that is."""
-
-    delay: int = 0
-    transparent: int | None = None
-    disposal: Disposal = Disposal.KEEP
-
-    @classmethod
-    def of(cls, block: Block) -> Control:
-        """What a block says; what says nothing where it is too short."""
-        if len(block.start) < 4:
-            return cls()
-        flags, transparent = block.start[0], block.start[3]
-        return cls(
-            int.from_bytes(block.start[1:3], "little"),
-            transparent if flags & _TRANSPARENT else None,
-            _DISPOSALS.get(flags >> 2 & 7, Disposal.KEEP),
-        )
 
 
 @dataclass(frozen=True)
@@ -67,17 +44,13 @@ class GifFrames:
 def survey(opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
     """The frames of a GIF; None for one that is still."""
     position = stream.tell()
-    stream.seek(0)
-    header = stream.read(13)
-    screen = header + _table(stream, header[10])
+    screen = screen_of(stream)
     tables, plays, was_cleared = [screen[13:]], 1, False
     durations: list[Fraction] = []
     has_alpha, is_whole, control = False, False, Control()
     for block in blocks(stream):
         if block.kind == _PICTURE:
-            has_alpha |= control.transparent is not None or (
-                not durations and not _covers(block, opened.size)
-            )
+            has_alpha |= control.transparent is not None or (not durations and not covers(block, opened.size))
             has_alpha |= was_cleared
             was_cleared = control.disposal is not Disposal.KEEP
             durations.append(control.delay * _HUNDREDTH)
@@ -99,9 +72,11 @@ def survey(opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
     return animation(durations, plays, GifFrames(screen, is_grey, has_alpha))
 
 
-def _covers(block: Block, size: tuple[int, int]) -> bool:
-    left, top, columns, rows = block.box
-    return left == top == 0 and columns >= size[0] and rows >= size[1]
+def screen_of(stream: BinaryIO) -> bytes:
+    """The header of the canvas and its table of colours, behind which the stream is then."""
+    stream.seek(0)
+    header = stream.read(13)
+    return header + _table(stream, header[10])
 
 
 def _table(stream: BinaryIO, flags: int) -> bytes:
@@ -190,12 +165,12 @@ class _Single:
                 has_own = block.flags & _TABLE
                 flags = block.flags if has_own else block.flags & 0x40 | _TABLE | (header[10] & _SIZE)
                 picture = whole[:9] + bytes((flags,)) + (b"" if has_own else shared) + whole[10:]
-            elif block.label == _CONTROL and block.start[0] & _TRANSPARENT:
+            elif block.label == _CONTROL and block.start[0] & TRANSPARENT:
                 transparent = block.start[3]
             elif block.label == b"\xfe":
                 comments.append(whole)
         return cls(b"".join(comments), picture, transparent)
 
     def control(self, delay: int) -> bytes:
-        flags = _KEEP | (_TRANSPARENT if self.transparent is not None else 0)
+        flags = _KEEP | (TRANSPARENT if self.transparent is not None else 0)
         return b"!\xf9\x04" + struct.pack("<BHBB", flags, delay, self.transparent or 0, 0)
