@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import noise, pixels
+from PIL import Image, ImageOps
 
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.batch.request import Settings
 from tvdenoise.errors import UnsupportedImageError, UsageError
 from tvdenoise.files.picture import Picture
+from tvdenoise.files.upright import Orientation
 
 WHITE_DISC = np.where(np.hypot(*(np.indices((40, 50)) - 20)) < 15, 255, 0).astype(np.uint8)
 
@@ -82,8 +84,9 @@ def test_hidden_pixels_and_a_mask_go_together(mask, make_image, command) -> None
         (np.full((40, 50), 254, np.uint8), "2000 pixels of the mask {} are neither black nor white; "),
         (noise(40, 50, 3), "are neither black nor white; "),
         (np.dstack([WHITE_DISC, np.minimum(WHITE_DISC, 7)]), "the mask {} is transparent in places; "),
+        (np.zeros((40, 50), np.uint8), "the mask {} is black everywhere: nothing would be denoised; "),
     ],
-    ids=["grey", "colour", "transparent"],
+    ids=["grey", "colour", "transparent", "black"],
 )
 def test_what_is_neither_black_nor_white_is_no_mask(values, reason, make_image, command) -> None:
     make_image("a.png", noise(40, 50))
@@ -111,6 +114,59 @@ def test_pictures_of_another_size_than_the_mask_fail_and_the_others_are_done(
     assert result.exit_code == 1
     assert "b.png: the picture has 40 × 50 pixels and the mask" in result.stderr
     assert [path.name for path in Path("out").iterdir()] == ["a.png"]
+
+
+def _turned(number: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = number
+    return exif
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("extension", ["png", "tif"])
+def test_a_mask_is_laid_over_a_photograph_as_it_is_shown(number, extension, make_image, command) -> None:
+    """Drawn in a program that shows the photograph upright, and saved as it looks there."""
+    shown = noise(40, 50)
+    stored = np.ascontiguousarray(Orientation(number).stored(shown))
+    disc = np.where(np.hypot(*(np.indices((40, 50)) - 12)) < 11, 255, 0).astype(np.uint8)
+    make_image(f"a.{extension}", stored, exif=_turned(number))
+    make_image("mask.png", disc)
+    assert command("run", f"a.{extension}", "--mask", "mask.png", "-o", f"out.{extension}").exit_code == 0
+    with Image.open(f"out.{extension}") as opened:
+        result = np.asarray(ImageOps.exif_transpose(opened))
+    assert np.array_equal(result[disc == 0], shown[disc == 0])
+    assert np.mean(result[disc > 0] != shown[disc > 0]) > 0.9
+
+
+def test_a_mask_that_is_stored_turned_is_taken_as_it_is_shown(make_image, command) -> None:
+    make_image("a.png", noise(40, 50))
+    make_image("mask.png", WHITE_DISC)
+    stored = np.ascontiguousarray(Orientation(6).stored(WHITE_DISC))
+    make_image("turned.png", stored, exif=_turned(6))
+    for name in ("mask.png", "turned.png"):
+        assert command("run", "a.png", "--mask", name, "-o", f"of_{name}").exit_code == 0
+    assert Path("of_mask.png").read_bytes() == Path("of_turned.png").read_bytes()
+    make_image("b.png", noise(40, 50), exif=_turned(6))
+    reason = "the picture, as its orientation shows it, has 40 × 50 pixels and the mask"
+    assert f"b.png: {reason}" in command("run", "b.png", "--mask", "mask.png").stderr
+
+
+def test_a_mask_is_neither_an_input_nor_an_output(make_image, command) -> None:
+    make_image("in/a.png", noise(40, 50))
+    path = make_image("in/mask.png", WHITE_DISC)
+    before = path.read_bytes()
+    for words in (
+        ("in", "-o", "out"),
+        ("in", "--in-place"),
+        ("in/a.png", "-o", "in/mask.png", "--overwrite"),
+    ):
+        for more in ((), ("--dry-run",)):
+            result = command("run", *words, "--mask", path, *more)
+            assert result.exit_code == 2
+            assert f"{path} is the mask and " in result.stderr
+    assert path.read_bytes() == before
+    assert command("run", "in", "-o", "out", "--mask", path, "--exclude", "mask.png").exit_code == 0
+    assert [entry.name for entry in Path("out").iterdir()] == ["a.png"]
 
 
 @pytest.mark.parametrize("shape", [(40, 50), (40, 50, 3)])

@@ -20,8 +20,8 @@ from seeds import SEVERAL
 
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError
 from tvdenoise.files.families import FAMILIES, FORMATS
-from tvdenoise.files.families.tiff_appending import in_layout
-from tvdenoise.files.families.tiff_directories import Layout
+from tvdenoise.files.families.tiff_appending import Pages, in_layout
+from tvdenoise.files.families.tiff_directories import Layout, directories
 from tvdenoise.files.headers import header_of
 from tvdenoise.files.reading import is_whole, open_pictures, read
 from tvdenoise.files.stack import Stack
@@ -231,6 +231,23 @@ def test_overviews_and_masks_are_no_pages(command, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, np.stack([noise(16, 16, seed=seed) for seed in range(2)]))
 
 
+def test_what_micro_manager_has_beside_its_pages_is_said_to_be_left_out(command, tmp_path: Path) -> None:
+    """Where it lies is written between the header and the first page."""
+    contents = BytesIO()
+    pages = Pages(contents, Layout("<", False))
+    contents.write(struct.pack("<II16x", 54773648, 1000))
+    for number in range(5):
+        page = BytesIO()
+        tifffile.imwrite(page, STACKS["deep.tif"][0][number], metadata=None)
+        pages.append(page.getvalue())
+    pages.close()
+    (tmp_path / "mm.tif").write_bytes(contents.getvalue())
+    result = command("run", "mm.tif", *HARDLY)
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.count("note: Micro-Manager's index and summary of the file are left out\n") == 1
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "mm_denoised.tif"), STACKS["deep.tif"][0])
+
+
 @pytest.mark.parametrize("other", [noise(16, 17), noise(16, 16, 3), noise(16, 16, dtype=np.uint16)])
 def test_pages_of_other_shapes_or_kinds_are_refused(other: np.ndarray, command, tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
@@ -262,6 +279,34 @@ def test_ome_of_several_files_is_refused(command, tmp_path: Path) -> None:
     result = command("run", "a.tif")
     assert result.exit_code == 1
     assert "spread over several OME-TIFF files; save it as one file" in result.stderr
+
+
+@pytest.mark.parametrize("options", [{}, {"byteorder": ">", "compression": "lzw"}, {"bigtiff": True}])
+@pytest.mark.parametrize("shape", [(20, 24), (2, 3, 20, 24)])
+def test_further_descriptions_stay_and_are_heard(
+    shape: tuple[int, ...], options: dict[str, Any], command, tmp_path: Path
+) -> None:
+    axes = "TZYX"[-len(shape) :]
+    values = noise(*shape, dtype=np.uint16)
+    own = {"description": "by hand", "metadata": {"axes": axes}, "photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "a.tif", values, **own, **options)
+    with tifffile.TiffFile(tmp_path / "a.tif") as before:
+        expected = [before.pages.first.tags.get(270, index=number).value for number in range(2)]
+    if len(shape) > 2:
+        assert stack_in(tmp_path / "a.tif").axes.names == "TZ"
+    assert command("run", "a.tif", *HARDLY).exit_code == 0
+    with tifffile.TiffFile(tmp_path / "a_denoised.tif") as after:
+        found = [after.pages.first.tags.get(270, index=number) for number in range(3)]
+        assert [tag and tag.value for tag in found] == [*expected, None]
+        assert (after.series[0].axes, after.series[0].shape) == (axes, shape)
+    command("run", "a.tif", "-o", "strip.tif", "--strip-metadata")
+    assert b"shape" not in (tmp_path / "strip.tif").read_bytes()
+    result = command("run", "a.tif", "-o", "a.png", "--first-frame", *HARDLY)
+    assert "note: its further descriptions are left out" in result.stderr
+    command("run", "a.tif", "-o", "first.tif", "--first-frame", *HARDLY)
+    with tifffile.TiffFile(tmp_path / "first.tif") as after:
+        assert (len(after.pages), after.series[0].shape) == (1, (20, 24))
+        assert after.pages.first.description == "by hand"
 
 
 @pytest.mark.parametrize("name", STACKS)
@@ -396,11 +441,14 @@ def test_stacks_pass_standard_streams(name: str, process, tmp_path: Path) -> Non
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), STACKS[name][0])
 
 
-def test_stripped_stacks_have_their_pages_and_no_description(command, tmp_path: Path) -> None:
-    make_stack(tmp_path, "imagej.tif")
-    assert command("run", "imagej.tif", "-o", "a.tif", "--strip-metadata", *HARDLY).exit_code == 0
+@pytest.mark.parametrize(("name", "count"), [("imagej.tif", 24), ("truncated.tif", 6)])
+def test_stripped_stacks_have_their_pages_and_no_description(
+    name: str, count: int, command, tmp_path: Path
+) -> None:
+    make_stack(tmp_path, name)
+    assert command("run", name, "-o", "a.tif", "--strip-metadata", *HARDLY).exit_code == 0
     with tifffile.TiffFile(tmp_path / "a.tif") as opened:
-        assert len(opened.pages) == 24
+        assert len(opened.pages) == count
         assert not {270, 50838, 50839, 11} & {tag.code for page in opened.pages for tag in page.tags}
 
 
@@ -415,6 +463,30 @@ def test_what_may_be_too_large_for_a_classic_tiff_becomes_a_bigtiff(
         assert opened.is_bigtiff
         np.testing.assert_array_equal(opened.asarray(), values)
     assert read_all(tmp_path / "deep_denoised.tif") == 5
+
+
+@pytest.mark.parametrize("name", ["truncated.tif", "shaped_axes.tif"])
+def test_one_directory_stands_for_all_pages_of_any_size(
+    name: str, command, tmp_path: Path, monkeypatch
+) -> None:
+    """ImageJ reads no BigTIFF: beyond 4 gigabytes, it has the one directory before all pixels."""
+    values = make_stack(tmp_path, name)
+    for module in ("writing", "appending"):
+        monkeypatch.setattr(f"tvdenoise.files.families.tiff_{module}.LARGEST", values.nbytes // 2)
+    monkeypatch.setattr("tvdenoise.files.families.tiff_writing._ROOM_FOR_TAGS", 0)
+    monkeypatch.setattr("tvdenoise.files.families.tiff_writing._ROOM_FOR_PAGE", 0)
+    assert command("run", name, "-o", "out.tif", *HARDLY).exit_code == 0
+    with tifffile.TiffFile(tmp_path / name) as before, tifffile.TiffFile(tmp_path / "out.tif") as opened:
+        assert not opened.is_bigtiff
+        with (tmp_path / "out.tif").open("rb") as stream:
+            assert len(list(directories(stream))) == 1
+        assert opened.series[0].axes == before.series[0].axes
+        np.testing.assert_array_equal(opened.asarray().reshape(values.shape), values)
+        start = opened.pages.first.dataoffsets[0]
+        assert opened.pages.first.offset < start
+        np.testing.assert_array_equal(
+            np.fromfile(tmp_path / "out.tif", values.dtype, values.size, offset=start), values.ravel()
+        )
 
 
 def read_all(path: Path) -> int:

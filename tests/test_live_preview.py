@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from tvdenoise import denoise
 from tvdenoise.batch.request import Settings
 from tvdenoise.live.descent import Stage
-from tvdenoise.live.frames import visible_planes
+from tvdenoise.live.frames import frame, visible_planes
 from tvdenoise.live.newest import Newest
 from tvdenoise.live.preview import Preview
 from tvdenoise.live.reduction import Reductions
@@ -25,7 +25,6 @@ from tvdenoise.live.scene import Scene
 from tvdenoise.live.session import PageClosedError, Session, Studio
 from tvdenoise.live.setting import InvalidMessageError, Setting, parameter
 from tvdenoise.live.telling import certificate
-from tvdenoise.live.upright import Upright
 from tvdenoise.live.view import Region, reduced, region_of
 from tvdenoise.model.colour import from_opponent
 
@@ -183,21 +182,21 @@ def test_half_the_resolution_looks_like_the_whole_one_reduced():
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_turned_pictures_are_shown_upright(orientation):
-    stored = noise(3, 5, 7)
+def test_turned_pictures_are_shown_upright(orientation, tmp_path):
+    stored = noise(5, 7, 4)
     exif = Image.Exif()
     exif[274] = orientation
-    picture = Image.fromarray(np.moveaxis(stored, 0, -1).copy())
-    picture.getexif()[274] = orientation
-    expected = np.moveaxis(np.asarray(ImageOps.exif_transpose(picture)), -1, 0)
-    upright = Upright.of(orientation)
-    np.testing.assert_array_equal(upright.shown(stored), expected)
-    rows, columns = upright.size(5, 7)
-    assert (rows, columns) == expected.shape[1:]
+    Image.fromarray(stored).save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as opened:
+        expected = np.moveaxis(np.asarray(ImageOps.exif_transpose(opened)), -1, 0)
+    scene = scene_of(tmp_path / "turned.png")
+    assert scene.size == expected.shape[1:]
     region = Region(0, 1, 2, 3, 2)
-    part = upright.stored(region, rows, columns)
-    seen = upright.shown(stored[:, part.top : part.top + part.rows, part.left : part.left + part.columns])
-    np.testing.assert_array_equal(seen, expected[:, 1:4, 2:4])
+    shown = frame(scene, region, scene.planes.part(scene.stored(region)), {})
+    pixels = np.frombuffer(shown[4 + int.from_bytes(shown[:4], "little") :], np.uint8).reshape(4, 3, 2)
+    np.testing.assert_array_equal(pixels[3], expected[3, 1:4, 2:4])
+    visible = pixels[3] > 0
+    np.testing.assert_array_equal(pixels[:, visible], expected[:, 1:4, 2:4][:, visible])
 
 
 def test_a_turned_photograph_is_upright_on_the_page_and_stored_as_it_was(tmp_path):

@@ -18,6 +18,12 @@ def test_what_is_shown_is_what_other_programs_show(number):
 
 
 @pytest.mark.parametrize("number", range(1, 9))
+def test_what_is_stored_is_found_from_what_is_shown(number):
+    values = noise(5, 7, 3)
+    assert (Orientation(number).stored(Orientation(number).shown(values)) == values).all()
+
+
+@pytest.mark.parametrize("number", range(1, 9))
 def test_a_box_of_what_is_shown_is_found_where_it_is_stored(number):
     values, orientation, box = noise(5, 7), Orientation(number), Box(1, 2, 3, 2)
     stored = orientation.stored_box(box, (7, 5))

@@ -199,6 +199,27 @@ def test_missing_pixels_are_those_of_weight_zero_whatever_they_hold(noisy):
     assert (wild[missing] == 1e6).all(), "the input is not to be modified"
 
 
+@pytest.mark.parametrize("held", [np.nan, np.inf, -np.inf, 1e30])
+@pytest.mark.parametrize("channel_axis", [None, 0, 2])
+def test_pixels_of_weight_zero_may_hold_what_is_no_intensity(noisy, channel_axis, held):
+    """As a map of a sensor's dead pixels has it, where the pixels themselves were divided by zero."""
+    image = noisy if channel_axis is None else np.stack([noisy, noisy[::-1]], channel_axis)
+    options = {"channel_axis": channel_axis, "weights": np.ones(noisy.shape)}
+    options["weights"][3:6, 4] = 0
+    bad = image.copy()
+    where = options["weights"] == 0
+    bad[
+        np.broadcast_to(where if channel_axis is None else np.expand_dims(where, channel_axis), bad.shape)
+    ] = held
+    before = bad.copy()
+    assert (denoise(bad, 14, **options).image == denoise(image, 14, **options).image).all()
+    np.testing.assert_array_equal(bad, before)
+    mask = np.ones(noisy.shape, bool)
+    mask[3:6, 4] = False  # kept pixels are data, whatever their weight
+    with pytest.raises(ValueError, match=r"not finite|data_range"):
+        denoise(bad, 14, **options, mask=mask)
+
+
 def test_without_missing_pixels_nan_may_be_filled_and_nothing_changes(noisy):
     assert denoise(noisy, 14.0, nan="fill").image.tobytes() == denoise(noisy, 14.0).image.tobytes()
     ones = denoise(noisy, 14.0, weights=np.ones(noisy.shape))

@@ -50,5 +50,17 @@ class UnsupportedImageError(TvdenoiseError):
     """The file is an image that cannot be carried through without loss."""
 
 
+class SeveralPicturesError(UnsupportedImageError):
+    """The file holds several pictures, of which only the first can be taken.
+
+    otherwise: another remedy, which holds for commands without ``--first-frame``, too.
+    """
+
+    def __init__(self, reason: str, otherwise: str | None = None) -> None:
+        self.otherwise = otherwise
+        first = "take the first alone with --first-frame"
+        super().__init__(reason, f"{otherwise}, or {first}" if otherwise else first)
+
+
 class UnwritableImageError(TvdenoiseError):
     """The result cannot be written."""

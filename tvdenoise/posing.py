@@ -215,7 +215,7 @@ def data_of(
     axis_weights = axis_weights_of(spacing, len(layout.spatial_axes))
     free = None if mask is None else _free(mask, layout.pixel_shape(array))
     given = None if weights is None else _weights(weights, layout.pixel_shape(array))
-    planes = layout.planes(array, may_have_nan=fills)
+    planes = layout.planes(_without_missing(array, given, free, layout), may_have_nan=fills)
     planes, fidelity = _completed(
         planes,
         None if given is None else layout.of_pixels(given),
@@ -255,6 +255,22 @@ def _completed(
     completed = planes if owned else planes.copy()
     fill(completed, is_missing)
     return completed, fidelity
+
+
+def _without_missing(
+    image: NDArray[np.generic],
+    weights: NDArray[np.floating] | None,
+    free: NDArray[np.bool_] | None,
+    layout: Layout,
+) -> NDArray[np.generic]:
+    """The image with zeros where pixels are missing by their weights: they may hold anything at all."""
+    if weights is None:
+        return image
+    is_missing = weights == 0 if free is None else (weights == 0) & free
+    if not is_missing.any() or is_missing.all():
+        return image
+    where = is_missing if layout.channel_axis is None else np.expand_dims(is_missing, layout.channel_axis)
+    return np.where(where, image.dtype.type(0), image)
 
 
 def axis_weights_of(spacing: Sequence[float] | None, axes: int) -> tuple[float, ...] | None:

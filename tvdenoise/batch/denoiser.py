@@ -7,7 +7,7 @@ from collections.abc import Callable
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tvdenoise.batch.masks import read_mask, require_size_of
+from tvdenoise.batch.masks import mask_for, read_mask
 from tvdenoise.errors import UnsupportedImageError
 
 if TYPE_CHECKING:
@@ -79,8 +79,7 @@ class Denoiser:
         if self._settings.mask is not None:
             if self._mask is None:
                 self._mask = read_mask(self._settings.mask, self._settings.max_megapixels)
-            require_size_of(self._mask, picture, self._settings.mask)
-            options["mask"] = self._mask
+            options["mask"] = mask_for(picture, self._mask, self._settings.mask)
         return options
 
     def _for_picture(

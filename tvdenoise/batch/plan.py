@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -11,13 +10,19 @@ from pathlib import Path
 from tvdenoise.batch.companions import require_possible, residual_of, with_trace, without_kept
 from tvdenoise.batch.destinations import Destination, Folder, destination_of
 from tvdenoise.batch.discovery import Discovery, Failure, Found, nothing_found
+from tvdenoise.batch.outputs import (
+    naming_error,
+    refuse_collisions,
+    refuse_existing,
+    refuse_outputs_that_are_inputs,
+    require_folders_writable,
+)
 from tvdenoise.batch.placing import has_place_for_record
 from tvdenoise.batch.request import DEFAULT_SUFFIX, Request
-from tvdenoise.errors import TvdenoiseError, UnwritableImageError, UsageError
-from tvdenoise.files.atomic import require_writable, sweep
+from tvdenoise.errors import TvdenoiseError, UsageError
 from tvdenoise.files.families import format_in_place
 from tvdenoise.files.headers import Header, header_of
-from tvdenoise.files.paths import RealPaths, printable, reason_of
+from tvdenoise.files.paths import RealPaths, printable
 from tvdenoise.files.reading import codec_of, is_whole
 
 _NO_LEDGER = "do these files without --cluster, and with --report FILE to keep the record there"
@@ -105,7 +110,7 @@ def make_plan(request: Request, *, strips_metadata: bool = False, has_ledger: bo
             remedy = "add --report FILE to keep the record there" if has_ledger else _NO_LEDGER
             _require_places_for_records(jobs, remedy, strips_metadata=strips_metadata)
         jobs = _settle_companions(jobs, request)
-        _require_writable(jobs, request)
+        require_folders_writable(jobs, request)
         replacing = (replace(job, in_place=True, once=not request.again) for job in jobs)
         return Plan(with_headers(replacing), failures=tuple(failures))
     return settle(jobs, request, tuple(failures))
@@ -127,13 +132,13 @@ def _require_places_for_records(jobs: list[Job], remedy: str, *, strips_metadata
 
 def settle(jobs: list[Job], request: Request, failures: tuple[Failure, ...] = ()) -> Plan:
     """The plan of some jobs, once none of their outputs does harm. Raises UsageError."""
-    _refuse_collisions((job, path) for job in jobs for path in (job.target, *job.companions))
-    _refuse_outputs_that_are_inputs(jobs, [(job, job.target) for job in jobs])
+    refuse_collisions((job, path) for job in jobs for path in (job.target, *job.companions))
+    refuse_outputs_that_are_inputs(jobs, [(job, job.target) for job in jobs])
     existing = [job for job in jobs if os.path.lexists(job.target)]
-    _refuse_existing([job.target for job in existing], request)
+    refuse_existing([job.target for job in existing], request)
     skipped = {job: None for job in existing if request.skip_existing and is_whole(job.target)}
     remaining = _settle_companions([job for job in jobs if job not in skipped], request)
-    _require_writable(remaining, request)
+    require_folders_writable(remaining, request)
     return Plan(with_headers(remaining), tuple(skipped), failures)
 
 
@@ -142,9 +147,9 @@ def _settle_companions(jobs: list[Job], request: Request) -> list[Job]:
     named = [(job, path) for job in jobs for path in job.companions]
     if not named:
         return jobs
-    _refuse_collisions(named)
-    _refuse_outputs_that_are_inputs(jobs, named)
-    _refuse_existing([path for _, path in named if os.path.lexists(path)], request)
+    refuse_collisions(named)
+    refuse_outputs_that_are_inputs(jobs, named)
+    refuse_existing([path for _, path in named if os.path.lexists(path)], request)
     return [without_kept(job) for job in jobs] if request.skip_existing else jobs
 
 
@@ -190,7 +195,7 @@ def _jobs(
     real = RealPaths()
     for entry in found:
         target, removed = destination.target(entry), residual(entry)
-        error = _naming_error(target) or (_naming_error(removed) if removed is not None else None)
+        error = naming_error(target) or (naming_error(removed) if removed is not None else None)
         if error is not None:
             failures.append(Failure(entry.source, error))
             continue
@@ -198,78 +203,3 @@ def _jobs(
         job = Job(entry.source, target, place=place, residual=removed)
         jobs.setdefault((real.of(entry.source), place), job)
     return list(jobs.values()), failures
-
-
-def _naming_error(path: Path) -> UnwritableImageError | None:
-    """Why no file can have a name, where its length is to blame."""
-    try:
-        os.lstat(path)
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            reason = f"cannot write {printable(path)}: {reason_of(error)}"
-            return UnwritableImageError(reason, "choose a shorter name with -o or --suffix")
-    return None
-
-
-def _refuse_collisions(outputs: Iterable[tuple[Job, Path]]) -> None:
-    """Two outputs must not be one file, nor have names that are one where upper and lower case are the same."""
-    owners: dict[str, tuple[Job, Path]] = {}
-    real = RealPaths()
-    for job, path in outputs:
-        place = job.place if path is job.target and job.place else real.of(path)
-        other, named = owners.setdefault(place.casefold(), (job, path))
-        if named is not path and other is job:
-            reason = f"two outputs of {printable(job.source)} would be {printable(path)}"
-            raise UsageError(reason, "give them different names")
-        if other is not job:
-            raise UsageError(
-                f"{printable(other.source)} and {printable(job.source)} would both become {printable(path)}",
-                "give them different names, or run them separately",
-            )
-
-
-def _refuse_outputs_that_are_inputs(jobs: list[Job], outputs: list[tuple[Job, Path]]) -> None:
-    sources = {identity_of(job.source): job.source for job in jobs}
-    for job, path in outputs:
-        source = sources.get(identity) if (identity := identity_of(path)) else None
-        if source is None:
-            continue
-        if source == job.source:
-            reason = f"{printable(job.source)}: the output would be the input"
-            raise UsageError(reason, "choose another name with -o or --suffix")
-        reason = f"{printable(path)} is an input and would be the output of {printable(job.source)}"
-        raise UsageError(reason, "leave out earlier results, or write into a folder with -o")
-
-
-def identity_of(path: Path | int) -> tuple[int, int] | None:
-    """What tells files apart, whatever their names and links; None where there is no file.
-
-    A number stands for an open file.
-    """
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _refuse_existing(existing: list[Path], request: Request) -> None:
-    for path in existing:
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise UsageError(f"{printable(path)} exists and is not a file", "choose another name")
-    if existing and not (request.overwrite or request.skip_existing):
-        others = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
-        reason = f"the output {printable(existing[0])} exists already{others}"
-        replacing = "" if request.in_place else "--overwrite to replace or "
-        raise UsageError(reason, f"add {replacing}--skip-existing to keep it")
-
-
-def _require_writable(jobs: list[Job], request: Request) -> None:
-    """Probe every output folder, and clear it of what dead runs left there, unless nothing is to be changed."""
-    for folder in dict.fromkeys(folder for job in jobs for folder in job.folders):
-        try:
-            require_writable(folder, keeps_times=request.dry_run)
-        except UnwritableImageError as error:
-            raise UsageError(error.reason, error.remedy) from error
-        if not request.dry_run:
-            sweep(folder)

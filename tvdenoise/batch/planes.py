@@ -6,13 +6,14 @@ import math
 import re
 import statistics
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tvdenoise.batch.companions import write_companions
 from tvdenoise.batch.outcome import Figures
 from tvdenoise.batch.placing import record_of
-from tvdenoise.errors import TvdenoiseError
+from tvdenoise.errors import SeveralPicturesError, TvdenoiseError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.stack import Stack
 from tvdenoise.files.writing import lost_metadata, with_record, without_metadata
 
@@ -59,6 +60,7 @@ class Planes:
         self._tell = tell
         self._solutions: list[Solution] = []  # without their images
         self._notices: dict[str, str] = {}
+        self._missing: list[int] = []  # pixels, of each picture that has any
         self._chosen: dict[int, Parameters] = {}
 
     @property
@@ -70,28 +72,50 @@ class Planes:
         if isinstance(self._found, Stack):
             self._note(self._found.series.notices)
             self._choose(self._found)
-            for number, picture in enumerate(self._found.pictures()):
-                yield self._one(picture, number, self._found.axes.channel(number))
+            pictures = self._found.pictures()
+            for number in range(self.count):
+                with self._naming(number):
+                    picture = self._one(next(pictures), number, self._found.axes.channel(number))
+                yield picture
                 self._tell(number + 1, self.count)
         else:
             yield self._one(self._found, 0, 0)
 
+    @contextmanager
+    def _naming(self, number: int) -> Iterator[None]:
+        """Of several pictures, say which one it is that cannot be read or denoised."""
+        try:
+            yield
+        except (UnreadableImageError, UnsupportedImageError) as error:
+            if isinstance(error, SeveralPicturesError):  # which says so
+                raise
+            reason = f"picture {number + 1} of {self.count}: {error.reason}"
+            raise type(error)(reason, error.remedy) from error
+
     def _choose(self, stack: Stack) -> None:
-        """Parameters for each channel, on a sample of its planes: those of the median mu."""
+        """Parameters for each channel, on a sample of its planes: those of the median mu.
+
+        Planes without noise, such as those of one colour before and after the specimen, have no say if others have.
+        """
         channels = range(stack.axes.channel_count)
         is_shared = len(channels) == 1 and self._settings.has_shared_mu(stack.first.channels)
         if self._settings.per_plane or self._settings.mu is not None or is_shared:
             return
         samples = {number: channel for channel in channels for number in stack.sample(channel, _SAMPLE)}
         found: dict[int, list[Parameters]] = {channel: [] for channel in channels}
-        for number, picture in zip(sorted(samples), stack.read(sorted(samples)), strict=True):
-            found[samples[number]].append(self._denoiser.choose(picture))
-        for channel, choices in found.items():
+        pictures = stack.read(sorted(samples))
+        for number in sorted(samples):
+            with self._naming(number):
+                found[samples[number]].append(self._denoiser.choose(next(pictures)))
+        for channel, all_choices in found.items():
+            choices = [c for c in all_choices if c.noise is None or c.noise.sigma > 0] or all_choices
             middle = statistics.median_low(choice.mu for choice in choices)
             self._chosen[channel] = next(choice for choice in choices if choice.mu == middle)
 
     def _one(self, picture: Picture, number: int, channel: int) -> Picture:
-        self._note(picture.notices + _filled(picture))
+        self._note(picture.notices)
+        if missing := picture.missing:
+            self._missing.append(missing)
         if self._settings.strip_metadata:
             picture = without_metadata(picture)
         chosen = self._chosen.get(channel)
@@ -119,7 +143,14 @@ class Planes:
     @property
     def notices(self) -> tuple[str, ...]:
         """What was not written as it was read, once all is denoised."""
-        return tuple(self._notices.values())
+        return (*self._notices.values(), *self._filled())
+
+    def _filled(self) -> tuple[str, ...]:
+        """A sentence about missing pixels, where there were any."""
+        if not (count := sum(self._missing)):
+            return ()
+        where = f" in {len(self._missing)} of {self.count} pictures" if self.count > 1 else ""
+        return (f"{count} missing pixel{'' if count == 1 else 's'} (NaN) filled{where}",)
 
     @property
     def shortfall(self) -> tuple[str | None, str | None]:
@@ -162,9 +193,3 @@ class Planes:
         found = list(self._chosen.values()) or self._solutions
         middle = statistics.median_low(one.mu for one in found)
         return next(one.noise for one in found if one.mu == middle)
-
-
-def _filled(picture: Picture) -> tuple[str, ...]:
-    """A sentence about missing pixels, where there were any."""
-    count = picture.missing
-    return (f"{count} missing pixel{'' if count == 1 else 's'} (NaN) filled",) if count else ()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from tvdenoise.batch.plan import identity_of
+from tvdenoise.batch.outputs import identity_of
 from tvdenoise.errors import UsageError
 from tvdenoise.figures import require_plot_name
 from tvdenoise.files.paths import printable

@@ -13,7 +13,7 @@ from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedIm
 from tvdenoise.files.families import format_named
 from tvdenoise.files.paths import reason_of
 from tvdenoise.files.reading import examine
-from tvdenoise.files.stack_writing import one_picture_only
+from tvdenoise.files.stack_writing import require_several_carried
 
 if TYPE_CHECKING:
     from tvdenoise.batch.plan import Job, Plan
@@ -98,6 +98,5 @@ def _require_writable_format(job: Job, *, first_frame: bool) -> None:
     form = None if job.in_place else format_named(job.target.suffix)
     if form is not None and not form.kinds:
         raise UnsupportedImageError(f"{form.name} is not written", "choose another format with -o")
-    planes = job.header.planes if job.header is not None and not first_frame else 1
-    if form is not None and form.several is None and planes > 1:
-        raise one_picture_only(form, planes)
+    if form is not None and job.header is not None and job.header.planes > 1 and not first_frame:
+        require_several_carried(form, job.header.planes, job.header.codec)

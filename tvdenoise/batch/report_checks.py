@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 from tvdenoise.batch.entries import Layout, layout_for
-from tvdenoise.batch.plan import Plan, identity_of
+from tvdenoise.batch.outputs import identity_of
+from tvdenoise.batch.plan import Plan
 from tvdenoise.batch.request import Request
 from tvdenoise.errors import UsageError
 from tvdenoise.files.paths import RealPaths, printable, reason_of

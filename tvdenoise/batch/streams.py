@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
 from tvdenoise.batch.destinations import SingleFile, destination_of
 from tvdenoise.batch.discovery import Discovery, Failure
-from tvdenoise.batch.plan import Job, Plan, identity_of, settle
+from tvdenoise.batch.outputs import identity_of
+from tvdenoise.batch.plan import Job, Plan, settle
 from tvdenoise.batch.request import STANDARD_STREAM, Request
 from tvdenoise.errors import UnwritableImageError, UsageError
 from tvdenoise.files.families import FORMATS, format_named

@@ -290,7 +290,8 @@ Mask = Annotated[
     typer.Option(
         "--mask",
         metavar="FILE",
-        help="Denoise only where this image, of the same size, is white; where it is black, pixels are kept exactly.",
+        help="Denoise only where this image, of the same size, is white; where it is black, pixels are kept exactly. "
+        "Both are taken as they are shown, turned by their orientation.",
         rich_help_panel=_FILES,
     ),
 ]

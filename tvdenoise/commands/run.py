@@ -142,7 +142,7 @@ def _carry_out(
 ) -> ExitCode:
     """Plan, then run, telling and reporting each file as soon as it is known."""
     from tvdenoise.batch.companions import require_possible
-    from tvdenoise.batch.masks import read_mask
+    from tvdenoise.batch.masks import read_mask, require_apart
     from tvdenoise.batch.pace import Pace
     from tvdenoise.batch.plan import make_plan
     from tvdenoise.batch.report import open_report, shared_before
@@ -169,6 +169,8 @@ def _carry_out(
     else:
         require_possible(request)
         plan = plan_with_streams(request)
+    if settings.mask is not None:
+        require_apart(settings.mask, plan)
     console = Console(quiet=quiet, verbose=verbose, debug=debug, count=plan.count, pace=Pace(plan))
     if request.dry_run:
         return _show(plan, request, settings, console)

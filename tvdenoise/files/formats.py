@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -125,21 +125,24 @@ class Several:
     write: pictures in turn to an empty stream that can be sought, with what the file that they come from says of them
         all (of `Timing` where ``page`` is None), and the quality as for `Family.options`.
     page: a picture of a file (stream, by its number) as a file of its own; None for animations, in which a frame
-        depends on those before and is decoded by ``frame``.
-    frame: the picture at which an opened image is, with all else like in the first one.
+        depends on those before and is decoded by ``frames``.
+    frames: those of increasing numbers, of an opened file (image, stream) with what was found in it, each decoded when
+        it is asked for, with all else like in the first one, which is given too.
     alone: the first picture, for a file without the others.
     """
 
     survey: Callable[[ImageFile.ImageFile, BinaryIO], Series | None]
     write: Callable[[Series, Iterator[Picture], BinaryIO, int | None], None]
     page: Callable[[BinaryIO, Series, int], BinaryIO] | None = None
-    frame: Callable[[ImageFile.ImageFile, Series, Picture], Picture] | None = None
+    frames: (
+        Callable[[ImageFile.ImageFile, BinaryIO, Series, Picture, Iterable[int]], Iterator[Picture]] | None
+    ) = None
     alone: Callable[[Picture], Picture] = unchanged
 
     @property
     def is_of_frames(self) -> bool:
         """Whether its pictures are frames of an animation, not pages."""
-        return self.frame is not None
+        return self.frames is not None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageFile
 
-from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
+from tvdenoise.errors import SeveralPicturesError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families import FAMILIES
 from tvdenoise.files.formats import Family, Inspection
 from tvdenoise.files.headers import header_from
@@ -35,29 +35,34 @@ def read(
     *,
     to_denoise: bool = True,
     may_have_nan: bool = False,
-    first_frame: bool = False,
+    first_frame: bool | None = None,
 ) -> Picture:
     """Decode a file of one picture, to denoise it or only to look at it.
 
-    first_frame: of several, take the first. may_have_nan: take intensities that are NaN.
+    first_frame: of several, take the first; None where the user has no such choice.
+    may_have_nan: take intensities that are NaN.
     Raises UnreadableImageError and UnsupportedImageError.
     """
     try:
         stream = source.open("rb")
     except OSError as error:
         raise UnreadableImageError(reason_of(error)) from error
-    with stream:
-        found = open_pictures(
-            stream,
-            max_megapixels,
-            to_denoise=to_denoise,
-            may_have_nan=may_have_nan,
-            first_frame=first_frame,
-        )
-    if isinstance(found, Stack):
-        raise UnsupportedImageError(
-            f"the file holds {found.count} pictures", "take the first alone with --first-frame"
-        )
+    try:
+        with stream:
+            found = open_pictures(
+                stream,
+                max_megapixels,
+                to_denoise=to_denoise,
+                may_have_nan=may_have_nan,
+                first_frame=bool(first_frame),
+            )
+        if isinstance(found, Stack):
+            raise SeveralPicturesError(f"the file holds {found.count} pictures")
+    except SeveralPicturesError as error:
+        if first_frame is not None:
+            raise
+        remedy = error.otherwise or "save the one that is meant as a file of its own"
+        raise UnsupportedImageError(error.reason, remedy) from error
     return found
 
 
@@ -78,12 +83,10 @@ def open_pictures(
     with opened_image(stream) as opened:
         family = _family_of(opened, first_frame=first_frame)
         _require_pixels_within(opened, max_megapixels)
-        series = None if family.several is None else family.several.survey(opened, stream)
-        if series is None and family.several is None and not first_frame:
-            _require_single_picture(opened)
+        series, count = _surveyed(opened, stream, family, first_frame=first_frame)
         first = _decoded(opened, stream, family, to_denoise=to_denoise, may_have_nan=may_have_nan)
         if first_frame:
-            return _alone(first, family, _count(opened, series, family))
+            return _alone(first, family, count)
     if series is None:
         return first
 
@@ -107,12 +110,9 @@ def _numbered(
     """The pictures of increasing numbers, each decoded when it is asked for."""
     several = family.several
     assert several is not None
-    if several.frame is not None:
+    if several.frames is not None:
         with opened_image(stream) as opened:
-            for number in numbers:
-                opened.seek(number)
-                opened.load()
-                yield several.frame(opened, series, first)
+            yield from several.frames(opened, stream, series, first, numbers)
         return
     assert several.page is not None
     for number in numbers:
@@ -120,9 +120,9 @@ def _numbered(
             _require_pixels_within(opened, max_megapixels)
             picture = _decoded(opened, page, family, to_denoise=False, may_have_nan=may_have_nan)
         if (picture.kind, picture.size) != (first.kind, first.size):
-            raise UnsupportedImageError(
+            raise SeveralPicturesError(
                 f"its page {number + 1} differs from the first in size or kind of pixels",
-                "save each as a file of its own, or take the first alone with --first-frame",
+                "save each as a file of its own",
             )
         yield picture
 
@@ -134,9 +134,7 @@ def _family_of(opened: ImageFile.ImageFile, *, first_frame: bool) -> Family:
         return FAMILIES[opened.format]
     if first_frame and opened.format in _FIRST_OF:
         return FAMILIES[_FIRST_OF[opened.format]]
-    raise UnsupportedImageError(
-        f"the file holds several pictures ({opened.format})", "take the first alone with --first-frame"
-    )
+    raise SeveralPicturesError(f"the file holds several pictures ({opened.format})")
 
 
 def _decoded(
@@ -159,19 +157,33 @@ def _decoded(
     )
 
 
-def _count(opened: ImageFile.ImageFile, series: Series | None, family: Family) -> int:
-    """How many pictures a file holds, also of a family of which only the first is carried."""
-    if series is not None:
-        return series.count
-    return int(getattr(opened, "n_frames", 1)) if family.several is None else 1
+def _surveyed(
+    opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, first_frame: bool
+) -> tuple[Series | None, int | None]:
+    """Several pictures, None where there is one, and how many there are.
+
+    first_frame: the others are not asked for, and may be such as are not carried; then nobody knows how many.
+    """
+    if family.several is None:
+        if not first_frame:
+            _require_single_picture(opened)
+        return None, int(getattr(opened, "n_frames", 1))
+    try:
+        series = family.several.survey(opened, stream)
+    except UnsupportedImageError:
+        if not first_frame:
+            raise
+        return None, None
+    return series, 1 if series is None else series.count
 
 
-def _alone(first: Picture, family: Family, count: int) -> Picture:
+def _alone(first: Picture, family: Family, count: int | None) -> Picture:
     """The first of so many pictures, said."""
     if count == 1:
         return first
     picture = family.several.alone(first) if family.several is not None else first
-    return replace(picture, notices=(f"only the first of its {count} pictures is taken", *picture.notices))
+    of_all = "its pictures" if count is None else f"its {count} pictures"
+    return replace(picture, notices=(f"only the first of {of_all} is taken", *picture.notices))
 
 
 def examine(
@@ -185,10 +197,7 @@ def examine(
         with open(source, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
             family = _family_of(opened, first_frame=first_frame)
             _require_pixels_within(opened, max_megapixels)
-            if family.several is not None:
-                family.several.survey(opened, stream)
-            elif not first_frame:
-                _require_single_picture(opened)
+            _surveyed(opened, stream, family, first_frame=first_frame)
             require_known_mode(opened)
             return family.inspect(opened, stream).record
     except OSError as error:
@@ -245,10 +254,7 @@ def _require_pixels_within(opened: Image.Image, max_megapixels: float) -> None:
 def _require_single_picture(opened: Image.Image) -> None:
     """Refuse several pictures in a format of which only one is carried."""
     if getattr(opened, "is_animated", False):
-        raise UnsupportedImageError(
-            f"several pictures in one {opened.format} are not carried yet",
-            "take the first alone with --first-frame",
-        )
+        raise SeveralPicturesError(f"several pictures in one {opened.format} are not carried yet")
 
 
 def _require_finite(intensities: np.ndarray[Any, Any], *, may_have_nan: bool = False) -> None:
@@ -260,7 +266,7 @@ def _require_finite(intensities: np.ndarray[Any, Any], *, may_have_nan: bool = F
         )
     if not may_have_nan and np.isnan(intensities).any():
         raise UnsupportedImageError(
-            "some values are not finite (NaN)", "replace them by numbers, or fill them with --nan fill"
+            "some values are not finite (NaN)", "replace them by numbers, or fill them with run --nan fill"
         )
 
 

@@ -20,24 +20,21 @@ from tvdenoise.files.writing import require_carried, require_readable
 _FIRST_ALONE = "or take the first alone with --first-frame"
 
 
-def one_picture_only(form: Format, count: int) -> UnsupportedImageError:
-    """Why so many pictures cannot be written in a format."""
-    return UnsupportedImageError(
-        f"{form.name} holds one picture, and the file {count}",
-        f"keep the format of the input, {_FIRST_ALONE}",
-    )
+def require_several_carried(form: Format, count: int, codec: str) -> None:
+    """Raise UnsupportedImageError unless a format holds as many pictures as a file of a codec does, and such."""
+    remedy = f"keep the format of the input, {_FIRST_ALONE}"
+    source, several = FAMILIES[codec].several, FAMILIES[form.codec].several
+    assert source is not None
+    if several is None:
+        raise UnsupportedImageError(f"{form.name} holds one picture, and the file {count}", remedy)
+    if source.is_of_frames != several.is_of_frames:
+        what, other = ("animations", "pages") if source.is_of_frames else ("pages", "animations")
+        raise UnsupportedImageError(f"{form.name} holds {other}, not {what}", remedy)
 
 
 def require_stack_carried(stack: Stack, form: Format) -> None:
     """Raise UnsupportedImageError unless the format can hold the pictures, all of them, and their timing."""
-    if form.several is None:
-        raise one_picture_only(form, stack.count)
-    is_animation, several = stack.series.timing is not None, FAMILIES[form.codec].several
-    if several is None or is_animation != several.is_of_frames:
-        what, other = ("animations", "pages") if is_animation else ("pages", "animations")
-        raise UnsupportedImageError(
-            f"{form.name} holds {other}, not {what}", f"keep the format of the input, {_FIRST_ALONE}"
-        )
+    require_several_carried(form, stack.count, stack.codec)
     require_carried(stack.first, form)
 
 

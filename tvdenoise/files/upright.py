@@ -78,6 +78,13 @@ class Orientation:
         turned = turned[::-1] if reverses_rows else turned
         return turned[:, ::-1] if reverses_columns else turned
 
+    def stored(self, shown: NDArray[Any]) -> NDArray[Any]:
+        """Values (rows, columns, ...) of the picture that is shown as they are stored; a view."""
+        turns, reverses_rows, reverses_columns = _TURNS[self.number]
+        turned = shown[::-1] if reverses_rows else shown
+        turned = turned[:, ::-1] if reverses_columns else turned
+        return np.swapaxes(turned, 0, 1) if turns else turned
+
     def shown_size(self, stored: tuple[int, int]) -> tuple[int, int]:
         """Columns and rows of the picture that is shown."""
         return stored[::-1] if _TURNS[self.number][0] else stored

@@ -35,10 +35,10 @@ def frame(
     take longer than the loopback device takes to carry them.
     """
     shown = visible_planes(planes, scene.window, rotated=rotated and len(planes) == RGB_CHANNELS)
-    parts = [scene.upright.shown(shown).tobytes()]
+    parts = [_upright(shown, scene)]
     if scene.alpha is not None:
         alpha = visible_planes(scene.alpha.part(scene.stored(region)), (0.0, 1.0))
-        parts.append(scene.upright.shown(alpha).tobytes())
+        parts.append(_upright(alpha, scene))
     described = json.dumps(
         header
         | {
@@ -74,3 +74,9 @@ def visible_planes(
         np.minimum(scaled, 255, out=scaled)
         shown[:, top : top + height] = scaled
     return shown
+
+
+def _upright(planes: NDArray[np.uint8], scene: Scene) -> bytes:
+    """Stored planes (channels, rows, columns) as they are looked at."""
+    shown = scene.orientation.shown(np.moveaxis(planes, 0, -1))
+    return np.moveaxis(shown, -1, 0).tobytes()

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tvdenoise.batch.denoiser import Denoiser
-from tvdenoise.files.families.tiff_tags import orientation_of
 from tvdenoise.files.reading import read
+from tvdenoise.files.upright import Box, Orientation
 from tvdenoise.intensities import Layout
 from tvdenoise.live.reduction import Reductions
 from tvdenoise.live.setting import Setting, rounded
-from tvdenoise.live.upright import Upright
 from tvdenoise.live.view import Region, reduced
 from tvdenoise.method import Method
 from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights
@@ -37,8 +36,9 @@ _BLACK, _WHITE = 0.1, 99.9  # percent
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """rows, columns, channels: as stored; bits: of its integers, None for floats; upright: how it is looked at.
+    """rows, columns, channels: as stored; bits: of its integers, None for floats.
 
+    orientation: how it is looked at; the solve takes it as it is stored, as `run` does.
     window: the intensities in data ranges that are shown as black and white; span: the largest less the least.
     planes, alpha: in data ranges; alpha None where there is none.
     """
@@ -54,7 +54,7 @@ class Scene:
     chosen: Parameters
     planes: Reductions
     alpha: Reductions | None
-    upright: Upright
+    orientation: Orientation
 
     @classmethod
     def read(cls, source: Path, settings: Settings, announce_compilation: Callable[[], None]) -> Scene:
@@ -79,7 +79,7 @@ class Scene:
             chosen=chosen,
             planes=Reductions((rows, columns), lambda down, across: layout.planes(values[down, across])),
             alpha=_alpha(picture),
-            upright=Upright.of(orientation_of(picture.metadata.exif)),
+            orientation=Orientation.of(picture),
         )
 
     @property
@@ -90,12 +90,14 @@ class Scene:
     @property
     def size(self) -> tuple[int, int]:
         """Rows and columns as it is looked at."""
-        return self.upright.size(self.rows, self.columns)
+        columns, rows = self.orientation.shown_size((self.columns, self.rows))
+        return rows, columns
 
     def stored(self, region: Region) -> Region:
         """The part that a region shows."""
-        rows, columns = (reduced(length, region.level) for length in self.size)
-        return self.upright.stored(region, rows, columns)
+        size = (reduced(self.columns, region.level), reduced(self.rows, region.level))
+        box = self.orientation.stored_box(Box(region.left, region.top, region.columns, region.rows), size)
+        return Region(region.level, box.top, box.left, box.height, box.width)
 
     def method(self, chroma: float) -> Method:
         """As `denoise` would pose it."""

@@ -1,15 +1,17 @@
-"""What the families of animations share: frames as Pillow composes them, whole and plain."""
+"""What the families of animations share: frames as they are shown, whole and plain."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image
 
 from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.files.families.canvas import Canvas, Placed
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.stack import TIME, Axes, Series, Timing
 
@@ -35,12 +37,30 @@ def in_units(seconds: Fraction, unit: Fraction, most: int, name: str) -> int:
     return int(number)
 
 
-def plain_frame(opened: ImageFile.ImageFile, first: Picture, *, has_alpha: bool, is_grey: bool) -> Picture:
-    """The frame at which an image is, 8 bits deep, of the same kind for all frames of a file."""
-    values: NDArray[Any] = np.asarray(opened.convert("RGBA"))
-    alpha = np.ascontiguousarray(values[..., 3]) if has_alpha else None
+def plain_frame(values: NDArray[np.uint8], first: Picture, *, has_alpha: bool, is_grey: bool) -> Picture:
+    """A frame of colours with alpha, (rows, columns, 4), as a picture of the same kind for all frames of a file."""
+    alpha = values[..., 3].copy() if has_alpha else None
     colours = values[..., 0] if is_grey else values[..., :3]
-    return replace(first, intensities=np.ascontiguousarray(colours), alpha=alpha)
+    return replace(first, intensities=colours.copy(), alpha=alpha)
+
+
+def whole_frames(
+    drawn: Iterable[tuple[Image.Image, Placed | None]], size: tuple[int, int], numbers: Iterable[int]
+) -> Iterator[NDArray[np.uint8]]:
+    """What an animation of some size shows at increasing numbers, as colours with alpha.
+
+    drawn: all frames in turn, with where each lies; None for a picture that is no part of the animation.
+    """
+    canvas, wanted = Canvas(size), iter(numbers)
+    number = next(wanted, None)
+    for count, (single, placed) in enumerate(drawn):
+        if number is None:
+            return
+        values: NDArray[np.uint8] = np.asarray(single.convert("RGBA"))
+        shown = values if placed is None else canvas.draw(values, placed)
+        if count == number:
+            yield shown
+            number = next(wanted, None)
 
 
 def without_metadata_of_all(picture: Picture) -> Picture:

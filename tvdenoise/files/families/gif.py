@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageFile
 
-from tvdenoise.files.families.gif_animation import LOOPS, frame, survey, write
+from tvdenoise.files.families.gif_animation import LOOPS, survey, write
 from tvdenoise.files.families.gif_blocks import application_names, screen
+from tvdenoise.files.families.gif_composing import frames, partial_frame
 from tvdenoise.files.formats import Family, Format, Inspection, Several
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.planes import image_of, planes_of
@@ -54,8 +55,15 @@ def _is_interlaced(opened: ImageFile.ImageFile) -> bool:
     return any(bool(tile.args[1]) for tile in opened.tile if isinstance(tile.args, tuple))
 
 
-def _decode(opened: ImageFile.ImageFile, _stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Without the notices about its palette and transparent colour, which stay what they are."""
+    position = stream.tell()
+    partial = partial_frame(opened, stream)
+    stream.seek(position)
+    if partial is not None:
+        colours = partial[..., :3]
+        is_grey = bool((colours == colours[..., :1]).all())
+        return np.ascontiguousarray(colours[..., 0] if is_grey else colours), partial[..., 3].copy()
     opened.load()
     intensities, alpha, _ = planes_of(opened)
     return intensities, alpha
@@ -167,5 +175,5 @@ FAMILY = Family(
     decode=_decode,
     encode=_encode,
     losses=_losses,
-    several=Several(survey, _write, frame=frame),
+    several=Several(survey, _write, frames=frames),
 )

@@ -13,18 +13,18 @@ import numpy as np
 from PIL import ImageFile
 
 from tvdenoise.errors import UnreadableImageError
-from tvdenoise.files.families.animation import animation, in_units, plain_frame, without_metadata_of_all
-from tvdenoise.files.families.gif_blocks import Block, blocks
+from tvdenoise.files.families.animation import animation, in_units, without_metadata_of_all
+from tvdenoise.files.families.canvas import Disposal
+from tvdenoise.files.families.gif_blocks import TRANSPARENT, Block, Control, blocks, covers
 from tvdenoise.files.picture import Picture
 
 if TYPE_CHECKING:
     from tvdenoise.files.stack import Series
 
 LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
-_EXTENSION, _CONTROL, _APPLICATION, _PICTURE = b"!", b"\xf9", b"\xff", b","
+_CONTROL, _APPLICATION, _PICTURE = b"\xf9", b"\xff", b","
 _HUNDREDTH, _LONGEST = Fraction(1, 100), 65_535
 _TABLE, _SIZE = 0x80, 0x07  # flags of a table of colours
-_TRANSPARENT = 1  # a flag
 _KEEP, _CLEAR = 1 << 2, 2 << 2  # what becomes of a frame, before the next one is drawn
 _MOST_REPEATS = 65_535
 
@@ -44,20 +44,20 @@ class GifFrames:
 def survey(opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
     """The frames of a GIF; None for one that is still."""
     position = stream.tell()
-    stream.seek(0)
-    header = stream.read(13)
-    screen = header + _table(stream, header[10])
-    tables, durations, plays = [screen[13:]], [], 1
-    delay, has_alpha, is_whole = 0, False, False
+    screen = screen_of(stream)
+    tables, plays, was_cleared = [screen[13:]], 1, False
+    durations: list[Fraction] = []
+    has_alpha, is_whole, control = False, False, Control()
     for block in blocks(stream):
         if block.kind == _PICTURE:
-            durations.append(delay * _HUNDREDTH)
-            has_alpha |= block.box != (0, 0, *opened.size)
+            has_alpha |= control.transparent is not None or (not durations and not covers(block, opened.size))
+            has_alpha |= was_cleared
+            was_cleared = control.disposal is not Disposal.KEEP
+            durations.append(control.delay * _HUNDREDTH)
             tables.append(_local_table(stream, block))
-            delay = 0
-        elif block.label == _CONTROL and len(block.start) >= 4:
-            delay = int.from_bytes(block.start[1:3], "little")
-            has_alpha |= bool(block.start[0] & _TRANSPARENT)
+            control = Control()
+        elif block.label == _CONTROL:
+            control = Control.of(block)
         elif block.label == _APPLICATION and block.start in LOOPS:
             plays = _plays(stream, block, plays)
         elif block.is_end:
@@ -70,6 +70,13 @@ def survey(opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
     colours = np.frombuffer(b"".join(tables), np.uint8).reshape(-1, 3)
     is_grey = bool((colours == colours[:, :1]).all())
     return animation(durations, plays, GifFrames(screen, is_grey, has_alpha))
+
+
+def screen_of(stream: BinaryIO) -> bytes:
+    """The header of the canvas and its table of colours, behind which the stream is then."""
+    stream.seek(0)
+    header = stream.read(13)
+    return header + _table(stream, header[10])
 
 
 def _table(stream: BinaryIO, flags: int) -> bytes:
@@ -96,21 +103,15 @@ def _plays(stream: BinaryIO, block: Block, before: int) -> int:
     return repeats + 1 if repeats else 0
 
 
-def frame(opened: ImageFile.ImageFile, series: Series, first: Picture) -> Picture:
-    traits = series.traits
-    assert isinstance(traits, GifFrames)
-    return plain_frame(opened, first, has_alpha=traits.has_alpha, is_grey=traits.is_grey)
-
-
 def write(
     encode: Callable[[Picture], bytes], series: Series, pictures: Iterator[Picture], stream: BinaryIO
 ) -> None:
     """Frames, as they come, each the whole picture; encode: a picture as a GIF of its own."""
     timing = series.timing
     assert timing is not None
-    frames = zip(pictures, timing.durations, strict=True)
+    timed = zip(pictures, timing.durations, strict=True)
     control_before = 0
-    for number, (picture, duration) in enumerate(frames):
+    for number, (picture, duration) in enumerate(timed):
         delay = in_units(duration, _HUNDREDTH, _LONGEST, "GIF")
         single = encode(picture if number == 0 else without_metadata_of_all(picture))
         parts = _Single.of(single)
@@ -133,7 +134,7 @@ def write(
 
 def _screen(series: Series, picture: Picture) -> bytes:
     if isinstance(series.traits, GifFrames):
-        return b"GIF89a" + series.traits.screen[6:]
+        return b"GIF89a" + struct.pack("<HH", *picture.size) + series.traits.screen[10:]
     return b"GIF89a" + struct.pack("<HHBBB", *picture.size, 0x70, 0, 0)
 
 
@@ -164,12 +165,12 @@ class _Single:
                 has_own = block.flags & _TABLE
                 flags = block.flags if has_own else block.flags & 0x40 | _TABLE | (header[10] & _SIZE)
                 picture = whole[:9] + bytes((flags,)) + (b"" if has_own else shared) + whole[10:]
-            elif block.label == _CONTROL and block.start[0] & _TRANSPARENT:
+            elif block.label == _CONTROL and block.start[0] & TRANSPARENT:
                 transparent = block.start[3]
             elif block.label == b"\xfe":
                 comments.append(whole)
         return cls(b"".join(comments), picture, transparent)
 
     def control(self, delay: int) -> bytes:
-        flags = _KEEP | (_TRANSPARENT if self.transparent is not None else 0)
+        flags = _KEEP | (TRANSPARENT if self.transparent is not None else 0)
         return b"!\xf9\x04" + struct.pack("<BHBB", flags, delay, self.transparent or 0, 0)

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from tvdenoise.files.families.canvas import Disposal
 from tvdenoise.files.pieces import most_pieces, too_many
 
 _HEADER_LENGTH, _PICTURE_HEADER_LENGTH = 13, 9
 _TABLE = 0x80  # the flag of a table of colours
+TRANSPARENT = 1  # a flag of how a frame is shown
+_DISPOSALS = {2: Disposal.CLEAR, 3: Disposal.RESTORE, 4: Disposal.RESTORE}  # 4 as viewers have it
 _EXTENSION, _APPLICATION, _PICTURE, _END = b"!", b"\xff", b",", b";"
 
 
@@ -33,6 +36,33 @@ class Block:
     @property
     def is_end(self) -> bool:
         return self.kind == _END
+
+
+@dataclass(frozen=True)
+class Control:
+    """How a frame is shown: for how many hundredths of a second; transparent: the number of the colour that is."""
+
+    delay: int = 0
+    transparent: int | None = None
+    disposal: Disposal = Disposal.KEEP
+
+    @classmethod
+    def of(cls, block: Block) -> Control:
+        """What a block says; what says nothing where it is too short."""
+        if len(block.start) < 4:
+            return cls()
+        flags, transparent = block.start[0], block.start[3]
+        return cls(
+            int.from_bytes(block.start[1:3], "little"),
+            transparent if flags & TRANSPARENT else None,
+            _DISPOSALS.get(flags >> 2 & 7, Disposal.KEEP),
+        )
+
+
+def covers(block: Block, size: tuple[int, int]) -> bool:
+    """Whether a frame covers a canvas of that size."""
+    left, top, columns, rows = block.box
+    return left == top == 0 and columns >= size[0] and rows >= size[1]
 
 
 def screen(stream: BinaryIO) -> None:

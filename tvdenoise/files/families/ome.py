@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 from xml.etree import ElementTree
 
-from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.errors import SeveralPicturesError
 from tvdenoise.files.stack import CHANNEL, DEPTH, TIME
 
 _REMEDY = "save it as one file, with bfconvert for example"
@@ -32,7 +32,7 @@ class OmeImage:
 
 
 def ome_of(text: str) -> OmeImage | None:
-    """What a description says; None where it is not OME's. Raises UnsupportedImageError where other files belong to it.
+    """What a description says; None where it is not OME's. Raises SeveralPicturesError where other files belong to it.
 
     Of several images in one file, the channels are numbered on, and the axes are those of none.
     """
@@ -63,7 +63,7 @@ def _require_one_file(root: ElementTree.Element) -> None:
     }
     is_elsewhere = any(_name(element) == "BinaryOnly" for element in root.iter())
     if is_elsewhere or len(others) > 1 or (own is not None and others - {own}):
-        raise UnsupportedImageError("the stack is spread over several OME-TIFF files", _REMEDY)
+        raise SeveralPicturesError("the stack is spread over several OME-TIFF files", _REMEDY)
 
 
 def _image(pixels: ElementTree.Element) -> OmeImage:

@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import ImageFile
 
-from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.families.animation import (
-    animation,
-    palette_is_grey,
-    plain_frame,
-    without_metadata_of_all,
-)
+from tvdenoise.errors import SeveralPicturesError, UnreadableImageError, UnsupportedImageError
+from tvdenoise.files.families.animation import animation, without_metadata_of_all
 from tvdenoise.files.families.png_chunks import SIGNATURE, Chunk, chunks_of, packed
 from tvdenoise.files.picture import Picture
 
@@ -29,13 +24,18 @@ _CONTROL, _FRAME, _DATA, _PIXELS = b"acTL", b"fcTL", b"fdAT", b"IDAT"
 _LENGTHS = {_CONTROL: 8, _FRAME: 26}
 _HUNDREDTHS = 100  # the denominator of a duration, where it is given as 0
 _LARGEST = 65_535
+_KEPT = 0  # what becomes of a frame that stays
 
 
 @dataclass(frozen=True)
 class PngFrames:
-    """has_still: the first picture is no frame, but for programs that know no animations."""
+    """has_still: the first picture is no frame, but for programs that know no animations.
+
+    leaves_gaps: of the canvas, which show through where nothing is drawn.
+    """
 
     has_still: bool = False
+    leaves_gaps: bool = False
 
 
 def survey(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
@@ -49,8 +49,7 @@ def survey(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
     kinds = [chunk.kind for chunk in found]
     if kinds[-1] != b"IEND":
         raise UnreadableImageError("the file is truncated", "use a complete copy")
-    controls = [chunk for chunk in found if chunk.kind in _LENGTHS]
-    if any(len(chunk.contents) != _LENGTHS[chunk.kind] for chunk in controls):
+    if any(len(chunk.contents) != _LENGTHS.get(chunk.kind, len(chunk.contents)) for chunk in found):
         raise _damaged()
     count, plays = struct.unpack(">II", found[kinds.index(_CONTROL)].contents)
     durations = [_duration(chunk.contents) for chunk in found if chunk.kind == _FRAME]
@@ -62,11 +61,11 @@ def survey(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
     if len(durations) == 1:
         return None
     if found[0].contents[8:9] == b"\x10":
-        raise UnsupportedImageError(
-            "animated PNG of 16 bits is not carried",
-            "save it with 8 bits, or take the first picture alone with --first-frame",
-        )
-    return animation(durations, plays, PngFrames(has_still))
+        raise SeveralPicturesError("animated PNG of 16 bits is not carried", "save it with 8 bits")
+    controls = [chunk.contents for chunk in found if chunk.kind == _FRAME]
+    starts_whole = controls[0][4:20] == found[0].contents[:8] + bytes(8)
+    is_cleared = any(contents[24] != _KEPT for contents in controls[:-1])
+    return animation(durations, plays, PngFrames(has_still, leaves_gaps=is_cleared or not starts_whole))
 
 
 def _is_animated(stream: BinaryIO) -> bool:
@@ -89,13 +88,6 @@ def _duration(contents: bytes) -> Fraction:
     return Fraction(numerator, denominator or _HUNDREDTHS)
 
 
-def frame(opened: ImageFile.ImageFile, _series: Series, first: Picture) -> Picture:
-    mode = opened.mode
-    is_grey = mode in ("1", "L", "LA") or (mode in ("P", "PA") and palette_is_grey(opened))
-    has_alpha = mode in ("LA", "PA", "RGBA") or "transparency" in opened.info
-    return plain_frame(opened, first, has_alpha=has_alpha, is_grey=is_grey)
-
-
 def write(
     encode: Callable[[Picture], bytes], series: Series, pictures: Iterator[Picture], stream: BinaryIO
 ) -> None:
@@ -103,8 +95,8 @@ def write(
     timing = series.timing
     assert timing is not None
     has_still = isinstance(series.traits, PngFrames) and series.traits.has_still
-    frames = zip(pictures, timing.durations, strict=True)
-    picture, duration = next(frames)
+    timed = zip(pictures, timing.durations, strict=True)
+    picture, duration = next(timed)
     size, sequence = picture.size, 0
     tail = []
     has_pixels = False
@@ -120,7 +112,7 @@ def write(
         stream.write(packed(chunk.kind, chunk.contents) if chunk.kind else chunk.contents)
         if chunk.kind == b"IHDR":
             stream.write(packed(_CONTROL, struct.pack(">II", series.count - has_still, timing.plays)))
-    for picture, duration in frames:
+    for picture, duration in timed:
         stream.write(_control(sequence, size, duration))
         sequence += 1
         for chunk in _parts(encode(without_metadata_of_all(picture))):

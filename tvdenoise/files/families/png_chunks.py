@@ -12,7 +12,7 @@ from tvdenoise.errors import UnreadableImageError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 BLOCK = 1 << 20  # bytes that are read at a time
-_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
+_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"fdAT"}  # the last one of an animation
 
 
 @dataclass(frozen=True)

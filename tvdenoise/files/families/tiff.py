@@ -14,9 +14,11 @@ from PIL.TiffImagePlugin import (
     TiffImageFile,
 )
 
+from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.families.tiff_axes import description_of
 from tvdenoise.files.families.tiff_checks import check_samples, explain, require_no_preview
 from tvdenoise.files.families.tiff_decoding import decode_samples, require_segments, turned
+from tvdenoise.files.families.tiff_directories import texts_in
 from tvdenoise.files.families.tiff_opening import open_tiff
 from tvdenoise.files.families.tiff_samples import deep_samples
 from tvdenoise.files.families.tiff_screening import screen
@@ -63,13 +65,18 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         traits = replace(traits, white_is_zero=True)
     notices += _notices(opened, traits)
     described, malformed = without_malformed(traits.tags, "raw")
-    traits = replace(traits, tags=described)
+    traits = replace(traits, tags=described, descriptions=texts_in(stream, IMAGEDESCRIPTION)[1:])
     tags, lost = further_tags(opened.tag_v2, "raw")
     if _IMAGEJ_METADATA in tags and opened.tag_v2.prefix == b"MM":
         traits = replace(traits, order=">")
     record, tags = _without_record(tags)
     return Inspection(
-        notices + notices_of_lost(malformed + lost), traits, exif_of_tags(traits.tags), tags, record
+        notices + notices_of_lost(malformed + lost),
+        traits,
+        exif_of_tags(traits.tags),
+        tags,
+        record,
+        elsewhere=("its further descriptions are left out",) if traits.descriptions else (),
     )
 
 
@@ -102,7 +109,7 @@ def _without_record(tags: dict[int, StoredTag]) -> tuple[str | None, dict[int, S
 
 def _strip(traits: object) -> object:
     assert isinstance(traits, TiffTraits)
-    return replace(traits, tags={})
+    return replace(traits, tags={}, descriptions=())
 
 
 def _traits(opened: TiffImageFile) -> TiffTraits:
@@ -141,16 +148,27 @@ def _alone(picture: Picture) -> Picture:
     """The first page, without what describes all of them."""
     traits = picture.traits
     assert isinstance(traits, TiffTraits)
-    described = description_of(str(traits.tags.get(IMAGEDESCRIPTION, "")))
-    stale = {IMAGEDESCRIPTION} if described.is_of_stack else set()
+    tags, described = dict(traits.tags), [each.decode("latin-1") for each in traits.descriptions]
+    if IMAGEDESCRIPTION in tags:
+        described.insert(0, str(tags.pop(IMAGEDESCRIPTION)))
+    true = [text for text in described if not _is_of_stack(text)]
     further = {_IMAGEJ_METADATA, _IMAGEJ_LENGTHS} & set(picture.metadata.tags)
-    if not stale and not further:
+    if true == described and not further:
         return picture
-    tags = {tag: value for tag, value in traits.tags.items() if tag not in stale}
+    if true:
+        tags[IMAGEDESCRIPTION] = true[0]
     kept = {tag: value for tag, value in picture.metadata.tags.items() if tag not in further}
     metadata = replace(picture.metadata, tags=kept, exif=exif_of_tags(tags))
     notices = (*picture.notices, "what describes the stack is left out")
-    return replace(picture, traits=replace(traits, tags=tags), metadata=metadata, notices=notices)
+    traits = replace(traits, tags=tags, descriptions=tuple(text.encode("latin-1") for text in true[1:]))
+    return replace(picture, traits=traits, metadata=metadata, notices=notices)
+
+
+def _is_of_stack(description: str) -> bool:
+    try:
+        return description_of(description.rstrip("\0")).is_of_stack
+    except UnsupportedImageError:  # of one that is spread over several files
+        return True
 
 
 FAMILY = Family(

@@ -4,87 +4,32 @@ wants them, and then the directories."""
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 
-from tvdenoise.files.families.tiff_directories import Layout, layout_of
+from tvdenoise.files.families.tiff_directories import Layout
 from tvdenoise.files.families.tiff_encoding import LARGEST
+from tvdenoise.files.families.tiff_fields import NUMBERS, SIZES, Field, fields_of, numbers_of
 
 _OFFSETS, _LENGTHS = 273, 279
-_DIRECTORIES = (34665, 34853)  # EXIF and GPS data
-_SHORT, _LONG, _LONG8 = 3, 4, 16
-#: Bytes of a value of each type, and of the numbers of which it consists.
-_SIZES = {
-    1: 1,
-    2: 1,
-    3: 2,
-    4: 4,
-    5: 8,
-    6: 1,
-    7: 1,
-    8: 2,
-    9: 4,
-    10: 8,
-    11: 4,
-    12: 8,
-    13: 4,
-    16: 8,
-    17: 8,
-    18: 8,
-}
-_NUMBERS = {**_SIZES, 5: 4, 10: 4}
-
-
-@dataclass(frozen=True)
-class _Field:
-    """A tag: its type and its values as stored, or, for EXIF and GPS data, a directory of its own."""
-
-    tag: int
-    kind: int
-    contents: bytes | tuple[_Field, ...]
-
-
-def fields_of(page: bytes) -> tuple[tuple[_Field, ...], Layout]:
-    """The fields of the only page of a TIFF, and their layout."""
-    layout = layout_of(io.BytesIO(page))
-    if layout is None:
-        raise ValueError("not a TIFF")
-    (start,) = layout.place.unpack_from(page, layout.first_link)
-    return _directory(page, start, layout), layout
-
-
-def _directory(page: bytes, start: int, layout: Layout) -> tuple[_Field, ...]:
-    (count,) = layout.count.unpack_from(page, start)
-    start += layout.count.size
-    fields = []
-    for number in range(count):
-        tag, kind, values, inline = layout.entry.unpack_from(page, start + number * layout.entry.size)
-        length = _SIZES[kind] * values
-        place = 0
-        if length > len(inline) or tag in _DIRECTORIES:
-            (place,) = layout.place.unpack(inline)
-        if tag in _DIRECTORIES:
-            fields.append(_Field(tag, kind, _directory(page, place, layout)))
-        else:
-            fields.append(_Field(tag, kind, page[place : place + length] if place else inline[:length]))
-    return tuple(fields)
+_LONG, _LONG8 = 4, 16
 
 
 class Pages:
     """Appends pages to an empty stream that can be sought; they count once it is closed.
 
-    layout: of what is written; has_one_directory: the first page stands for all, whose pixels follow its own.
-    Raises ValueError where a classic TIFF would grow beyond 4 gigabytes.
+    layout: of what is written; has_one_directory: the first page stands for all, whose pixels follow its own, without
+    end: so ImageJ writes more than 4 gigabytes.
+    Raises ValueError where another classic TIFF would grow beyond 4 gigabytes.
     """
 
     def __init__(self, stream: BinaryIO, layout: Layout, *, has_one_directory: bool = False) -> None:
         self._has_one_directory = has_one_directory
         self._stream = stream
         self._layout = layout
-        self._pages: list[tuple[_Field, ...]] = []
-        self._known: dict[tuple[int, int, bytes], _Field] = {}
+        self._pages: list[tuple[Field, ...]] = []
+        self._known: dict[tuple[int, int, bytes], Field] = {}
         start = (b"II" if layout.order == "<" else b"MM") + (43 if layout.is_big else 42).to_bytes(
             2, "little" if layout.order == "<" else "big"
         )
@@ -94,44 +39,56 @@ class Pages:
         """The only page of a TIFF, in strips; numbers of more than a byte have this one's order in its pixels."""
         fields, layout = fields_of(page)
         given = {field.tag: field for field in fields}
-        offsets, lengths = (_numbers(given[tag], layout) for tag in (_OFFSETS, _LENGTHS))
+        offsets, lengths = (numbers_of(given[tag], layout) for tag in (_OFFSETS, _LENGTHS))
+        turned = tuple(self._turned(field, layout) for field in fields)
+        if self._has_one_directory and not self._pages:
+            self._lead(turned, lengths)
         places = []
         for offset, length in zip(offsets, lengths, strict=True):
             places.append(self._stream.tell())
             self._stream.write(memoryview(page)[offset : offset + length])
-        if self._has_one_directory and self._pages:
-            return
-        given[_OFFSETS] = self._places(_OFFSETS, places)
-        given[_LENGTHS] = self._places(_LENGTHS, lengths)
-        self._pages.append(
-            tuple(
-                self._kept(field if field.tag in (_OFFSETS, _LENGTHS) else self._turned(field, layout))
-                for _, field in sorted(given.items())
-            )
-        )
+        if not (self._has_one_directory and self._pages):
+            self._pages.append(tuple(map(self._kept, self._placed(turned, places, lengths))))
 
     def close(self) -> None:
         """Write the directories, and in the header where they begin."""
         link = self._layout.first_link
-        for fields in self._pages:
-            written = self._packed_fields(fields)
-            start = self._aligned()
-            self._stream.write(written + bytes(self._layout.place.size))
-            end = self._stream.tell()
-            if not self._layout.is_big and end > LARGEST:
-                raise ValueError("it would be larger than 4 gigabytes, which a classic TIFF cannot be")
-            self._stream.seek(link)
-            self._stream.write(self._layout.place.pack(start))
-            self._stream.seek(end)
-            link = end - self._layout.place.size
+        for fields in () if self._has_one_directory else self._pages:
+            link = self._write_directory(fields, link)
 
-    def _packed_fields(self, fields: tuple[_Field, ...]) -> bytes:
+    def _lead(self, fields: tuple[Field, ...], lengths: list[int]) -> None:
+        """Write the directory that stands for all before their pixels."""
+        start, places = self._stream.tell(), [0] * len(lengths)
+        for _ in range(2):  # the second time with the places that the first one has shown
+            self._stream.seek(start)
+            self._write_directory(self._placed(fields, places, lengths), self._layout.first_link)
+            places = [self._aligned() + sum(lengths[:number]) for number in range(len(lengths))]
+
+    def _placed(self, fields: tuple[Field, ...], places: list[int], lengths: list[int]) -> tuple[Field, ...]:
+        """The fields, with where the pixels lie in what is written."""
+        placed = {tag: self._places(tag, of) for tag, of in ((_OFFSETS, places), (_LENGTHS, lengths))}
+        return tuple(placed.get(field.tag, field) for field in fields)
+
+    def _write_directory(self, fields: tuple[Field, ...], link: int) -> int:
+        """Also where it begins, at a link; where the next one is to be linked from."""
+        written = self._packed_fields(fields)
+        start = self._aligned()
+        self._stream.write(written + bytes(self._layout.place.size))
+        end = self._stream.tell()
+        if not self._layout.is_big and end > LARGEST:
+            raise ValueError("it would be larger than 4 gigabytes, which a classic TIFF cannot be")
+        self._stream.seek(link)
+        self._stream.write(self._layout.place.pack(start))
+        self._stream.seek(end)
+        return end - self._layout.place.size
+
+    def _packed_fields(self, fields: tuple[Field, ...]) -> bytes:
         """A directory without the place of the next one; what does not fit into it is written before."""
         layout = self._layout
         packed = [layout.count.pack(len(fields))]
         for field in fields:
             if isinstance(field.contents, bytes):
-                contents, count = field.contents, len(field.contents) // _SIZES[field.kind]
+                contents, count = field.contents, len(field.contents) // SIZES[field.kind]
             else:
                 written, count = self._packed_fields(field.contents), 1
                 contents = self._place(self._put(written + bytes(layout.place.size)))
@@ -157,34 +114,29 @@ class Pages:
             raise ValueError("it would be larger than 4 gigabytes, which a classic TIFF cannot be")
         return self._layout.place.pack(place)
 
-    def _places(self, tag: int, places: list[int]) -> _Field:
+    def _places(self, tag: int, places: list[int]) -> Field:
         if not self._layout.is_big and max(places) > LARGEST:
             raise ValueError("it would be larger than 4 gigabytes, which a classic TIFF cannot be")
         size, kind = (8, _LONG8) if self._layout.is_big else (4, _LONG)
-        return _Field(tag, kind, self._packed(places, size))
+        return Field(tag, kind, self._packed(places, size))
 
     def _packed(self, numbers: list[int], size: int) -> bytes:
         return np.array(numbers, f"{self._layout.order}u{size}").tobytes()
 
-    def _turned(self, field: _Field, layout: Layout) -> _Field:
+    def _turned(self, field: Field, layout: Layout) -> Field:
         """The field in the byte order of what is written."""
         if layout.order == self._layout.order:
             return field
         if not isinstance(field.contents, bytes):
-            return _Field(field.tag, field.kind, tuple(self._turned(f, layout) for f in field.contents))
-        numbers = np.frombuffer(field.contents, f"u{_NUMBERS[field.kind]}")
-        return _Field(field.tag, field.kind, numbers.byteswap().tobytes())
+            return Field(field.tag, field.kind, tuple(self._turned(f, layout) for f in field.contents))
+        numbers = np.frombuffer(field.contents, f"u{NUMBERS[field.kind]}")
+        return Field(field.tag, field.kind, numbers.byteswap().tobytes())
 
-    def _kept(self, field: _Field) -> _Field:
+    def _kept(self, field: Field) -> Field:
         """Long values are held once, however many pages have them."""
         if not isinstance(field.contents, bytes):
             return field
         return self._known.setdefault((field.tag, field.kind, field.contents), field)
-
-
-def _numbers(field: _Field, layout: Layout) -> list[int]:
-    assert isinstance(field.contents, bytes)
-    return [int(n) for n in np.frombuffer(field.contents, f"{layout.order}u{_SIZES[field.kind]}")]
 
 
 def in_layout(page: bytes, layout: Layout) -> bytes:

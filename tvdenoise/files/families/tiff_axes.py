@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +74,12 @@ def description_of(text: str) -> Description:
             len(image.channels), names, sizes, image.spacing, image.unit, ome=image, is_one_page=True
         )
     return Description()
+
+
+def described_by(texts: Iterable[bytes]) -> Description:
+    """What the first of several descriptions says that speaks of a stack; see `description_of`."""
+    found = (description_of(text.rstrip(b"\0").decode("latin-1")) for text in texts)
+    return next((description for description in found if description.is_of_stack), Description())
 
 
 def _imagej(text: str) -> Description:

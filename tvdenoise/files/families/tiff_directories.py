@@ -16,6 +16,7 @@ REMEDY = "use an undamaged copy"
 MOST_OVERVIEWS = 32
 _MOST_TAGS = 1000
 _HEADER_LENGTH = 16
+_TEXT = 2  # a type
 _INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
 _REDUCED, _MASK = 1, 4  # bits of the newer type
@@ -120,6 +121,25 @@ def directories(stream: BinaryIO) -> Iterator[Directory]:
             raise too_many(len(seen) - 1, "pages or overviews")
         yield directory
         place = following
+
+
+def texts_in(stream: BinaryIO, tag: int) -> tuple[bytes, ...]:
+    """The texts of a tag in the first directory of a TIFF, as stored; some programs write several descriptions."""
+    layout = layout_of(stream)
+    assert layout is not None
+    stream.seek(layout.first_link)
+    (place,) = layout.place.unpack(stream.read(layout.place.size))
+    stream.seek(place)
+    (count,) = layout.count.unpack(stream.read(layout.count.size))
+    contents = stream.read(min(count, _MOST_TAGS) * layout.entry.size)
+    texts = []
+    for number, kind, length, value in layout.entry.iter_unpack(contents):
+        if (number, kind) == (tag, _TEXT):
+            if length > len(value):
+                stream.seek(layout.place.unpack(value)[0])
+                value = stream.read(length)  # noqa: PLW2901
+            texts.append(value[:length])
+    return tuple(texts)
 
 
 def _truncated() -> UnreadableImageError:

@@ -18,7 +18,7 @@ from tvdenoise.files.families.tiff_samples import STRAIGHT_ALPHA
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SHORT, _LONG, _LONG8 = 3, 4, 16
+_ASCII, _SHORT, _LONG, _LONG8 = 2, 3, 4, 16
 _WIDTHS = {_SHORT: 2, _LONG: 4, _LONG8: 8}  # bytes
 _FORMATS = {"u": 1, "f": 3}
 _STRIP = 1 << 20  # bytes
@@ -28,11 +28,17 @@ _Entry = tuple[int, int, int, bytes]  # tag, type, count, and four bytes: the va
 
 
 def encode_samples(
-    frame: bytes, values: NDArray[Any], *, photometric: int, has_alpha: bool, compression: str
+    frame: bytes,
+    values: NDArray[Any],
+    *,
+    photometric: int,
+    has_alpha: bool,
+    compression: str,
+    texts: tuple[tuple[int, bytes], ...] = (),
 ) -> bytes:
     """A TIFF of values (rows, columns, samples), with the other tags of the frame, a TIFF too.
 
-    photometric: what the colours are, as TIFF numbers it.
+    photometric: what the colours are, as TIFF numbers it; texts: with their tags, which may be in the frame, too.
     """
     layout = _Layout.of(frame)
     rows, columns, samples = values.shape
@@ -67,7 +73,7 @@ def encode_samples(
     if has_alpha:
         numbers[338] = (_SHORT, [STRAIGHT_ALPHA])
     kept = [entry for entry in layout.entries(frame) if entry[0] not in _REPLACED]
-    return _with_directory(contents, kept, numbers, layout)
+    return _with_directory(contents, kept, numbers, texts, layout)
 
 
 @dataclass(frozen=True)
@@ -97,22 +103,28 @@ class _Layout:
 
 
 def _with_directory(
-    contents: bytearray, kept: list[_Entry], numbers: dict[int, tuple[int, list[int]]], layout: _Layout
+    contents: bytearray,
+    kept: list[_Entry],
+    numbers: dict[int, tuple[int, list[int]]],
+    texts: tuple[tuple[int, bytes], ...],
+    layout: _Layout,
 ) -> bytes:
     """The contents with a directory of these entries at their end."""
     order, entries = layout.order, list(kept)
+    added = [(tag, _ASCII, len(text), text) for tag, text in texts]
     for tag, (kind, given) in numbers.items():
-        packed = np.array(given, f"{order}u{_WIDTHS[kind]}").tobytes()
+        added.append((tag, kind, len(given), np.array(given, f"{order}u{_WIDTHS[kind]}").tobytes()))
+    for tag, kind, count, packed in added:
+        value = packed
         if len(packed) > layout.width:
             contents += bytes(len(contents) % 2)
-            place = len(contents)
+            value = struct.pack(order + layout.place, len(contents))
             contents += packed
-            packed = struct.pack(order + layout.place, place)
-        entries.append((tag, kind, len(given), packed.ljust(layout.width, b"\0")))
+        entries.append((tag, kind, count, value.ljust(layout.width, b"\0")))
     contents += bytes(len(contents) % 2)
     start = len(contents)
     contents += struct.pack(order + layout.counter, len(entries))
-    for entry in sorted(entries):
+    for entry in sorted(entries, key=lambda entry: entry[0]):
         contents += struct.pack(order + layout.entry, *entry)
     contents += bytes(layout.width)
     if layout.width == 4 and len(contents) > LARGEST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
@@ -16,13 +17,21 @@ from PIL.TiffImagePlugin import (
     TiffImageFile,
 )
 
-from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.families.tiff_axes import description_of
-from tvdenoise.files.families.tiff_directories import REMEDY, Directory, Layout, directories, layout_of
+from tvdenoise.errors import SeveralPicturesError, UnreadableImageError
+from tvdenoise.files.families.tiff_axes import described_by
+from tvdenoise.files.families.tiff_directories import (
+    REMEDY,
+    Directory,
+    Layout,
+    directories,
+    layout_of,
+    texts_in,
+)
 from tvdenoise.files.spliced import Spliced, Window
 from tvdenoise.files.stack import Series
 
-_METAMORPH_STACK = 33629  # whose count is that of planes
+_AFTER_HEADER, _MICRO_MANAGER = 8, 54773648
+_METAMORPH_STACK = 33629  # which has a value for each plane
 
 
 @dataclass(frozen=True)
@@ -56,9 +65,9 @@ def survey(opened: Any, stream: BinaryIO) -> Series | None:
     assert layout is not None
     found = [directory for directory in directories(stream) if not directory.is_mask]
     pages = [directory for directory in found if not directory.is_overview]
-    if len(tags.get(_METAMORPH_STACK, ())) > 2 and len(pages) == 1:
-        raise UnsupportedImageError("MetaMorph stacks are not carried", "save it as an ImageJ or OME TIFF")
-    described = description_of(str(tags.get(IMAGEDESCRIPTION, "")))
+    if len(pages) == 1 and (stated := pages[0].entries.get(_METAMORPH_STACK)) and stated.count > 1:
+        raise SeveralPicturesError("MetaMorph stacks are not carried", "save it as an ImageJ or OME TIFF")
+    described = described_by(texts_in(stream, IMAGEDESCRIPTION))
     if len(pages) < 2:
         single = pages[0] if pages else found[0]
         images = described.images or described.values // max(1, _values(single, tags))
@@ -84,9 +93,8 @@ def _values(page: Directory, tags: Mapping[int, Any]) -> int:
 
 def _require_one_form(pages: list[Directory]) -> None:
     if len({page.form for page in pages}) > 1:
-        raise UnsupportedImageError(
-            f"its {len(pages)} pages differ in size or kind of pixels",
-            "save each as a file of its own, or take the first alone with --first-frame",
+        raise SeveralPicturesError(
+            f"its {len(pages)} pages differ in size or kind of pixels", "save each as a file of its own"
         )
 
 
@@ -125,4 +133,15 @@ def overview_notices(stream: BinaryIO) -> tuple[str, ...]:
     found = list(directories(stream))
     overviews = any(directory.is_overview for directory in found)
     masks = any(directory.is_mask and not directory.is_overview for directory in found)
-    return ("its overviews are left out",) * overviews + ("its masks are left out",) * masks
+    return (
+        *("its overviews are left out",) * overviews,
+        *("its masks are left out",) * masks,
+        *("Micro-Manager's index and summary of the file are left out",) * _is_of_micro_manager(stream),
+    )
+
+
+def _is_of_micro_manager(stream: BinaryIO) -> bool:
+    """Whether the header goes on with where it has its index."""
+    layout = layout_of(stream)
+    stream.seek(_AFTER_HEADER)
+    return layout is not None and stream.read(4) == struct.pack(layout.order + "I", _MICRO_MANAGER)

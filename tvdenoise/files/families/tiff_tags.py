@@ -46,7 +46,8 @@ _STRUCTURAL = frozenset(
         *range(32995, 32999),
     }
 )
-_STALE = frozenset({330, 37724, 40965})  # smaller copies, layers as they were, a position in the file
+# Smaller copies, layers as they were, positions in the file (also those that MetaMorph and the LSM of Zeiss have).
+_STALE = frozenset({330, 37724, 40965, *range(33628, 33632), 34412})
 _ASCII, _RATIONALS = 2, (5, 10)
 _CARRIED_TYPES = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})
 _RATIONAL_PRECISION = 1e-6  # libtiff takes them as single-precision floats

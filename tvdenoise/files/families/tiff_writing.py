@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
-from PIL.TiffImagePlugin import X_RESOLUTION, XMP
+from PIL.TiffImagePlugin import IMAGEDESCRIPTION, X_RESOLUTION, XMP
 
 from tvdenoise.files.families.tiff_appending import Pages, in_layout
 from tvdenoise.files.families.tiff_directories import Layout
@@ -32,12 +32,14 @@ class TiffTraits:
     """tags: those that describe the picture; compression: a lossless one, as Pillow names it.
 
     white_is_zero: of floats, which are not inverted; order: of bytes, "<" unless a tag depends on it.
+    descriptions: further ones than the first, as stored.
     """
 
     tags: Tags = field(default_factory=dict)
     compression: str = DEFLATE
     white_is_zero: bool = False
     order: str = "<"
+    descriptions: tuple[bytes, ...] = ()
 
 
 def options(picture: Picture, _quality: int | None) -> dict[str, Any]:
@@ -81,6 +83,7 @@ def _encode(picture: Picture, given: Mapping[str, Any], *, is_big: bool) -> byte
         photometric=WHITE_IS_ZERO if traits.white_is_zero else PHOTOMETRICS[picture.channels],
         has_alpha=picture.alpha is not None,
         compression=traits.compression,
+        texts=tuple((IMAGEDESCRIPTION, text) for text in traits.descriptions),
     )
 
 
@@ -91,9 +94,11 @@ def write_pages(series: Series, pictures: Iterator[Picture], stream: BinaryIO, _
     stands_for_all = isinstance(series.traits, TiffPages) and series.traits.has_one_directory
     for picture in pictures:
         if pages is None:
+            stands_for_all = stands_for_all and _has_description(picture)  # which says how many there are
             order = picture.traits.order if isinstance(picture.traits, TiffTraits) else order
             size = _uncompressed_size(picture) - _ROOM_FOR_TAGS + _ROOM_FOR_PAGE
-            is_big = size * series.count + _ROOM_FOR_TAGS > LARGEST
+            count = 1 if stands_for_all else series.count
+            is_big = size * count + _ROOM_FOR_TAGS > LARGEST
             pages = Pages(stream, Layout(order, is_big), has_one_directory=stands_for_all)
         page = picture
         if isinstance(page.traits, TiffTraits) and page.traits.order != order:
@@ -101,6 +106,10 @@ def write_pages(series: Series, pictures: Iterator[Picture], stream: BinaryIO, _
         pages.append(encode(page, options(page, None)))
     assert pages is not None
     pages.close()
+
+
+def _has_description(picture: Picture) -> bool:
+    return isinstance(picture.traits, TiffTraits) and IMAGEDESCRIPTION in picture.traits.tags
 
 
 def _uncompressed_size(picture: Picture) -> int:

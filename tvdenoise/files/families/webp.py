@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import ImageFile
 
-from tvdenoise.files.families.webp_animation import WebpFrames, frame, survey, write
+from tvdenoise.files.families.webp_animation import WebpFrames, WebpTraits, frames, survey, write
 from tvdenoise.files.formats import Family, Format, Inspection, Several
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.planes import image_of
@@ -21,18 +20,11 @@ _QUALITY = 95
 _RIFF_HEADER_LENGTH = 12
 
 
-@dataclass(frozen=True)
-class WebpTraits:
-    """How the pixels were compressed."""
-
-    lossless: bool = True
-
-
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     series = survey(opened, stream)
     if series is not None:
         assert isinstance(series.traits, WebpFrames)
-        return Inspection(traits=WebpTraits(lossless=series.traits.is_lossless))
+        return Inspection(traits=WebpTraits(lossless=series.traits.lossless[0]))
     return Inspection(traits=WebpTraits(lossless=b"VP8L" in _chunk_names(stream)))
 
 
@@ -82,5 +74,5 @@ FAMILY = Family(
     ),
     inspect=_inspect,
     options=_options,
-    several=Several(survey, _write, frame=frame),
+    several=Several(survey, _write, frames=frames),
 )

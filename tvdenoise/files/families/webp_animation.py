@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
+import numpy as np
 from PIL import ImageFile
 
 from tvdenoise.errors import UnreadableImageError
@@ -31,11 +32,18 @@ _MOST_PLAYS = 65_535
 
 
 @dataclass(frozen=True)
+class WebpTraits:
+    """How the pixels were compressed."""
+
+    lossless: bool = True
+
+
+@dataclass(frozen=True)
 class WebpFrames:
-    """background: of the canvas, as stored; is_lossless: all frames are; has_alpha: some may have it."""
+    """background: of the canvas, as stored; lossless: whether each frame is; has_alpha: some may have it."""
 
     background: bytes = _NO_BACKGROUND
-    is_lossless: bool = True
+    lossless: tuple[bool, ...] = ()
     has_alpha: bool = False
 
 
@@ -77,7 +85,7 @@ def survey(opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
     stream.seek(position)
     if len(durations) != getattr(opened, "n_frames", 1):
         raise UnreadableImageError("the file is damaged (frames are missing)", "use an undamaged copy")
-    return animation(durations, plays, WebpFrames(background, all(lossless), opened.mode == "RGBA"))
+    return animation(durations, plays, WebpFrames(background, tuple(lossless), opened.mode == "RGBA"))
 
 
 def _names(stream: BinaryIO, length: int) -> set[bytes]:
@@ -93,9 +101,17 @@ def _names(stream: BinaryIO, length: int) -> set[bytes]:
     return names
 
 
-def frame(opened: ImageFile.ImageFile, series: Series, first: Picture) -> Picture:
-    assert isinstance(series.traits, WebpFrames)
-    return plain_frame(opened, first, has_alpha=series.traits.has_alpha, is_grey=False)
+def frames(
+    opened: ImageFile.ImageFile, _stream: BinaryIO, series: Series, first: Picture, numbers: Iterable[int]
+) -> Iterator[Picture]:
+    """As libwebp composes them."""
+    traits = series.traits
+    assert isinstance(traits, WebpFrames)
+    for number in numbers:
+        opened.seek(number)
+        values = np.asarray(opened.convert("RGBA"))
+        shown = plain_frame(values, first, has_alpha=traits.has_alpha, is_grey=False)
+        yield replace(shown, traits=WebpTraits(traits.lossless[number]))
 
 
 def write(
@@ -104,10 +120,10 @@ def write(
     """Frames, as they come, each the whole picture; encode: a picture as a WebP of its own."""
     timing = series.timing
     assert timing is not None
-    frames = zip(pictures, timing.durations, strict=True)
+    timed = zip(pictures, timing.durations, strict=True)
     described: dict[bytes, bytes] = {}
     background = series.traits.background if isinstance(series.traits, WebpFrames) else _NO_BACKGROUND
-    for number, (picture, duration) in enumerate(frames):
+    for number, (picture, duration) in enumerate(timed):
         given = picture if number == 0 else without_metadata_of_all(picture)
         found = list(_contents(encode(given)))
         if number == 0:
