@@ -36,6 +36,8 @@ FIELDS = [
     "distance_bound",
     "converged",
     "planes",
+    "volumes",
+    "spacing",
     "seconds",
     "notes",
 ]

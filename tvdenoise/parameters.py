@@ -161,10 +161,12 @@ class Risk:
         """The risk for planes, probed by noise drawn from the model with a fixed seed."""
         typical = 1.0
         least = least_epsilon(planes, fidelity, weighted_chroma=method.has_weighted_chroma)
-        if fidelity is not None:
+        if fidelity is None:
+            planes = sample(planes)
+        else:
             typical = fidelity.typical
             planes, fidelity = sample_of_free(planes, fidelity)
-        noisy = np.ascontiguousarray(sample(planes), np.float32)
+        noisy = np.ascontiguousarray(planes, np.float32)
         quick = replace(method, engine="fused", step="bb", max_iterations=DEFAULT_MAX_ITERATIONS)
         probe = noise.draw(noisy, _PROBE_SEED)
         if fidelity is not None:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import math
-import re
 import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tvdenoise.batch.companions import write_companions
-from tvdenoise.batch.outcome import Figures
-from tvdenoise.batch.placing import record_of
-from tvdenoise.errors import TvdenoiseError
+from tvdenoise.batch.findings import Findings, filled
 from tvdenoise.files.stack import Stack
-from tvdenoise.files.writing import lost_metadata, with_record, without_metadata
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tvdenoise.batch.denoiser import Denoiser
+    from tvdenoise.batch.outcome import Figures
     from tvdenoise.batch.plan import Job
     from tvdenoise.batch.request import Settings
     from tvdenoise.files.formats import Format
     from tvdenoise.files.picture import Picture
-    from tvdenoise.noise.model import NoiseModel
     from tvdenoise.parameters import Parameters
-    from tvdenoise.solver import Solution
 
 _SAMPLE = 9  # planes of a channel; an odd number, so that a median is one of theirs
 
@@ -51,14 +47,12 @@ class Planes:
         tell: Callable[[int, int], None] = ignore,
     ) -> None:
         self._found = found
-        self._form = form
         self._denoiser = denoiser
         self._settings = settings
         self._job = job
         self._threads = threads
         self._tell = tell
-        self._solutions: list[Solution] = []  # without their images
-        self._notices: dict[str, str] = {}
+        self._findings = Findings(form, settings)
         self._chosen: dict[int, Parameters] = {}
 
     @property
@@ -67,14 +61,15 @@ class Planes:
 
     def denoised(self) -> Iterator[Picture]:
         """Each picture as it is to be written, decoded and denoised when it is asked for."""
+        masks = self._denoiser.masks(self._found, range(self.count))
         if isinstance(self._found, Stack):
-            self._note(self._found.series.notices)
+            self._findings.note(self._found.series.notices)
             self._choose(self._found)
-            for number, picture in enumerate(self._found.pictures()):
-                yield self._one(picture, number, self._found.axes.channel(number))
+            for number, (picture, mask) in enumerate(zip(self._found.pictures(), masks, strict=False)):
+                yield self._one(picture, mask, number, self._found.axes.channel(number))
                 self._tell(number + 1, self.count)
         else:
-            yield self._one(self._found, 0, 0)
+            yield self._one(self._found, next(masks), 0, 0)
 
     def _choose(self, stack: Stack) -> None:
         """Parameters for each channel, on a sample of its planes: those of the median mu."""
@@ -83,88 +78,38 @@ class Planes:
         if self._settings.per_plane or self._settings.mu is not None or is_shared:
             return
         samples = {number: channel for channel in channels for number in stack.sample(channel, _SAMPLE)}
+        numbers = sorted(samples)
         found: dict[int, list[Parameters]] = {channel: [] for channel in channels}
-        for number, picture in zip(sorted(samples), stack.read(sorted(samples)), strict=True):
-            found[samples[number]].append(self._denoiser.choose(picture))
+        masks = self._denoiser.masks(stack, numbers)
+        for number, picture, mask in zip(numbers, stack.read(numbers), masks, strict=False):
+            found[samples[number]].append(self._denoiser.choose(picture, mask))
         for channel, choices in found.items():
             middle = statistics.median_low(choice.mu for choice in choices)
             self._chosen[channel] = next(choice for choice in choices if choice.mu == middle)
 
-    def _one(self, picture: Picture, number: int, channel: int) -> Picture:
-        self._note(picture.notices + _filled(picture))
-        if self._settings.strip_metadata:
-            picture = without_metadata(picture)
+    def _one(self, picture: Picture, mask: NDArray[np.bool_] | None, number: int, channel: int) -> Picture:
+        findings = self._findings
+        findings.note(picture.notices + filled(picture.missing))
+        picture = findings.stripped(picture)
         chosen = self._chosen.get(channel)
         mu = None if chosen is None else chosen.mu
-        solution = self._denoiser.solve(picture, self._threads, mu, trace=self._job.trace is not None)
-        bound = solution.distance_bound
-        is_unbounded = bound == math.inf and self._settings.fills_missing
-        if not (math.isfinite(bound) or is_unbounded):  # then neither are the intensities to be trusted
-            raise TvdenoiseError("the solve broke down", "choose another --mu or --epsilon")
+        solution = self._denoiser.solve(picture, self._threads, mu, mask, trace=self._job.trace is not None)
+        findings.add(solution)
         result = picture.with_denoised(solution.image)
-        self._note(write_companions(self._job, picture, solution, self._settings.data_range))
-        self._solutions.append(replace(solution, image=solution.image[:0].copy()))
-        if number > 0:
-            result = replace(result, metadata=replace(result.metadata, record=None))
-        elif not self._settings.strip_metadata:
-            result = with_record(result, self._form, record_of(solution))
-        self._note(lost_metadata(result, self._form))
-        return result
-
-    def _note(self, notices: tuple[str, ...]) -> None:
-        """Each notice once, also where the planes differ in the numbers that it names."""
-        for notice in notices:
-            self._notices.setdefault(re.sub(r"\d[\d,]*", "#", notice), notice)
+        findings.note(write_companions(self._job, picture, solution, self._settings.data_range))
+        return findings.recorded(result, number)
 
     @property
     def notices(self) -> tuple[str, ...]:
         """What was not written as it was read, once all is denoised."""
-        return tuple(self._notices.values())
+        return self._findings.notices
 
     @property
     def shortfall(self) -> tuple[str | None, str | None]:
         """Why the result is less exact than asked, and the remedy."""
-        from tvdenoise.solver import Status
-
-        short = [solution for solution in self._solutions if not solution.converged]
-        if not short:
-            return None, None
-        limited = short[0].status is Status.ITERATION_LIMIT
-        more = "--max-iterations or --tolerance" if limited else "--tolerance"
-        where = f" (in {len(short)} of {self.count} pictures)" if self.count > 1 else ""
-        return f"{short[0].status.value}{where}", f"raise {more}"
+        return self._findings.shortfall
 
     @property
     def figures(self) -> Figures:
-        """Of all planes: the worst bound, the sum of the evaluations, and the median of mu and epsilon."""
-        solutions = self._solutions
-        worst = next((s for s in solutions if not s.converged), solutions[0])
-        noise = self._noise()
         first = self._found.first if isinstance(self._found, Stack) else self._found
-        return Figures(
-            mu=statistics.median_low(solution.mu for solution in solutions),
-            epsilon=statistics.median_low(solution.epsilon for solution in solutions),
-            sigma=None if noise is None else noise.sigma,
-            iterations=sum(solution.iterations for solution in solutions),
-            distance_bound=max(solution.distance_bound for solution in solutions),
-            converged=worst.converged,
-            ending=worst.status.value,
-            noise=None if noise is None else noise.kind.value,
-            correlation=None if noise is None else max(noise.channels[0].correlation),
-            growth=None if noise is None else noise.growth,
-            bits=None if first.is_float else first.intensities.itemsize * 8,
-            planes=self.count,
-            parameters=len({solution.mu for solution in solutions}),
-        )
-
-    def _noise(self) -> NoiseModel | None:
-        """The noise that the median mu was chosen for."""
-        found = list(self._chosen.values()) or self._solutions
-        middle = statistics.median_low(one.mu for one in found)
-        return next(one.noise for one in found if one.mu == middle)
-
-
-def _filled(picture: Picture) -> tuple[str, ...]:
-    """A sentence about missing pixels, where there were any."""
-    count = picture.missing
-    return (f"{count} missing pixel{'' if count == 1 else 's'} (NaN) filled",) if count else ()
+        return self._findings.figures(first, self.count, list(self._chosen.values()))

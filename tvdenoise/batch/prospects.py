@@ -8,9 +8,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tvdenoise.batch.denoiser import no_volume
 from tvdenoise.batch.placing import digest_of
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families import format_named
+from tvdenoise.files.headers import axes_of
 from tvdenoise.files.paths import reason_of
 from tvdenoise.files.reading import examine
 from tvdenoise.files.stack_writing import one_picture_only
@@ -46,7 +48,8 @@ class Prospect:
 class Forecast:
     """How to tell what a plan would do, from headers alone: what is wrong behind them shows only when it is done.
 
-    max_megapixels: larger pictures fail; first_frame: of several pictures only the first is taken;
+    max_megapixels: larger pictures fail; first_frame: of several pictures only the first is taken; volume: they are
+    denoised together;
     replaced: digests of what earlier runs have put in the place of inputs;
     from_stream: the input is no file that could be looked into.
     """
@@ -55,6 +58,7 @@ class Forecast:
     replaced: frozenset[str] = frozenset()
     from_stream: bool = False
     first_frame: bool = False
+    volume: bool = False
 
     def prospects(self, plan: Plan) -> Iterator[Prospect]:
         """In the order of a run by one process."""
@@ -76,6 +80,8 @@ class Forecast:
                 record = examine(job.source, self.max_megapixels, first_frame=self.first_frame)
                 if job.once and (record is not None or self._was_put_there(job.source)):
                     return Prospect(source, target, Action.SKIP, "denoised already", size)
+            if self.volume:
+                _require_volume(job.source)
             _require_writable_format(job, first_frame=self.first_frame)
         except TvdenoiseError as error:
             return Prospect(source, target, Action.FAIL, str(error), size)
@@ -84,13 +90,26 @@ class Forecast:
     def _has_more_to_say(self, job: Job) -> bool:
         """Whether the file has to be looked into once more, which takes time."""
         header = job.header
-        return job.once or header is None or header.columns * header.rows > self.max_megapixels * 1e6
+        return (
+            self.volume
+            or job.once
+            or header is None
+            or header.columns * header.rows > self.max_megapixels * 1e6
+        )
 
     def _was_put_there(self, path: Path) -> bool:
         try:
             return bool(self.replaced) and digest_of(path) in self.replaced
         except OSError as error:
             raise UnreadableImageError(reason_of(error)) from error
+
+
+def _require_volume(path: Path) -> None:
+    """Raise UnsupportedImageError where no pictures of a file are planes of a volume."""
+    axes = axes_of(path)
+    if axes is None:
+        raise no_volume()
+    _ = axes.volumes
 
 
 def _require_writable_format(job: Job, *, first_frame: bool) -> None:

@@ -15,6 +15,7 @@ from tvdenoise.batch.outcome import Fate, Outcome
 from tvdenoise.batch.placing import Origin, Placing, has_place_for_record, is_done
 from tvdenoise.batch.planes import Planes, ignore
 from tvdenoise.batch.streams import Streams
+from tvdenoise.batch.volumes import Volumes
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families import format_for, format_in_place
 from tvdenoise.files.paths import reason_of
@@ -86,7 +87,7 @@ class Runner:
             else:
                 require_carried(found, form)
             start += self._denoiser.prepare()
-            planes = Planes(found, form, self._denoiser, self._settings, job, threads, self._tell)
+            planes = self._planes(job, found, form, threads)
             self._write(job, found, planes, form, origin)
         return Outcome(
             str(job.source),
@@ -97,6 +98,15 @@ class Runner:
             notices=planes.notices + notices,
             seconds=time.perf_counter() - start,
         )
+
+    def _planes(
+        self, job: Job, found: Picture | Stack, form: Format, threads: int | None
+    ) -> Planes | Volumes:
+        """What the source holds on its way, picture by picture or together."""
+        if isinstance(found, Stack) and self._settings.volume:
+            folder = job.folder if self._streams.target is None else None
+            return Volumes(found, form, self._denoiser, self._settings, folder, threads, self._tell)
+        return Planes(found, form, self._denoiser, self._settings, job, threads, self._tell)
 
     @contextmanager
     def _opened(self, job: Job) -> Iterator[Picture | Stack]:
@@ -124,7 +134,7 @@ class Runner:
         return format_for(job.target, picture.codec)
 
     def _write(
-        self, job: Job, found: Picture | Stack, planes: Planes, form: Format, origin: Origin | None
+        self, job: Job, found: Picture | Stack, planes: Planes | Volumes, form: Format, origin: Origin | None
     ) -> None:
         quality, results = self._settings.quality, planes.denoised()
         writer = StackWriter(found, form, quality) if isinstance(found, Stack) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Condition
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from tvdenoise.model.engines import available_threads
 
 if TYPE_CHECKING:
     from tvdenoise.batch.plan import Job
+    from tvdenoise.batch.request import Settings
 
 # Seconds that a file takes on one processor, roughly: at all, for each value up to the size of the sample on which
 # the parameters are chosen, and for each value.
@@ -40,6 +41,17 @@ def seconds_of(job: Job) -> float:
     return _PER_FILE + _PER_SAMPLED_VALUE * min(job.values, _SAMPLE) + _PER_VALUE * job.values
 
 
+def memory_of(job: Job, settings: Settings) -> int:
+    """Bytes that a job takes with these settings."""
+    if job.header is None or not settings.volume:
+        return job.memory
+    return job.header.volume_bytes_needed(has_weights=settings.has_weights)
+
+
+def _memory_of_pictures(job: Job) -> int:
+    return job.memory
+
+
 def useful_workers(jobs: Sequence[Job], machine: Machine, threads: int | None) -> int:
     """How many processes to use: one where more would take longer to start than they save.
 
@@ -55,12 +67,20 @@ class Share:
 
     As many files as there are workers are at work, fewer where memory is short, and one at least. The processors are
     divided by that number, so that many files get a thread each, and one alone all.
+    memory: bytes that a job takes.
     """
 
-    def __init__(self, jobs: Sequence[Job], workers: int, machine: Machine) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        workers: int,
+        machine: Machine,
+        memory: Callable[[Job], int] = _memory_of_pictures,
+    ) -> None:
         self._waiting = deque(jobs)
         self._workers = workers
         self._machine = machine
+        self._memory_of = memory
         self._memory_taken = 0.0
         self._running = 0
         self._stopped = False
@@ -74,14 +94,14 @@ class Share:
                 return None
             job = self._waiting.popleft()
             self._running += 1
-            self._memory_taken += job.memory
+            self._memory_taken += self._memory_of(job)
             return job, self._threads_for(job)
 
     def give_back(self, job: Job) -> None:
         """A job that was taken has ended."""
         with self._changed:
             self._running -= 1
-            self._memory_taken -= job.memory
+            self._memory_taken -= self._memory_of(job)
             self._changed.notify_all()
 
     def stop(self) -> None:
@@ -93,9 +113,9 @@ class Share:
     def _may_go_on(self) -> bool:
         if self._stopped or not self._waiting or self._running == 0:
             return True
-        return self._memory_taken + self._waiting[0].memory <= self._machine.memory
+        return self._memory_taken + self._memory_of(self._waiting[0]) <= self._machine.memory
 
     def _threads_for(self, job: Job) -> int:
-        fitting = max(1, self._machine.memory // max(job.memory, 1))
+        fitting = max(1, self._machine.memory // max(self._memory_of(job), 1))
         at_once = int(min(self._workers, fitting, self._running + len(self._waiting)))
         return max(1, self._machine.processors // at_once)

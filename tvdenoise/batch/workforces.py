@@ -11,7 +11,7 @@ from tvdenoise.batch.planes import ignore
 from tvdenoise.batch.processes import Crew
 from tvdenoise.batch.run import Alone, Workforce
 from tvdenoise.batch.runner import Runner
-from tvdenoise.batch.share import Machine, Share, useful_workers
+from tvdenoise.batch.share import Machine, Share, memory_of, useful_workers
 from tvdenoise.errors import UsageError
 from tvdenoise.model.engines import available_threads
 
@@ -70,4 +70,5 @@ def workforce_for(
     )
     if workers < 2 or not streams.are_unused:
         return Alone(Runner(settings, Denoiser(settings, announce_compilation), streams, ledger, tell_plane))
-    return Crew(settings, workers, Share(plan.jobs, workers, machine), ledger, announce_compilation)
+    share = Share(plan.jobs, workers, machine, lambda job: memory_of(job, settings))
+    return Crew(settings, workers, share, ledger, announce_compilation)

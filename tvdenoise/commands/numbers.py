@@ -15,6 +15,7 @@ _LIMITS = {
     "--chroma": limits.CHROMA,
     "--strength": limits.STRENGTH,
     "--data-range": limits.DATA_RANGE,
+    "--spacing": limits.SPACING,
 }
 _LARGEST_GREY_LEVEL = 255
 
@@ -70,6 +71,27 @@ def _number(option: str, text: str) -> float:
         return float(numerator) / float(denominator) if slash else float(numerator)
     except (ValueError, ZeroDivisionError):
         raise UsageError(f"{option} must be a number such as 0.01 or 2.5/255, not {text!r}") from None
+
+
+def distances(option: str, text: str | None) -> tuple[float, float, float] | None:
+    """Those of planes, rows and columns, or of planes in pixels; None where not given. Raises UsageError."""
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) not in (1, 3):
+        raise UsageError(
+            f"{option} takes three distances, or that of planes alone, not {text!r}", "for example 4,1,1"
+        )
+    planes, *others = (_distance(option, part) for part in parts)
+    rows, columns = others or (1.0, 1.0)
+    return planes, rows, columns
+
+
+def _distance(option: str, text: str) -> float:
+    value = positive(option, text.strip())
+    if value is None:
+        raise UsageError(f"{option} must be a number such as 4 or 0.3, not {text!r}")
+    return value
 
 
 def count_or_auto(option: str, text: str | None) -> int | None:

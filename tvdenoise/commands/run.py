@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tvdenoise.commands import options
+from tvdenoise.commands import options, volume_options
 from tvdenoise.commands.endings import exit_codes
 from tvdenoise.commands.numbers import count_or_auto
 from tvdenoise.commands.settings import settings_of
@@ -49,6 +49,8 @@ def run(
     max_pixels: options.MaxPixels = None,
     first_frame: options.FirstFrame = False,
     per_plane: options.PerPlane = False,
+    volume: volume_options.Volume = False,
+    spacing: volume_options.Spacing = None,
     strip_metadata: options.StripMetadata = False,
     preserve_times: options.PreserveTimes = False,
     report: options.Report = None,
@@ -142,7 +144,7 @@ def _carry_out(
 ) -> ExitCode:
     """Plan, then run, telling and reporting each file as soon as it is known."""
     from tvdenoise.batch.companions import require_possible
-    from tvdenoise.batch.masks import read_mask
+    from tvdenoise.batch.masks import MaskFile
     from tvdenoise.batch.pace import Pace
     from tvdenoise.batch.plan import make_plan
     from tvdenoise.batch.report import open_report, shared_before
@@ -159,7 +161,7 @@ def _carry_out(
     if shared_parameters:
         refuse_useless(request, settings)
     if settings.mask is not None:
-        read_mask(settings.mask, settings.max_megapixels)  # refused before anything is done
+        MaskFile(settings.mask, settings.max_megapixels).check()  # refused before anything is done
     strips = settings.strip_metadata
     known = shared_before(request) if shared_parameters else ()
     if cluster is not None:
@@ -206,6 +208,7 @@ def _show(plan: Plan, request: Request, settings: Settings, console: Console) ->
         replaced_before(request),
         request.reads_standard_input,
         first_frame=settings.first_frame,
+        volume=settings.volume,
     )
     prospects = list(forecast.prospects(plan))
     print_plan(prospects)

@@ -10,6 +10,7 @@ from tvdenoise.files.available import available_memory
 _FLOAT = 4  # bytes
 _GREY_PLANES = 3  # what is denoised, the iterate and the gradient, in single precision
 _COLOUR_PLANES = 4  # for each channel: those, and one for the rotation of the colours
+_WEIGHTED_PLANES, _WEIGHTED_PLANES_A_CHANNEL = 3, 4  # where pixels of a volume are masked, or may be missing
 _COPIES = 3.25  # of the values as stored: the decoder's, ours, the result's, and what is encoded
 _CHOICE = 48_000_000  # bytes, about, for the choice of the parameters, on a sample that does not grow
 _SMALL = 1 << 26  # bytes, about which nobody needs to be asked
@@ -31,6 +32,29 @@ def bytes_needed(
     colours = channels - has_alpha
     planes = _GREY_PLANES if colours == 1 else _COLOUR_PLANES * colours
     return math.ceil(columns * rows * (_FLOAT * planes + _COPIES * channels * bytes_per_sample)) + _CHOICE
+
+
+def volume_bytes_needed(
+    columns: int,
+    rows: int,
+    planes: int,
+    channels: int,
+    bytes_per_sample: int,
+    *,
+    has_alpha: bool = False,
+    has_weights: bool = False,
+) -> int:
+    """The most memory that denoising so many planes together takes at any time, in bytes.
+
+    channels: without alpha; has_weights: pixels are masked, or may be missing.
+    """
+    voxels = columns * rows * planes
+    arrays = _GREY_PLANES if channels == 1 else _COLOUR_PLANES * channels
+    if has_weights:
+        arrays += _WEIGHTED_PLANES + _WEIGHTED_PLANES_A_CHANNEL * channels
+    a_voxel = _FLOAT * arrays + channels * bytes_per_sample + has_alpha
+    one = bytes_needed(columns, rows, channels + has_alpha, bytes_per_sample, has_alpha=has_alpha)
+    return voxels * a_voxel + one
 
 
 def require_memory(needed: int) -> None:

@@ -1,0 +1,140 @@
+"""Denoising the planes of a stack together: each volume that it holds by itself, written plane by plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tvdenoise.batch.findings import Findings, filled
+from tvdenoise.batch.planes import ignore
+from tvdenoise.batch.spacing import shown, spacing_of
+from tvdenoise.files.memory import require_memory, volume_bytes_needed
+from tvdenoise.files.shelf import Shelf
+from tvdenoise.files.volume import gathered
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tvdenoise.batch.denoiser import Denoiser
+    from tvdenoise.batch.outcome import Figures
+    from tvdenoise.batch.request import Settings
+    from tvdenoise.files.formats import Format
+    from tvdenoise.files.picture import Picture
+    from tvdenoise.files.stack import Stack
+
+
+class Volumes:
+    """The volumes of one file on their way into a format.
+
+    folder: for planes that have to wait until their turn to be written comes, None for the system's.
+    threads, tell: see `Planes`. Raises UnsupportedImageError where no volume is known.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        form: Format,
+        denoiser: Denoiser,
+        settings: Settings,
+        folder: Path | None = None,
+        threads: int | None = None,
+        tell: Callable[[int, int], None] = ignore,
+    ) -> None:
+        self._stack = stack
+        self._denoiser = denoiser
+        self._threads = threads
+        self._tell = tell
+        self._folder = folder
+        self._findings = Findings(form, settings)
+        self._volumes = stack.axes.volumes
+        self._spacing, self._assumed = spacing_of(stack.axes, settings.spacing)
+        self._missing = 0
+        self._done = 0  # pictures that are written
+        self._require_memory()
+
+    def _require_memory(self) -> None:
+        first = self._stack.first
+        columns, rows = first.size
+        needed = volume_bytes_needed(
+            columns,
+            rows,
+            max(map(len, self._volumes)),
+            first.channels,
+            first.intensities.itemsize,
+            has_alpha=first.alpha is not None,
+            has_weights=self._denoiser.settings.has_weights,
+        )
+        require_memory(needed)
+
+    def denoised(self) -> Iterator[Picture]:
+        """Each picture as it is to be written, in the order of the file."""
+        self._findings.note((*self._stack.series.notices, *self._assumed))
+        self._tell(0, self._stack.count)
+        with Shelf(self._folder) as shelf:
+            for numbers in self._volumes:
+                yield from self._written(self._ready(numbers, shelf))
+
+    def _ready(self, numbers: Sequence[int], shelf: Shelf) -> Iterator[NDArray[np.floating]]:
+        """The planes whose turn to be written has come once a volume is solved; the others wait on the shelf."""
+        planes, number = self._solved(numbers), self._done
+        if list(numbers) == list(range(number, number + len(numbers))):
+            yield from planes
+            return
+        shape = planes.shape[1:]
+        for own, plane in zip(numbers, planes, strict=True):
+            shelf.put(own, plane)
+        del planes
+        while number in shelf:
+            yield shelf.take(number, shape)
+            number += 1
+
+    def _solved(self, numbers: Sequence[int]) -> NDArray[np.floating]:
+        """The denoised planes of a volume, in its order."""
+        volume = gathered(self._stack, numbers, self._spacing)
+        self._missing += volume.missing
+        self._findings.note(volume.notices)
+        mask = mask_of_volume(self._denoiser, self._stack, numbers)
+        solution = self._denoiser.solve(volume, self._threads, mask=mask)
+        self._findings.add(solution)
+        return solution.image
+
+    def _written(self, planes: Iterator[NDArray[np.floating]]) -> Iterator[Picture]:
+        """The next pictures, read once more for what stays as it is."""
+        start = self._done
+        for plane, number, picture in zip(planes, count(start), self._stack.read(count(start)), strict=False):
+            result = self._findings.stripped(picture).with_denoised(plane)
+            self._done += 1
+            yield self._findings.recorded(result, number)
+            self._tell(self._done, self._stack.count)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was not written as it was read, once all is denoised."""
+        return self._findings.notices + filled(self._missing)
+
+    @property
+    def shortfall(self) -> tuple[str | None, str | None]:
+        """Why the result is less exact than asked, and the remedy."""
+        return self._findings.shortfall
+
+    @property
+    def figures(self) -> Figures:
+        figures = self._findings.figures(self._stack.first, self._stack.count)
+        return replace(figures, volumes=self._findings.count, spacing=shown(self._spacing))
+
+
+def mask_of_volume(denoiser: Denoiser, stack: Stack, numbers: Sequence[int]) -> NDArray[np.bool_] | None:
+    """The mask (planes, rows, columns) of the volume whose planes are the pictures of some numbers; None for none."""
+    ordered = sorted(numbers)
+    found = dict(zip(ordered, denoiser.masks(stack, ordered), strict=False))
+    first = found[numbers[0]]
+    if first is None:
+        return None
+    if all(mask is first for mask in found.values()):
+        return np.broadcast_to(first, (len(numbers), *first.shape))
+    return np.stack([mask for number in numbers if (mask := found[number]) is not None])
