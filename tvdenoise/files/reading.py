@@ -13,9 +13,10 @@ from PIL import Image, ImageFile
 
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families import FAMILIES
-from tvdenoise.files.formats import Family, Inspection
+from tvdenoise.files.formats import Family, Inspection, whole_only
 from tvdenoise.files.headers import header_from
-from tvdenoise.files.memory import require_memory
+from tvdenoise.files.large import LargePicture, pixel_of, require_finite
+from tvdenoise.files.memory import PROCESS, Budget, require_memory
 from tvdenoise.files.opening import opened_image
 from tvdenoise.files.paths import open_unnoticed, reason_of
 from tvdenoise.files.picture import Metadata, Picture
@@ -25,6 +26,7 @@ from tvdenoise.files.stack import Series, Stack
 MEGAPIXEL = 1_000_000
 DEFAULT_MAX_MEGAPIXELS = 500.0
 _FIRST_OF = {"MPO": "JPEG"}  # the codec of the first picture
+_MOST_FOR_READING = 0.25  # of the memory for a picture in parts
 _EXIF_PREFIX = b"Exif\0\0"
 _NO_TEXTS = ("XML:com.adobe.xmp", "tvdenoise")  # text chunks of a PNG that are kept as what they hold
 
@@ -75,13 +77,47 @@ def open_pictures(
     may_have_nan: take intensities that are NaN, which stand for missing pixels.
     first_frame: of several, only the first. Raises UnreadableImageError and UnsupportedImageError.
     """
+    found = open_within(
+        stream,
+        Budget() if to_denoise else None,
+        max_megapixels,
+        may_have_nan=may_have_nan,
+        first_frame=first_frame,
+        in_parts=False,
+    )
+    assert not isinstance(found, LargePicture)
+    return found
+
+
+def open_within(
+    stream: BinaryIO,
+    budget: Budget | None,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    *,
+    may_have_nan: bool = False,
+    first_frame: bool = False,
+    in_parts: bool = True,
+) -> Picture | Stack | LargePicture:
+    """As `open_pictures`, within a budget of memory, or None for no limit.
+
+    in_parts: a picture for which it does not suffice is not refused, but left in its file, if that can be read in
+        parts.
+    """
     with opened_image(stream) as opened:
         family = _family_of(opened, first_frame=first_frame)
         _require_pixels_within(opened, max_megapixels)
         series = None if family.several is None else family.several.survey(opened, stream)
         if series is None and family.several is None and not first_frame:
             _require_single_picture(opened)
-        first = _decoded(opened, stream, family, to_denoise=to_denoise, may_have_nan=may_have_nan)
+        require_known_mode(opened)
+        if budget is not None:
+            needed = header_from(opened, stream).bytes_needed
+            if in_parts and (series is None or first_frame) and budget.shortage(needed) is not None:
+                large = _in_parts(opened, stream, family, budget, needed)
+                count = _count(opened, series, family)
+                return replace(large, pixel=_alone(large.pixel, family, count)) if first_frame else large
+            require_memory(needed, budget)
+        first = _decoded(opened, stream, family, may_have_nan=may_have_nan)
         if first_frame:
             return _alone(first, family, _count(opened, series, family))
     if series is None:
@@ -118,7 +154,8 @@ def _numbered(
     for number in numbers:
         with several.page(stream, series, number) as page, opened_image(page) as opened:
             _require_pixels_within(opened, max_megapixels)
-            picture = _decoded(opened, page, family, to_denoise=False, may_have_nan=may_have_nan)
+            require_known_mode(opened)
+            picture = _decoded(opened, page, family, may_have_nan=may_have_nan)
         if (picture.kind, picture.size) != (first.kind, first.size):
             raise UnsupportedImageError(
                 f"its page {number + 1} differs from the first in size or kind of pixels",
@@ -139,21 +176,34 @@ def _family_of(opened: ImageFile.ImageFile, *, first_frame: bool) -> Family:
     )
 
 
-def _decoded(
-    opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, to_denoise: bool, may_have_nan: bool
-) -> Picture:
+def _in_parts(
+    opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, budget: Budget, needed: int
+) -> LargePicture:
+    """A picture that needs more memory than there is. Raises UnsupportedImageError where it is decoded whole."""
+    inspection = family.inspect(opened, stream)
+    regions = family.regions(opened, stream)
+    limit = budget.for_parts
+    if regions is None or (limit is not None and regions.memory > _MOST_FOR_READING * (limit - PROCESS)):
+        shortage = budget.shortage(needed)
+        whole = "" if family.regions is whole_only else ", as it is not stored in small strips or tiles"
+        remedy = f"save it as a TIFF in tiles, which is denoised in parts, or {budget.remedy}"
+        raise UnsupportedImageError(f"{shortage}{whole}", remedy)
+    pixel = Picture(
+        *pixel_of(regions), family.codec, _metadata(opened, inspection), inspection.traits, inspection.notices
+    )
+    return LargePicture(pixel, regions, needed)
+
+
+def _decoded(opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, may_have_nan: bool) -> Picture:
     """The picture of a file, or the first one."""
-    require_known_mode(opened)
-    if to_denoise:
-        require_memory(header_from(opened, stream).bytes_needed)
     position = stream.tell()
     inspection = family.inspect(opened, stream)
     stream.seek(position)
     intensities, alpha, notices = _planes(opened, stream, family)
     metadata = _metadata(opened, inspection)
-    _require_finite(intensities, may_have_nan=may_have_nan)
+    require_finite(intensities, may_have_nan=may_have_nan)
     if alpha is not None:
-        _require_finite(alpha)
+        require_finite(alpha)
     return Picture(
         intensities, alpha, family.codec, metadata, inspection.traits, inspection.notices + notices
     )
@@ -248,19 +298,6 @@ def _require_single_picture(opened: Image.Image) -> None:
         raise UnsupportedImageError(
             f"several pictures in one {opened.format} are not carried yet",
             "take the first alone with --first-frame",
-        )
-
-
-def _require_finite(intensities: np.ndarray[Any, Any], *, may_have_nan: bool = False) -> None:
-    if intensities.dtype.kind != "f":
-        return
-    if np.isinf(intensities).any():
-        raise UnsupportedImageError(
-            "some values are not finite", "replace NaN and infinities by numbers first"
-        )
-    if not may_have_nan and np.isnan(intensities).any():
-        raise UnsupportedImageError(
-            "some values are not finite (NaN)", "replace them by numbers, or fill them with --nan fill"
         )
 
 
