@@ -62,6 +62,11 @@ class LargePicture:
         return self.regions.dtype
 
     @property
+    def chunk(self) -> tuple[int, int]:
+        """Rows and columns that are read together at no more cost than one of them."""
+        return self.regions.tile or (self.regions.piece, self.shape[1])
+
+    @property
     def metadata(self) -> Metadata:
         return self.pixel.metadata
 

@@ -1,7 +1,8 @@
-"""What reads parts of a picture."""
+"""What reads and writes parts of a picture."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -31,4 +32,20 @@ class Regions(Protocol):
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Intensities (rows, columns) or (rows, columns, colours), and alpha or None, as the whole file would
         give them. Raises whatever a decoder may."""
+        ...
+
+
+class RegionWriter(Protocol):
+    """Writes a picture to an empty stream, window by window; it is whole once it is closed."""
+
+    def windows(self, most: int) -> Iterator[Window]:
+        """The windows that it wants, in their order, of at most so many values each if that can be."""
+        ...
+
+    def append(self, intensities: NDArray[Any], alpha: NDArray[Any] | None) -> None:
+        """The pixels in the next window, as they are stored. Raises OSError and ValueError."""
+        ...
+
+    def close(self) -> None:
+        """After the last window."""
         ...

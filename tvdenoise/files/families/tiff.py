@@ -18,6 +18,7 @@ from tvdenoise.files.families.tiff_axes import description_of
 from tvdenoise.files.families.tiff_checks import check_samples, explain, require_no_preview
 from tvdenoise.files.families.tiff_decoding import decode_samples, require_segments, turned
 from tvdenoise.files.families.tiff_opening import open_tiff
+from tvdenoise.files.families.tiff_region_writing import TiffRegionWriter
 from tvdenoise.files.families.tiff_regions import TiffRegions, regions_of
 from tvdenoise.files.families.tiff_samples import deep_samples
 from tvdenoise.files.families.tiff_screening import screen
@@ -182,5 +183,6 @@ FAMILY = Family(
     decode=_decode,
     encode=encode,
     regions=_regions,
+    region_writer=TiffRegionWriter,
     several=Several(survey, write_pages, page=page_of, alone=_alone),
 )
