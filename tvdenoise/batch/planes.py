@@ -7,16 +7,27 @@ import re
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from tvdenoise.batch.companions import write_companions
 from tvdenoise.batch.outcome import Figures
 from tvdenoise.batch.placing import record_of
-from tvdenoise.errors import TvdenoiseError
+from tvdenoise.batch.solved import figures_of, shortfall_of
+from tvdenoise.errors import TvdenoiseError, UnsupportedImageError
 from tvdenoise.files.stack import Stack
-from tvdenoise.files.writing import lost_metadata, with_record, without_metadata
+from tvdenoise.files.stack_writing import StackWriter, require_stack_carried
+from tvdenoise.files.writing import (
+    encode,
+    lost_metadata,
+    require_carried,
+    with_record,
+    without_metadata,
+    write,
+)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tvdenoise.batch.denoiser import Denoiser
     from tvdenoise.batch.plan import Job
     from tvdenoise.batch.request import Settings
@@ -26,17 +37,19 @@ if TYPE_CHECKING:
     from tvdenoise.parameters import Parameters
     from tvdenoise.solver import Solution
 
+Before = Callable[["Path"], None]
+
 _SAMPLE = 9  # planes of a channel; an odd number, so that a median is one of theirs
 
 
-def ignore(_done: int, _count: int) -> None:
+def ignore(_done: float, _count: int) -> None:
     """Of how far a file is, nobody wants to know."""
 
 
 class Planes:
     """The pictures of one file on their way into a format.
 
-    job: what else is to be written of a single picture.
+    job: what else is to be written of a single picture. Raises UnsupportedImageError where the format cannot hold them.
     threads: for each solve, or None for what the settings say; tell: called with how many planes of how many are done.
     """
 
@@ -48,8 +61,16 @@ class Planes:
         settings: Settings,
         job: Job,
         threads: int | None = None,
-        tell: Callable[[int, int], None] = ignore,
+        tell: Callable[[float, int], None] = ignore,
     ) -> None:
+        if isinstance(found, Stack):
+            require_stack_carried(found, form)
+            if job.companions:
+                raise UnsupportedImageError(
+                    "--residual and --trace are for files of one picture", "leave them out for this one"
+                )
+        else:
+            require_carried(found, form)
         self._found = found
         self._form = form
         self._denoiser = denoiser
@@ -65,7 +86,30 @@ class Planes:
     def count(self) -> int:
         return self._found.count if isinstance(self._found, Stack) else 1
 
-    def denoised(self) -> Iterator[Picture]:
+    @property
+    def is_streamed(self) -> bool:
+        """Whether it is written as it is denoised, without being held."""
+        return isinstance(self._found, Stack)
+
+    def write_to(self, stream: BinaryIO) -> None:
+        """Denoise all, and write it to an empty stream that can be sought."""
+        if isinstance(self._found, Stack):
+            self._writer(self._found).write_to(stream, self._denoised())
+        else:
+            stream.write(encode(next(self._denoised()), self._form, self._settings.quality))
+
+    def write(self, target: Path, before: Before | None, times: tuple[int, int] | None) -> None:
+        """Denoise all, and put it in the target's place; see `writing.write`."""
+        if isinstance(self._found, Stack):
+            self._writer(self._found).write(target, self._denoised(), before=before, times=times)
+        else:
+            quality = self._settings.quality
+            write(next(self._denoised()), target, self._form, quality, before=before, times=times)
+
+    def _writer(self, stack: Stack) -> StackWriter:
+        return StackWriter(stack, self._form, self._settings.quality)
+
+    def _denoised(self) -> Iterator[Picture]:
         """Each picture as it is to be written, decoded and denoised when it is asked for."""
         if isinstance(self._found, Stack):
             self._note(self._found.series.notices)
@@ -124,38 +168,13 @@ class Planes:
     @property
     def shortfall(self) -> tuple[str | None, str | None]:
         """Why the result is less exact than asked, and the remedy."""
-        from tvdenoise.solver import Status
-
-        short = [solution for solution in self._solutions if not solution.converged]
-        if not short:
-            return None, None
-        limited = short[0].status is Status.ITERATION_LIMIT
-        more = "--max-iterations or --tolerance" if limited else "--tolerance"
-        where = f" (in {len(short)} of {self.count} pictures)" if self.count > 1 else ""
-        return f"{short[0].status.value}{where}", f"raise {more}"
+        return shortfall_of(self._solutions, self.count)
 
     @property
     def figures(self) -> Figures:
-        """Of all planes: the worst bound, the sum of the evaluations, and the median of mu and epsilon."""
-        solutions = self._solutions
-        worst = next((s for s in solutions if not s.converged), solutions[0])
-        noise = self._noise()
+        """Of all planes."""
         first = self._found.first if isinstance(self._found, Stack) else self._found
-        return Figures(
-            mu=statistics.median_low(solution.mu for solution in solutions),
-            epsilon=statistics.median_low(solution.epsilon for solution in solutions),
-            sigma=None if noise is None else noise.sigma,
-            iterations=sum(solution.iterations for solution in solutions),
-            distance_bound=max(solution.distance_bound for solution in solutions),
-            converged=worst.converged,
-            ending=worst.status.value,
-            noise=None if noise is None else noise.kind.value,
-            correlation=None if noise is None else max(noise.channels[0].correlation),
-            growth=None if noise is None else noise.growth,
-            bits=None if first.is_float else first.intensities.itemsize * 8,
-            planes=self.count,
-            parameters=len({solution.mu for solution in solutions}),
-        )
+        return figures_of(self._solutions, self._noise(), first.intensities.dtype, self.count)
 
     def _noise(self) -> NoiseModel | None:
         """The noise that the median mu was chosen for."""

@@ -12,8 +12,9 @@ from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.batch.outcome import SharedParameters
 from tvdenoise.batch.plan import with_headers
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UsageError
+from tvdenoise.files.large import LargePicture
 from tvdenoise.files.paths import printable, reason_of
-from tvdenoise.files.reading import open_pictures
+from tvdenoise.files.reading import open_within
 from tvdenoise.files.stack import Stack
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tvdenoise.files.picture import Picture
 
 _SAMPLE = 9  # pictures of a kind; an odd number, so that a median is one of theirs
+_SIDE = 1024  # rows and columns of a large picture that are looked at
 
 
 def share_parameters(
@@ -96,15 +98,21 @@ def _chosen(job: Job, denoiser: Denoiser, settings: Settings) -> Iterator[tuple[
 
 
 def _picture_of(path: Path, settings: Settings) -> Picture | None:
-    """The picture of a file, or the one in the middle of its stack; None of one with channels, which share nothing."""
+    """The picture of a file, the one in the middle of its stack, or the middle of a large one.
+
+    None of a stack with channels, which share nothing.
+    """
     try:
         with path.open("rb") as stream:
-            found = open_pictures(
+            found = open_within(
                 stream,
+                settings.budget,
                 settings.max_megapixels,
                 first_frame=settings.first_frame,
                 may_have_nan=settings.fills_missing,
             )
+            if isinstance(found, LargePicture):
+                return found.middle(_SIDE)
             if not isinstance(found, Stack):
                 return found
             if found.axes.channel_count > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.batch.planes import ignore
 from tvdenoise.batch.processes import Crew
-from tvdenoise.batch.run import Alone, Workforce
+from tvdenoise.batch.run import Alone, InTurn, Workforce
 from tvdenoise.batch.runner import Runner
-from tvdenoise.batch.share import Machine, Share, useful_workers
+from tvdenoise.batch.share import Machine, Share, affordable_workers, useful_workers
 from tvdenoise.errors import UsageError
 from tvdenoise.model.engines import available_threads
 
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 LOCAL = "local"
 
 
-def require_clusters_possible(request: Request) -> None:
-    """Raise UsageError where Dask is not installed, or the request is none for a cluster."""
+def require_clusters_possible(request: Request, settings: Settings) -> None:
+    """Raise UsageError where Dask is not installed, or what is asked for is nothing for a cluster."""
+    if settings.memory is not None:
+        raise UsageError("--memory is for one machine", "leave it out: workers take what you give them")
     if request.reads_standard_input or request.writes_standard_output:
         raise UsageError("--cluster is for files, not for standard streams", "leave it out")
     if request.again:
@@ -61,13 +64,22 @@ def workforce_for(
     ledger: Ledger,
     announce_compilation: Callable[[], None],
     jobs: int | None = None,
-    tell_plane: Callable[[int, int], None] = ignore,
+    tell_plane: Callable[[float, int], None] = ignore,
 ) -> Workforce:
     """jobs: how many files to do at the same time; None for as many as are useful; tell_plane: see `Runner`."""
-    machine = Machine.here()
+    machine, total = Machine.here(), settings.memory
     workers = (
         useful_workers(plan.jobs, machine, settings.threads) if jobs is None else min(jobs, len(plan.jobs))
     )
+    if total is not None and plan.jobs:
+        workers = affordable_workers(plan.jobs, workers, total)
+    alone = Alone(Runner(settings, Denoiser(settings, announce_compilation), streams, ledger, tell_plane))
     if workers < 2 or not streams.are_unused:
-        return Alone(Runner(settings, Denoiser(settings, announce_compilation), streams, ledger, tell_plane))
-    return Crew(settings, workers, Share(plan.jobs, workers, machine), ledger, announce_compilation)
+        return alone
+    shared = machine.beside(workers + 1, total)
+    # With a given total, a file for which there is no room beside other processes waits until these have ended.
+    room = math.inf if total is None else shared.memory
+    large = tuple(job for job in plan.jobs if job.memory > room)
+    together = tuple(job for job in plan.jobs if job.memory <= room)
+    crew = Crew(settings, workers, Share(together, workers, shared), ledger, announce_compilation)
+    return InTurn(((crew, together), (alone, large))) if large else crew

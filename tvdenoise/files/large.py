@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+from PIL import ImageFile
 
 from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.files.formats import Family, whole_only
+from tvdenoise.files.memory import Budget
+from tvdenoise.files.metadata import metadata_of
 from tvdenoise.files.opening import decoder_errors
 from tvdenoise.files.picture import Metadata, Picture
 from tvdenoise.files.process_wide import PILLOW_SETTINGS
@@ -18,15 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BAND = 1 << 23  # bytes that are looked through at a time
-
-
-def pixel_of(regions: Regions) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Intensities and alpha of a picture of one black pixel, of the kind that the regions have."""
-    colours = () if regions.colours == 1 else (regions.colours,)
-    return (
-        np.zeros((1, 1, *colours), regions.dtype),
-        np.ones((1, 1), regions.dtype) if regions.has_alpha else None,
-    )
+_MOST_FOR_READING = 0.25  # of the memory for a picture in parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +93,20 @@ class LargePicture:
         for top in range(0, rows, height):
             yield slice(top, min(top + height, rows)), slice(0, columns)
 
-    def require_sound(self) -> None:
-        """Raise UnsupportedImageError for values that need the whole picture, or are none; reads all of it, once."""
+    def middle(self, side: int) -> Picture:
+        """A picture of its middle, of at most so many rows and columns. Raises UnreadableImageError."""
+        starts = [max(0, (length - side) // 2) for length in self.shape]
+        rows, columns = (
+            slice(start, min(start + side, length)) for start, length in zip(starts, self.shape, strict=True)
+        )
+        intensities, alpha = self.parts((rows, columns))
+        return replace(self.pixel, intensities=intensities, alpha=alpha)
+
+    def require_sound(self, remedy: str) -> None:
+        """Raise UnsupportedImageError for values that are none, or need the whole picture; reads all of it, once.
+
+        remedy: how there would be memory for the whole.
+        """
         if self.dtype.kind != "f" and not self.regions.has_alpha:
             return
         for window in self.bands():
@@ -110,8 +118,34 @@ class LargePicture:
             if not (alpha > 0).all():
                 raise UnsupportedImageError(
                     "it is denoised in parts, and colours under full transparency need the whole picture",
-                    "allow more memory, or save it without full transparency",
+                    f"save it without full transparency, or {remedy}",
                 )
+
+
+def large_picture(
+    opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, budget: Budget, needed: int
+) -> LargePicture:
+    """The picture of an opened file, which would need more memory than a budget has.
+
+    Raises UnsupportedImageError where it can only be decoded whole.
+    """
+    inspection = family.inspect(opened, stream)
+    regions = family.regions(opened, stream)
+    limit = budget.for_parts
+    if regions is None or (limit is not None and regions.memory > _MOST_FOR_READING * limit):
+        whole = "" if family.regions is whole_only else ", as it is not stored in small strips or tiles"
+        remedy = f"save it as a TIFF in tiles, which is denoised in parts, or {budget.remedy}"
+        raise UnsupportedImageError(f"{budget.shortage(needed)}{whole}", remedy)
+    metadata = metadata_of(opened, inspection)
+    pixel = Picture(*_pixel_of(regions), family.codec, metadata, inspection.traits, inspection.notices)
+    return LargePicture(pixel, regions, needed)
+
+
+def _pixel_of(regions: Regions) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Intensities and alpha of a picture of one black pixel, of the kind that the regions have."""
+    colours = () if regions.colours == 1 else (regions.colours,)
+    alpha = np.ones((1, 1), regions.dtype) if regions.has_alpha else None
+    return np.zeros((1, 1, *colours), regions.dtype), alpha
 
 
 def require_finite(intensities: NDArray[Any], *, may_have_nan: bool = False) -> None:

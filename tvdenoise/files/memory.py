@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from tvdenoise.errors import UnsupportedImageError
-from tvdenoise.files.available import available_memory
+from tvdenoise.files.available import available_memory, resident_memory
 
 #: Bytes that a process takes without any picture: the interpreter, the libraries and the kernels.
 PROCESS = 200_000_000
@@ -52,13 +52,23 @@ class Budget:
         With a given total the answer depends on nothing else, unless the machine has less.
         """
         if self.total is not None and needed + PROCESS > self.total:
-            return f"it needs {gigabytes(needed + PROCESS)} of memory, and --memory allows {gigabytes(self.total)}"
+            return f"it needs {gigabytes(needed + PROCESS)} of memory, and {self._allowed}"
         if needed <= _SMALL:
             return None
         available = available_memory()
         if available is not None and needed + _CODE > available:
             return f"it needs {gigabytes(needed + _CODE)} of memory, and {gigabytes(available)} are available"
         return None
+
+    def shortage_of_parts(self, missing: int) -> str:
+        """Why a picture cannot be held even in parts, for want of so many bytes."""
+        if self.total is not None:
+            return f"it needs {gigabytes(self.total + missing)} of memory even in parts, and {self._allowed}"
+        return f"even in parts it needs {gigabytes(missing)} of memory more than is available"
+
+    @property
+    def _allowed(self) -> str:
+        return f"--memory allows {gigabytes(self.total or 0)}"
 
     @property
     def remedy(self) -> str:
@@ -67,10 +77,18 @@ class Budget:
 
     @property
     def for_parts(self) -> int | None:
-        """The bytes that a process may have resident while it holds parts of a picture; None where nobody knows."""
+        """The bytes that a picture in parts may take; None where nobody knows."""
+        available = available_memory()
+        known = [] if available is None else [int(_USABLE * (available - _CODE))]
+        return min([*known, *(() if self.total is None else (self.total - PROCESS,))], default=None)
+
+    @property
+    def left(self) -> int | None:
+        """The bytes that this process may take beside what it holds now; None where nobody knows."""
         available = available_memory()
         known = [] if available is None else [int(_USABLE * available)]
-        return min([*known, *(() if self.total is None else (self.total,))], default=None)
+        held = resident_memory() or PROCESS
+        return min([*known, *(() if self.total is None else (self.total - held,))], default=None)
 
 
 def require_memory(needed: int, budget: Budget | None = None) -> None:

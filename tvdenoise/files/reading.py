@@ -13,22 +13,20 @@ from PIL import Image, ImageFile
 
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families import FAMILIES
-from tvdenoise.files.formats import Family, Inspection, whole_only
+from tvdenoise.files.formats import Family
 from tvdenoise.files.headers import header_from
-from tvdenoise.files.large import LargePicture, pixel_of, require_finite
-from tvdenoise.files.memory import PROCESS, Budget, require_memory
+from tvdenoise.files.large import LargePicture, large_picture, require_finite
+from tvdenoise.files.memory import Budget, require_memory
+from tvdenoise.files.metadata import metadata_of
 from tvdenoise.files.opening import opened_image
 from tvdenoise.files.paths import open_unnoticed, reason_of
-from tvdenoise.files.picture import Metadata, Picture
+from tvdenoise.files.picture import Picture
 from tvdenoise.files.planes import planes_of, require_known_mode
 from tvdenoise.files.stack import Series, Stack
 
 MEGAPIXEL = 1_000_000
 DEFAULT_MAX_MEGAPIXELS = 500.0
 _FIRST_OF = {"MPO": "JPEG"}  # the codec of the first picture
-_MOST_FOR_READING = 0.25  # of the memory for a picture in parts
-_EXIF_PREFIX = b"Exif\0\0"
-_NO_TEXTS = ("XML:com.adobe.xmp", "tvdenoise")  # text chunks of a PNG that are kept as what they hold
 
 
 def read(
@@ -111,12 +109,11 @@ def open_within(
             _require_single_picture(opened)
         require_known_mode(opened)
         if budget is not None:
-            needed = header_from(opened, stream).bytes_needed
-            if in_parts and (series is None or first_frame) and budget.shortage(needed) is not None:
-                large = _in_parts(opened, stream, family, budget, needed)
-                count = _count(opened, series, family)
-                return replace(large, pixel=_alone(large.pixel, family, count)) if first_frame else large
-            require_memory(needed, budget)
+            is_single = in_parts and (series is None or first_frame)
+            count = _count(opened, series, family) if first_frame else 1
+            large = _too_large(opened, stream, family, budget, count, is_single=is_single)
+            if large is not None:
+                return large
         first = _decoded(opened, stream, family, may_have_nan=may_have_nan)
         if first_frame:
             return _alone(first, family, _count(opened, series, family))
@@ -176,22 +173,26 @@ def _family_of(opened: ImageFile.ImageFile, *, first_frame: bool) -> Family:
     )
 
 
-def _in_parts(
-    opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, budget: Budget, needed: int
-) -> LargePicture:
-    """A picture that needs more memory than there is. Raises UnsupportedImageError where it is decoded whole."""
-    inspection = family.inspect(opened, stream)
-    regions = family.regions(opened, stream)
-    limit = budget.for_parts
-    if regions is None or (limit is not None and regions.memory > _MOST_FOR_READING * (limit - PROCESS)):
-        shortage = budget.shortage(needed)
-        whole = "" if family.regions is whole_only else ", as it is not stored in small strips or tiles"
-        remedy = f"save it as a TIFF in tiles, which is denoised in parts, or {budget.remedy}"
-        raise UnsupportedImageError(f"{shortage}{whole}", remedy)
-    pixel = Picture(
-        *pixel_of(regions), family.codec, _metadata(opened, inspection), inspection.traits, inspection.notices
-    )
-    return LargePicture(pixel, regions, needed)
+def _too_large(
+    opened: ImageFile.ImageFile,
+    stream: BinaryIO,
+    family: Family,
+    budget: Budget,
+    count: int,
+    *,
+    is_single: bool,
+) -> LargePicture | None:
+    """A picture for which the memory does not suffice, left in its file; None where it does.
+
+    count: of pictures in the file; is_single: only the first one counts. Raises UnsupportedImageError where there must
+    be memory for the whole.
+    """
+    needed = header_from(opened, stream).bytes_needed
+    if not is_single or budget.shortage(needed) is None:
+        require_memory(needed, budget)
+        return None
+    large = large_picture(opened, stream, family, budget, needed)
+    return replace(large, pixel=_alone(large.pixel, family, count))
 
 
 def _decoded(opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, may_have_nan: bool) -> Picture:
@@ -200,7 +201,7 @@ def _decoded(opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, m
     inspection = family.inspect(opened, stream)
     stream.seek(position)
     intensities, alpha, notices = _planes(opened, stream, family)
-    metadata = _metadata(opened, inspection)
+    metadata = metadata_of(opened, inspection)
     require_finite(intensities, may_have_nan=may_have_nan)
     if alpha is not None:
         require_finite(alpha)
@@ -241,6 +242,24 @@ def examine(
                 _require_single_picture(opened)
             require_known_mode(opened)
             return family.inspect(opened, stream).record
+    except OSError as error:
+        raise UnreadableImageError(reason_of(error)) from error
+
+
+def examine_large(
+    source: Path, budget: Budget, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, *, first_frame: bool = False
+) -> LargePicture | None:
+    """The picture of a file that is too large for a budget, of which no part can be read any more, or None.
+
+    Raises UnreadableImageError and UnsupportedImageError.
+    """
+    try:
+        with open(source, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
+            family = _family_of(opened, first_frame=first_frame)
+            _require_pixels_within(opened, max_megapixels)
+            series = None if family.several is None else family.several.survey(opened, stream)
+            is_single = series is None or first_frame
+            return _too_large(opened, stream, family, budget, 1, is_single=is_single)
     except OSError as error:
         raise UnreadableImageError(reason_of(error)) from error
 
@@ -299,23 +318,3 @@ def _require_single_picture(opened: Image.Image) -> None:
             f"several pictures in one {opened.format} are not carried yet",
             "take the first alone with --first-frame",
         )
-
-
-def _metadata(opened: ImageFile.ImageFile, inspection: Inspection) -> Metadata:
-    information = opened.info
-    exif = inspection.exif or information.get("exif")
-    dpi = information.get("dpi")
-    return Metadata(
-        icc=information.get("icc_profile"),
-        exif=exif.removeprefix(_EXIF_PREFIX) if exif else None,
-        xmp=_bytes(information.get("xmp")),
-        dpi=(float(dpi[0]), float(dpi[1])) if dpi and all(dpi) else None,
-        text=tuple((keyword, text) for keyword, text in inspection.texts if keyword not in _NO_TEXTS),
-        tags=inspection.tags,
-        record=inspection.record,
-        elsewhere=inspection.elsewhere,
-    )
-
-
-def _bytes(value: bytes | str | None) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value
