@@ -16,7 +16,7 @@ LAYERS = (
     ("residual", "side_by_side", "traces"),
     ("figures", "sheet", "display", "tone", "metrics"),
     ("files",),
-    ("denoising",),
+    ("denoising", "tiling"),
     ("posing",),
     ("parameters", "sampling"),
     ("method", "solver", "steps", "stopping"),

@@ -9,8 +9,9 @@ from threadpoolctl import threadpool_info
 
 from tvdenoise import estimate_noise
 from tvdenoise.noise.blocks import Blocks, spectrum_of
+from tvdenoise.noise.evidence import ArrayEvidence
 from tvdenoise.noise.model import BLOCK, ChannelNoise, NoiseKind, NoiseModel
-from tvdenoise.noise.white import white_sigma
+from tvdenoise.noise.white import PATCHES, sigma_of_patches
 from tvdenoise.noise.windows import windows_of
 
 
@@ -165,7 +166,9 @@ def test_drawn_white_noise_is_white():
 
 
 def test_the_weak_texture_estimate_reads_pure_noise_right():
-    assert white_sigma(np.random.default_rng(1).normal(0, 0.1, (200, 200))) == pytest.approx(0.1, rel=0.05)
+    noise = np.random.default_rng(1).normal(0, 0.1, (1, 200, 200))
+    patches = ArrayEvidence(noise).windows(PATCHES, slice(1))
+    assert sigma_of_patches(patches) == pytest.approx(0.1, rel=0.05)
 
 
 def test_windows_are_thinned_evenly_and_on_every_place_of_a_grid_of_eight():
@@ -205,11 +208,11 @@ def test_a_constant_channel_beside_others_has_no_noise_that_grows() -> None:
 def test_the_estimate_takes_one_thread_for_its_linear_algebra(monkeypatch):
     threads = []
 
-    def looking(plane, where):
+    def looking(patches):
         threads.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
-        return white_sigma(plane, where)
+        return sigma_of_patches(patches)
 
-    monkeypatch.setattr("tvdenoise.noise.estimation.white_sigma", looking)
+    monkeypatch.setattr("tvdenoise.noise.estimation.sigma_of_patches", looking)
     estimate_noise(with_noise(clean(PHOTOGRAPHS[0]), 0.1, 0))
     assert threads
     assert set(threads) == {1}

@@ -78,13 +78,18 @@ class Layout:
 
         May share memory with the image. ValueError where a value is not finite or too large; NaN may be let through.
         """
+        planes = self.unchecked_planes(image)
+        _require_reasonable(planes, may_have_nan=may_have_nan)
+        return planes
+
+    def unchecked_planes(self, image: NDArray[np.generic]) -> NDArray[np.floating]:
+        """The same, whatever the values are."""
         transposed = np.transpose(image, self._order)
         channels_first = transposed[np.newaxis] if self.channel_axis is None else transposed
         planes = np.ascontiguousarray(channels_first, dtype=self.precision)
         if self.data_range != 1.0:
             owned = None if np.shares_memory(planes, image) else planes
             planes = np.divide(planes, self.precision.type(self.data_range), out=owned)
-        _require_reasonable(planes, may_have_nan=may_have_nan)
         return planes
 
     def image(self, planes: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -153,14 +158,24 @@ def _require_reasonable(planes: NDArray[np.floating], *, may_have_nan: bool) -> 
         largest = max(float(np.fmax.reduce(planes, axis=None)), -float(np.fmin.reduce(planes, axis=None)))
         if np.isnan(largest):
             raise ValueError("the image holds nothing but NaN")
+        if np.isinf(largest):
+            bad = np.count_nonzero(np.isinf(planes))
+            raise ValueError(f"the image holds {bad} values that are infinite; replace them first")
+        require_reasonable(largest, 0)
     else:
         largest = max(float(planes.max()), -float(planes.min()))
-    if not np.isfinite(largest):
-        bad = np.count_nonzero(np.isinf(planes) if may_have_nan else ~np.isfinite(planes))
-        what, remedy = (
-            ("infinite", "") if may_have_nan else ("not finite (NaN or infinity)", ', or nan="fill"')
+        require_reasonable(
+            largest, 0 if np.isfinite(largest) else int(np.count_nonzero(~np.isfinite(planes)))
         )
-        raise ValueError(f"the image holds {bad} values that are {what}; replace them first{remedy}")
+
+
+def require_reasonable(largest: float, bad: int) -> None:
+    """Raise ValueError for an image with so many values that are not finite, or with one so large (data ranges)."""
+    if bad:
+        raise ValueError(
+            f"the image holds {bad} values that are not finite (NaN or infinity); replace them first, "
+            'or nan="fill"'
+        )
     if largest > _LARGEST_INTENSITY:
         raise ValueError(f"the largest intensity is {largest:.3g} data ranges; give its data_range")
 

@@ -107,6 +107,32 @@ def choose(
     return mu, epsilon
 
 
+def choose_by_sample(
+    sampled: NDArray[np.floating] | None,
+    span: float,
+    method: Method,
+    noise: NoiseModel | None,
+    mu: float | None,
+    epsilon: float | None,
+    strength: float = 1.0,
+) -> tuple[float, float]:
+    """As `choose`, from a sample of planes as `tvdenoise.sampling` takes it, and the span of them all.
+
+    sampled: needed where μ is not given.
+    """
+    if mu is None:
+        assert noise is not None
+        assert sampled is not None
+        if noise.sigma < LEAST_SIGMA:
+            mu = mu_for(noise.sigma)
+        else:
+            mu = Risk.on(np.ascontiguousarray(sampled, np.float32), noise, method, epsilon).best_mu()
+        mu /= strength
+    if epsilon is None:
+        epsilon = epsilon_for(mu, weighted_chroma=method.has_weighted_chroma, span=span)
+    return mu, epsilon
+
+
 def choose_mu(
     planes: NDArray[np.floating],
     noise: NoiseModel,
@@ -124,7 +150,7 @@ def choose_mu(
     risk = Risk.of(planes, noise, method, epsilon, fidelity)
     if risk.fidelity is not None and not risk.fidelity.is_known.any():
         return mu_for(noise.sigma) / typical
-    return float(np.exp(_least(risk, max(risk.level, LEAST_SIGMA)))) / typical
+    return risk.best_mu() / typical
 
 
 @dataclass(eq=False)
@@ -165,6 +191,20 @@ class Risk:
             typical = fidelity.typical
             planes, fidelity = sample_of_free(planes, fidelity)
         noisy = np.ascontiguousarray(sample(planes), np.float32)
+        return cls.on(noisy, noise, method, epsilon, fidelity, typical, least)
+
+    @classmethod
+    def on(
+        cls,
+        noisy: NDArray[np.float32],
+        noise: NoiseModel,
+        method: Method,
+        epsilon: float | None,
+        fidelity: Fidelity | None = None,
+        typical: float = 1.0,
+        least: float = _LEAST_CHOSEN_EPSILON,
+    ) -> Risk:
+        """The same on a sample of planes, with the weights of its pixels."""
         quick = replace(method, engine="fused", step="bb", max_iterations=DEFAULT_MAX_ITERATIONS)
         probe = noise.draw(noisy, _PROBE_SEED)
         if fidelity is not None:
@@ -175,6 +215,10 @@ class Risk:
     def level(self) -> float:
         """Root mean square of the probing noise, in data ranges."""
         return float(np.sqrt(self._mean(np.square(self.probe, dtype=np.float64))))
+
+    def best_mu(self) -> float:
+        """The μ of least risk."""
+        return float(np.exp(_least(self, max(self.level, LEAST_SIGMA))))
 
     def __call__(self, log_mu: float) -> float:
         """The estimated risk, squared data ranges a pixel, less a constant."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -16,7 +16,8 @@ from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights, to_opponent
 from tvdenoise.model.fidelity import Fidelity
 from tvdenoise.model.objective import TOTAL_VARIATIONS, TotalVariation
 from tvdenoise.model.penalties import PENALTIES
-from tvdenoise.noise.estimation import estimate_planes, estimate_white_planes
+from tvdenoise.noise.estimation import estimate, estimate_white
+from tvdenoise.noise.evidence import ArrayEvidence, NoiseEvidence
 from tvdenoise.noise.model import NoiseModel
 from tvdenoise.parameters import Parameters, choose
 from tvdenoise.steps import STEPS, StepName
@@ -67,6 +68,88 @@ class Posed:
     parameters: Parameters
 
 
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """How an image shall be denoised: the arguments of `tvdenoise.denoise` that say nothing of its layout, checked."""
+
+    mu: float | None
+    epsilon: float | None
+    sigma: float | None
+    noise: NoiseName | NoiseModel
+    strength: float
+    chroma: float
+    form: Method
+
+    @classmethod
+    def of(
+        cls,
+        mu: float | None,
+        epsilon: float | None,
+        *,
+        sigma: float | None = None,
+        noise: NoiseName | NoiseModel = "auto",
+        strength: float = 1.0,
+        max_iterations: int = DEFAULT_MAX_ITERATIONS,
+        tv: TotalVariation = "isotropic",
+        penalty: PenaltyName = "hyperbolic",
+        step: StepName = "bb",
+        engine: EngineName = "fused",
+        chroma: float = DEFAULT_CHROMA,
+        threads: int | None = None,
+    ) -> Settings:
+        """Raises ValueError and TypeError as `tvdenoise.denoise` does."""
+        _require_consistent(mu, sigma, strength)
+        for name, value, known in (
+            ("tv", tv, TOTAL_VARIATIONS),
+            ("penalty", penalty, PENALTIES),
+            ("step", step, STEPS),
+            ("engine", engine, ENGINES),
+            ("noise", "auto" if isinstance(noise, NoiseModel) else noise, NOISES),
+        ):
+            checks.choice(name, value, known)
+        return cls(
+            mu=checks.optional_number("mu", mu, limits.MU),
+            epsilon=checks.optional_number("epsilon", epsilon, limits.EPSILON),
+            sigma=checks.optional_number("sigma", sigma, limits.SIGMA),
+            noise=noise,
+            chroma=checks.number("chroma", chroma, limits.CHROMA),
+            strength=checks.number("strength", strength, limits.STRENGTH),
+            form=Method(
+                tv=tv,
+                penalty=penalty,
+                step=step,
+                engine=engine,
+                max_iterations=max_iterations,
+                threads=None if threads is None else checks.count("threads", threads),
+            ),
+        )
+
+    @property
+    def needs_estimate(self) -> bool:
+        """True where the image's noise is to be estimated."""
+        return self.mu is None and self.sigma is None and not isinstance(self.noise, NoiseModel)
+
+    def method(self, channels: int, axis_weights: tuple[float, ...] | None) -> Method:
+        """The method for an image of so many channels."""
+        weights = chroma_weights(self.chroma) if channels == RGB_CHANNELS else (1.0,) * channels
+        return replace(self.form, channel_weights=weights, axis_weights=axis_weights)
+
+    def noise_model(self, channels: int, evidence: Callable[[], NoiseEvidence]) -> NoiseModel | None:
+        """The noise that μ is to be chosen for, None where it is given: white noise of a given level, a given
+        model, the estimated one, or the estimated level of white noise."""
+        if self.mu is not None:
+            return None
+        if self.sigma is not None:
+            return NoiseModel.white(self.sigma, channels)
+        if isinstance(self.noise, NoiseModel):
+            if len(self.noise.channels) != channels:
+                raise ValueError(
+                    f"the noise model has {len(self.noise.channels)} channels and the image {channels}"
+                )
+            return self.noise
+        return (estimate_white if self.noise == "white" else estimate)(evidence())
+
+
 def pose(
     noisy: ArrayLike,
     mu: float | None,
@@ -91,32 +174,21 @@ def pose(
     threads: int | None = None,
 ) -> Posed:
     """Check all arguments of `tvdenoise.denoise` and choose the parameters that are not given; raises as it does."""
-    _require_consistent(mu, sigma, strength)
-    for name, value, known in (
-        ("tv", tv, TOTAL_VARIATIONS),
-        ("penalty", penalty, PENALTIES),
-        ("step", step, STEPS),
-        ("engine", engine, ENGINES),
-        ("noise", "auto" if isinstance(noise, NoiseModel) else noise, NOISES),
-        ("nan", nan, NANS),
-    ):
-        checks.choice(name, value, known)
-    given_mu = checks.optional_number("mu", mu, limits.MU)
-    given_epsilon = checks.optional_number("epsilon", epsilon, limits.EPSILON)
-    given_sigma = checks.optional_number("sigma", sigma, limits.SIGMA)
-    chroma = checks.number("chroma", chroma, limits.CHROMA)
-    strength = checks.number("strength", strength, limits.STRENGTH)
-    threads = None if threads is None else checks.count("threads", threads)
-
+    settings = Settings.of(
+        mu, epsilon, sigma=sigma, noise=noise, strength=strength, max_iterations=max_iterations, tv=tv,
+        penalty=penalty, step=step, engine=engine, chroma=chroma, threads=threads,
+    )  # fmt: skip
+    checks.choice("nan", nan, NANS)
     data = data_of(
         noisy, channel_axis, data_range, spatial_axes=spatial_axes, spacing=spacing, weights=weights, mask=mask,
         fills=nan == "fill",
     )  # fmt: skip
     channels = len(data.planes)
-    channel_weights = chroma_weights(chroma) if channels == RGB_CHANNELS else (1.0,) * channels
-    method = Method(channel_weights, tv, penalty, step, engine, max_iterations, threads, data.axis_weights)
-    model = None if given_mu is not None else _noise_model(data, given_sigma, noise)
-    chosen = choose(data.planes, method, model, given_mu, given_epsilon, strength, data.fidelity)
+    method = settings.method(channels, data.axis_weights)
+    model = settings.noise_model(channels, lambda: ArrayEvidence.of(*data.noise_shown()))
+    chosen = choose(
+        data.planes, method, model, settings.mu, settings.epsilon, settings.strength, data.fidelity
+    )
     return Posed(data, method, Parameters(*chosen, model))
 
 
@@ -140,7 +212,7 @@ def data_of(
     array = np.asarray(image)
     known_range = checks.optional_number("data_range", data_range, limits.DATA_RANGE)
     layout = Layout.of(array, channel_axis, known_range, spatial_axes)
-    axis_weights = None if spacing is None else _axis_weights(spacing, len(layout.spatial_axes))
+    axis_weights = axis_weights_of(spacing, len(layout.spatial_axes))
     free = None if mask is None else _free(mask, layout.pixel_shape(array))
     given = None if weights is None else _weights(weights, layout.pixel_shape(array))
     planes = layout.planes(array, may_have_nan=fills)
@@ -185,8 +257,10 @@ def _completed(
     return completed, fidelity
 
 
-def _axis_weights(spacing: Sequence[float], axes: int) -> tuple[float, ...] | None:
+def axis_weights_of(spacing: Sequence[float] | None, axes: int) -> tuple[float, ...] | None:
     """h_min/hᵢ for each spatial axis; None where all distances are the same."""
+    if spacing is None:
+        return None
     if len(spacing) != axes:
         raise ValueError(f"spacing must have {axes} numbers, one for each spatial axis, not {len(spacing)}")
     distances = [checks.number("spacing", distance, limits.SPACING) for distance in spacing]
@@ -220,19 +294,6 @@ def _require_shape(name: str, shape: tuple[int, ...], needed: tuple[int, ...]) -
         raise ValueError(
             f"{name} must have the shape {needed} of the image without its channels, not {shape}"
         )
-
-
-def _noise_model(data: Data, sigma: float | None, noise: NoiseName | NoiseModel) -> NoiseModel:
-    """White noise of a given level, a given model, the estimated one, or the estimated level of white noise."""
-    channels = len(data.planes)
-    if sigma is not None:
-        return NoiseModel.white(sigma, channels)
-    if isinstance(noise, NoiseModel):
-        if len(noise.channels) != channels:
-            raise ValueError(f"the noise model has {len(noise.channels)} channels and the image {channels}")
-        return noise
-    estimate = estimate_white_planes if noise == "white" else estimate_planes
-    return estimate(*data.noise_shown())
 
 
 def _require_consistent(mu: float | None, sigma: float | None, strength: float) -> None:

@@ -49,8 +49,11 @@ class Certificate:
         tolerance: float | None,
         precision: np.dtype[np.floating],
         stored: np.dtype[np.floating] | None = None,
+        extremes: tuple[np.floating, np.floating] | None = None,
     ) -> Certificate:
         """The certificate for iterates of one precision and results stored in another (by default the same).
+
+        extremes: the least and the largest value of the noisy image, where the objective's own does not hold them.
 
         The tolerance is by default 0.03/μ (μ times the mean weight), at most 3 % of the span of the
         intensities, and never less than the floor.
@@ -59,7 +62,8 @@ class Certificate:
         so a bound of about L/μ · u · max|f|; weights that differ turn that into more.
         """
         unit = float(np.finfo(precision).eps) / 2
-        largest = float(max(objective.noisy.max(), -objective.noisy.min()))
+        low, high = extremes or (objective.noisy.min(), objective.noisy.max())
+        largest = float(max(high, -low))
         widest = max(objective.channel_weights)
         stored_unit = float(np.finfo(stored or precision).eps) / 2
         roundings = _GRADIENT_ROUNDINGS * (objective.noisy.ndim - 1)
@@ -67,7 +71,7 @@ class Certificate:
         rounding = _RESULT_ROUNDINGS * stored_unit * largest + roundings * unit * widest / objective.mu * gain
         floor = max(8 * unit * largest * objective.lipschitz / objective.mu * gain, 2 * rounding)
         if tolerance is None:
-            span = float(objective.noisy.max() - objective.noisy.min())
+            span = float(high - low)
             tolerance = max(min(0.03 / objective.typical_mu, _LARGEST_TOLERANCE * span), floor)
         sums = unit * objective.noisy.shape[-1] / _LANES
         return cls(objective, tolerance, rounding, sums, floor)

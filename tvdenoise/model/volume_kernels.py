@@ -24,7 +24,7 @@ SUMS = 6
 
 
 @kernel
-def _add_squared_lengths(squared, here, below, behind, scales):
+def add_squared_lengths(squared, here, below, behind, scales):
     """Add the scaled squares of the three differences of one channel's row to what the other channels gave."""
     n = here.shape[0]
     between, down_scale, across_scale = scales[0], scales[1], scales[2]
@@ -39,7 +39,7 @@ def _add_squared_lengths(squared, here, below, behind, scales):
 
 
 @kernel
-def _square_differences(squared, here, other, scale):
+def square_differences(squared, here, other, scale):
     """The scaled squares of the differences from one row to another."""
     for j in range(here.shape[0]):
         difference = other[j] - here[j]
@@ -47,7 +47,7 @@ def _square_differences(squared, here, other, scale):
 
 
 @kernel
-def _square_differences_across(squared, here, scale):
+def square_differences_across(squared, here, scale):
     """The scaled squares of the differences within a row."""
     n = here.shape[0]
     for j in range(n - 1):
@@ -150,11 +150,11 @@ def _weigh_row(weights, x, halo, starts, band, z, i, scales, epsilon, penalty, t
         below = _row(x, halo, starts, band, c, z, i + 1)
         behind = _row(x, halo, starts, band, c, z + 1, i)
         if tv == ISOTROPIC:
-            _add_squared_lengths(weights[0, 0], here, below, behind, scales[c])
+            add_squared_lengths(weights[0, 0], here, below, behind, scales[c])
         else:
-            _square_differences(weights[0, c], here, behind, scales[c, 0])
-            _square_differences(weights[1, c], here, below, scales[c, 1])
-            _square_differences_across(weights[2, c], here, scales[c, 2])
+            square_differences(weights[0, c], here, behind, scales[c, 0])
+            square_differences(weights[1, c], here, below, scales[c, 1])
+            square_differences_across(weights[2, c], here, scales[c, 2])
             for axis in range(3):
                 if scales[c, axis] > 0:  # zero for the planes of an image, which has no such differences
                     total += derivative_weights(weights[axis, c], epsilon, penalty)

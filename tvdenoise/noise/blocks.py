@@ -16,14 +16,13 @@ import numpy as np
 from scipy.fft import dctn
 
 from tvdenoise.noise.model import BLOCK
-from tvdenoise.noise.windows import windows_of
+from tvdenoise.noise.windows import Grid, windows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_STRIDE = 2
-#: Blocks at most; what is left out is spread evenly over the image.
-_MOST_BLOCKS = 30_000
+#: Where the blocks are; what is left out is spread evenly over the image.
+BLOCKS = Grid(BLOCK, stride=2, most=30_000)
 _CLASSES = 12
 #: A class of intensities holds at least this part of the blocks, and so many.
 _LEAST_PART, _LEAST_BLOCKS = 0.03, 300
@@ -56,7 +55,13 @@ class Blocks:
     @classmethod
     def of(cls, planes: NDArray[np.floating], where: NDArray[np.bool_] | None = None) -> Blocks:
         """The blocks of an image of at least 8×8 pixels, so many that it does not take long; see `windows_of`."""
-        chosen = windows_of(planes, BLOCK, stride=_STRIDE, most=_MOST_BLOCKS, where=where)
+        return cls.of_windows(
+            windows_of(planes, BLOCKS.side, stride=BLOCKS.stride, most=BLOCKS.most, where=where)
+        )
+
+    @classmethod
+    def of_windows(cls, chosen: NDArray[np.floating]) -> Blocks:
+        """The same of windows (channels, blocks, 8, 8)."""
         windows = chosen.astype(np.float32)
         intensities = windows[0].mean(axis=(1, 2))
         energies = np.square(dctn(windows, axes=(2, 3), norm="ortho", overwrite_x=True))

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvdenoise.noise.blocks import Blocks, Spectrum, spectrum_of
+from tvdenoise.noise.blocks import BLOCKS, Blocks, Spectrum, spectrum_of
+from tvdenoise.noise.evidence import ArrayEvidence, NoiseEvidence
 from tvdenoise.noise.model import BLOCK, ChannelNoise, NoiseKind, NoiseModel
 from tvdenoise.noise.single_threaded import single_threaded
-from tvdenoise.noise.volumes import side_by_side
-from tvdenoise.noise.white import white_sigma
+from tvdenoise.noise.white import PATCHES, is_thin, sigma_of_patches, sigma_of_thin_plane
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +33,6 @@ _LEAST_SIDE = 2 * BLOCK
 _TINY = 1e-12
 
 
-@single_threaded()
 def estimate_planes(planes: NDArray[np.floating], where: NDArray[np.bool_] | None = None) -> NoiseModel:
     """The noise model of planes (channels, rows, columns): grey, or luminance and opponents.
 
@@ -41,37 +40,31 @@ def estimate_planes(planes: NDArray[np.floating], where: NDArray[np.bool_] | Non
 
     where: (rows, columns) or (planes, rows, columns), false for pixels that say nothing of the noise.
     """
-    planes, where = side_by_side(planes, where)
-    if _equal_neighbours(planes[0], where) > _MOST_EQUAL:
-        return NoiseModel.white(0.0, len(planes))
-    white = estimate_white_planes(planes, where)
-    if min(planes.shape[1:]) < _LEAST_SIDE:
+    return estimate(ArrayEvidence.of(planes, where))
+
+
+@single_threaded()
+def estimate(evidence: NoiseEvidence) -> NoiseModel:
+    """The noise model of what this evidence was taken from."""
+    channels, *sides = evidence.shape
+    if evidence.equal_neighbours() > _MOST_EQUAL:
+        return NoiseModel.white(0.0, channels)
+    white = estimate_white(evidence)
+    if min(sides) < _LEAST_SIDE:
         return white
-    blocks = Blocks.of(planes, where)
-    spectra = [spectrum_of(blocks, channel, _CALM_PART) for channel in range(len(planes))]
+    blocks = Blocks.of_windows(evidence.windows(BLOCKS, slice(channels)))
+    spectra = [spectrum_of(blocks, channel, _CALM_PART) for channel in range(channels)]
     kind = _kind(spectra[0], white.sigma)
     if kind is NoiseKind.WHITE:
         return white
     cut = _doubt(spectra[0], blocks) if kind is NoiseKind.CORRELATED else 1.0
-    channels = [_channel(spectrum, blocks, kind, cut) for spectrum in spectra]
+    found = [_channel(spectrum, blocks, kind, cut) for spectrum in spectra]
     if kind is NoiseKind.INTENSITY and _is_clipped(spectra[0]):
-        channels = [
+        found = [
             channel.at_most(max(_inner(spectrum).min(), white.sigma**2), blocks.counts)
-            for channel, spectrum in zip(channels, spectra, strict=True)
+            for channel, spectrum in zip(found, spectra, strict=True)
         ]
-    return NoiseModel(kind, tuple(channels), white.sigma)
-
-
-def _equal_neighbours(plane: NDArray[np.floating], where: NDArray[np.bool_] | None) -> float:
-    """The part of neighbouring pixels that are exactly equal, in the direction in which it is less."""
-    parts = []
-    for axis in (0, 1):
-        equal = np.diff(plane, axis=axis) == 0
-        if where is not None:
-            before, after = np.delete(where, -1, axis), np.delete(where, 0, axis)
-            equal = equal[before & after]
-        parts.append(float(equal.mean()) if equal.size else 1.0)
-    return min(parts)
+    return NoiseModel(kind, tuple(found), white.sigma)
 
 
 def _doubt(spectrum: Spectrum, blocks: Blocks) -> float:
@@ -86,10 +79,17 @@ def _doubt(spectrum: Spectrum, blocks: Blocks) -> float:
 
 
 @single_threaded()
-def estimate_white_planes(planes: NDArray[np.floating], where: NDArray[np.bool_] | None = None) -> NoiseModel:
-    """White noise at the median of the levels of the channels' planes; see `estimate_planes`."""
-    planes, where = side_by_side(planes, where)
-    return NoiseModel.white(float(np.median([white_sigma(plane, where) for plane in planes])), len(planes))
+def estimate_white(evidence: NoiseEvidence) -> NoiseModel:
+    """White noise at the median of the levels of the channels."""
+    channels, *sides = evidence.shape
+    if is_thin(*sides):
+        levels = [sigma_of_thin_plane(plane) for plane in evidence.planes()]
+    else:
+        levels = [
+            sigma_of_patches(evidence.windows(PATCHES, slice(channel, channel + 1)))
+            for channel in range(channels)
+        ]
+    return NoiseModel.white(float(np.median(levels)), channels)
 
 
 def _kind(spectrum: Spectrum, level: float) -> NoiseKind:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import gammaincinv
 
-from tvdenoise.noise.windows import windows_of
+from tvdenoise.noise.windows import Grid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SIDE = 7
 _PIXELS = _SIDE * _SIDE
-_STRIDE = 2
-_MOST_PATCHES = 100_000
+#: Where the patches are.
+PATCHES = Grid(_SIDE, stride=2, most=100_000)
 _ROUNDS = 3
 #: Changes of the variance below this part end the rounds.
 _SETTLED = 0.005
@@ -35,14 +35,13 @@ _MEDIAN_OF_ABSOLUTE_NORMAL = 0.6744897501960817
 _BIAS = 0.5
 
 
-def white_sigma(plane: NDArray[np.floating], where: NDArray[np.bool_] | None = None) -> float:
-    """The level σ of white noise in a plane (rows, columns), in its intensity units; 0 below three pixels.
+def is_thin(rows: int, columns: int) -> bool:
+    """True for planes of which there are too few patches."""
+    return min(rows, columns) < _LEAST_SHAPE
 
-    where: (rows, columns), false for pixels that say nothing of the noise.
-    """
-    if min(plane.shape) < _LEAST_SHAPE:
-        return _level_of_second_differences(plane)
-    windows = windows_of(plane[np.newaxis], _SIDE, stride=_STRIDE, most=_MOST_PATCHES, where=where)
+
+def sigma_of_patches(windows: NDArray[np.floating]) -> float:
+    """The level σ of white noise from the patches (..., 7, 7) of a plane, in its intensity units."""
     patches = windows.reshape(-1, _PIXELS).astype(np.float32)
     energies = np.einsum("ij,ij->i", patches @ _gradient_form().astype(np.float32), patches)
     variance = _smallest_eigenvalue(patches)
@@ -56,8 +55,11 @@ def white_sigma(plane: NDArray[np.floating], where: NDArray[np.bool_] | None = N
     return float(np.sqrt(variance))
 
 
-def _level_of_second_differences(plane: NDArray[np.floating]) -> float:
-    """For planes with few patches: the median absolute second difference along the longer side, as if normal."""
+def sigma_of_thin_plane(plane: NDArray[np.floating]) -> float:
+    """For planes (rows, columns) with few patches; 0 below three pixels.
+
+    The median absolute second difference along the longer side, as if normal.
+    """
     if max(plane.shape) < 3:
         return 0.0
     second = np.diff(plane, 2, axis=int(np.argmax(plane.shape)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,20 +15,35 @@ if TYPE_CHECKING:
 _LEAST_WINDOWS = 200
 
 
+@dataclass(frozen=True)
+class Grid:
+    """Where windows are taken: of side × side pixels, a stride apart or an odd multiple of it, at most so many."""
+
+    side: int
+    stride: int
+    most: int
+
+    def step(self, rows: int, columns: int) -> int:
+        """The distance of windows along rows and columns, in an image of at least one window.
+
+        Every so many rows and columns are left out; an odd number, so that all places in a grid of 8 are taken.
+        """
+        down, across = (-(-(length - self.side + 1) // self.stride) for length in (rows, columns))
+        step = 1
+        while -(-down // step) * -(-across // step) > self.most:
+            step += 2
+        return step * self.stride
+
+
 def windows_of(
     planes: NDArray[np.floating], side: int, *, stride: int, most: int, where: NDArray[np.bool_] | None = None
 ) -> NDArray[np.floating]:
     """Square windows (channels, windows, side, side) of planes (channels, rows, columns), at most so many.
 
-    where: (rows, columns), false for pixels that no window may hold.
-    Every so many rows and columns are left out; an odd number, so that all places in a grid of 8 are taken.
+    where: (rows, columns), false for pixels that no window may hold. The places are those of a `Grid`.
     """
+    step = Grid(side, stride, most).step(*planes.shape[1:])
     windows = np.lib.stride_tricks.sliding_window_view(planes, (side, side), axis=(1, 2))
-    _, rows, columns, _, _ = windows[:, ::stride, ::stride].shape
-    step = 1
-    while -(-rows // step) * -(-columns // step) > most:
-        step += 2
-    step *= stride
     chosen = windows[:, ::step, ::step].reshape(len(planes), -1, side, side)
     if where is None:
         return chosen

@@ -1,0 +1,154 @@
+"""What windows take in memory, and the partition that a budget allows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tvdenoise.model.colour import RGB_CHANNELS
+from tvdenoise.tiling.partition import Partition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tvdenoise.model.objective import Objective
+
+_FLOAT = 4
+#: Arrays of a window's size, in single precision for each channel: f, x and g and the rows that bands exchange;
+_SOLVED = 3.3
+#: with its ring held: the composite and what is written back, too;
+_HELD = 4.4
+#: to certify: f, x as it was read, x, g, and the same rows.
+_CERTIFIED = 4.4
+#: Bytes of a pixel for weights, flags and sums of squares.
+_OF_PIXEL = 8
+#: What scipy's sparse operators take, in those arrays.
+_SPARSE = 110
+#: A window around a join goes at least so far to both sides (pixels).
+_LEAST_REACH = 24
+#: Streamed bands are no larger (bytes): they are as quick, and the more the better they fit the cache.
+_LARGEST_BAND = 1 << 26
+#: The part of the budget that is planned for.
+_PLANNED = 0.97
+
+#: The influence of a window's end has decayed to this part at the end of the overlap; in volumes, where overlaps cost
+#: more, to the second.
+_DECAYED, _DECAYED_IN_VOLUMES = 1e-6, 1e-3
+#: The least overlap of images, in grey and where chroma is weighted; the largest that is chosen.
+_LEAST, _LEAST_CHROMA, _LEAST_IN_VOLUMES, _LARGEST = 64, 128, 8, 512
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many bytes the arrays may take, for pixels with so many channels and bytes as stored.
+
+    is_sparse: the engine is that of sparse operators.
+    """
+
+    memory: int
+    channels: int
+    stored: int
+    is_sparse: bool = False
+
+    @property
+    def solved_bytes(self) -> float:
+        """Of a pixel that is read and solved."""
+        arrays = _SPARSE if self.is_sparse else _SOLVED
+        reading = self.stored + 2 * _FLOAT * self.channels
+        return max(arrays * _FLOAT * self.channels, reading)
+
+    @property
+    def held_bytes(self) -> float:
+        """Of a pixel of a window whose ring is held."""
+        arrays = _SPARSE if self.is_sparse else _HELD
+        return arrays * _FLOAT * self.channels + _OF_PIXEL + self.stored
+
+    @property
+    def band(self) -> int:
+        """Pixels of a band that is read and certified."""
+        each = _CERTIFIED * _FLOAT * self.channels + _OF_PIXEL + self.stored
+        return int(min(_PLANNED * self.memory, _LARGEST_BAND) / each)
+
+    def fits(self, partition: Partition) -> bool:
+        """True where every window fits, those around joins too."""
+        whole = math.prod(partition.largest)
+        if whole * self.solved_bytes > _PLANNED * self.memory:
+            return False
+        return all(
+            2 * reach_of(margin) * whole / length * self.held_bytes <= _PLANNED * self.memory
+            for parts, margin, length in zip(
+                partition.parts, partition.overlap, partition.largest, strict=True
+            )
+            if parts > 1
+        )
+
+    def suffices(self, shape: Sequence[int], overlap: Sequence[int]) -> bool:
+        """True where the smallest windows fit in any case, and a row with its neighbours."""
+        finest = Partition(
+            tuple(shape),
+            tuple(max(length // max(margin, 1), 1) for length, margin in zip(shape, overlap, strict=True)),
+            tuple(overlap),
+        )
+        rows = 3 ** (len(shape) - 1) * shape[-1]
+        return self.fits(finest) and self.fits_held(finest) and self.band >= rows
+
+    def fits_held(self, partition: Partition) -> bool:
+        """True where every window fits with its ring held."""
+        return math.prod(partition.largest) * self.held_bytes <= _PLANNED * self.memory
+
+
+def reach_of(overlap: int) -> int:
+    """How far a window around a join goes to both sides."""
+    return max(overlap * 3 // 4, _LEAST_REACH)
+
+
+def overlap_for(objective: Objective) -> tuple[int, ...]:
+    """How far windows overlap along each axis, to both sides.
+
+    The influence of a window's end decays at least like q^d at a distance of d pixels, with q = (√κ − 1)/(√κ + 1) and
+    κ = L/μ; across planes that lie apart it decays in fewer of them.
+    """
+    root = float(np.sqrt(objective.lipschitz / objective.mu))
+    axes = objective.noisy.ndim - 1
+    decayed = _DECAYED if axes == 2 else _DECAYED_IN_VOLUMES
+    distance = np.log(decayed) / np.log((root - 1) / (root + 1)) if root > 1 else 1.0
+    is_weighted = len(set(objective.channel_weights)) > 1
+    least = _LEAST_IN_VOLUMES if axes > 2 else _LEAST_CHROMA if is_weighted else _LEAST
+    weights = objective.axis_weights or (1.0,) * axes
+    return tuple(int(np.clip(np.ceil(distance * weight), least, _LARGEST)) for weight in weights)
+
+
+def partition_for(shape: Sequence[int], overlap: Sequence[int], budget: Budget) -> Partition:
+    """The partition of least work. Raises ValueError where not even the smallest windows fit."""
+    partition = Partition.of_least_work(shape, overlap, budget.fits)
+    if partition is None or not budget.suffices(shape, overlap):
+        needed = _least(shape, overlap, budget)
+        raise ValueError(
+            f"windows of {'×'.join(map(str, shape))} pixels with an overlap of {max(overlap)} need at least "
+            f"{needed / 1e6:.0f} MB of memory, not {budget.memory / 1e6:.0f}"
+        )
+    return partition
+
+
+def memory_needed(
+    shape: Sequence[int], channels: int, dtype: np.dtype[np.generic], overlap: int | None = None
+) -> int:
+    """The least memory (bytes) with which an image can be denoised in windows, at the default ε."""
+    usual = _LEAST_CHROMA if channels == RGB_CHANNELS else _LEAST
+    margins = (usual if overlap is None else overlap,) * len(shape)
+    return _least(shape, margins, Budget(0, channels, channels * np.dtype(dtype).itemsize))
+
+
+def _least(shape: Sequence[int], overlap: Sequence[int], budget: Budget) -> int:
+    """The bytes with which the smallest windows fit."""
+    low, high = 1, 1 << 62
+    while low < high:
+        middle = (low + high) // 2
+        if replace(budget, memory=middle).suffices(shape, overlap):
+            high = middle
+        else:
+            low = middle + 1
+    return low

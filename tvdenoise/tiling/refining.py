@@ -1,0 +1,114 @@
+"""Further passes, until the certificate holds for the whole and no join shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tvdenoise.solver import Status
+from tvdenoise.tiling.audit import Audit
+from tvdenoise.tiling.memory import reach_of
+from tvdenoise.tiling.partition import Partition
+from tvdenoise.tiling.progress import Stage
+from tvdenoise.tiling.windows import bands, extended
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tvdenoise.stopping import Certificate
+    from tvdenoise.tiling.memory import Budget
+    from tvdenoise.tiling.partition import Face
+    from tvdenoise.tiling.passes import Windows
+    from tvdenoise.tiling.progress import Tell
+    from tvdenoise.tiling.source import Window
+
+_MOST_PASSES = 100
+#: Where a pass was not enough, the next one solves to this part of its tolerance.
+_TIGHTER = 0.5
+
+
+@dataclass(eq=False)
+class Refinement:
+    """What is looked at after each pass, and solved again in the next.
+
+    seam: the largest rms(∇J) near a join. passes: the first one included.
+    """
+
+    windows: Windows
+    certificate: Certificate
+    partition: Partition
+    budget: Budget
+    tell: Tell
+    audit: Audit = field(init=False)
+    seam: float = 0.0
+    passes: int = 1
+
+    def __post_init__(self) -> None:
+        reader = self.windows.reader
+        self.audit = Audit(
+            reader,
+            self.windows.scratch,
+            self.windows.form,
+            bands(reader.shape, self.budget.band, reader.source.chunk),
+            self.partition.faces(),
+        )
+
+    def run(self) -> Status:
+        """Pass after pass: how it ended. The certificate is always that of the composite as it is written."""
+        largest = self.certificate.tolerance * self.windows.form.mu
+        tolerances = np.full(
+            len(self.audit.faces) + 1, self.certificate.tolerance
+        )  # of the joins, and of all windows
+        can_gain = True
+        while True:
+            self.windows.work += self.audit.renew(partial(self.tell, Stage.CERTIFYING))
+            near = self.audit.rms_near_joins()
+            self.seam = float(near.max(initial=0.0))
+            fails = np.append(near > largest, not self.certificate.is_met(self.audit.whole))
+            if not fails.any():
+                return Status.CONVERGED
+            if not can_gain:
+                return Status.PRECISION
+            if (
+                self.windows.evaluations >= self.windows.form.method.max_iterations
+                or self.passes >= _MOST_PASSES
+            ):
+                return Status.ITERATION_LIMIT
+            tolerances[fails] *= _TIGHTER
+            can_gain = self._solve_again(np.flatnonzero(fails), tolerances)
+            self.passes += 1
+
+    def _solve_again(self, failing: np.ndarray, tolerances: np.ndarray) -> bool:
+        """Solve the windows that fail; False where none could be bettered."""
+        waiting = [
+            (window, fades, tolerances[number])
+            for number in failing
+            for window, fades in self._windows_of(number)
+        ]
+        gained = False
+        for count, (window, fades, tolerance) in enumerate(waiting):
+            self.tell(Stage.REPAIRING, count / len(waiting))
+            gained |= self.windows.solve_again(window, fades, float(tolerance))
+            self.audit.forget(window)
+        return gained
+
+    def _windows_of(self, number: int) -> Iterator[tuple[Window, tuple[int, ...]]]:
+        """The windows around a join, or all of the image, with how their changes fade."""
+        shape, overlap = self.partition.shape, self.partition.overlap
+        reaches = tuple(map(reach_of, overlap))
+        if number < len(self.audit.faces):
+            yield _around(self.audit.faces[number], reaches, shape), tuple(reach // 2 for reach in reaches)
+            return
+        partition = Partition.of_least_work(shape, overlap, self.budget.fits_held)
+        assert partition is not None
+        for core in partition.cores():
+            yield partition.solved(core), overlap
+
+
+def _around(face: Face, reaches: tuple[int, ...], shape: tuple[int, ...]) -> Window:
+    """The window around a join."""
+    margins = [reach if axis != face.axis else 0 for axis, reach in enumerate(reaches)]
+    return extended(face.around(reaches[face.axis], shape), margins, shape)

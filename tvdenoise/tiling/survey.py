@@ -1,0 +1,194 @@
+"""One pass over an image too large to hold: its extremes, and what the choice of parameters looks at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tvdenoise.intensities import require_reasonable
+from tvdenoise.noise.blocks import BLOCKS
+from tvdenoise.noise.volumes import planes_looked_at
+from tvdenoise.noise.white import PATCHES, is_thin
+from tvdenoise.sampling import pieces_of
+from tvdenoise.tiling.progress import Stage, Tell
+from tvdenoise.tiling.windows import bands, size, size_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from tvdenoise.noise.windows import Grid
+    from tvdenoise.tiling.source import Reader, Window
+
+
+@dataclass(eq=False)
+class Survey:
+    """What one pass found.
+
+    extremes: the least and the largest value of the planes as they are solved.
+    noise, sample: the evidence of the noise, and the sample on which μ is chosen; None where not asked for.
+    """
+
+    extremes: tuple[np.floating, np.floating]
+    noise: StreamedEvidence | None
+    sample: NDArray[np.float32] | None
+
+    @property
+    def span(self) -> float:
+        """Of all planes, in their precision."""
+        low, high = self.extremes
+        return float(high - low)
+
+
+def survey(reader: Reader, most_pixels: int, tell: Tell, *, needs_noise: bool, needs_sample: bool) -> Survey:
+    """Read the image once, in bands. Raises ValueError where values are not finite or too large, as `denoise` does."""
+    shape = (reader.channels, *reader.shape)
+    evidence = StreamedEvidence.of(shape) if needs_noise else None
+    looked_at = planes_looked_at(reader.shape)
+    sampler = _Sampler(shape) if needs_sample else None
+    stored, solved, bad, done = _Extremes(), _Extremes(), 0, 0
+    for window in bands(reader.shape, most_pixels, reader.source.chunk):
+        tell(Stage.READING, done / size_of(reader.shape))
+        planes = reader.stored_planes(window)
+        if not stored.add(planes):
+            bad += int(np.count_nonzero(~np.isfinite(planes)))
+        elif not bad:
+            planes = reader.rotated(planes)
+            solved.add(planes)
+            if evidence is not None:
+                evidence.add_window(planes, window, looked_at)
+            if sampler is not None:
+                sampler.add(planes, window)
+        done += size(window)
+        del planes
+    require_reasonable(float(max(stored.high, -stored.low)), bad)
+    return Survey((solved.low, solved.high), evidence, None if sampler is None else sampler.sample)
+
+
+class _Extremes:
+    def __init__(self) -> None:
+        self.low: np.floating = np.float32(np.inf)
+        self.high: np.floating = np.float32(-np.inf)
+
+    def add(self, planes: NDArray[np.floating]) -> bool:
+        """False, and left out, where a value is not finite."""
+        low, high = planes.min(), planes.max()
+        if not (np.isfinite(low) and np.isfinite(high)):
+            return False
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        return True
+
+
+class _Sampler:
+    """`tvdenoise.sampling.sample`, band by band."""
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        """shape: (channels, ...)."""
+        self._places = pieces_of(shape) or [np.arange(length) for length in shape[1:]]
+        self.sample = np.empty((shape[0], *map(len, self._places)), np.float32)
+
+    def add(self, planes: NDArray[np.floating], window: Window) -> None:
+        """Take from a window (channels, ...) what the sample has of it."""
+        to, source = [], []
+        for places, part in zip(self._places, window, strict=True):
+            first, last = np.searchsorted(places, (part.start, part.stop))
+            to.append(slice(first, last))
+            source.append(places[first:last] - part.start)
+        for values, plane in zip(self.sample, planes, strict=True):
+            values[tuple(to)] = plane[np.ix_(*source)]
+
+
+class StreamedEvidence:
+    """`tvdenoise.noise.evidence.NoiseEvidence` of rows that come in order, those of volumes plane after plane."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        """shape: (channels, rows, columns) in all."""
+        self.shape = shape
+        channels, rows, columns = shape
+        self._seen = 0
+        self._equal = [0, 0]
+        self._last = np.empty((channels, 0, columns), np.float32)
+        grids = [] if is_thin(rows, columns) else [PATCHES]
+        grids += [BLOCKS] if min(rows, columns) >= BLOCKS.side else []
+        self._windows = {grid: _Windows(grid, shape) for grid in grids}
+        self._thin: list[NDArray[np.floating]] | None = [] if is_thin(rows, columns) else None
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...]) -> StreamedEvidence:
+        """For an image (channels, rows, columns) or a volume (channels, planes, rows, columns)."""
+        channels, *deep, rows, columns = shape
+        planes = planes_looked_at([*deep, rows, columns])
+        return cls((channels, rows if planes is None else rows * len(planes), columns))
+
+    def add_window(
+        self, planes: NDArray[np.floating], window: Window, looked_at: NDArray[np.intp] | None
+    ) -> None:
+        """The next band of an image, or of a volume, of whose planes some are looked at."""
+        if looked_at is None:
+            self.add(planes)
+            return
+        first, last = np.searchsorted(looked_at, (window[0].start, window[0].stop))
+        for plane in looked_at[first:last] - window[0].start:
+            self.add(planes[:, plane])
+
+    def add(self, rows: NDArray[np.floating]) -> None:
+        """The next rows (channels, rows, columns)."""
+        first, before = rows[0], self._last[0, -1:]
+        self._equal[0] += int(np.count_nonzero(first[1:] == first[:-1])) + int(
+            np.count_nonzero(first[:1] == before) if len(before) else 0
+        )
+        self._equal[1] += int(np.count_nonzero(first[:, 1:] == first[:, :-1]))
+        for windows in self._windows.values():
+            windows.add(self._last, rows, self._seen)
+        if self._thin is not None:
+            self._thin.append(rows.copy())
+        kept = max(PATCHES.side, BLOCKS.side) - 1
+        self._seen += rows.shape[1]
+        self._last = (
+            rows[:, -kept:].copy()
+            if rows.shape[1] >= kept
+            else np.concatenate([self._last, rows], axis=1)[:, -kept:]
+        )
+
+    def equal_neighbours(self) -> float:
+        """The part of neighbouring pixels that are exactly equal, in the direction in which it is less."""
+        _, rows, columns = self.shape
+        pairs = ((rows - 1) * columns, rows * (columns - 1))
+        return min(equal / count if count else 1.0 for equal, count in zip(self._equal, pairs, strict=True))
+
+    def windows(self, grid: Grid, channels: slice) -> NDArray[np.floating]:
+        """The windows (channels, windows, side, side) of these channels at the places of a grid."""
+        return self._windows[grid].taken[channels]
+
+    def planes(self) -> NDArray[np.floating]:
+        """The planes themselves, where they are thin."""
+        assert self._thin is not None
+        return np.concatenate(self._thin, axis=1)
+
+
+class _Windows:
+    """The windows of a grid, in its order, from rows that come in order."""
+
+    def __init__(self, grid: Grid, shape: tuple[int, int, int]) -> None:
+        channels, rows, columns = shape
+        self._side, self._step = grid.side, grid.step(rows, columns)
+        self._across = len(range(0, columns - grid.side + 1, self._step))
+        down = len(range(0, rows - grid.side + 1, self._step))
+        self.taken = np.empty((channels, down * self._across, grid.side, grid.side), np.float32)
+        self._next = 0
+
+    def add(self, before: NDArray[np.floating], rows: NDArray[np.floating], seen: int) -> None:
+        """before: the last rows of those seen."""
+        while (top := self._next * self._step) + self._side <= seen + rows.shape[1]:
+            if top >= seen:
+                strip = rows[:, top - seen : top - seen + self._side]
+            else:
+                held = before[:, before.shape[1] - (seen - top) :]
+                strip = np.concatenate([held, rows[:, : self._side - held.shape[1]]], axis=1)
+            windows = np.lib.stride_tricks.sliding_window_view(strip, (self._side, self._side), axis=(1, 2))
+            place = self._next * self._across
+            self.taken[:, place : place + self._across] = windows[:, 0, :: self._step]
+            self._next += 1
