@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Window = tuple[slice, slice]  # rows and columns, both with start and stop, inside the picture
+Window = tuple[slice, ...]  # rows and columns, both with start and stop, inside the picture
 
 
 class Regions(Protocol):
