@@ -7,14 +7,17 @@ import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tvdenoise.batch.outcome import Figures
 from tvdenoise.batch.placing import record_of
+from tvdenoise.batch.solved import figures_of, shortfall_of
 from tvdenoise.errors import TvdenoiseError
 from tvdenoise.files.writing import lost_metadata, with_record, without_metadata
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from tvdenoise.batch.outcome import Figures
     from tvdenoise.batch.request import Settings
     from tvdenoise.files.formats import Format
     from tvdenoise.files.picture import Picture
@@ -63,44 +66,13 @@ class Findings:
         """What was not written as it was read, once all is denoised."""
         return tuple(self._notices.values())
 
-    @property
-    def shortfall(self) -> tuple[str | None, str | None]:
-        """Why the result is less exact than asked, and the remedy."""
-        from tvdenoise.solver import Status
+    def shortfall(self, what: str) -> tuple[str | None, str | None]:
+        """Why the result is less exact than asked, and the remedy; what: was solved."""
+        return shortfall_of(self._solutions, what)
 
-        short = [solution for solution in self._solutions if not solution.converged]
-        if not short:
-            return None, None
-        limited = short[0].status is Status.ITERATION_LIMIT
-        more = "--max-iterations or --tolerance" if limited else "--tolerance"
-        solved = len(self._solutions)
-        what = "volumes" if self._settings.volume else "pictures"
-        where = f" (in {len(short)} of {solved} {what})" if solved > 1 else ""
-        return f"{short[0].status.value}{where}", f"raise {more}"
-
-    def figures(self, first: Picture, planes: int, chosen: Sequence[Parameters] = ()) -> Figures:
-        """Of all solves: the worst bound, the sum of the evaluations, and the median of mu and epsilon.
-
-        chosen: for all solves of some kinds, instead of by each of them.
-        """
-        solutions = self._solutions
-        worst = next((s for s in solutions if not s.converged), solutions[0])
-        noise = _noise(chosen or solutions)
-        return Figures(
-            mu=statistics.median_low(solution.mu for solution in solutions),
-            epsilon=statistics.median_low(solution.epsilon for solution in solutions),
-            sigma=None if noise is None else noise.sigma,
-            iterations=sum(solution.iterations for solution in solutions),
-            distance_bound=max(solution.distance_bound for solution in solutions),
-            converged=worst.converged,
-            ending=worst.status.value,
-            noise=None if noise is None else noise.kind.value,
-            correlation=None if noise is None else max(noise.channels[0].correlation),
-            growth=None if noise is None else noise.growth,
-            bits=None if first.is_float else first.intensities.itemsize * 8,
-            planes=planes,
-            parameters=len({solution.mu for solution in solutions}),
-        )
+    def figures(self, dtype: np.dtype[Any], planes: int, chosen: Sequence[Parameters] = ()) -> Figures:
+        """Of all solves; dtype: as stored; chosen: for all solves of some kinds, instead of by each of them."""
+        return figures_of(self._solutions, _noise(chosen or self._solutions), dtype, planes)
 
     @property
     def count(self) -> int:

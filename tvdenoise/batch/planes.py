@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from tvdenoise.batch.companions import write_companions
 from tvdenoise.batch.findings import Findings, filled
+from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.stack import Stack
+from tvdenoise.files.stack_writing import StackWriter, require_stack_carried
+from tvdenoise.files.writing import encode, require_carried, write
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -22,17 +27,19 @@ if TYPE_CHECKING:
     from tvdenoise.files.picture import Picture
     from tvdenoise.parameters import Parameters
 
+Before = Callable[["Path"], None]
+
 _SAMPLE = 9  # planes of a channel; an odd number, so that a median is one of theirs
 
 
-def ignore(_done: int, _count: int) -> None:
+def ignore(_done: float, _count: int) -> None:
     """Of how far a file is, nobody wants to know."""
 
 
 class Planes:
     """The pictures of one file on their way into a format.
 
-    job: what else is to be written of a single picture.
+    job: what else is to be written of a single picture. Raises UnsupportedImageError where the format cannot hold them.
     threads: for each solve, or None for what the settings say; tell: called with how many planes of how many are done.
     """
 
@@ -44,9 +51,14 @@ class Planes:
         settings: Settings,
         job: Job,
         threads: int | None = None,
-        tell: Callable[[int, int], None] = ignore,
+        tell: Callable[[float, int], None] = ignore,
     ) -> None:
+        if isinstance(found, Stack):
+            require_stack_possible(found, form, job)
+        else:
+            require_carried(found, form)
         self._found = found
+        self._form = form
         self._denoiser = denoiser
         self._settings = settings
         self._job = job
@@ -59,7 +71,30 @@ class Planes:
     def count(self) -> int:
         return self._found.count if isinstance(self._found, Stack) else 1
 
-    def denoised(self) -> Iterator[Picture]:
+    @property
+    def is_streamed(self) -> bool:
+        """Whether it is written as it is denoised, without being held."""
+        return isinstance(self._found, Stack)
+
+    def write_to(self, stream: BinaryIO) -> None:
+        """Denoise all, and write it to an empty stream that can be sought."""
+        if isinstance(self._found, Stack):
+            self._writer(self._found).write_to(stream, self._denoised())
+        else:
+            stream.write(encode(next(self._denoised()), self._form, self._settings.quality))
+
+    def write(self, target: Path, before: Before | None, times: tuple[int, int] | None) -> None:
+        """Denoise all, and put it in the target's place; see `writing.write`."""
+        if isinstance(self._found, Stack):
+            self._writer(self._found).write(target, self._denoised(), before=before, times=times)
+        else:
+            quality = self._settings.quality
+            write(next(self._denoised()), target, self._form, quality, before=before, times=times)
+
+    def _writer(self, stack: Stack) -> StackWriter:
+        return StackWriter(stack, self._form, self._settings.quality)
+
+    def _denoised(self) -> Iterator[Picture]:
         """Each picture as it is to be written, decoded and denoised when it is asked for."""
         masks = self._denoiser.masks(self._found, range(self.count))
         if isinstance(self._found, Stack):
@@ -107,9 +142,19 @@ class Planes:
     @property
     def shortfall(self) -> tuple[str | None, str | None]:
         """Why the result is less exact than asked, and the remedy."""
-        return self._findings.shortfall
+        return self._findings.shortfall("pictures")
 
     @property
     def figures(self) -> Figures:
+        """Of all planes."""
         first = self._found.first if isinstance(self._found, Stack) else self._found
-        return self._findings.figures(first, self.count, list(self._chosen.values()))
+        return self._findings.figures(first.intensities.dtype, self.count, list(self._chosen.values()))
+
+
+def require_stack_possible(stack: Stack, form: Format, job: Job) -> None:
+    """Raise UnsupportedImageError where what is asked for cannot be done with several pictures."""
+    require_stack_carried(stack, form)
+    if job.companions:
+        raise UnsupportedImageError(
+            "--residual and --trace are for files of one picture", "leave them out for this one"
+        )

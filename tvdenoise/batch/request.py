@@ -7,6 +7,7 @@ from typing import Any
 
 from tvdenoise.batch.patterns import Patterns
 from tvdenoise.errors import UsageError
+from tvdenoise.files.memory import Budget
 from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
 
 STANDARD_STREAM = "-"
@@ -106,6 +107,7 @@ class Settings:
     that the file states.
     shared_mu: for pictures of so many channels, chosen for a whole set of pictures.
     first_frame: of a file of several pictures take the first alone; per_plane: choose mu for each of its pictures.
+    memory: bytes for the whole run, code included, or None for what the machine has.
     """
 
     mu: float | None = None
@@ -133,6 +135,7 @@ class Settings:
     shared_mu: tuple[tuple[int, float], ...] = ()
     first_frame: bool = False
     per_plane: bool = False
+    memory: int | None = None
 
     def __post_init__(self) -> None:
         if self.mu is not None and self.sigma is not None:
@@ -146,6 +149,10 @@ class Settings:
         for option, is_given in (("--per-plane", self.per_plane), ("--first-frame", self.first_frame)):
             if self.volume and is_given:
                 raise UsageError(f"--volume and {option} contradict each other", "give one of them")
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.memory)
 
     @property
     def estimates_noise(self) -> bool:

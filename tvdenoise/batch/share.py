@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Condition
 from typing import TYPE_CHECKING
 
 from tvdenoise.files.available import available_memory
+from tvdenoise.files.memory import PROCESS
 from tvdenoise.model.engines import available_threads
 
 if TYPE_CHECKING:
     from tvdenoise.batch.plan import Job
-    from tvdenoise.batch.request import Settings
 
 # Seconds that a file takes on one processor, roughly: at all, for each value up to the size of the sample on which
 # the parameters are chosen, and for each value.
@@ -35,21 +36,16 @@ class Machine:
         free = available_memory()
         return cls(available_threads(), math.inf if free is None else _USABLE * free)
 
+    def beside(self, processes: int, total: int | None) -> Machine:
+        """What is left of a given total of bytes, or of the machine's, for pictures in so many processes."""
+        if total is None:
+            return self
+        return Machine(self.processors, min(self.memory, total - processes * PROCESS))
+
 
 def seconds_of(job: Job) -> float:
     """About how long a job takes on one processor."""
     return _PER_FILE + _PER_SAMPLED_VALUE * min(job.values, _SAMPLE) + _PER_VALUE * job.values
-
-
-def memory_of(job: Job, settings: Settings) -> int:
-    """Bytes that a job takes with these settings."""
-    if job.header is None or not settings.volume:
-        return job.memory
-    return job.header.volume_bytes_needed(has_weights=settings.has_weights)
-
-
-def _memory_of_pictures(job: Job) -> int:
-    return job.memory
 
 
 def useful_workers(jobs: Sequence[Job], machine: Machine, threads: int | None) -> int:
@@ -62,25 +58,23 @@ def useful_workers(jobs: Sequence[Job], machine: Machine, threads: int | None) -
     return max(1, min(machine.processors // (threads or 1), len(jobs)))
 
 
+def affordable_workers(jobs: Sequence[Job], workers: int, total: int) -> int:
+    """At most so many processes that together with this one, and a usual file for each, fit into a total of bytes."""
+    usual = statistics.median(job.memory for job in jobs)
+    return max(1, min(workers, int((total - PROCESS) // (PROCESS + usual))))
+
+
 class Share:
     """Hands out jobs in their order, each as soon as there is memory for it, and with its number of threads.
 
     As many files as there are workers are at work, fewer where memory is short, and one at least. The processors are
     divided by that number, so that many files get a thread each, and one alone all.
-    memory: bytes that a job takes.
     """
 
-    def __init__(
-        self,
-        jobs: Sequence[Job],
-        workers: int,
-        machine: Machine,
-        memory: Callable[[Job], int] = _memory_of_pictures,
-    ) -> None:
+    def __init__(self, jobs: Sequence[Job], workers: int, machine: Machine) -> None:
         self._waiting = deque(jobs)
         self._workers = workers
         self._machine = machine
-        self._memory_of = memory
         self._memory_taken = 0.0
         self._running = 0
         self._stopped = False
@@ -94,14 +88,14 @@ class Share:
                 return None
             job = self._waiting.popleft()
             self._running += 1
-            self._memory_taken += self._memory_of(job)
+            self._memory_taken += job.memory
             return job, self._threads_for(job)
 
     def give_back(self, job: Job) -> None:
         """A job that was taken has ended."""
         with self._changed:
             self._running -= 1
-            self._memory_taken -= self._memory_of(job)
+            self._memory_taken -= job.memory
             self._changed.notify_all()
 
     def stop(self) -> None:
@@ -113,9 +107,9 @@ class Share:
     def _may_go_on(self) -> bool:
         if self._stopped or not self._waiting or self._running == 0:
             return True
-        return self._memory_taken + self._memory_of(self._waiting[0]) <= self._machine.memory
+        return self._memory_taken + self._waiting[0].memory <= self._machine.memory
 
     def _threads_for(self, job: Job) -> int:
-        fitting = max(1, self._machine.memory // max(self._memory_of(job), 1))
+        fitting = max(1, self._machine.memory // max(job.memory, 1))
         at_once = int(min(self._workers, fitting, self._running + len(self._waiting)))
         return max(1, self._machine.processors // at_once)

@@ -14,8 +14,9 @@ from tvdenoise.batch.plan import with_headers
 from tvdenoise.batch.spacing import spacing_of
 from tvdenoise.batch.volumes import mask_of_volume
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UsageError
+from tvdenoise.files.large import LargePicture
 from tvdenoise.files.paths import printable, reason_of
-from tvdenoise.files.reading import open_pictures
+from tvdenoise.files.reading import open_within
 from tvdenoise.files.stack import Stack
 from tvdenoise.files.volume import gathered
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from tvdenoise.parameters import Parameters
 
 _SAMPLE = 9  # pictures of a kind; an odd number, so that a median is one of theirs
+_SIDE = 1024  # rows and columns of a large picture that are looked at
 
 
 def share_parameters(
@@ -103,14 +105,16 @@ def _chosen(job: Job, denoiser: Denoiser, settings: Settings) -> Iterator[tuple[
 
 
 def _choice_on(path: Path, denoiser: Denoiser, settings: Settings) -> tuple[int, Parameters] | None:
-    """Channels and parameters of a file's picture, or of the one, or the volume, in the middle of its stack.
+    """Channels and parameters of a file's picture, of the one, or the volume, in the middle of its stack, or of the
+    middle of a large picture.
 
     None of a stack of channels, which share nothing.
     """
     try:
         with path.open("rb") as stream:
-            found = open_pictures(
+            found = open_within(
                 stream,
+                settings.budget,
                 settings.max_megapixels,
                 first_frame=settings.first_frame,
                 may_have_nan=settings.fills_missing,
@@ -124,9 +128,11 @@ def _choice_on(path: Path, denoiser: Denoiser, settings: Settings) -> tuple[int,
 
 
 def _in_the_middle(
-    found: Picture | Stack, denoiser: Denoiser, settings: Settings
+    found: Picture | Stack | LargePicture, denoiser: Denoiser, settings: Settings
 ) -> tuple[Picture | Volume, NDArray[np.bool_] | None]:
     """The picture or the volume, with its mask."""
+    if isinstance(found, LargePicture):
+        return found.middle(_SIDE), None
     if not isinstance(found, Stack):
         return found, next(denoiser.masks(found, (0,)))
     if settings.volume:

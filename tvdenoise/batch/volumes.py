@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from tvdenoise.batch.findings import Findings, filled
-from tvdenoise.batch.planes import ignore
+from tvdenoise.batch.planes import Before, ignore, require_stack_possible
 from tvdenoise.batch.spacing import shown, spacing_of
 from tvdenoise.files.memory import require_memory, volume_bytes_needed
 from tvdenoise.files.shelf import Shelf
+from tvdenoise.files.stack_writing import StackWriter
 from tvdenoise.files.volume import gathered
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from tvdenoise.batch.denoiser import Denoiser
     from tvdenoise.batch.outcome import Figures
+    from tvdenoise.batch.plan import Job
     from tvdenoise.batch.request import Settings
     from tvdenoise.files.formats import Format
     from tvdenoise.files.picture import Picture
@@ -31,9 +33,13 @@ if TYPE_CHECKING:
 class Volumes:
     """The volumes of one file on their way into a format.
 
+    job: what else is to be written, which is refused.
+
     folder: for planes that have to wait until their turn to be written comes, None for the system's.
     threads, tell: see `Planes`. Raises UnsupportedImageError where no volume is known.
     """
+
+    is_streamed = True
 
     def __init__(
         self,
@@ -41,11 +47,15 @@ class Volumes:
         form: Format,
         denoiser: Denoiser,
         settings: Settings,
-        folder: Path | None = None,
+        job: Job,
+        folder: Path | None,
         threads: int | None = None,
-        tell: Callable[[int, int], None] = ignore,
+        tell: Callable[[float, int], None] = ignore,
     ) -> None:
+        require_stack_possible(stack, form, job)
         self._stack = stack
+        self._form = form
+        self._settings = settings
         self._denoiser = denoiser
         self._threads = threads
         self._tell = tell
@@ -67,11 +77,23 @@ class Volumes:
             first.channels,
             first.intensities.itemsize,
             has_alpha=first.alpha is not None,
-            has_weights=self._denoiser.settings.has_weights,
+            has_weights=self._settings.has_weights,
         )
-        require_memory(needed)
+        require_memory(needed, self._settings.budget)
 
-    def denoised(self) -> Iterator[Picture]:
+    def write_to(self, stream: BinaryIO) -> None:
+        """Denoise all, and write it to an empty stream that can be sought."""
+        self._writer.write_to(stream, self._denoised())
+
+    def write(self, target: Path, before: Before | None, times: tuple[int, int] | None) -> None:
+        """Denoise all, and put it in the target's place; see `writing.write`."""
+        self._writer.write(target, self._denoised(), before=before, times=times)
+
+    @property
+    def _writer(self) -> StackWriter:
+        return StackWriter(self._stack, self._form, self._settings.quality)
+
+    def _denoised(self) -> Iterator[Picture]:
         """Each picture as it is to be written, in the order of the file."""
         self._findings.note((*self._stack.series.notices, *self._assumed))
         self._tell(0, self._stack.count)
@@ -120,11 +142,11 @@ class Volumes:
     @property
     def shortfall(self) -> tuple[str | None, str | None]:
         """Why the result is less exact than asked, and the remedy."""
-        return self._findings.shortfall
+        return self._findings.shortfall("volumes")
 
     @property
     def figures(self) -> Figures:
-        figures = self._findings.figures(self._stack.first, self._stack.count)
+        figures = self._findings.figures(self._stack.first.intensities.dtype, self._stack.count)
         return replace(figures, volumes=self._findings.count, spacing=shown(self._spacing))
 
 

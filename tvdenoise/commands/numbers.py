@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from tvdenoise import limits
 from tvdenoise.errors import UsageError
@@ -18,6 +19,7 @@ _LIMITS = {
     "--spacing": limits.SPACING,
 }
 _LARGEST_GREY_LEVEL = 255
+_SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+) ?([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
 def positive(option: str, text: str | None) -> float | None:
@@ -101,3 +103,20 @@ def count_or_auto(option: str, text: str | None) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"{option} must be a whole number from 1, or {AUTO}, not {text!r}")
     return int(text)
+
+
+def size(option: str, text: str | None) -> int | None:
+    """A number of bytes such as 1GB, 800MB or 1.5GiB, or None where it was not given. Raises UsageError."""
+    if text is None:
+        return None
+    found = _SIZE.fullmatch(text)
+    if found is None or (found[3] and not found[2]):
+        raise UsageError(f"{option} must be a size such as 1GB, 800MB or 1.5GiB, not {text!r}")
+    number, prefix, binary = found.groups()
+    power = " kmgt".index(prefix.lower() or " ")
+    value = int(float(number) * (1024 if binary else 1000) ** power)
+    least, largest = limits.MEMORY
+    if not least <= value <= largest:
+        bounds = f"at least {least // 10**6}MB and at most {largest // 10**12}TB"
+        raise UsageError(f"{option} must be {bounds}, not {text}", "the program itself takes about 0.2 GB")
+    return value

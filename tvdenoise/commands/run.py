@@ -47,6 +47,7 @@ def run(
     mask: options.Mask = None,
     nan: options.NanName = options.Nan.REFUSE,
     max_pixels: options.MaxPixels = None,
+    memory: options.Memory = None,
     first_frame: options.FirstFrame = False,
     per_plane: options.PerPlane = False,
     volume: volume_options.Volume = False,
@@ -82,6 +83,7 @@ def run(
     tvdenoise run photo.png --sigma 15/255
     tvdenoise run holiday/ --recursive -o denoised/ --report report.jsonl
     tvdenoise run holiday/ --in-place
+    tvdenoise run huge.tif --memory 1GB
     tvdenoise run photo.png --residual removed/ --trace descent.png
     tvdenoise run scans/ -r --include '*.tif' --exclude raw -o denoised/ --dry-run
     tvdenoise run - < noisy.png > denoised.png
@@ -165,7 +167,7 @@ def _carry_out(
     strips = settings.strip_metadata
     known = shared_before(request) if shared_parameters else ()
     if cluster is not None:
-        require_clusters_possible(request)
+        require_clusters_possible(request, settings)
     if streams.are_unused:
         plan = make_plan(request, strips_metadata=strips, has_ledger=cluster is None)
     else:
@@ -209,6 +211,7 @@ def _show(plan: Plan, request: Request, settings: Settings, console: Console) ->
         request.reads_standard_input,
         first_frame=settings.first_frame,
         volume=settings.volume,
+        budget=settings.budget,
     )
     prospects = list(forecast.prospects(plan))
     print_plan(prospects)

@@ -41,6 +41,7 @@ def watch(
     quality: options.Quality = None,
     data_range: options.DataRange = None,
     max_pixels: options.MaxPixels = None,
+    memory: options.Memory = None,
     first_frame: options.FirstFrame = False,
     per_plane: options.PerPlane = False,
     volume: volume_options.Volume = False,
