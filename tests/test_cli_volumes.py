@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +13,18 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import noise, temporaries
-from pictures import psnr, volume
+from measured import measured
+from pictures import psnr, rms, volume
 from PIL import Image
 from test_files_stacks import stack_in
 
-from tvdenoise import denoise
+from tvdenoise import denoise, tiling
+from tvdenoise.batch import parts
 from tvdenoise.files import memory
 from tvdenoise.files.headers import header_of
 from tvdenoise.files.shelf import Shelf
 from tvdenoise.files.stack import Axes
+from tvdenoise.tiling import TiledSolution, denoise_tiled
 
 SIGMA = 0.1
 
@@ -326,18 +332,130 @@ def test_missing_pixels_are_filled_from_all_sides_and_counted(command, tmp_path:
     np.testing.assert_array_equal(found, together(values, (1, 1, 1), nan="fill"))
 
 
-def test_a_volume_for_which_memory_is_missing_is_refused_before_it_is_gathered(
-    command, tmp_path: Path, monkeypatch
-) -> None:
-    make(tmp_path, "plain.tif")
-    free = memory.bytes_needed(24, 26, 1, 1) + 150_000_000 + 1_000
+@pytest.fixture
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> list[TiledSolution]:
+    """Pictures fit into the memory and volumes do not; what their solves in parts, in 0.6 MB, found."""
+    free = memory.bytes_needed(30, 30, 4, 4) + 150_000_000
     monkeypatch.setattr(memory, "available_memory", lambda: free)
     monkeypatch.setattr(memory, "_SMALL", 0)
-    assert command("run", "plain.tif", "-o", "one.tif").exit_code == 0
-    result = command("run", "plain.tif", "--volume")
+    monkeypatch.setattr(parts, "memory_for", lambda *_: 600_000)
+    found = []
+
+    @contextmanager
+    def watched(*arguments: Any, **options: Any) -> Iterator[TiledSolution]:
+        with denoise_tiled(*arguments, **options) as result:
+            found.append(result)
+            yield result
+
+    monkeypatch.setattr(tiling, "denoise_tiled", watched)
+    return found
+
+
+def test_a_volume_larger_than_the_memory_is_solved_in_parts_within_the_bounds(
+    little_memory: list[TiledSolution], command, tmp_path: Path
+) -> None:
+    values = np.stack([noisy(200, 20, 18, dtype=np.float32, seed=seed) for seed in range(2)], axis=1)
+    options = {"imagej": True, "resolution": (2.0, 2.0), "metadata": {**ZCYX, "spacing": 2.0}}
+    tifffile.imwrite(tmp_path / "a.tif", values, **options)
+    result = command("run", "a.tif", "--volume", "--mu", "12", "--report", "r.jsonl")
+    assert result.exit_code == 0, result.stderr
+    assert "400 pictures in 2 volumes, spacing 2,0.5,0.5, " in result.stderr
+    assert [found.windows > 1 for found in little_memory] == [True, True]
+    entry = json.loads((tmp_path / "r.jsonl").read_text())
+    assert (entry["converged"], entry["volumes"]) == (True, 2)
+    with tifffile.TiffFile(tmp_path / "a_denoised.tif") as opened:
+        assert opened.series[0].axes == "ZCYX"
+        assert opened.imagej_metadata["spacing"] == 2.0
+        found = opened.asarray()
+    for channel in range(2):
+        whole = denoise(values[:, channel], 12, spatial_axes=(0, 1, 2), spacing=(2, 0.5, 0.5))
+        difference = rms(found[:, channel] - whole.image)
+        assert 0 < difference <= whole.distance_bound + entry["distance_bound"]
+    assert "\tdenoise\tin parts, " in command("run", "a.tif", "--volume", "--overwrite", "--dry-run").stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "a_denoised.tif", "r.jsonl"]
+
+
+def test_integer_colours_in_parts_are_those_of_the_whole_within_the_bounds(
+    little_memory: list[TiledSolution], command, tmp_path: Path, monkeypatch
+) -> None:
+    values = noisy(200, 12, 10, 3)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", metadata=None)
+    monkeypatch.setattr(parts, "memory_for", lambda *_: 700_000)
+    options = (
+        "--mu",
+        "12",
+        "--spacing",
+        "8",
+        "--chroma",
+        "1.5",
+        "--epsilon",
+        "0.03",
+        "--tolerance",
+        "0.0005",
+    )
+    assert command("run", "a.tif", "--volume", *options).exit_code == 0
+    assert little_memory[0].windows > 1
+    whole = together(values, (8, 1, 1), mu=12, epsilon=0.03, chroma=1.5, tolerance=0.0005)
+    found = tifffile.imread(tmp_path / "a_denoised.tif")
+    assert np.abs(found.astype(int) - whole).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "reason"),
+    [
+        (
+            noise(200, 20, 18),
+            ("--mask", "mask.tif"),
+            "; in parts --mask is not possible; leave it out, or free some",
+        ),
+        (
+            np.where(noise(200, 20, 18) > 250, np.nan, noise(200, 20, 18, dtype=np.float32)).astype(
+                np.float32
+            ),
+            ("--nan", "fill"),
+            "it is denoised in parts, and missing pixels (NaN) need the whole volume in the memory; ",
+        ),
+        (
+            noise(200, 20, 18, 2) & np.array([255, 127], np.uint8) * 2,
+            (),
+            "it is denoised in parts, and colours under full transparency need the whole volume in the memory; ",
+        ),
+    ],
+    ids=["mask", "missing", "hidden"],
+)
+@pytest.mark.usefixtures("little_memory")
+def test_what_needs_the_whole_volume_is_refused_in_parts(
+    values: np.ndarray, options: tuple[str, ...], reason: str, command, tmp_path: Path
+) -> None:
+    alpha = {"extrasamples": ["unassalpha"]} if values.ndim == 4 else {}
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", metadata=None, **alpha)
+    tifffile.imwrite(tmp_path / "mask.tif", np.full((20, 18), 255, np.uint8), metadata=None)
+    result = command("run", "a.tif", "--volume", *options)
     assert result.exit_code == 1
-    assert "it needs 0.2 GB of memory, and 0.2 GB are available; " in result.stderr
-    assert not (tmp_path / "plain_denoised.tif").exists()
+    assert reason in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "mask.tif"]
+
+
+def test_a_volume_for_which_there_is_no_memory_in_parts_either_is_refused(
+    little_memory: list[TiledSolution], command, tmp_path: Path, monkeypatch
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", noise(200, 20, 18), photometric="minisblack", metadata=None)
+    monkeypatch.setattr(parts, "memory_for", lambda *_: 100_000)
+    result = command("run", "a.tif", "--volume")
+    assert result.exit_code == 1
+    assert "even in parts it needs 0.0 GB of memory more than is available; free some memory" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+    assert not little_memory
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="measured as Linux tells it")
+def test_a_volume_stays_within_the_memory_that_is_given(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", noise(160, 256, 256, dtype=np.uint16), photometric="minisblack")
+    options = ("--volume", "--mu", "12", "--tolerance", "0.02", "--memory", "300MB")
+    ended, _, peak = measured(tmp_path, "a.tif", *options)
+    assert ended.returncode == 0, ended.stderr
+    assert peak < 300e6 / 2**20  # whole it would take a tenth more
 
 
 @pytest.mark.parametrize(

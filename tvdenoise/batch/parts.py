@@ -1,4 +1,4 @@
-"""Solving a large picture in parts, within a budget of memory, with what is solved in a scratch file."""
+"""Solving a large picture or volume in parts, within a budget of memory, with what is solved in a scratch file."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tvdenoise.errors import UnsupportedImageError, UnwritableImageError
+from tvdenoise.files.large import LargePicture
 from tvdenoise.files.paths import printable, reason_of
 
 if TYPE_CHECKING:
     from tvdenoise.batch.request import Settings
-    from tvdenoise.files.large import LargePicture
     from tvdenoise.files.memory import Budget
+    from tvdenoise.files.volume_file import VolumeFile
     from tvdenoise.tiling import Stage, TiledSolution
 
 _SLACK = 64_000_000  # bytes for what is loaded late, and for what the allocator keeps
@@ -22,25 +23,29 @@ _SLACK = 64_000_000  # bytes for what is loaded late, and for what the allocator
 
 @contextmanager
 def solved_in_parts(
-    large: LargePicture,
+    large: LargePicture | VolumeFile,
     settings: Settings,
     folder: Path | None,
     threads: int | None,
     tell: Callable[[float], None],
+    spacing: tuple[float, ...] | None = None,
 ) -> Iterator[TiledSolution]:
-    """A large picture denoised; the scratch file, which has no name, lasts as long as this.
+    """A large picture, or volume, denoised; the scratch file, which has no name, lasts as long as this.
 
     folder: where that file lies, None for the system's; tell: called with the part that is done, from 0 to 1.
+    spacing: of the planes, rows and columns of a volume.
     Raises UnsupportedImageError, also where the memory does not suffice for any part, and UnwritableImageError.
     """
-    from tvdenoise.tiling import denoise_tiled
+    from tvdenoise.tiling import TooLittleMemoryError, denoise_tiled
 
     options = settings.solver_options(channels=large.channels, is_float=large.dtype.kind == "f")
     for name in ("channel_axis", "nan"):  # the picture says the one, and has nothing to do for the other
         options.pop(name, None)
+    if spacing is not None:
+        options["spacing"] = spacing
     if threads is not None:
         options.setdefault("threads", threads)
-    scratch = _existing(folder)
+    scratch = existing(folder)
     tiled = denoise_tiled(
         large,
         memory=memory_for(large, settings.budget),
@@ -50,6 +55,10 @@ def solved_in_parts(
     )
     try:
         result = tiled.__enter__()
+    except TooLittleMemoryError as error:
+        raise UnsupportedImageError(
+            settings.budget.shortage_of_parts(error.missing), settings.budget.remedy
+        ) from error
     except ValueError as error:
         raise UnsupportedImageError(f"cannot be denoised: {error}") from error
     except OSError as error:
@@ -64,7 +73,7 @@ def solved_in_parts(
         tiled.__exit__(None, None, None)
 
 
-def memory_for(large: LargePicture, budget: Budget) -> int:
+def memory_for(large: LargePicture | VolumeFile, budget: Budget) -> int:
     """The bytes that solving in parts may take beside what this process holds already.
 
     Raises UnsupportedImageError where that is too little.
@@ -73,14 +82,17 @@ def memory_for(large: LargePicture, budget: Budget) -> int:
 
     left = budget.left
     assert left is not None
-    left -= large.regions.memory + _SLACK
-    least = memory_needed(large.shape, large.channels, large.dtype)
+    left -= _SLACK
+    least = 1  # of volumes the overlap depends on the spacing, and the solver tells
+    if isinstance(large, LargePicture):
+        left -= large.regions.memory
+        least = memory_needed(large.shape, large.channels, large.dtype)
     if left < least:
         raise UnsupportedImageError(budget.shortage_of_parts(least - left), budget.remedy)
     return left
 
 
-def _existing(folder: Path | None) -> Path | None:
+def existing(folder: Path | None) -> Path | None:
     """The folder, or where it will be made the one above it."""
     while folder is not None and not folder.exists():
         folder = folder.parent

@@ -96,6 +96,8 @@ class Forecast:
 
     def _is_in_parts(self, job: Job) -> bool:
         """Whether it is too large for the memory. Raises TvdenoiseError where it cannot be denoised in parts either."""
+        if self.volume and job.header is not None:
+            return self.budget.shortage(job.header.volume_bytes_needed(has_weights=False)) is not None
         if job.header is None or self.budget.shortage(job.header.bytes_needed) is None:
             return False
         large = examine_large(job.source, self.budget, self.max_megapixels, first_frame=self.first_frame)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tvdenoise.parameters import Parameters
 
 _SAMPLE = 9  # pictures of a kind; an odd number, so that a median is one of theirs
+_MOST_VALUES, _LEAST_PLANES = 1 << 24, 4  # of a volume that are looked at
 _SIDE = 1024  # rows and columns of a large picture that are looked at
 
 
@@ -137,11 +138,18 @@ def _in_the_middle(
         return found, next(denoiser.masks(found, (0,)))
     if settings.volume:
         volumes = found.axes.volumes
-        numbers = volumes[len(volumes) // 2]
+        numbers = _middle(volumes[len(volumes) // 2], _MOST_VALUES // found.first.intensities.size)
         spacing, _ = spacing_of(found.axes, settings.spacing)
         return gathered(found, numbers, spacing), mask_of_volume(denoiser, found, numbers)
     numbers = (found.count // 2,)
     return next(found.read(numbers)), next(denoiser.masks(found, numbers))
+
+
+def _middle(numbers: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """At most so many, but a few."""
+    most = max(most, _LEAST_PLANES)
+    start = max(0, (len(numbers) - most) // 2)
+    return numbers[start : start + most]
 
 
 def _median(channels: int, choices: list[tuple[float, float | None, str]]) -> SharedParameters:

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from tvdenoise.batch.findings import Findings, filled
+from tvdenoise.batch.parts import existing, solved_in_parts
 from tvdenoise.batch.planes import Before, ignore, require_stack_possible
 from tvdenoise.batch.spacing import shown, spacing_of
-from tvdenoise.files.memory import require_memory, volume_bytes_needed
+from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.files.memory import volume_bytes_needed
 from tvdenoise.files.shelf import Shelf
 from tvdenoise.files.stack_writing import StackWriter
 from tvdenoise.files.volume import gathered
+from tvdenoise.files.volume_file import gathered_on_disk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from tvdenoise.files.formats import Format
     from tvdenoise.files.picture import Picture
     from tvdenoise.files.stack import Stack
+
+_SOLVED = 0.9  # the part of the work after which there is only to be written
 
 
 class Volumes:
@@ -65,9 +70,11 @@ class Volumes:
         self._spacing, self._assumed = spacing_of(stack.axes, settings.spacing)
         self._missing = 0
         self._done = 0  # pictures that are written
-        self._require_memory()
+        self._reached = 0.0
+        self._in_parts = self._is_in_parts()
 
-    def _require_memory(self) -> None:
+    def _is_in_parts(self) -> bool:
+        """Whether the memory does not suffice for a volume at once; UnsupportedImageError for what needs that."""
         first = self._stack.first
         columns, rows = first.size
         needed = volume_bytes_needed(
@@ -79,7 +86,13 @@ class Volumes:
             has_alpha=first.alpha is not None,
             has_weights=self._settings.has_weights,
         )
-        require_memory(needed, self._settings.budget)
+        shortage = self._settings.budget.shortage(needed)
+        if shortage is not None and self._settings.mask is not None:
+            raise UnsupportedImageError(
+                f"{shortage}; in parts --mask is not possible",
+                f"leave it out, or {self._settings.budget.remedy}",
+            )
+        return shortage is not None
 
     def write_to(self, stream: BinaryIO) -> None:
         """Denoise all, and write it to an empty stream that can be sought."""
@@ -96,34 +109,52 @@ class Volumes:
     def _denoised(self) -> Iterator[Picture]:
         """Each picture as it is to be written, in the order of the file."""
         self._findings.note((*self._stack.series.notices, *self._assumed))
-        self._tell(0, self._stack.count)
+        self._reach(0)
         with Shelf(self._folder) as shelf:
             for numbers in self._volumes:
                 yield from self._written(self._ready(numbers, shelf))
 
     def _ready(self, numbers: Sequence[int], shelf: Shelf) -> Iterator[NDArray[np.floating]]:
         """The planes whose turn to be written has come once a volume is solved; the others wait on the shelf."""
-        planes, number = self._solved(numbers), self._done
+        planes = self._solved_in_parts(numbers) if self._in_parts else self._solved(numbers)
+        number = self._done
         if list(numbers) == list(range(number, number + len(numbers))):
             yield from planes
             return
-        shape = planes.shape[1:]
         for own, plane in zip(numbers, planes, strict=True):
             shelf.put(own, plane)
-        del planes
         while number in shelf:
-            yield shelf.take(number, shape)
+            yield shelf.take(number, self._stack.first.intensities.shape)
             number += 1
 
-    def _solved(self, numbers: Sequence[int]) -> NDArray[np.floating]:
+    def _solved(self, numbers: Sequence[int]) -> Iterator[NDArray[np.floating]]:
         """The denoised planes of a volume, in its order."""
         volume = gathered(self._stack, numbers, self._spacing)
         self._missing += volume.missing
         self._findings.note(volume.notices)
         mask = mask_of_volume(self._denoiser, self._stack, numbers)
         solution = self._denoiser.solve(volume, self._threads, mask=mask)
+        del volume, mask
         self._findings.add(solution)
-        return solution.image
+        yield from solution.image
+
+    def _solved_in_parts(self, numbers: Sequence[int]) -> Iterator[NDArray[np.floating]]:
+        """The same of a volume that is left on the disk."""
+        start = self._done
+
+        def tell(part: float) -> None:
+            self._reach(start + _SOLVED * part * len(numbers))
+
+        folder = existing(self._folder)
+        with (
+            gathered_on_disk(self._stack, numbers, folder) as volume,
+            solved_in_parts(volume, self._settings, folder, self._threads, tell, self._spacing) as result,
+        ):
+            self._findings.note(volume.notices)
+            self._findings.add(result.solution)
+            rows, columns = (slice(0, length) for length in volume.shape[1:])
+            for plane in range(len(numbers)):
+                yield result.read((slice(plane, plane + 1), rows, columns))[0]
 
     def _written(self, planes: Iterator[NDArray[np.floating]]) -> Iterator[Picture]:
         """The next pictures, read once more for what stays as it is."""
@@ -132,7 +163,12 @@ class Volumes:
             result = self._findings.stripped(picture).with_denoised(plane)
             self._done += 1
             yield self._findings.recorded(result, number)
-            self._tell(self._done, self._stack.count)
+            self._reach(self._done)
+
+    def _reach(self, done: float) -> None:
+        """Tell how many pictures are done, never fewer than before."""
+        self._reached = max(self._reached, done)
+        self._tell(self._reached, self._stack.count)
 
     @property
     def notices(self) -> tuple[str, ...]:
