@@ -93,7 +93,8 @@ def test_a_bomb_that_is_allowed_by_its_pixels_is_refused_for_its_memory(tmp_path
     )  # fmt: skip
     assert ended.returncode == 1
     assert re.search(
-        r"a.png: it needs 1\d\.\d GB of memory, and [34]\.\d GB are available; save it as a TIFF in tiles", ended.stderr
+        r"a.png: it needs 1\d\.\d GB of memory, and [34]\.\d GB are available; save it as a TIFF in tiles",
+        ended.stderr,
     )
     assert ended.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

@@ -33,7 +33,7 @@ def solved_in_parts(
     folder: where that file lies, None for the system's; tell: called with the part that is done, from 0 to 1.
     Raises UnsupportedImageError, also where the memory does not suffice for any part, and UnwritableImageError.
     """
-    from tvdenoise.tiling import denoise_tiled
+    from tvdenoise.tiling import TooLittleMemoryError, denoise_tiled
 
     options = settings.solver_options(channels=large.channels, is_float=large.dtype.kind == "f")
     for name in ("channel_axis", "nan"):  # the picture says the one, and has nothing to do for the other
@@ -50,6 +50,9 @@ def solved_in_parts(
     )
     try:
         result = tiled.__enter__()
+    except TooLittleMemoryError as error:
+        budget = settings.budget
+        raise UnsupportedImageError(budget.shortage_of_parts(error.missing), budget.remedy) from error
     except ValueError as error:
         raise UnsupportedImageError(f"cannot be denoised: {error}") from error
     except OSError as error:

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from tvdenoise.tiling.denoising import denoise_tiled
-from tvdenoise.tiling.memory import memory_needed
+from tvdenoise.tiling.memory import TooLittleMemoryError, memory_needed
 from tvdenoise.tiling.progress import Stage
 from tvdenoise.tiling.result import TiledSolution
 from tvdenoise.tiling.source import ArraySource, Source
 
-__all__ = ["ArraySource", "Source", "Stage", "TiledSolution", "denoise_tiled", "memory_needed"]
+__all__ = [
+    "ArraySource",
+    "Source",
+    "Stage",
+    "TiledSolution",
+    "TooLittleMemoryError",
+    "denoise_tiled",
+    "memory_needed",
+]

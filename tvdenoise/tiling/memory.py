@@ -41,6 +41,14 @@ _DECAYED, _DECAYED_IN_VOLUMES = 1e-6, 1e-3
 _LEAST, _LEAST_CHROMA, _LEAST_IN_VOLUMES, _LARGEST = 64, 128, 8, 512
 
 
+class TooLittleMemoryError(ValueError):
+    """Not even the smallest windows fit. missing: bytes."""
+
+    def __init__(self, message: str, missing: int) -> None:
+        self.missing = missing
+        super().__init__(message)
+
+
 @dataclass(frozen=True)
 class Budget:
     """How many bytes the arrays may take, for pixels with so many channels and bytes as stored.
@@ -122,13 +130,14 @@ def overlap_for(objective: Objective) -> tuple[int, ...]:
 
 
 def partition_for(shape: Sequence[int], overlap: Sequence[int], budget: Budget) -> Partition:
-    """The partition of least work. Raises ValueError where not even the smallest windows fit."""
+    """The partition of least work. Raises TooLittleMemoryError where not even the smallest windows fit."""
     partition = Partition.of_least_work(shape, overlap, budget.fits)
     if partition is None or not budget.suffices(shape, overlap):
         needed = _least(shape, overlap, budget)
-        raise ValueError(
+        raise TooLittleMemoryError(
             f"windows of {'×'.join(map(str, shape))} pixels with an overlap of {max(overlap)} need at least "
-            f"{needed / 1e6:.0f} MB of memory, not {budget.memory / 1e6:.0f}"
+            f"{needed / 1e6:.0f} MB of memory, not {budget.memory / 1e6:.0f}",
+            needed - budget.memory,
         )
     return partition
 
