@@ -168,16 +168,14 @@ def test_a_file_that_must_be_decoded_whole_is_refused_with_what_it_needs(
 ) -> None:
     tifffile.imwrite(tmp_path / "a.tif", noise(3000, 4000), **stored)
     remedy = "save it as a TIFF in tiles, which is denoised in parts, or allow more with --memory"
-    message = (
-        rf"it needs 0\.4 GB of memory, and --memory allows 0\.2 GB, as it is not stored in small .*; {remedy}"
-    )
+    message = rf"it needs 0\.44 GB of memory, and --memory allows 0\.21 GB, as it is not stored in small .*; {remedy}"
     with (tmp_path / "a.tif").open("rb") as stream, pytest.raises(UnsupportedImageError, match=message):
         open_within(stream, Budget(210_000_000))
 
 
 def test_a_format_that_is_decoded_whole_is_refused_with_what_it_needs(tmp_path: Path) -> None:
     Image.fromarray(noise(3000, 4000)).save(tmp_path / "a.png", compress_level=0)
-    message = r"it needs 0\.4 GB of memory, and --memory allows 0\.2 GB; save it as a TIFF in tiles"
+    message = r"it needs 0\.44 GB of memory, and --memory allows 0\.21 GB; save it as a TIFF in tiles"
     with (tmp_path / "a.png").open("rb") as stream, pytest.raises(UnsupportedImageError, match=message):
         open_within(stream, Budget(210_000_000))
 

@@ -56,9 +56,8 @@ def solved_in_parts(
     try:
         result = tiled.__enter__()
     except TooLittleMemoryError as error:
-        raise UnsupportedImageError(
-            settings.budget.shortage_of_parts(error.missing), settings.budget.remedy
-        ) from error
+        budget = settings.budget
+        raise UnsupportedImageError(budget.shortage_of_parts(error.missing), budget.remedy) from error
     except ValueError as error:
         raise UnsupportedImageError(f"cannot be denoised: {error}") from error
     except OSError as error:

@@ -76,23 +76,27 @@ class Budget:
         With a given total the answer depends on nothing else, unless the machine has less.
         """
         if self.total is not None and needed + PROCESS > self.total:
-            return f"it needs {gigabytes(needed + PROCESS)} of memory, and {self._allowed}"
+            return f"it needs {_rounded_up(needed + PROCESS)} of memory, and {self._allowed}"
         if needed <= _SMALL:
             return None
         available = available_memory()
         if available is not None and needed + _CODE > available:
-            return f"it needs {gigabytes(needed + _CODE)} of memory, and {gigabytes(available)} are available"
+            return (
+                f"it needs {_gigabytes(needed + _CODE)} of memory, and {_gigabytes(available)} are available"
+            )
         return None
 
     def shortage_of_parts(self, missing: int) -> str:
         """Why a picture cannot be held even in parts, for want of so many bytes."""
         if self.total is not None:
-            return f"it needs {gigabytes(self.total + missing)} of memory even in parts, and {self._allowed}"
-        return f"even in parts it needs {gigabytes(missing)} of memory more than is available"
+            return (
+                f"it needs {_rounded_up(self.total + missing)} of memory even in parts, and {self._allowed}"
+            )
+        return f"even in parts it needs {_rounded_up(missing)} of memory more than is available"
 
     @property
     def _allowed(self) -> str:
-        return f"--memory allows {gigabytes(self.total or 0)}"
+        return f"--memory allows {(self.total or 0) / 1e9:.2f} GB"
 
     @property
     def remedy(self) -> str:
@@ -122,6 +126,10 @@ def require_memory(needed: int, budget: Budget | None = None) -> None:
         raise UnsupportedImageError(shortage, f"split the picture, or {budget.remedy}")
 
 
-def gigabytes(number: int) -> str:
-    """A number of bytes as people read it."""
+def _gigabytes(number: int) -> str:
     return f"{max(number, 0) / 1e9:.1f} GB"
+
+
+def _rounded_up(number: int) -> str:
+    """For what is compared with a given number: as large as it says, it suffices."""
+    return f"{math.ceil(number / 1e7) / 100:.2f} GB"

@@ -42,11 +42,11 @@ _LEAST, _LEAST_CHROMA, _LEAST_IN_VOLUMES, _LARGEST = 64, 128, 8, 512
 
 
 class TooLittleMemoryError(ValueError):
-    """Not even the smallest windows fit; missing: bytes."""
+    """Not even the smallest windows fit. missing: bytes."""
 
     def __init__(self, message: str, missing: int) -> None:
-        super().__init__(message)
         self.missing = missing
+        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def overlap_for(objective: Objective) -> tuple[int, ...]:
 
 
 def partition_for(shape: Sequence[int], overlap: Sequence[int], budget: Budget) -> Partition:
-    """The partition of least work. Raises ValueError where not even the smallest windows fit."""
+    """The partition of least work. Raises TooLittleMemoryError where not even the smallest windows fit."""
     partition = Partition.of_least_work(shape, overlap, budget.fits)
     if partition is None or not budget.suffices(shape, overlap):
         needed = _least(shape, overlap, budget)
