@@ -444,7 +444,7 @@ def test_a_volume_for_which_there_is_no_memory_in_parts_either_is_refused(
     monkeypatch.setattr(parts, "memory_for", lambda *_: 100_000)
     result = command("run", "a.tif", "--volume")
     assert result.exit_code == 1
-    assert "even in parts it needs 0.0 GB of memory more than is available; free some memory" in result.stderr
+    assert "even in parts it needs 0.01 GB of memory more than is available; free some memory" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
     assert not little_memory
 
