@@ -20,6 +20,7 @@ from test_files_stacks import stack_in
 
 from tvdenoise import denoise, tiling
 from tvdenoise.batch import parts
+from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.files import memory
 from tvdenoise.files.headers import header_of
 from tvdenoise.files.shelf import Shelf
@@ -444,7 +445,9 @@ def test_a_volume_for_which_there_is_no_memory_in_parts_either_is_refused(
     monkeypatch.setattr(parts, "memory_for", lambda *_: 100_000)
     result = command("run", "a.tif", "--volume")
     assert result.exit_code == 1
-    assert "even in parts it needs 0.01 GB of memory more than is available; free some memory" in result.stderr
+    assert (
+        "even in parts it needs 0.01 GB of memory more than is available; free some memory" in result.stderr
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
     assert not little_memory
 
@@ -559,3 +562,45 @@ def test_a_shelf_is_no_longer_than_the_most_that_wait_at_a_time(tmp_path: Path) 
             assert start not in shelf
         assert shelf.length == 2 * planes[0].nbytes
     assert not list(tmp_path.iterdir())
+
+
+def test_what_goes_wrong_in_a_solve_is_not_told_of_the_encoder(command, tmp_path: Path, monkeypatch) -> None:
+    make(tmp_path, "plain.tif")
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise IndexError("out of range")
+
+    monkeypatch.setattr(Denoiser, "solve", fail)
+    for options in (("--volume",), ("--mu", "9")):
+        told = "tvdenoise: plain.tif: unexpected error: IndexError: out of range; "
+        assert command("run", "plain.tif", *options).stderr.startswith(told)
+    assert [path.name for path in tmp_path.iterdir()] == ["plain.tif"]
+
+
+def test_a_file_that_changes_while_its_planes_are_read_twice_is_left_alone(
+    command, tmp_path: Path, monkeypatch
+) -> None:
+    make(tmp_path, "plain.tif")
+    solve = Denoiser.solve
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        with (tmp_path / "plain.tif").open("ab") as stream:
+            stream.write(b"more")
+        return solve(*arguments, **options)
+
+    monkeypatch.setattr(Denoiser, "solve", interrupted)
+    result = command("run", "plain.tif", "--volume")
+    assert result.exit_code == 1
+    assert "the file was changed while it was denoised; run it again" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["plain.tif"]
+
+
+def test_several_images_of_ome_in_one_file_are_no_volumes(command, tmp_path: Path) -> None:
+    values = noisy(3, 16, 16)
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as writer:
+        for _ in range(2):
+            writer.write(values, photometric="minisblack", metadata={"axes": "ZYX"})
+    assert command("run", "a.ome.tif", "-o", "out.tif").exit_code == 0
+    result = command("run", "a.ome.tif", "--volume")
+    assert result.exit_code == 1
+    assert "a.ome.tif: it holds several stacks, and how their planes lie is not known; " in result.stderr

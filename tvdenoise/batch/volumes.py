@@ -39,7 +39,6 @@ class Volumes:
     """The volumes of one file on their way into a format.
 
     job: what else is to be written, which is refused.
-
     folder: for planes that have to wait until their turn to be written comes, None for the system's.
     threads, tell: see `Planes`. Raises UnsupportedImageError where no volume is known.
     """

@@ -86,6 +86,7 @@ def run(
     tvdenoise run huge.tif --memory 1GB
     tvdenoise run photo.png --residual removed/ --trace descent.png
     tvdenoise run scans/ -r --include '*.tif' --exclude raw -o denoised/ --dry-run
+    tvdenoise run stack.tif --volume --spacing 4,1,1
     tvdenoise run - < noisy.png > denoised.png
 
     [bold]Exit codes[/bold]
