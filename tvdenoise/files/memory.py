@@ -16,6 +16,7 @@ _COLOUR_PLANES = 4  # for each channel: those, and one for the rotation of the c
 _WEIGHTED_PLANES, _WEIGHTED_PLANES_A_CHANNEL = 3, 4  # where pixels of a volume are masked, or may be missing
 _COPIES = 3.25  # of the values as stored: the decoder's, ours, the result's, and what is encoded
 _CHOICE = 48_000_000  # bytes, about, for the choice of the parameters, on a sample that does not grow
+_CHOICE_IN_VOLUMES = 48_000_000  # bytes, as much again: their noise is looked for in several planes
 _SMALL = 1 << 26  # bytes, about which nobody needs to be asked
 _CODE = 150_000_000  # bytes of what is loaded only after a picture has been read
 _USABLE = 0.8  # of what is available, for pictures in parts
@@ -58,7 +59,7 @@ def volume_bytes_needed(
         arrays += _WEIGHTED_PLANES + _WEIGHTED_PLANES_A_CHANNEL * channels
     a_voxel = _FLOAT * arrays + channels * bytes_per_sample + has_alpha
     one = bytes_needed(columns, rows, channels + has_alpha, bytes_per_sample, has_alpha=has_alpha)
-    return voxels * a_voxel + one
+    return voxels * a_voxel + one + _CHOICE_IN_VOLUMES
 
 
 @dataclass(frozen=True)
