@@ -36,6 +36,8 @@ FIELDS = [
     "distance_bound",
     "converged",
     "planes",
+    "volumes",
+    "spacing",
     "seconds",
     "notes",
 ]
@@ -147,7 +149,7 @@ def test_each_line_is_there_before_the_next_file_begins(
         lines_before.append(len(entries(tmp_path / "r")))
         require_carried(*arguments)
 
-    monkeypatch.setattr("tvdenoise.batch.runner.require_carried", observe)
+    monkeypatch.setattr("tvdenoise.batch.planes.require_carried", observe)
     command("run", "a.png", "b.png", "--report", "r")
     assert lines_before == [0, 1]
 

@@ -7,9 +7,17 @@ from threading import Thread
 
 import pytest
 
-from tvdenoise.batch.plan import Job
-from tvdenoise.batch.share import Machine, Share, useful_workers
+from tvdenoise.batch.ledger import NoLedger
+from tvdenoise.batch.outcome import Fate, Outcome
+from tvdenoise.batch.plan import Job, Plan
+from tvdenoise.batch.processes import Crew
+from tvdenoise.batch.request import Settings
+from tvdenoise.batch.run import Alone, InTurn
+from tvdenoise.batch.share import Machine, Share, affordable_workers, useful_workers
+from tvdenoise.batch.streams import Streams
+from tvdenoise.batch.workforces import workforce_for
 from tvdenoise.files.headers import Header
+from tvdenoise.files.memory import PROCESS
 
 
 def job(number: int, columns: int = 1000) -> Job:
@@ -87,3 +95,47 @@ def test_as_many_workers_are_used_as_are_useful(
     jobs, processors: int, threads: int | None, expected: int
 ) -> None:
     assert useful_workers(jobs, Machine(processors, 1e12), threads) == expected
+
+
+def test_a_given_memory_bounds_the_workers_with_their_own_and_the_parents() -> None:
+    jobs = [job(n) for n in range(5)]
+    usual = jobs[0].memory
+    assert affordable_workers(jobs, 4, 4 * (usual + PROCESS) + PROCESS) == 4
+    assert affordable_workers(jobs, 4, 4 * (usual + PROCESS) + PROCESS - 1) == 3
+    assert affordable_workers(jobs, 4, PROCESS) == 1
+    assert affordable_workers([*jobs, job(9, 10**6)], 4, 4 * (usual + PROCESS) + PROCESS) == 4
+
+
+def test_what_is_given_is_shared_beside_the_processes_themselves() -> None:
+    assert Machine(4, 1e12).beside(3, 10**9) == Machine(4, 10**9 - 3 * PROCESS)
+    assert Machine(4, 1e8).beside(3, 10**9).memory == 1e8
+    assert Machine(4, 1e12).beside(3, None) == Machine(4, 1e12)
+
+
+def shifts(jobs: list[Job], memory: int | None, workers: int = 2) -> list[tuple[type, list[Job]]]:
+    """Who does which jobs."""
+    plan, settings = Plan(tuple(jobs)), Settings(memory=memory)
+    found = workforce_for(plan, settings, Streams(), NoLedger(), lambda: None, workers)
+    if isinstance(found, InTurn):
+        return [(type(workforce), list(own)) for workforce, own in found._shifts]
+    return [(type(found), jobs)]
+
+
+def test_a_file_without_room_beside_other_processes_is_done_when_they_have_ended() -> None:
+    small, large = [job(n) for n in range(3)], job(9, 20_000)
+    total = 3 * PROCESS + 2 * small[0].memory
+    assert shifts([*small, large], total) == [(Crew, small), (Alone, [large])]
+    assert shifts(small, total) == [(Crew, small)]
+    assert shifts(small, 2 * PROCESS) == [(Alone, small)]
+    assert shifts([*small, large], None) == [(Crew, [*small, large])]
+
+
+def test_every_file_of_every_shift_is_told() -> None:
+    class Told:
+        def outcomes(self, jobs):
+            for one in jobs:
+                yield Outcome(str(one.source), None, Fate.DONE)
+
+    first, second = [job(1), job(2)], [job(3)]
+    told = InTurn(((Told(), first), (Told(), second))).outcomes([*first, *second])
+    assert [outcome.source for outcome in told] == ["1.png", "2.png", "3.png"]

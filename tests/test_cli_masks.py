@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from conftest import noise, pixels
 from PIL import Image, ImageOps
 
+from tvdenoise import denoise
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.batch.request import Settings
 from tvdenoise.errors import UnsupportedImageError, UsageError
@@ -217,9 +219,7 @@ def test_files_without_missing_pixels_come_out_the_same_with_and_without_nan_fil
 
 
 def test_settings_of_volumes_reach_the_solver() -> None:
-    options = Settings(volume=True, spacing=(4.0, 1.0, 1.0)).solver_options(
-        channels=1, is_float=False, has_planes=True
-    )
+    options = Settings(volume=True).solver_options(channels=1, is_float=False, spacing=(4.0, 1.0, 1.0))
     assert options["spatial_axes"] == (0, 1, 2)
     assert options["spacing"] == (4.0, 1.0, 1.0)
     assert "spatial_axes" not in Settings().solver_options(channels=1, is_float=False)
@@ -227,3 +227,76 @@ def test_settings_of_volumes_reach_the_solver() -> None:
         Settings(spacing=(1.0, 1.0, 1.0))
     with pytest.raises(UnsupportedImageError, match="not a volume"):
         Denoiser(Settings(volume=True), lambda: None).solve(Picture(noise(9, 9)))
+
+
+def _pages(path: Path, values: np.ndarray) -> np.ndarray:
+    tifffile.imwrite(path, values, photometric="minisblack", metadata=None)
+    return values
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["planes", "volume"])
+@pytest.mark.parametrize("of_all", [False, True], ids=["one for all", "one for each"])
+def test_planes_are_kept_exactly_where_their_mask_is_black(together, of_all, command, tmp_path) -> None:
+    values = _pages(tmp_path / "a.tif", noise(5, 40, 50, dtype=np.uint16))
+    masks = np.stack([np.roll(WHITE_DISC, 4 * number, axis=1) for number in range(5)])
+    if of_all:
+        masks[:] = masks[0]
+    _pages(tmp_path / "mask.tif", masks[0] if of_all else masks)
+    arguments = ("--mask", "mask.tif", "-o", "out.tif", *(("--volume",) if together else ()))
+    result = command("run", "a.tif", *arguments)
+    assert result.exit_code == 0, result.stderr
+    found = tifffile.imread(tmp_path / "out.tif")
+    assert np.array_equal(found[masks == 0], values[masks == 0])
+    assert np.mean(found[masks > 0] != values[masks > 0]) > 0.99
+    if together:
+        wanted = denoise(values, spatial_axes=(0, 1, 2), mask=masks > 0).image
+        assert np.array_equal(found, np.rint(wanted * np.float32(65535)).astype(np.uint16))
+
+
+def test_the_masks_of_planes_are_those_of_their_volume_where_channels_lie_between(command, tmp_path) -> None:
+    values = noise(4, 2, 30, 20)
+    tifffile.imwrite(tmp_path / "a.tif", values, imagej=True, metadata={"axes": "ZCYX"})
+    masks = np.where(noise(4, 2, 30, 20, seed=1) > 99, 255, 0).astype(np.uint8)
+    _pages(tmp_path / "mask.tif", masks.reshape(8, 30, 20))
+    assert command("run", "a.tif", "--mask", "mask.tif", "--volume").exit_code == 0
+    found = tifffile.imread(tmp_path / "a_denoised.tif")
+    assert np.array_equal(found[masks == 0], values[masks == 0])
+    for channel in range(2):
+        wanted = denoise(values[:, channel], spatial_axes=(0, 1, 2), mask=masks[:, channel] > 0).image
+        assert np.array_equal(found[:, channel], np.rint(wanted * np.float32(255)).astype(np.uint8))
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["planes", "volume"])
+def test_a_stack_with_a_mask_of_all_white_equals_one_without(together, command, tmp_path) -> None:
+    _pages(tmp_path / "a.tif", noise(3, 20, 24))
+    _pages(tmp_path / "mask.tif", np.full((3, 20, 24), 255, np.uint8))
+    more = ("--volume",) if together else ()
+    command("run", "a.tif", "-o", "plain.tif", *more)
+    command("run", "a.tif", "-o", "masked.tif", "--mask", "mask.tif", *more)
+    assert Path("plain.tif").read_bytes() == Path("masked.tif").read_bytes()
+
+
+def test_masks_of_another_number_than_the_pictures_are_refused(make_image, command, tmp_path) -> None:
+    _pages(tmp_path / "a.tif", noise(3, 20, 24))
+    make_image("b.png", noise(20, 24))
+    _pages(tmp_path / "mask.tif", np.full((2, 20, 24), 255, np.uint8))
+    mask = tmp_path / "mask.tif"
+    for more in ((), ("--volume",)):
+        result = command("run", "a.tif", "--mask", "mask.tif", *more)
+        assert result.exit_code == 1
+        told = f"tvdenoise: a.tif: it holds 3 pictures and the mask {mask} 2; give a mask of one picture"
+        assert result.stderr.startswith(told)
+    result = command("run", "b.png", "--mask", "mask.tif")
+    assert f"b.png: it holds a single picture and the mask {mask} 2; give a mask of one" in result.stderr
+    assert not list(tmp_path.glob("*_denoised*"))
+
+
+def test_one_bad_mask_of_many_is_refused_before_anything_is_done(command, tmp_path) -> None:
+    _pages(tmp_path / "a.tif", noise(3, 20, 24))
+    masks = np.full((3, 20, 24), 255, np.uint8)
+    masks[2, 3, 3] = 7
+    _pages(tmp_path / "mask.tif", masks)
+    result = command("run", "a.tif", "--mask", "mask.tif")
+    assert result.exit_code == 2
+    assert "1 pixels of the mask" in result.stderr
+    assert "are neither black nor white; " in result.stderr

@@ -48,6 +48,31 @@ def test_the_estimate_bounds_what_the_command_takes_and_not_by_far(shape, dtype,
     assert taken <= needed <= 1.7 * taken  # 1.5 of larger pictures
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="measured as Linux tells it")
+@pytest.mark.parametrize(
+    ("shape", "dtype", "options"),
+    [((40, 300, 300), np.uint8, ()), ((40, 300, 300), np.float32, ("--nan", "fill"))],
+    ids=["bytes", "missing"],
+)
+def test_the_estimate_for_volumes_bounds_what_the_command_takes(
+    shape, dtype, options, tmp_path: Path
+) -> None:
+    values = noise(*shape, dtype=np.float32) * 0.1 + 0.4
+    if options:
+        values[noise(*shape) > 250] = np.nan
+    else:
+        values *= 255
+    peaks = []
+    for name, part in (("small.tif", values[:4, :20, :30]), ("large.tif", values)):
+        tifffile.imwrite(tmp_path / name, part.astype(dtype), photometric="minisblack")
+        ended, _, peak = measured(tmp_path, name, "--volume", "--max-iterations", "3", *options)
+        assert ended.returncode == 0, ended.stderr
+        peaks.append(peak)
+    needed = header_of(tmp_path / "large.tif").volume_bytes_needed(has_weights=bool(options))
+    taken = (peaks[1] - peaks[0]) * 2**20
+    assert taken <= needed <= 2.5 * taken  # 1.5 of larger volumes
+
+
 @pytest.mark.parametrize("name", SEEDS)
 def test_a_header_says_as_much_as_the_decoded_picture(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(SEEDS[name]())
@@ -93,7 +118,8 @@ def test_a_bomb_that_is_allowed_by_its_pixels_is_refused_for_its_memory(tmp_path
     )  # fmt: skip
     assert ended.returncode == 1
     assert re.search(
-        r"a.png: it needs 1\d\.\d GB of memory, and [34]\.\d GB are available; split", ended.stderr
+        r"a.png: it needs 1\d\.\d GB of memory, and [34]\.\d GB are available; save it as a TIFF in tiles",
+        ended.stderr,
     )
     assert ended.stderr.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+import tifffile
 from conftest import environment, noise, pixels, temporaries
 
 from tvdenoise.batch.destinations import Folder
@@ -100,6 +101,14 @@ def test_a_watch_that_is_started_again_continues(make_image, tmp_path: Path) -> 
     with watching(tmp_path) as watch:
         watch.wait_for("in/b.png → in/out/b.png")
         assert watch.end(signal.SIGINT)[1].startswith("1 files: 1 done")
+
+
+def test_volumes_that_appear_are_denoised_together(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "a.tif", noise(4, 16, 16), photometric="minisblack")
+    with watching(tmp_path, "--volume", "--spacing", "4") as watch:
+        assert "4 pictures in one volume, spacing 4,1,1, " in watch.wait_for("in/a.tif → in/out/a.tif")
+        assert watch.end(signal.SIGINT)[0] == 130
 
 
 def first_plan(folder: Path, *, recursive: bool = False) -> Plan:

@@ -6,6 +6,7 @@ from pictures import PHOTOGRAPHS, clean, crop, psnr, rms, volume, with_noise
 from test_certificate import independent_minimiser
 
 from tvdenoise import Status, denoise, estimate_noise
+from tvdenoise.denoising import choose_parameters
 from tvdenoise.filling import fill, with_noise_where_missing
 from tvdenoise.model import fused
 from tvdenoise.model.fidelity import Fidelity
@@ -280,6 +281,14 @@ def test_volumes_may_have_missing_and_kept_voxels():
     assert rms(fast.image - slow.image) <= 2 * fast.tolerance
     assert np.array_equal(fast.image[~mask], image[~mask])
     assert psnr(fast.image[missing & mask], reference[missing & mask]) > 22
+
+
+def test_flat_volumes_larger_than_the_sample_may_have_missing_voxels():
+    noisy = with_noise(volume(9, 300, 300), 0.1, 0).astype(np.float32)
+    known = choose_parameters(noisy, spatial_axes=(0, 1, 2)).mu
+    noisy[np.random.default_rng(0).random(noisy.shape) < 0.01] = np.nan
+    filled = choose_parameters(noisy, spatial_axes=(0, 1, 2), nan="fill").mu
+    assert 0.8 * known < filled < 1.25 * known
 
 
 def test_pixels_of_little_weight_are_smoothed_more():

@@ -11,3 +11,5 @@ STRENGTH = (1e-6, 1e6)
 DATA_RANGE = (1e-12, 1e12)
 SPACING = (1e-12, 1e12)
 WEIGHT = (1e-6, 1e6)
+#: Bytes for a run, of which the program itself takes about 0.2 GB.
+MEMORY = (300_000_000, 1_000_000_000_000_000)

@@ -187,10 +187,12 @@ class Risk:
         """The risk for planes, probed by noise drawn from the model with a fixed seed."""
         typical = 1.0
         least = least_epsilon(planes, fidelity, weighted_chroma=method.has_weighted_chroma)
-        if fidelity is not None:
+        if fidelity is None:
+            planes = sample(planes)
+        else:
             typical = fidelity.typical
             planes, fidelity = sample_of_free(planes, fidelity)
-        noisy = np.ascontiguousarray(sample(planes), np.float32)
+        noisy = np.ascontiguousarray(planes, np.float32)
         return cls.on(noisy, noise, method, epsilon, fidelity, typical, least)
 
     @classmethod

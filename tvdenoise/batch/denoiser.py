@@ -1,14 +1,16 @@
-"""Denoising one picture with the settings of a run."""
+"""Denoising one picture, or one volume, with the settings of a run."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tvdenoise.batch.masks import mask_for, read_mask
+from tvdenoise.batch.masks import MaskFile
 from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.files.volume import Volume
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from tvdenoise.batch.request import Settings
     from tvdenoise.files.picture import Picture
+    from tvdenoise.files.stack import Stack
     from tvdenoise.parameters import Parameters
     from tvdenoise.solver import Solution
 
@@ -24,7 +27,7 @@ _PATIENCE = 0.5  # seconds without a sign of life
 
 
 class Denoiser:
-    """Denoises pictures with the same settings.
+    """Denoises pictures and volumes with the same settings.
 
     announce_compilation: called, once, where the kernels have to be compiled.
     """
@@ -33,57 +36,59 @@ class Denoiser:
         self._settings = settings
         self._announce_compilation = announce_compilation
         self._is_prepared = False
-        self._mask: NDArray[np.bool_] | None = None
+        self._mask_file = None if settings.mask is None else MaskFile(settings.mask, settings.max_megapixels)
 
     @property
     def settings(self) -> Settings:
         return self._settings
 
+    def masks(self, found: Picture | Stack, numbers: Iterable[int]) -> Iterator[NDArray[np.bool_] | None]:
+        """The masks of the pictures of increasing numbers, at least as many; None for no mask. See `MaskFile.masks`."""
+        return repeat(None) if self._mask_file is None else self._mask_file.masks(found, numbers)
+
     def solve(
         self,
-        picture: Picture,
+        noisy: Picture | Volume,
         threads: int | None = None,
         mu: float | None = None,
+        mask: NDArray[np.bool_] | None = None,
         *,
         trace: bool = False,
     ) -> Solution:
         """Denoise on so many threads, unless the settings say how many, with a mu that was chosen before, if any.
 
-        trace: see `tvdenoise.denoise`.
-
+        mask: true where it is denoised, with a value for each pixel; trace: see `tvdenoise.denoise`.
         Raises UnsupportedImageError for pictures and parameters that do not go together.
         """
         from tvdenoise.denoising import denoise
 
-        options = self._options(picture, mu)
+        options = self._options(noisy, mask, mu)
         if threads is not None:
             options.setdefault("threads", threads)
-        return self._for_picture(picture, options | {"trace": trace}, denoise)
+        return self._for_picture(noisy, options | {"trace": trace}, denoise)
 
-    def choose(self, picture: Picture) -> Parameters:
-        """The parameters for a picture by itself; raises as `solve`."""
+    def choose(self, noisy: Picture | Volume, mask: NDArray[np.bool_] | None = None) -> Parameters:
+        """The parameters for a picture, or a volume, by itself; raises as `solve`."""
         from tvdenoise.denoising import choose_parameters
 
-        options = self._options(picture)
+        options = self._options(noisy, mask)
         for name in ("tolerance", "max_iterations"):
             options.pop(name, None)
-        return self._for_picture(picture, options, choose_parameters)
+        return self._for_picture(noisy, options, choose_parameters)
 
-    def _options(self, picture: Picture, mu: float | None = None) -> dict[str, Any]:
-        has_planes = picture.intensities.ndim > (3 if picture.channels > 1 else 2)
-        if self._settings.volume and not has_planes:
-            raise UnsupportedImageError("it holds a single picture, not a volume", "leave out --volume")
+    def _options(
+        self, noisy: Picture | Volume, mask: NDArray[np.bool_] | None, mu: float | None = None
+    ) -> dict[str, Any]:
+        spacing = noisy.spacing if isinstance(noisy, Volume) else None
+        if self._settings.volume and spacing is None:
+            raise no_volume()
         options = self._settings.solver_options(
-            channels=picture.channels, is_float=picture.is_float, has_planes=has_planes, chosen_mu=mu
+            channels=noisy.channels, is_float=noisy.is_float, spacing=spacing, chosen_mu=mu
         )
-        if self._settings.mask is not None:
-            if self._mask is None:
-                self._mask = read_mask(self._settings.mask, self._settings.max_megapixels)
-            options["mask"] = mask_for(picture, self._mask, self._settings.mask)
-        return options
+        return options if mask is None else options | {"mask": mask}
 
     def _for_picture(
-        self, picture: Picture, options: dict[str, Any], function: Callable[..., Result]
+        self, picture: Picture | Volume, options: dict[str, Any], function: Callable[..., Result]
     ) -> Result:
         from tvdenoise.denoising import estimate_noise
 
@@ -132,3 +137,8 @@ class Denoiser:
                 volume_kernels.prepare_volumes("float32")
         finally:
             is_ready.set()
+
+
+def no_volume() -> UnsupportedImageError:
+    """Why a single picture is not denoised."""
+    return UnsupportedImageError("it holds a single picture, not a volume", "leave out --volume")

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from tvdenoise.batch.outcome import Fate, Outcome, SharedParameters
 
 _CHOSEN = ("mu", "epsilon", "sigma", "noise", "correlation", "growth")
-_FIGURES = (*_CHOSEN, "iterations", "distance_bound", "converged", "planes")
+_FIGURES = (*_CHOSEN, "iterations", "distance_bound", "converged", "planes", "volumes", "spacing")
 FIELDS = ("source", "target", "status", "reason", *_FIGURES, "seconds", "notes")
 REPLACING = "replacing"  # the status of a line that announces a replacement
 PARAMETERS = "parameters"  # that of one with what was chosen for a whole set
@@ -26,9 +26,10 @@ _NUMBERS = (
     "iterations",
     "distance_bound",
     "planes",
+    "volumes",
     "seconds",
 )
-_WHOLE = ("iterations", "planes")
+_WHOLE = ("iterations", "planes", "volumes")
 
 Entry = Mapping[str, Any]
 

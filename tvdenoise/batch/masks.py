@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tvdenoise.batch.outputs import identity_of
-from tvdenoise.errors import TvdenoiseError, UnsupportedImageError, UsageError
-from tvdenoise.files.paths import printable
-from tvdenoise.files.reading import read
+from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError, UsageError
+from tvdenoise.files.paths import printable, reason_of
+from tvdenoise.files.reading import open_pictures
+from tvdenoise.files.stack import Stack
 from tvdenoise.files.upright import Orientation
 
 if TYPE_CHECKING:
@@ -20,35 +23,99 @@ if TYPE_CHECKING:
     from tvdenoise.files.picture import Picture
 
 
-def read_mask(path: str, max_megapixels: float) -> NDArray[np.bool_]:
-    """True where the mask, as it is shown, is white, false where it is black: (rows, columns).
+class MaskFile:
+    """A file that holds one mask for all pictures, or one for each picture of a file that holds as many.
 
-    Raises UsageError for anything else, and for one that is black everywhere.
+    Masks are (rows, columns), true where they are white, false where they are black; picture and mask are laid one over
+    the other as they are shown. Reading raises UsageError for anything else.
     """
-    name = printable(path)
-    try:
-        picture = read(Path(path), max_megapixels, to_denoise=False)
-    except TvdenoiseError as error:
-        raise UsageError(f"the mask {name} cannot be used: {error.reason}", error.remedy) from error
-    values = picture.intensities if picture.intensities.ndim == 3 else picture.intensities[..., np.newaxis]
-    white = 1 if picture.is_float else np.iinfo(values.dtype).max
-    is_white: NDArray[np.bool_] = (values == white).all(axis=-1)
-    others = np.count_nonzero(~(is_white | (values == 0).all(axis=-1)))
-    if picture.channels == 4:  # inks
-        raise UsageError(f"the mask {name} is in CMYK", "save it in grey, as PNG")
-    if others:
-        raise UsageError(
-            f"{others} pixels of the mask {name} are neither black nor white",
-            "make it of these two, and save it without loss, as PNG",
-        )
-    if picture.visible is not None:
-        raise UsageError(f"the mask {name} is transparent in places", "save it without alpha")
-    if not is_white.any():
-        raise UsageError(
-            f"the mask {name} is black everywhere: nothing would be denoised",
-            "make it white where that is wanted",
-        )
-    return Orientation.of(picture).shown(is_white)
+
+    def __init__(self, path: str, max_megapixels: float) -> None:
+        self._path = path
+        self._name = printable(path)
+        self._max_megapixels = max_megapixels
+        self._single: NDArray[np.bool_] | None = None
+        self._count = 0
+
+    def check(self) -> None:
+        """Read all of it once. Raises UsageError for one that is black everywhere, too."""
+        if not sum(bool(mask.any()) for mask in self._read(None)):
+            raise UsageError(
+                f"the mask {self._name} is black everywhere: nothing would be denoised",
+                "make it white where that is wanted",
+            )
+
+    def masks(self, found: Picture | Stack, numbers: Iterable[int]) -> Iterator[NDArray[np.bool_]]:
+        """Those of the pictures of increasing numbers, as their pixels are stored; without an end where one serves all.
+
+        Raises UnsupportedImageError for pictures of another size, or of another number than there are masks.
+        """
+        if self._count == 0:
+            next(self._read(None))
+        count = found.count if isinstance(found, Stack) else 1
+        if self._count not in (1, count):
+            pictures = "a single picture" if count == 1 else f"{count} pictures"
+            raise UnsupportedImageError(
+                f"it holds {pictures} and the mask {self._name} {self._count}",
+                "give a mask of one picture, which serves all, or of as many",
+            )
+        masks = self._read(numbers) if self._single is None else repeat(self._single)
+        for mask in masks:
+            yield self._as_stored(mask, found.first if isinstance(found, Stack) else found)
+
+    def _read(self, numbers: Iterable[int] | None) -> Iterator[NDArray[np.bool_]]:
+        """The masks of some numbers, None for all."""
+        try:
+            with Path(self._path).open("rb") as stream:
+                found = open_pictures(stream, self._max_megapixels, to_denoise=False)
+                self._count = found.count if isinstance(found, Stack) else 1
+                if not isinstance(found, Stack):
+                    self._single = self._white_in(found)
+                    yield self._single
+                    return
+                for picture in found.read(range(self._count) if numbers is None else numbers):
+                    yield self._white_in(picture)
+        except UsageError:
+            raise
+        except OSError as error:
+            raise self._unusable(UnreadableImageError(reason_of(error))) from error
+        except TvdenoiseError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: TvdenoiseError) -> UsageError:
+        return UsageError(f"the mask {self._name} cannot be used: {error.reason}", error.remedy)
+
+    def _white_in(self, picture: Picture) -> NDArray[np.bool_]:
+        """Where a mask is white, as it is shown."""
+        values = picture.intensities
+        values = values if values.ndim == 3 else values[..., np.newaxis]
+        white = 1 if picture.is_float else np.iinfo(values.dtype).max
+        is_white: NDArray[np.bool_] = (values == white).all(axis=-1)
+        others = np.count_nonzero(~(is_white | (values == 0).all(axis=-1)))
+        if picture.channels == 4:  # inks
+            raise UsageError(f"the mask {self._name} is in CMYK", "save it in grey, as PNG")
+        if others:
+            raise UsageError(
+                f"{others} pixels of the mask {self._name} are neither black nor white",
+                "make it of these two, and save it without loss, as PNG",
+            )
+        if picture.visible is not None:
+            raise UsageError(f"the mask {self._name} is transparent in places", "save it without alpha")
+        return Orientation.of(picture).shown(is_white)
+
+    def _as_stored(self, mask: NDArray[np.bool_], picture: Picture) -> NDArray[np.bool_]:
+        """A mask, given as it is shown, as a picture's pixels are stored."""
+        orientation = Orientation.of(picture)
+        columns, rows = orientation.shown_size(picture.size)
+        if (rows, columns) != mask.shape:
+            turned = "" if picture.size == (columns, rows) else ", as its orientation shows it,"
+            own_rows, own_columns = mask.shape
+            raise UnsupportedImageError(
+                f"the picture{turned} has {columns} × {rows} pixels "
+                f"and the mask {self._name} {own_columns} × {own_rows}",
+                "give a mask of the same size",
+            )
+        return np.ascontiguousarray(orientation.stored(mask))
 
 
 def require_apart(path: str, plan: Plan) -> None:
@@ -62,21 +129,3 @@ def require_apart(path: str, plan: Plan) -> None:
         if any(identity_of(output) == identity for output in (job.target, *job.companions)):
             reason = f"{name} is the mask and would be an output of {printable(job.source)}"
             raise UsageError(reason, "choose another name with -o")
-
-
-def mask_for(picture: Picture, mask: NDArray[np.bool_], path: str) -> NDArray[np.bool_]:
-    """The mask as the picture's pixels are stored, given as it is shown: (rows, columns).
-
-    Raises UnsupportedImageError for a picture of another size.
-    """
-    orientation = Orientation.of(picture)
-    columns, rows = orientation.shown_size(picture.size)
-    if (rows, columns) != mask.shape:
-        turned = "" if picture.size == (columns, rows) else ", as its orientation shows it,"
-        own_rows, own_columns = mask.shape
-        raise UnsupportedImageError(
-            f"the picture{turned} has {columns} × {rows} pixels "
-            f"and the mask {printable(path)} {own_columns} × {own_rows}",
-            "give a mask of the same size",
-        )
-    return np.ascontiguousarray(orientation.stored(mask))

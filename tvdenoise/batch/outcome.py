@@ -25,6 +25,8 @@ class Figures:
     bits: of an integer file's intensities, or None for floats; ending: how the solve ended, a sentence.
     planes: how many pictures the file holds: then mu, epsilon and the noise are those in the middle, iterations their
     sum, and the bound that of the worst; parameters: how many different values of mu there are.
+    volumes: how many were solved, 0 where pictures were one by one; spacing: of their planes, rows and columns, as
+    --spacing takes it.
     """
 
     mu: float
@@ -40,6 +42,8 @@ class Figures:
     bits: int | None
     planes: int = 1
     parameters: int = 1
+    volumes: int = 0
+    spacing: str | None = None
 
 
 @dataclass(frozen=True)

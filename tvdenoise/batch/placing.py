@@ -55,6 +55,10 @@ class Origin:
         if _identity(self.path.stat()) != _identity(self.status):
             raise TvdenoiseError("the file was changed while it was denoised", "run it again")
 
+    def require_unchanged_before(self, _written: Path) -> None:
+        """As `require_unchanged`, before what was made of it takes its place."""
+        self.require_unchanged()
+
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -36,6 +36,7 @@ class Job:
     place: where the target's name leads, links followed; header: what the source's header says, or None where it
     was not read or says nothing.
     residual, trace: what else is to be written (see `companions`), or None.
+    needed: bytes of memory, where that is not what one of its pictures takes.
     """
 
     source: Path
@@ -46,6 +47,7 @@ class Job:
     header: Header | None = None
     residual: Path | None = None
     trace: Path | None = None
+    needed: int | None = None
 
     @property
     def companions(self) -> tuple[Path, ...]:
@@ -65,6 +67,8 @@ class Job:
     @property
     def memory(self) -> int:
         """Bytes that it takes to do."""
+        if self.needed is not None:
+            return self.needed
         return self.header.bytes_needed if self.header is not None else 0
 
     @property

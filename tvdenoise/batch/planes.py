@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
-import math
-import re
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from tvdenoise.batch.companions import write_companions
-from tvdenoise.batch.outcome import Figures
-from tvdenoise.batch.placing import record_of
-from tvdenoise.errors import SeveralPicturesError, TvdenoiseError, UnreadableImageError, UnsupportedImageError
+from tvdenoise.batch.findings import Findings
+from tvdenoise.errors import SeveralPicturesError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.stack import Stack
-from tvdenoise.files.writing import lost_metadata, with_record, without_metadata
+from tvdenoise.files.stack_writing import StackWriter, require_stack_carried
+from tvdenoise.files.writing import encode, require_carried, write
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tvdenoise.batch.denoiser import Denoiser
+    from tvdenoise.batch.outcome import Figures
     from tvdenoise.batch.plan import Job
     from tvdenoise.batch.request import Settings
     from tvdenoise.files.formats import Format
     from tvdenoise.files.picture import Picture
-    from tvdenoise.noise.model import NoiseModel
     from tvdenoise.parameters import Parameters
-    from tvdenoise.solver import Solution
+
+Before = Callable[["Path"], None]
 
 _SAMPLE = 9  # planes of a channel; an odd number, so that a median is one of theirs
 
 
-def ignore(_done: int, _count: int) -> None:
+def ignore(_done: float, _count: int) -> None:
     """Of how far a file is, nobody wants to know."""
 
 
 class Planes:
     """The pictures of one file on their way into a format.
 
-    job: what else is to be written of a single picture.
+    job: what else is to be written of a single picture. Raises UnsupportedImageError where the format cannot hold them.
     threads: for each solve, or None for what the settings say; tell: called with how many planes of how many are done.
     """
 
@@ -49,8 +52,12 @@ class Planes:
         settings: Settings,
         job: Job,
         threads: int | None = None,
-        tell: Callable[[int, int], None] = ignore,
+        tell: Callable[[float, int], None] = ignore,
     ) -> None:
+        if isinstance(found, Stack):
+            require_stack_possible(found, form, job)
+        else:
+            require_carried(found, form)
         self._found = found
         self._form = form
         self._denoiser = denoiser
@@ -58,28 +65,51 @@ class Planes:
         self._job = job
         self._threads = threads
         self._tell = tell
-        self._solutions: list[Solution] = []  # without their images
-        self._notices: dict[str, str] = {}
-        self._missing: list[int] = []  # pixels, of each picture that has any
+        self._findings = Findings(form, settings)
         self._chosen: dict[int, Parameters] = {}
 
     @property
     def count(self) -> int:
         return self._found.count if isinstance(self._found, Stack) else 1
 
-    def denoised(self) -> Iterator[Picture]:
-        """Each picture as it is to be written, decoded and denoised when it is asked for."""
+    @property
+    def is_streamed(self) -> bool:
+        """Whether it is written as it is denoised, without being held."""
+        return isinstance(self._found, Stack)
+
+    def write_to(self, stream: BinaryIO) -> None:
+        """Denoise all, and write it to an empty stream that can be sought."""
         if isinstance(self._found, Stack):
-            self._note(self._found.series.notices)
+            self._writer(self._found).write_to(stream, self._denoised())
+        else:
+            stream.write(encode(next(self._denoised()), self._form, self._settings.quality))
+
+    def write(self, target: Path, before: Before | None, times: tuple[int, int] | None) -> None:
+        """Denoise all, and put it in the target's place; see `writing.write`."""
+        if isinstance(self._found, Stack):
+            self._writer(self._found).write(target, self._denoised(), before=before, times=times)
+        else:
+            quality = self._settings.quality
+            write(next(self._denoised()), target, self._form, quality, before=before, times=times)
+
+    def _writer(self, stack: Stack) -> StackWriter:
+        return StackWriter(stack, self._form, self._settings.quality)
+
+    def _denoised(self) -> Iterator[Picture]:
+        """Each picture as it is to be written, decoded and denoised when it is asked for."""
+        masks = self._denoiser.masks(self._found, range(self.count))
+        if isinstance(self._found, Stack):
+            self._findings.note(self._found.series.notices)
             self._choose(self._found)
             pictures = self._found.pictures()
             for number in range(self.count):
+                mask, channel = next(masks), self._found.axes.channel(number)
                 with self._naming(number):
-                    picture = self._one(next(pictures), number, self._found.axes.channel(number))
+                    picture = self._one(next(pictures), mask, number, channel)
                 yield picture
                 self._tell(number + 1, self.count)
         else:
-            yield self._one(self._found, 0, 0)
+            yield self._one(self._found, next(masks), 0, 0)
 
     @contextmanager
     def _naming(self, number: int) -> Iterator[None]:
@@ -102,94 +132,53 @@ class Planes:
         if self._settings.per_plane or self._settings.mu is not None or is_shared:
             return
         samples = {number: channel for channel in channels for number in stack.sample(channel, _SAMPLE)}
+        numbers = sorted(samples)
         found: dict[int, list[Parameters]] = {channel: [] for channel in channels}
-        pictures = stack.read(sorted(samples))
-        for number in sorted(samples):
+        masks = self._denoiser.masks(stack, numbers)
+        pictures = stack.read(numbers)
+        for number in numbers:
+            mask = next(masks)
             with self._naming(number):
-                found[samples[number]].append(self._denoiser.choose(next(pictures)))
+                found[samples[number]].append(self._denoiser.choose(next(pictures), mask))
         for channel, all_choices in found.items():
             choices = [c for c in all_choices if c.noise is None or c.noise.sigma > 0] or all_choices
             middle = statistics.median_low(choice.mu for choice in choices)
             self._chosen[channel] = next(choice for choice in choices if choice.mu == middle)
 
-    def _one(self, picture: Picture, number: int, channel: int) -> Picture:
-        self._note(picture.notices)
-        if missing := picture.missing:
-            self._missing.append(missing)
-        if self._settings.strip_metadata:
-            picture = without_metadata(picture)
+    def _one(self, picture: Picture, mask: NDArray[np.bool_] | None, number: int, channel: int) -> Picture:
+        findings = self._findings
+        findings.note(picture.notices)
+        findings.note_missing(picture.missing)
+        picture = findings.stripped(picture)
         chosen = self._chosen.get(channel)
         mu = None if chosen is None else chosen.mu
-        solution = self._denoiser.solve(picture, self._threads, mu, trace=self._job.trace is not None)
-        bound = solution.distance_bound
-        is_unbounded = bound == math.inf and self._settings.fills_missing
-        if not (math.isfinite(bound) or is_unbounded):  # then neither are the intensities to be trusted
-            raise TvdenoiseError("the solve broke down", "choose another --mu or --epsilon")
+        solution = self._denoiser.solve(picture, self._threads, mu, mask, trace=self._job.trace is not None)
+        findings.add(solution)
         result = picture.with_denoised(solution.image)
-        self._note(write_companions(self._job, picture, solution, self._settings.data_range))
-        self._solutions.append(replace(solution, image=solution.image[:0].copy()))
-        if number > 0:
-            result = replace(result, metadata=replace(result.metadata, record=None))
-        elif not self._settings.strip_metadata:
-            result = with_record(result, self._form, record_of(solution))
-        self._note(lost_metadata(result, self._form))
-        return result
-
-    def _note(self, notices: tuple[str, ...]) -> None:
-        """Each notice once, also where the planes differ in the numbers that it names."""
-        for notice in notices:
-            self._notices.setdefault(re.sub(r"\d[\d,]*", "#", notice), notice)
+        findings.note(write_companions(self._job, picture, solution, self._settings.data_range))
+        return findings.recorded(result, number)
 
     @property
     def notices(self) -> tuple[str, ...]:
         """What was not written as it was read, once all is denoised."""
-        return (*self._notices.values(), *self._filled())
-
-    def _filled(self) -> tuple[str, ...]:
-        """A sentence about missing pixels, where there were any."""
-        if not (count := sum(self._missing)):
-            return ()
-        where = f" in {len(self._missing)} of {self.count} pictures" if self.count > 1 else ""
-        return (f"{count} missing pixel{'' if count == 1 else 's'} (NaN) filled{where}",)
+        return self._findings.notices
 
     @property
     def shortfall(self) -> tuple[str | None, str | None]:
         """Why the result is less exact than asked, and the remedy."""
-        from tvdenoise.solver import Status
-
-        short = [solution for solution in self._solutions if not solution.converged]
-        if not short:
-            return None, None
-        limited = short[0].status is Status.ITERATION_LIMIT
-        more = "--max-iterations or --tolerance" if limited else "--tolerance"
-        where = f" (in {len(short)} of {self.count} pictures)" if self.count > 1 else ""
-        return f"{short[0].status.value}{where}", f"raise {more}"
+        return self._findings.shortfall("pictures")
 
     @property
     def figures(self) -> Figures:
-        """Of all planes: the worst bound, the sum of the evaluations, and the median of mu and epsilon."""
-        solutions = self._solutions
-        worst = next((s for s in solutions if not s.converged), solutions[0])
-        noise = self._noise()
+        """Of all planes."""
         first = self._found.first if isinstance(self._found, Stack) else self._found
-        return Figures(
-            mu=statistics.median_low(solution.mu for solution in solutions),
-            epsilon=statistics.median_low(solution.epsilon for solution in solutions),
-            sigma=None if noise is None else noise.sigma,
-            iterations=sum(solution.iterations for solution in solutions),
-            distance_bound=max(solution.distance_bound for solution in solutions),
-            converged=worst.converged,
-            ending=worst.status.value,
-            noise=None if noise is None else noise.kind.value,
-            correlation=None if noise is None else max(noise.channels[0].correlation),
-            growth=None if noise is None else noise.growth,
-            bits=None if first.is_float else first.intensities.itemsize * 8,
-            planes=self.count,
-            parameters=len({solution.mu for solution in solutions}),
-        )
+        return self._findings.figures(first.intensities.dtype, self.count, list(self._chosen.values()))
 
-    def _noise(self) -> NoiseModel | None:
-        """The noise that the median mu was chosen for."""
-        found = list(self._chosen.values()) or self._solutions
-        middle = statistics.median_low(one.mu for one in found)
-        return next(one.noise for one in found if one.mu == middle)
+
+def require_stack_possible(stack: Stack, form: Format, job: Job) -> None:
+    """Raise UnsupportedImageError where what is asked for cannot be done with several pictures."""
+    require_stack_carried(stack, form)
+    if job.companions:
+        raise UnsupportedImageError(
+            "--residual and --trace are for files of one picture", "leave them out for this one"
+        )

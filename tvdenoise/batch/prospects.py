@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tvdenoise.batch.denoiser import no_volume
 from tvdenoise.batch.placing import digest_of
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.families import format_named
+from tvdenoise.files.families import format_for, format_in_place, format_named
+from tvdenoise.files.headers import axes_of
+from tvdenoise.files.large_writing import require_large_carried
+from tvdenoise.files.memory import Budget
 from tvdenoise.files.paths import reason_of
-from tvdenoise.files.reading import examine
+from tvdenoise.files.reading import examine, examine_large
 from tvdenoise.files.stack_writing import require_several_carried
 
 if TYPE_CHECKING:
     from tvdenoise.batch.plan import Job, Plan
+
+
+_IN_PARTS = "in parts, as it is too large for the memory"
 
 
 class Action(StrEnum):
@@ -32,7 +39,7 @@ class Prospect:
     """What would become of a file.
 
     size: columns, rows and channels, where the file's header was read and says it; target: None where there is none;
-    reason: why it would be skipped or fail.
+    reason: why it would be skipped or fail, or how it would be denoised.
     """
 
     source: str
@@ -46,15 +53,18 @@ class Prospect:
 class Forecast:
     """How to tell what a plan would do, from headers alone: what is wrong behind them shows only when it is done.
 
-    max_megapixels: larger pictures fail; first_frame: of several pictures only the first is taken;
+    max_megapixels: larger pictures fail; first_frame: of several pictures only the first is taken; volume: they are
+    denoised together;
     replaced: digests of what earlier runs have put in the place of inputs;
-    from_stream: the input is no file that could be looked into.
+    from_stream: the input is no file that could be looked into; budget: of memory.
     """
 
     max_megapixels: float
     replaced: frozenset[str] = frozenset()
     from_stream: bool = False
     first_frame: bool = False
+    volume: bool = False
+    budget: Budget = field(default_factory=Budget)
 
     def prospects(self, plan: Plan) -> Iterator[Prospect]:
         """In the order of a run by one process."""
@@ -76,21 +86,51 @@ class Forecast:
                 record = examine(job.source, self.max_megapixels, first_frame=self.first_frame)
                 if job.once and (record is not None or self._was_put_there(job.source)):
                     return Prospect(source, target, Action.SKIP, "denoised already", size)
+            if self.volume:
+                _require_volume(job.source)
             _require_writable_format(job, first_frame=self.first_frame)
+            how = _IN_PARTS if self._is_in_parts(job) else None
         except TvdenoiseError as error:
             return Prospect(source, target, Action.FAIL, str(error), size)
-        return Prospect(source, target, Action.DENOISE, size=size)
+        return Prospect(source, target, Action.DENOISE, how, size)
+
+    def _is_in_parts(self, job: Job) -> bool:
+        """Whether it is too large for the memory. Raises TvdenoiseError where it cannot be denoised in parts either."""
+        if self.volume and job.header is not None:
+            return self.budget.shortage(job.header.volume_bytes_needed(has_weights=False)) is not None
+        if job.header is None or self.budget.shortage(job.header.bytes_needed) is None:
+            return False
+        large = examine_large(job.source, self.budget, self.max_megapixels, first_frame=self.first_frame)
+        if large is None:
+            return False
+        codec = large.pixel.codec
+        form = format_in_place(job.target, codec) if job.in_place else format_for(job.target, codec)
+        require_large_carried(large, form, self.budget.remedy)
+        return True
 
     def _has_more_to_say(self, job: Job) -> bool:
         """Whether the file has to be looked into once more, which takes time."""
         header = job.header
-        return job.once or header is None or header.columns * header.rows > self.max_megapixels * 1e6
+        return (
+            self.volume
+            or job.once
+            or header is None
+            or header.columns * header.rows > self.max_megapixels * 1e6
+        )
 
     def _was_put_there(self, path: Path) -> bool:
         try:
             return bool(self.replaced) and digest_of(path) in self.replaced
         except OSError as error:
             raise UnreadableImageError(reason_of(error)) from error
+
+
+def _require_volume(path: Path) -> None:
+    """Raise UnsupportedImageError where no pictures of a file are planes of a volume."""
+    axes = axes_of(path)
+    if axes is None:
+        raise no_volume()
+    _ = axes.volumes
 
 
 def _require_writable_format(job: Job, *, first_frame: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tvdenoise.batch.patterns import Patterns
 from tvdenoise.errors import UsageError
+from tvdenoise.files.memory import Budget
 from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
 
 STANDARD_STREAM = "-"
@@ -102,9 +103,11 @@ class Settings:
     strip_metadata: write only what the picture needs to look the same; preserve_times: give outputs the times
     of their inputs.
     mask: the path of a picture, white where others are denoised, black where they are kept; nan: "refuse" or "fill".
-    volume: denoise planes together, spacing: the distances of planes, rows and columns.
+    volume: denoise the planes of a file together; spacing: the distances of planes, rows and columns, None for those
+    that the file states.
     shared_mu: for pictures of so many channels, chosen for a whole set of pictures.
     first_frame: of a file of several pictures take the first alone; per_plane: choose mu for each of its pictures.
+    memory: bytes for the whole run, code included, or None for what the machine has.
     """
 
     mu: float | None = None
@@ -132,6 +135,7 @@ class Settings:
     shared_mu: tuple[tuple[int, float], ...] = ()
     first_frame: bool = False
     per_plane: bool = False
+    memory: int | None = None
 
     def __post_init__(self) -> None:
         if self.mu is not None and self.sigma is not None:
@@ -142,6 +146,13 @@ class Settings:
             raise UsageError("--spacing is for --volume", "give both, or leave it out")
         if self.per_plane and self.mu is not None:
             raise UsageError("--per-plane chooses --mu, which is given", "give one of them")
+        for option, is_given in (("--per-plane", self.per_plane), ("--first-frame", self.first_frame)):
+            if self.volume and is_given:
+                raise UsageError(f"--volume and {option} contradict each other", "give one of them")
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.memory)
 
     @property
     def estimates_noise(self) -> bool:
@@ -153,6 +164,11 @@ class Settings:
         """True where NaN stands for missing pixels."""
         return self.nan == "fill"
 
+    @property
+    def has_weights(self) -> bool:
+        """True where pixels may have weights of their own in the fidelity."""
+        return self.mask is not None or self.fills_missing
+
     def has_shared_mu(self, channels: int) -> bool:
         """Whether a mu was chosen for all pictures of so many channels."""
         return channels in dict(self.shared_mu)
@@ -162,13 +178,13 @@ class Settings:
         *,
         channels: int,
         is_float: bool,
-        has_planes: bool = False,
+        spacing: tuple[float, ...] | None = None,
         chosen_mu: float | None = None,
     ) -> dict[str, Any]:
         """The arguments of `tvdenoise.denoise` for one picture; its own defaults where nothing was asked.
 
-        has_planes: its first axis is that of planes which are denoised together. chosen_mu: for all pictures of its
-        file.
+        spacing: of its planes, rows and columns, the first axes, where planes are denoised together; None for a
+        picture. chosen_mu: for all pictures of its file.
         """
         names = ("mu", "epsilon", "sigma", "tolerance", "max_iterations", "chroma", "threads", "strength")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
@@ -180,10 +196,8 @@ class Settings:
                 given.pop(name, None)
         if channels > 1:
             given["channel_axis"] = -1
-        if has_planes:
-            given["spatial_axes"] = (0, 1, 2)
-            if self.spacing is not None:
-                given["spacing"] = self.spacing
+        if spacing is not None:
+            given |= {"spatial_axes": (0, 1, 2), "spacing": spacing}
         if is_float and self.fills_missing:
             given["nan"] = self.nan
         if is_float and self.data_range is not None:

@@ -36,6 +36,19 @@ class Alone:
             yield self._runner.attempt(job)
 
 
+class InTurn:
+    """Several workforces, each of which begins with its own jobs when the one before has ended."""
+
+    def __init__(self, shifts: Sequence[tuple[Workforce, Sequence[Job]]]) -> None:
+        self._shifts = shifts
+
+    def outcomes(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
+        assert len(jobs) == sum(len(own) for _, own in self._shifts)
+        for workforce, own in self._shifts:
+            with closing(workforce.outcomes(own)) as found:
+                yield from found
+
+
 def outcomes(plan: Plan, workforce: Workforce, *, fail_fast: bool = False) -> Generator[Outcome, None, None]:
     """The outcome of every file of a plan, each as soon as it is known.
 

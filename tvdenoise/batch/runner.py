@@ -10,32 +10,34 @@ from io import BytesIO
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
+from tvdenoise.batch.large import Large
 from tvdenoise.batch.ledger import Ledger, NoLedger
 from tvdenoise.batch.outcome import Fate, Outcome
 from tvdenoise.batch.placing import Origin, Placing, has_place_for_record, is_done
-from tvdenoise.batch.planes import Planes, ignore
+from tvdenoise.batch.planes import Before, Planes, ignore
 from tvdenoise.batch.streams import Streams
-from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
+from tvdenoise.batch.volumes import Volumes
+from tvdenoise.errors import TvdenoiseError, UnreadableImageError
 from tvdenoise.files.families import format_for, format_in_place
+from tvdenoise.files.large import LargePicture
 from tvdenoise.files.paths import reason_of
-from tvdenoise.files.reading import open_pictures
+from tvdenoise.files.picture import Picture
+from tvdenoise.files.reading import open_within
 from tvdenoise.files.stack import Stack
-from tvdenoise.files.stack_writing import StackWriter, require_stack_carried
-from tvdenoise.files.writing import encode, require_carried, write
 
 if TYPE_CHECKING:
     from tvdenoise.batch.denoiser import Denoiser
     from tvdenoise.batch.plan import Job
     from tvdenoise.batch.request import Settings
     from tvdenoise.files.formats import Format
-    from tvdenoise.files.picture import Picture
 
 
 class Runner:
     """Does jobs with the same settings.
 
     ledger: knows and is told what is replaced in place by files that cannot say it themselves.
-    tell: called with how many pictures of a file are done, and how many it holds, where these are several.
+    tell: called with how many pictures of a file are done, and how many it holds, where these are several; and with the
+        part that is done of one that is denoised in parts, and 1.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class Runner:
         denoiser: Denoiser,
         streams: Streams | None = None,
         ledger: Ledger | None = None,
-        tell: Callable[[int, int], None] = ignore,
+        tell: Callable[[float, int], None] = ignore,
     ) -> None:
         self._settings = settings
         self._denoiser = denoiser
@@ -71,50 +73,53 @@ class Runner:
     def _do(self, job: Job, start: float, threads: int | None) -> Outcome:
         origin = None if self._streams.source is not None else Origin.of(job.source)
         with self._opened(job) as found:
-            first = found.first if isinstance(found, Stack) else found
+            first = _first(found)
             if is_done(job, first, self._ledger):
                 reason, remedy = "denoised already", "--again denoises it once more"
                 return Outcome(str(job.source), str(job.target), Fate.SKIPPED, reason, remedy)
             notices = origin.notices if origin is not None and job.in_place else ()
             form = self._format_of(job, first)
-            if isinstance(found, Stack):
-                require_stack_carried(found, form)
-                if job.companions:
-                    raise UnsupportedImageError(
-                        "--residual and --trace are for files of one picture", "leave them out for this one"
-                    )
-            else:
-                require_carried(found, form)
+            work = self._work(job, found, form, threads)
             start += self._denoiser.prepare()
-            planes = Planes(found, form, self._denoiser, self._settings, job, threads, self._tell)
-            self._write(job, found, planes, form, origin)
+            self._write(job, work, form, origin, is_read_on=not isinstance(work, Planes))
         return Outcome(
             str(job.source),
             str(job.target),
             Fate.DONE,
-            *planes.shortfall,
-            figures=planes.figures,
-            notices=planes.notices + notices,
+            *work.shortfall,
+            figures=work.figures,
+            notices=work.notices + notices,
             seconds=time.perf_counter() - start,
         )
 
     @contextmanager
-    def _opened(self, job: Job) -> Iterator[Picture | Stack]:
-        """What the source holds; of several pictures, they are read from it as long as this lasts."""
+    def _opened(self, job: Job) -> Iterator[Picture | Stack | LargePicture]:
+        """What the source holds; several pictures, or a large one, are read from it as long as this lasts."""
         try:
             stream = job.source.open("rb") if self._streams.source is None else self._streams.contents()
         except OSError as error:
             raise UnreadableImageError(reason_of(error)) from error
         with stream:
-            found = open_pictures(
+            found = open_within(
                 stream,
+                self._settings.budget,
                 self._settings.max_megapixels,
                 may_have_nan=self._settings.fills_missing,
                 first_frame=self._settings.first_frame,
             )
-            if not isinstance(found, Stack):
+            if isinstance(found, Picture):
                 stream.close()
             yield found
+
+    def _work(
+        self, job: Job, found: Picture | Stack | LargePicture, form: Format, threads: int | None
+    ) -> Planes | Large | Volumes:
+        scratch = job.folder if self._streams.target is None else None
+        if isinstance(found, Stack) and self._settings.volume:
+            return Volumes(found, form, self._denoiser, self._settings, job, scratch, threads, self._tell)
+        if not isinstance(found, LargePicture):
+            return Planes(found, form, self._denoiser, self._settings, job, threads, self._tell)
+        return Large(found, form, self._settings, job, scratch, threads, self._tell)
 
     def _format_of(self, job: Job, picture: Picture) -> Format:
         if self._streams.target is not None:
@@ -124,28 +129,35 @@ class Runner:
         return format_for(job.target, picture.codec)
 
     def _write(
-        self, job: Job, found: Picture | Stack, planes: Planes, form: Format, origin: Origin | None
+        self,
+        job: Job,
+        work: Planes | Large | Volumes,
+        form: Format,
+        origin: Origin | None,
+        *,
+        is_read_on: bool,
     ) -> None:
-        quality, results = self._settings.quality, planes.denoised()
-        writer = StackWriter(found, form, quality) if isinstance(found, Stack) else None
+        """is_read_on: the source is read as long as that lasts, and must stay what it is."""
         if self._streams.target is not None:
-            with TemporaryFile() if writer is not None else BytesIO() as held:
-                if writer is not None:
-                    writer.write_to(held, results)
-                else:
-                    held.write(encode(next(results), form, quality))
+            with TemporaryFile() if work.is_streamed else BytesIO() as held:
+                work.write_to(held)
                 self._streams.put(held)
             return
-        placing = None
+        before: Before | None = None
         if origin is not None and job.in_place:
             is_recorded = has_place_for_record(form, strips_metadata=self._settings.strip_metadata)
-            placing = Placing(job, origin, is_recorded, self._ledger)
-        before = placing.before if placing else None
+            before = Placing(job, origin, is_recorded, self._ledger).before
+        elif origin is not None and is_read_on:
+            before = origin.require_unchanged_before
         times = origin.times if origin is not None and self._settings.preserve_times else None
-        if writer is not None:
-            writer.write(job.target, results, before=before, times=times)
-        else:
-            write(next(results), job.target, form, quality, before=before, times=times)
+        work.write(job.target, before, times)
+
+
+def _first(found: Picture | Stack | LargePicture) -> Picture:
+    """A picture with what the file says of all."""
+    if isinstance(found, LargePicture):
+        return found.pixel
+    return found.first if isinstance(found, Stack) else found
 
 
 def failed(source: str, target: str | None, error: TvdenoiseError, seconds: float = 0.0) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from threading import Condition
 from typing import TYPE_CHECKING
 
 from tvdenoise.files.available import available_memory
+from tvdenoise.files.memory import PROCESS
 from tvdenoise.model.engines import available_threads
 
 if TYPE_CHECKING:
@@ -34,6 +36,12 @@ class Machine:
         free = available_memory()
         return cls(available_threads(), math.inf if free is None else _USABLE * free)
 
+    def beside(self, processes: int, total: int | None) -> Machine:
+        """What is left of a given total of bytes, or of the machine's, for pictures in so many processes."""
+        if total is None:
+            return self
+        return Machine(self.processors, min(self.memory, total - processes * PROCESS))
+
 
 def seconds_of(job: Job) -> float:
     """About how long a job takes on one processor."""
@@ -48,6 +56,12 @@ def useful_workers(jobs: Sequence[Job], machine: Machine, threads: int | None) -
     if sum(map(seconds_of, jobs)) < _WORTH_WORKERS:
         return 1
     return max(1, min(machine.processors // (threads or 1), len(jobs)))
+
+
+def affordable_workers(jobs: Sequence[Job], workers: int, total: int) -> int:
+    """At most so many processes that together with this one, and a usual file for each, fit into a total of bytes."""
+    usual = statistics.median(job.memory for job in jobs)
+    return max(1, min(workers, int((total - PROCESS) // (PROCESS + usual))))
 
 
 class Share:

@@ -11,19 +11,30 @@ from typing import TYPE_CHECKING
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.batch.outcome import SharedParameters
 from tvdenoise.batch.plan import with_headers
+from tvdenoise.batch.spacing import spacing_of
+from tvdenoise.batch.volumes import mask_of_volume
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UsageError
+from tvdenoise.files.large import LargePicture
 from tvdenoise.files.paths import printable, reason_of
-from tvdenoise.files.reading import open_pictures
+from tvdenoise.files.reading import open_within
 from tvdenoise.files.stack import Stack
+from tvdenoise.files.volume import gathered
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tvdenoise.batch.plan import Job, Plan
     from tvdenoise.batch.request import Request, Settings
     from tvdenoise.files.picture import Picture
+    from tvdenoise.files.volume import Volume
+    from tvdenoise.parameters import Parameters
 
 _SAMPLE = 9  # pictures of a kind; an odd number, so that a median is one of theirs
+_MOST_VALUES, _LEAST_PLANES = 1 << 24, 4  # of a volume that are looked at
+_SIDE = 1024  # rows and columns of a large picture that are looked at
 
 
 def share_parameters(
@@ -86,32 +97,59 @@ def sample_of(jobs: Sequence[Job]) -> list[Job]:
 
 def _chosen(job: Job, denoiser: Denoiser, settings: Settings) -> Iterator[tuple[int, float, float | None]]:
     try:
-        picture = _picture_of(job.source, settings)
-        if picture is None:
-            return
-        chosen = denoiser.choose(picture)
+        found = _choice_on(job.source, denoiser, settings)
     except TvdenoiseError:  # told when the picture's turn comes
         return
-    yield picture.channels, chosen.mu, None if chosen.noise is None else chosen.noise.sigma
+    if found is not None:
+        channels, chosen = found
+        yield channels, chosen.mu, None if chosen.noise is None else chosen.noise.sigma
 
 
-def _picture_of(path: Path, settings: Settings) -> Picture | None:
-    """The picture of a file, or the one in the middle of its stack; None of one with channels, which share nothing."""
+def _choice_on(path: Path, denoiser: Denoiser, settings: Settings) -> tuple[int, Parameters] | None:
+    """Channels and parameters of a file's picture, of the one, or the volume, in the middle of its stack, or of the
+    middle of a large picture.
+
+    None of a stack of channels, which share nothing.
+    """
     try:
         with path.open("rb") as stream:
-            found = open_pictures(
+            found = open_within(
                 stream,
+                settings.budget,
                 settings.max_megapixels,
                 first_frame=settings.first_frame,
                 may_have_nan=settings.fills_missing,
             )
-            if not isinstance(found, Stack):
-                return found
-            if found.axes.channel_count > 1:
+            if isinstance(found, Stack) and found.axes.channel_count > 1:
                 return None
-            return next(found.read((found.count // 2,)))
+            noisy, mask = _in_the_middle(found, denoiser, settings)
     except OSError as error:
         raise UnreadableImageError(reason_of(error)) from error
+    return noisy.channels, denoiser.choose(noisy, mask)
+
+
+def _in_the_middle(
+    found: Picture | Stack | LargePicture, denoiser: Denoiser, settings: Settings
+) -> tuple[Picture | Volume, NDArray[np.bool_] | None]:
+    """The picture or the volume, with its mask."""
+    if isinstance(found, LargePicture):
+        return found.middle(_SIDE), None
+    if not isinstance(found, Stack):
+        return found, next(denoiser.masks(found, (0,)))
+    if settings.volume:
+        volumes = found.axes.volumes
+        numbers = _middle(volumes[len(volumes) // 2], _MOST_VALUES // found.first.intensities.size)
+        spacing, _ = spacing_of(found.axes, settings.spacing)
+        return gathered(found, numbers, spacing), mask_of_volume(denoiser, found, numbers)
+    numbers = (found.count // 2,)
+    return next(found.read(numbers)), next(denoiser.masks(found, numbers))
+
+
+def _middle(numbers: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """At most so many, but a few."""
+    most = max(most, _LEAST_PLANES)
+    start = max(0, (len(numbers) - most) // 2)
+    return numbers[start : start + most]
 
 
 def _median(channels: int, choices: list[tuple[float, float | None, str]]) -> SharedParameters:

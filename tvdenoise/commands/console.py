@@ -57,8 +57,8 @@ class Console:
         if self._count > 1:  # said after an interruption, too
             self.tell_message(line_of_tally(self.tally, self._count, untold_notes=self._untold_notes))
 
-    def tell_plane(self, done: int, count: int) -> None:
-        """How many pictures of the only file of a run are done: on a terminal with a bar."""
+    def tell_plane(self, done: float, count: int) -> None:
+        """How many pictures of the only file of a run are done, or the part of a large one: a bar on a terminal."""
         if self._plane_bar is None and done < count and self._has_plane_bar:
             from tvdenoise.commands.progress import PlaneBar
 

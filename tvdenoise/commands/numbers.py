@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from tvdenoise import limits
 from tvdenoise.errors import UsageError
@@ -15,8 +16,10 @@ _LIMITS = {
     "--chroma": limits.CHROMA,
     "--strength": limits.STRENGTH,
     "--data-range": limits.DATA_RANGE,
+    "--spacing": limits.SPACING,
 }
 _LARGEST_GREY_LEVEL = 255
+_SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+) ?([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
 def positive(option: str, text: str | None) -> float | None:
@@ -72,6 +75,27 @@ def _number(option: str, text: str) -> float:
         raise UsageError(f"{option} must be a number such as 0.01 or 2.5/255, not {text!r}") from None
 
 
+def distances(option: str, text: str | None) -> tuple[float, float, float] | None:
+    """Those of planes, rows and columns, or of planes in pixels; None where not given. Raises UsageError."""
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) not in (1, 3):
+        raise UsageError(
+            f"{option} takes three distances, or that of planes alone, not {text!r}", "for example 4,1,1"
+        )
+    planes, *others = (_distance(option, part) for part in parts)
+    rows, columns = others or (1.0, 1.0)
+    return planes, rows, columns
+
+
+def _distance(option: str, text: str) -> float:
+    value = positive(option, text.strip())
+    if value is None:
+        raise UsageError(f"{option} must be a number such as 4 or 0.3, not {text!r}")
+    return value
+
+
 def count_or_auto(option: str, text: str | None) -> int | None:
     """A whole number from 1, or None where it was not given or is left to us. Raises UsageError."""
     if text is None or text == AUTO:
@@ -79,3 +103,20 @@ def count_or_auto(option: str, text: str | None) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"{option} must be a whole number from 1, or {AUTO}, not {text!r}")
     return int(text)
+
+
+def size(option: str, text: str | None) -> int | None:
+    """A number of bytes such as 1GB, 800MB or 1.5GiB, or None where it was not given. Raises UsageError."""
+    if text is None:
+        return None
+    found = _SIZE.fullmatch(text)
+    if found is None or (found[3] and not found[2]):
+        raise UsageError(f"{option} must be a size such as 1GB, 800MB or 1.5GiB, not {text!r}")
+    number, prefix, binary = found.groups()
+    power = " kmgt".index(prefix.lower() or " ")
+    value = int(float(number) * (1024 if binary else 1000) ** power)
+    least, largest = limits.MEMORY
+    if not least <= value <= largest:
+        bounds = f"at least {least // 10**6}MB and at most {largest // 10**12}TB"
+        raise UsageError(f"{option} must be {bounds}, not {text}", "the program itself takes about 0.2 GB")
+    return value

@@ -307,6 +307,15 @@ MaxPixels = Annotated[
     str | None,
     typer.Option(metavar="MEGAPIXELS", help="Refuse larger images. By default 500.", rich_help_panel=_FILES),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="The most memory to take, such as 1GB or 800MB, for all files that are worked on together. A TIFF that "
+        "needs more is denoised in parts. By default what is free.",
+        rich_help_panel=_FILES,
+    ),
+]
 Report = Annotated[
     str | None,
     typer.Option(

@@ -11,6 +11,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -61,15 +62,16 @@ class Bar:
 
 
 class PlaneBar:
-    """A bar for the pictures of one file."""
+    """A bar for the pictures of one file, or for the parts of a single one."""
 
     def __init__(self, count: int) -> None:
-        columns = (TextColumn("denoising"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        reached = MofNCompleteColumn() if count > 1 else TaskProgressColumn()
+        columns = (TextColumn("denoising"), BarColumn(), reached, TimeRemainingColumn())
         self._progress = Progress(*columns, console=Terminal(stderr=True), transient=True)
         self._task = self._progress.add_task("denoising", total=count)
         self._progress.start()
 
-    def reach(self, done: int) -> None:
+    def reach(self, done: float) -> None:
         """So many are done."""
         self._progress.update(self._task, completed=done)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tvdenoise.commands import options
+from tvdenoise.commands import options, volume_options
 from tvdenoise.commands.endings import exit_codes
 from tvdenoise.commands.numbers import count_or_auto
 from tvdenoise.commands.settings import settings_of
@@ -47,8 +47,11 @@ def run(
     mask: options.Mask = None,
     nan: options.NanName = options.Nan.REFUSE,
     max_pixels: options.MaxPixels = None,
+    memory: options.Memory = None,
     first_frame: options.FirstFrame = False,
     per_plane: options.PerPlane = False,
+    volume: volume_options.Volume = False,
+    spacing: volume_options.Spacing = None,
     strip_metadata: options.StripMetadata = False,
     preserve_times: options.PreserveTimes = False,
     report: options.Report = None,
@@ -80,8 +83,10 @@ def run(
     tvdenoise run photo.png --sigma 15/255
     tvdenoise run holiday/ --recursive -o denoised/ --report report.jsonl
     tvdenoise run holiday/ --in-place
+    tvdenoise run huge.tif --memory 1GB
     tvdenoise run photo.png --residual removed/ --trace descent.png
     tvdenoise run scans/ -r --include '*.tif' --exclude raw -o denoised/ --dry-run
+    tvdenoise run stack.tif --volume --spacing 4,1,1
     tvdenoise run - < noisy.png > denoised.png
 
     [bold]Exit codes[/bold]
@@ -142,7 +147,7 @@ def _carry_out(
 ) -> ExitCode:
     """Plan, then run, telling and reporting each file as soon as it is known."""
     from tvdenoise.batch.companions import require_possible
-    from tvdenoise.batch.masks import read_mask, require_apart
+    from tvdenoise.batch.masks import MaskFile, require_apart
     from tvdenoise.batch.pace import Pace
     from tvdenoise.batch.plan import make_plan
     from tvdenoise.batch.report import open_report, shared_before
@@ -159,11 +164,11 @@ def _carry_out(
     if shared_parameters:
         refuse_useless(request, settings)
     if settings.mask is not None:
-        read_mask(settings.mask, settings.max_megapixels)  # refused before anything is done
+        MaskFile(settings.mask, settings.max_megapixels).check()  # refused before anything is done
     strips = settings.strip_metadata
     known = shared_before(request) if shared_parameters else ()
     if cluster is not None:
-        require_clusters_possible(request)
+        require_clusters_possible(request, settings)
     if streams.are_unused:
         plan = make_plan(request, strips_metadata=strips, has_ledger=cluster is None)
     else:
@@ -208,6 +213,8 @@ def _show(plan: Plan, request: Request, settings: Settings, console: Console) ->
         replaced_before(request),
         request.reads_standard_input,
         first_frame=settings.first_frame,
+        volume=settings.volume,
+        budget=settings.budget,
     )
     prospects = list(forecast.prospects(plan))
     print_plan(prospects)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tvdenoise.commands.numbers import intensity, positive, whole
+from tvdenoise.commands.numbers import distances, intensity, positive, size, whole
 
 if TYPE_CHECKING:
     from tvdenoise.batch.request import Settings
@@ -42,4 +42,7 @@ def settings_of(given: Mapping[str, Any]) -> Settings:
         preserve_times=given["preserve_times"],
         first_frame=given.get("first_frame", False),
         per_plane=given.get("per_plane", False),
+        volume=given.get("volume", False),
+        spacing=distances("--spacing", given.get("spacing")),
+        memory=size("--memory", given.get("memory")),
     )

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from tvdenoise.commands import options
+from tvdenoise.commands import options, volume_options
 from tvdenoise.commands.endings import exit_codes
 from tvdenoise.commands.numbers import count_or_auto, positive
 from tvdenoise.commands.settings import settings_of
@@ -41,8 +41,11 @@ def watch(
     quality: options.Quality = None,
     data_range: options.DataRange = None,
     max_pixels: options.MaxPixels = None,
+    memory: options.Memory = None,
     first_frame: options.FirstFrame = False,
     per_plane: options.PerPlane = False,
+    volume: volume_options.Volume = False,
+    spacing: volume_options.Spacing = None,
     strip_metadata: options.StripMetadata = False,
     preserve_times: options.PreserveTimes = False,
     report: options.Report = None,

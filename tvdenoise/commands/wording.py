@@ -41,7 +41,12 @@ def details_of(outcome: Outcome) -> str | None:
 
 
 def _planes(figures: Figures) -> str:
-    return f"{figures.planes} pictures, " if figures.planes > 1 else ""
+    if figures.planes < 2:
+        return ""
+    if figures.spacing is None:
+        return f"{figures.planes} pictures, "
+    volumes = "one volume" if figures.volumes == 1 else f"{figures.volumes} volumes"
+    return f"{figures.planes} pictures in {volumes}, spacing {figures.spacing}, "
 
 
 def _spread(figures: Figures) -> str:

@@ -22,6 +22,12 @@ def available_memory() -> int | None:
     return min(known) if known else None
 
 
+def resident_memory() -> int | None:
+    """What this process holds, in bytes; None where the system does not tell."""
+    resident = _entries(_PROCESS / "status").get("VmRSS")
+    return None if resident is None else resident * _KIBIBYTE
+
+
 def _of_machine() -> int | None:
     available = _entries(_MACHINE).get("MemAvailable")
     if available is not None:

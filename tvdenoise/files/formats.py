@@ -10,6 +10,7 @@ from PIL import ImageFile
 
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.picture import Picture, StoredTag
+from tvdenoise.files.regions import Regions, RegionWriter
 from tvdenoise.files.stack import Series
 
 if TYPE_CHECKING:
@@ -84,6 +85,11 @@ def decode_nothing(
     _opened: ImageFile.ImageFile, _stream: BinaryIO
 ) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
     """Most families leave all decoding to Pillow."""
+    return None
+
+
+def whole_only(_opened: ImageFile.ImageFile, _stream: BinaryIO) -> Regions | None:
+    """The files of most families are decoded whole."""
     return None
 
 
@@ -165,6 +171,9 @@ class Family:
     decode: intensities, and alpha or None, of pixels that Pillow would cut; None where it cuts nothing. Called after
         `inspect`; may raise whatever Pillow may.
     encode: the contents of a file with pixels that Pillow cannot write, given what `options` gave; or None.
+    regions: what reads parts of an opened file (image, stream), as `decode` and Pillow read the whole, or None.
+    region_writer: writes a picture of a shape that is given in parts: a picture of one pixel with all else, what
+        `options` gave for it, rows and columns, the sides of the tiles of the source or None, and an empty stream.
     bytes_per_sample: of a file (image, stream) whose samples Pillow cuts without showing that; else None.
     losses: sentences about what becomes of a picture's pixels when it is written.
     several: for formats that hold several pictures.
@@ -182,6 +191,13 @@ class Family:
         decode_nothing
     )
     encode: Callable[[Picture, Mapping[str, Any]], bytes | None] = encode_nothing
+    regions: Callable[[ImageFile.ImageFile, BinaryIO], Regions | None] = whole_only
+    region_writer: (
+        Callable[
+            [Picture, Mapping[str, Any], tuple[int, int], tuple[int, int] | None, BinaryIO], RegionWriter
+        ]
+        | None
+    ) = None
     bytes_per_sample: Callable[[ImageFile.ImageFile, BinaryIO], int | None] = as_opened
     losses: Callable[[Picture], tuple[str, ...]] = lose_nothing
     several: Several | None = None

@@ -12,11 +12,12 @@ from typing import BinaryIO
 from PIL import ImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, SAMPLESPERPIXEL, TiffImageFile
 
-from tvdenoise.errors import UnreadableImageError
+from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families import FAMILIES
-from tvdenoise.files.memory import bytes_needed
+from tvdenoise.files.memory import bytes_needed, volume_bytes_needed
 from tvdenoise.files.opening import opened_image
 from tvdenoise.files.paths import open_unnoticed, reason_of
+from tvdenoise.files.stack import Axes
 
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}  # a palette may hold alpha
@@ -30,7 +31,8 @@ _INKS_AND_ALPHA = 5
 @dataclass(frozen=True)
 class Header:
     """codec: as Pillow calls it; channels: alpha, and the colours that a palette becomes, included; planes: how many
-    pictures the file holds, 1 where it takes more than a look at its beginning to tell."""
+    pictures the file holds, volume: how many of them the largest volume has, 1 where it takes more than a look at its
+    beginning to tell."""
 
     codec: str
     columns: int
@@ -39,6 +41,7 @@ class Header:
     bytes_per_sample: int
     has_alpha: bool
     planes: int = 1
+    volume: int = 1
 
     @property
     def values(self) -> int:
@@ -52,6 +55,18 @@ class Header:
             self.columns, self.rows, self.channels, self.bytes_per_sample, has_alpha=self.has_alpha
         )
 
+    def volume_bytes_needed(self, *, has_weights: bool) -> int:
+        """See `memory.volume_bytes_needed`."""
+        return volume_bytes_needed(
+            self.columns,
+            self.rows,
+            self.volume,
+            self.channels - self.has_alpha,
+            self.bytes_per_sample,
+            has_alpha=self.has_alpha,
+            has_weights=has_weights,
+        )
+
 
 def header_of(path: Path) -> Header:
     """The header of a file, in some 20 µs for PNG and JPEG. Raises UnreadableImageError and UnsupportedImageError.
@@ -63,15 +78,32 @@ def header_of(path: Path) -> Header:
             if (header := _quick(unbuffered)) is not None:
                 return header
         with open(path, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
-            return replace(header_from(opened, stream), planes=_planes(opened, stream))
+            axes, header = _axes(opened, stream), header_from(opened, stream)
+            return header if axes is None else replace(header, planes=axes.count, volume=_largest(axes))
     except OSError as error:
         raise UnreadableImageError(reason_of(error)) from error
 
 
-def _planes(opened: ImageFile.ImageFile, stream: BinaryIO) -> int:
+def axes_of(path: Path) -> Axes | None:
+    """How the pictures of a file are arranged; None where there is one. Raises as `header_of`."""
+    try:
+        with open(path, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
+            return _axes(opened, stream)
+    except OSError as error:
+        raise UnreadableImageError(reason_of(error)) from error
+
+
+def _axes(opened: ImageFile.ImageFile, stream: BinaryIO) -> Axes | None:
     family = FAMILIES.get(opened.format or "")
     series = family.several.survey(opened, stream) if family is not None and family.several else None
-    return 1 if series is None else series.count
+    return None if series is None else series.axes
+
+
+def _largest(axes: Axes) -> int:
+    try:
+        return max(map(len, axes.volumes))
+    except UnsupportedImageError:
+        return 1
 
 
 def header_from(opened: ImageFile.ImageFile, stream: BinaryIO) -> Header:
@@ -118,7 +150,8 @@ def _quick(stream: FileIO) -> Header | None:
         columns, rows, depth, colour = struct.unpack(">IIBB", start[16:26])
         if columns and rows and (channels := _PNG_CHANNELS.get(colour)):
             planes = int.from_bytes(start[41:45], "big") if start[37:41] == b"acTL" else 1
-            return Header("PNG", columns, rows, channels, 1 + (depth > 8), channels in (2, 4), max(1, planes))
+            planes = max(1, planes)
+            return Header("PNG", columns, rows, channels, 1 + (depth > 8), channels in (2, 4), planes, planes)
     if start.startswith(b"\xff\xd8\xff"):
         return _quick_jpeg(stream, start)
     return None

@@ -1,19 +1,25 @@
-"""How much memory a picture takes on its way through the command, and whether the machine has it."""
+"""How much memory a picture takes on its way through the command, and whether it may take so much."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from tvdenoise.errors import UnsupportedImageError
-from tvdenoise.files.available import available_memory
+from tvdenoise.files.available import available_memory, resident_memory
 
+#: Bytes that a process takes without any picture: the interpreter, the libraries and the kernels.
+PROCESS = 200_000_000
 _FLOAT = 4  # bytes
 _GREY_PLANES = 3  # what is denoised, the iterate and the gradient, in single precision
 _COLOUR_PLANES = 4  # for each channel: those, and one for the rotation of the colours
+_WEIGHTED_PLANES, _WEIGHTED_PLANES_A_CHANNEL = 3, 4  # where pixels of a volume are masked, or may be missing
 _COPIES = 3.25  # of the values as stored: the decoder's, ours, the result's, and what is encoded
 _CHOICE = 48_000_000  # bytes, about, for the choice of the parameters, on a sample that does not grow
+_CHOICE_IN_VOLUMES = 48_000_000  # bytes, as much again: their noise is looked for in several planes
 _SMALL = 1 << 26  # bytes, about which nobody needs to be asked
 _CODE = 150_000_000  # bytes of what is loaded only after a picture has been read
+_USABLE = 0.8  # of what is available, for pictures in parts
 
 
 def bytes_needed(
@@ -33,17 +39,98 @@ def bytes_needed(
     return math.ceil(columns * rows * (_FLOAT * planes + _COPIES * channels * bytes_per_sample)) + _CHOICE
 
 
-def require_memory(needed: int) -> None:
-    """Raise UnsupportedImageError where the machine has less memory than is needed (bytes)."""
-    if needed <= _SMALL:
-        return
-    available = available_memory()
-    if available is not None and needed + _CODE > available:
-        raise UnsupportedImageError(
-            f"it needs {_gigabytes(needed + _CODE)} of memory, and {_gigabytes(available)} are available",
-            "split the picture, or free some memory",
-        )
+def volume_bytes_needed(
+    columns: int,
+    rows: int,
+    planes: int,
+    channels: int,
+    bytes_per_sample: int,
+    *,
+    has_alpha: bool = False,
+    has_weights: bool = False,
+) -> int:
+    """The most memory that denoising so many planes together takes at any time, in bytes.
+
+    channels: without alpha; has_weights: pixels are masked, or may be missing.
+    """
+    voxels = columns * rows * planes
+    arrays = _GREY_PLANES if channels == 1 else _COLOUR_PLANES * channels
+    if has_weights:
+        arrays += _WEIGHTED_PLANES + _WEIGHTED_PLANES_A_CHANNEL * channels
+    a_voxel = _FLOAT * arrays + channels * bytes_per_sample + has_alpha
+    one = bytes_needed(columns, rows, channels + has_alpha, bytes_per_sample, has_alpha=has_alpha)
+    return voxels * a_voxel + one + _CHOICE_IN_VOLUMES
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The memory that a run may take.
+
+    total: bytes that were given to it, code included, or None for what the machine has.
+    """
+
+    total: int | None = None
+
+    def shortage(self, needed: int) -> str | None:
+        """Why a picture that needs so many bytes cannot be held; None where it can.
+
+        With a given total the answer depends on nothing else, unless the machine has less.
+        """
+        if self.total is not None and needed + PROCESS > self.total:
+            return f"it needs {_rounded_up(needed + PROCESS)} of memory, and {self._allowed}"
+        if needed <= _SMALL:
+            return None
+        available = available_memory()
+        if available is not None and needed + _CODE > available:
+            return (
+                f"it needs {_gigabytes(needed + _CODE)} of memory, and {_gigabytes(available)} are available"
+            )
+        return None
+
+    def shortage_of_parts(self, missing: int) -> str:
+        """Why a picture cannot be held even in parts, for want of so many bytes."""
+        if self.total is not None:
+            return (
+                f"it needs {_rounded_up(self.total + missing)} of memory even in parts, and {self._allowed}"
+            )
+        return f"even in parts it needs {_rounded_up(missing)} of memory more than is available"
+
+    @property
+    def _allowed(self) -> str:
+        return f"--memory allows {(self.total or 0) / 1e9:.2f} GB"
+
+    @property
+    def remedy(self) -> str:
+        """How there would be more."""
+        return "free some memory" if self.total is None else "allow more with --memory"
+
+    @property
+    def for_parts(self) -> int | None:
+        """The bytes that a picture in parts may take; None where nobody knows."""
+        available = available_memory()
+        known = [] if available is None else [int(_USABLE * (available - _CODE))]
+        return min([*known, *(() if self.total is None else (self.total - PROCESS,))], default=None)
+
+    @property
+    def left(self) -> int | None:
+        """The bytes that this process may take beside what it holds now; None where nobody knows."""
+        available = available_memory()
+        known = [] if available is None else [int(_USABLE * available)]
+        held = resident_memory() or PROCESS
+        return min([*known, *(() if self.total is None else (self.total - held,))], default=None)
+
+
+def require_memory(needed: int, budget: Budget | None = None) -> None:
+    """Raise UnsupportedImageError where there is less memory than is needed (bytes)."""
+    budget = budget or Budget()
+    if (shortage := budget.shortage(needed)) is not None:
+        raise UnsupportedImageError(shortage, f"split the picture, or {budget.remedy}")
 
 
 def _gigabytes(number: int) -> str:
     return f"{max(number, 0) / 1e9:.1f} GB"
+
+
+def _rounded_up(number: int) -> str:
+    """For what is compared with a given number: as large as it says, it suffices."""
+    return f"{math.ceil(number / 1e7) / 100:.2f} GB"

@@ -25,19 +25,28 @@ def opened_image(stream: BinaryIO) -> Iterator[ImageFile.ImageFile]:
     """The image in a seekable stream, its header read.
 
     Whatever decoders raise inside becomes an UnreadableImageError, or an UnsupportedImageError where a family can
-    say what it is that Pillow does not recognise. Files can make them raise anything at all: six decoders have
-    each their own exceptions, and their slips on odd files are ordinary Python errors.
+    say what it is that Pillow does not recognise.
     """
     if stream.seek(0, os.SEEK_END) == 0:
         raise UnreadableImageError("the file is empty")
     stream.seek(0)
+    with decoder_errors(), PILLOW_SETTINGS:
+        for family in FAMILIES.values():
+            family.screen(stream)
+        stream.seek(0)
+        with _open(stream) as opened:
+            yield opened
+
+
+@contextmanager
+def decoder_errors() -> Iterator[None]:
+    """Inside, whatever decoders raise becomes an UnreadableImageError.
+
+    Files can make them raise anything at all: six decoders have each their own exceptions, and their slips on odd
+    files are ordinary Python errors.
+    """
     try:
-        with PILLOW_SETTINGS:
-            for family in FAMILIES.values():
-                family.screen(stream)
-            stream.seek(0)
-            with _open(stream) as opened:
-                yield opened
+        yield
     except TvdenoiseError:
         raise
     except MemoryError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tvdenoise.files.rounding import stored
 from tvdenoise.files.transparency import fill_hidden
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ PIXEL_KINDS = {
 }
 _COLOURS = {1: "L", 3: "RGB", 4: "CMYK"}
 _FLOAT_COLOURS = {1: "F", 3: "RGBF"}
-
-_BAND = 1 << 17  # values that are rounded at a time, so that they stay in the processor's cache
 
 StoredTag = tuple[int, Any]  # type and value of a tag, both as TIFF has them
 
@@ -141,23 +140,8 @@ class Picture:
 
         Integers are rounded half to even and clipped. Invisible pixels keep what they hold.
         """
-        intensities = self._stored(denoised)
+        intensities = stored(denoised, self.intensities.dtype)
         if self.visible is not None:
             hidden = ~self.visible
             intensities[hidden] = self.intensities[hidden]
         return replace(self, intensities=intensities)
-
-    def _stored(self, denoised: NDArray[np.floating]) -> NDArray[Any]:
-        dtype = self.intensities.dtype
-        if self.is_float:
-            largest = np.finfo(dtype).max  # beyond which half precision knows only infinity
-            clipped: NDArray[Any] = np.clip(denoised, -largest, largest).astype(dtype)
-            return clipped
-        largest = np.float32(np.iinfo(dtype).max)
-        stored = np.empty(denoised.shape, dtype)
-        height = max(1, _BAND * len(stored) // stored.size)
-        for top in range(0, len(stored), height):
-            scaled = denoised[top : top + height] * largest
-            np.rint(scaled, out=scaled)
-            stored[top : top + height] = np.clip(scaled, 0, largest, out=scaled)
-        return stored

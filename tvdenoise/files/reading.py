@@ -13,20 +13,20 @@ from PIL import Image, ImageFile
 
 from tvdenoise.errors import SeveralPicturesError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families import FAMILIES
-from tvdenoise.files.formats import Family, Inspection
+from tvdenoise.files.formats import Family
 from tvdenoise.files.headers import header_from
-from tvdenoise.files.memory import require_memory
+from tvdenoise.files.large import LargePicture, large_picture, require_finite
+from tvdenoise.files.memory import Budget, require_memory
+from tvdenoise.files.metadata import metadata_of
 from tvdenoise.files.opening import opened_image
 from tvdenoise.files.paths import open_unnoticed, reason_of
-from tvdenoise.files.picture import Metadata, Picture
+from tvdenoise.files.picture import Picture
 from tvdenoise.files.planes import planes_of, require_known_mode
 from tvdenoise.files.stack import Series, Stack
 
 MEGAPIXEL = 1_000_000
 DEFAULT_MAX_MEGAPIXELS = 500.0
 _FIRST_OF = {"MPO": "JPEG"}  # the codec of the first picture
-_EXIF_PREFIX = b"Exif\0\0"
-_NO_TEXTS = ("XML:com.adobe.xmp", "tvdenoise")  # text chunks of a PNG that are kept as what they hold
 
 
 def read(
@@ -80,11 +80,45 @@ def open_pictures(
     may_have_nan: take intensities that are NaN, which stand for missing pixels.
     first_frame: of several, only the first. Raises UnreadableImageError and UnsupportedImageError.
     """
+    found = open_within(
+        stream,
+        Budget() if to_denoise else None,
+        max_megapixels,
+        may_have_nan=may_have_nan,
+        first_frame=first_frame,
+        in_parts=False,
+    )
+    assert not isinstance(found, LargePicture)
+    return found
+
+
+def open_within(
+    stream: BinaryIO,
+    budget: Budget | None,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    *,
+    may_have_nan: bool = False,
+    first_frame: bool = False,
+    in_parts: bool = True,
+) -> Picture | Stack | LargePicture:
+    """As `open_pictures`, within a budget of memory, or None for no limit.
+
+    in_parts: a picture for which it does not suffice is not refused, but left in its file, if that can be read in
+        parts.
+    """
     with opened_image(stream) as opened:
         family = _family_of(opened, first_frame=first_frame)
         _require_pixels_within(opened, max_megapixels)
         series, count = _surveyed(opened, stream, family, first_frame=first_frame)
-        first = _decoded(opened, stream, family, to_denoise=to_denoise, may_have_nan=may_have_nan)
+        require_known_mode(opened)
+        if budget is not None:
+            is_single = in_parts and (series is None or first_frame)
+            large = _too_large(
+                opened, stream, family, budget, count if first_frame else 1, is_single=is_single
+            )
+            if large is not None:
+                return large
+        first = _decoded(opened, stream, family, may_have_nan=may_have_nan)
         if first_frame:
             return _alone(first, family, count)
     if series is None:
@@ -118,7 +152,8 @@ def _numbered(
     for number in numbers:
         with several.page(stream, series, number) as page, opened_image(page) as opened:
             _require_pixels_within(opened, max_megapixels)
-            picture = _decoded(opened, page, family, to_denoise=False, may_have_nan=may_have_nan)
+            require_known_mode(opened)
+            picture = _decoded(opened, page, family, may_have_nan=may_have_nan)
         if (picture.kind, picture.size) != (first.kind, first.size):
             raise SeveralPicturesError(
                 f"its page {number + 1} differs from the first in size or kind of pixels",
@@ -137,21 +172,38 @@ def _family_of(opened: ImageFile.ImageFile, *, first_frame: bool) -> Family:
     raise SeveralPicturesError(f"the file holds several pictures ({opened.format})")
 
 
-def _decoded(
-    opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, to_denoise: bool, may_have_nan: bool
-) -> Picture:
+def _too_large(
+    opened: ImageFile.ImageFile,
+    stream: BinaryIO,
+    family: Family,
+    budget: Budget,
+    count: int | None,
+    *,
+    is_single: bool,
+) -> LargePicture | None:
+    """A picture for which the memory does not suffice, left in its file; None where it does.
+
+    count: of pictures in the file; is_single: only the first one counts. Raises UnsupportedImageError where there must
+    be memory for the whole.
+    """
+    needed = header_from(opened, stream).bytes_needed
+    if not is_single or budget.shortage(needed) is None:
+        require_memory(needed, budget)
+        return None
+    large = large_picture(opened, stream, family, budget, needed)
+    return replace(large, pixel=_alone(large.pixel, family, count))
+
+
+def _decoded(opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, may_have_nan: bool) -> Picture:
     """The picture of a file, or the first one."""
-    require_known_mode(opened)
-    if to_denoise:
-        require_memory(header_from(opened, stream).bytes_needed)
     position = stream.tell()
     inspection = family.inspect(opened, stream)
     stream.seek(position)
     intensities, alpha, notices = _planes(opened, stream, family)
-    metadata = _metadata(opened, inspection)
-    _require_finite(intensities, may_have_nan=may_have_nan)
+    metadata = metadata_of(opened, inspection)
+    require_finite(intensities, may_have_nan=may_have_nan)
     if alpha is not None:
-        _require_finite(alpha)
+        require_finite(alpha)
     return Picture(
         intensities, alpha, family.codec, metadata, inspection.traits, inspection.notices + notices
     )
@@ -200,6 +252,24 @@ def examine(
             _surveyed(opened, stream, family, first_frame=first_frame)
             require_known_mode(opened)
             return family.inspect(opened, stream).record
+    except OSError as error:
+        raise UnreadableImageError(reason_of(error)) from error
+
+
+def examine_large(
+    source: Path, budget: Budget, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, *, first_frame: bool = False
+) -> LargePicture | None:
+    """The picture of a file that is too large for a budget, of which no part can be read any more, or None.
+
+    Raises UnreadableImageError and UnsupportedImageError.
+    """
+    try:
+        with open(source, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
+            family = _family_of(opened, first_frame=first_frame)
+            _require_pixels_within(opened, max_megapixels)
+            series = None if family.several is None else family.several.survey(opened, stream)
+            is_single = series is None or first_frame
+            return _too_large(opened, stream, family, budget, 1, is_single=is_single)
     except OSError as error:
         raise UnreadableImageError(reason_of(error)) from error
 
@@ -255,36 +325,3 @@ def _require_single_picture(opened: Image.Image) -> None:
     """Refuse several pictures in a format of which only one is carried."""
     if getattr(opened, "is_animated", False):
         raise SeveralPicturesError(f"several pictures in one {opened.format} are not carried yet")
-
-
-def _require_finite(intensities: np.ndarray[Any, Any], *, may_have_nan: bool = False) -> None:
-    if intensities.dtype.kind != "f":
-        return
-    if np.isinf(intensities).any():
-        raise UnsupportedImageError(
-            "some values are not finite", "replace NaN and infinities by numbers first"
-        )
-    if not may_have_nan and np.isnan(intensities).any():
-        raise UnsupportedImageError(
-            "some values are not finite (NaN)", "replace them by numbers, or fill them with run --nan fill"
-        )
-
-
-def _metadata(opened: ImageFile.ImageFile, inspection: Inspection) -> Metadata:
-    information = opened.info
-    exif = inspection.exif or information.get("exif")
-    dpi = information.get("dpi")
-    return Metadata(
-        icc=information.get("icc_profile"),
-        exif=exif.removeprefix(_EXIF_PREFIX) if exif else None,
-        xmp=_bytes(information.get("xmp")),
-        dpi=(float(dpi[0]), float(dpi[1])) if dpi and all(dpi) else None,
-        text=tuple((keyword, text) for keyword, text in inspection.texts if keyword not in _NO_TEXTS),
-        tags=inspection.tags,
-        record=inspection.record,
-        elsewhere=inspection.elsewhere,
-    )
-
-
-def _bytes(value: bytes | str | None) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value

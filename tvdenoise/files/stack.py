@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.picture import Picture
 
 UNKNOWN_AXIS = "I"
@@ -21,7 +22,8 @@ class Axes:
     microscope, "I" where nothing is known; sizes: of those axes, whose product is the number of pictures.
     spacing: by the letter of an axis ("X" and "Y", too) the distance of neighbours, > 0, in ``unit`` (of time: in
     seconds), where the file says it.
-    channels: the channel of each picture, where they do not come in the order of the axes.
+    order: the number that each picture would have in the order of the axes, where they come in another one.
+    channels: the channel of each picture, where that is all that is known.
     """
 
     names: str
@@ -29,6 +31,7 @@ class Axes:
     spacing: Mapping[str, float] = field(default_factory=dict, hash=False)
     unit: str | None = None
     channels: tuple[int, ...] | None = None
+    order: tuple[int, ...] | None = None
 
     @classmethod
     def plain(cls, count: int) -> Axes:
@@ -46,6 +49,7 @@ class Axes:
     def place(self, number: int) -> dict[str, int]:
         """Where a picture lies along each axis."""
         places = {}
+        number = number if self.order is None else self.order[number]
         for name, size in zip(reversed(self.names), reversed(self.sizes), strict=True):
             number, places[name] = divmod(number, size)
         return places
@@ -60,6 +64,34 @@ class Axes:
         if self.channels is not None:
             return self.channels[number]
         return self.place(number).get(CHANNEL, 0)
+
+    @property
+    def plane_axis(self) -> str | None:
+        """The axis along which pictures are planes of one volume: that of depth, or where there is none one of which
+        nothing is known, or time. None where there are channels alone."""
+        present = [name for name in self.names if name != CHANNEL and self.size(name) > 1]
+        return next((name for name in (DEPTH, UNKNOWN_AXIS, TIME, *present) if name in present), None)
+
+    @property
+    def volumes(self) -> tuple[tuple[int, ...], ...]:
+        """The numbers of the pictures of each volume, along its axis.
+
+        Raises UnsupportedImageError where it is not known which pictures are planes of one volume.
+        """
+        axis = self.plane_axis
+        if self.channels is not None:
+            raise UnsupportedImageError(
+                "it holds several stacks, and how their planes lie is not known",
+                "save each as a file of its own, or leave out --volume",
+            )
+        if axis is None:
+            raise UnsupportedImageError("it holds channels alone, no volume", "leave out --volume")
+        found: dict[tuple[tuple[str, int], ...], list[tuple[int, int]]] = {}
+        for number in range(self.count):
+            place = self.place(number)
+            plane = place.pop(axis)
+            found.setdefault(tuple(place.items()), []).append((plane, number))
+        return tuple(tuple(number for _, number in sorted(planes)) for planes in found.values())
 
 
 @dataclass(frozen=True)

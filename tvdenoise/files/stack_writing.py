@@ -53,6 +53,8 @@ class StackWriter:
         try:
             with PILLOW_SETTINGS:
                 several.write(self.stack.series, self._carried(pictures), stream, self.quality)
+        except _PicturesError as error:
+            raise error.cause from None
         except MALFORMED as error:
             if isinstance(error, OSError) and error.errno:  # of the disk
                 raise
@@ -78,6 +80,17 @@ class StackWriter:
         write_atomically(target, lambda stream: self.write_to(stream, pictures), verify, times)
 
     def _carried(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
-        for picture in pictures:
-            require_carried(picture, self.form)
-            yield picture
+        try:
+            for picture in pictures:
+                require_carried(picture, self.form)
+                yield picture
+        except MALFORMED as error:
+            raise _PicturesError(error) from error
+
+
+class _PicturesError(Exception):
+    """What went wrong before there was anything to encode."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause

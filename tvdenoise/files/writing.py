@@ -149,8 +149,13 @@ def write(
     write_atomically(target, contents, verify, times)
 
 
-def require_readable(written: Path, picture: Picture, form: Format, count: int = 1) -> None:
-    """Raise UnwritableImageError unless a file reads as so many pictures of that size and kind."""
+def require_readable(
+    written: Path, picture: Picture, form: Format, count: int = 1, size: tuple[int, int] | None = None
+) -> None:
+    """Raise UnwritableImageError unless a file reads as so many pictures of that size and kind.
+
+    size: columns and rows, where they are not the picture's own.
+    """
     palette = {"P", "L"} if form.approximates else set()
     expected = _REOPENED.get(picture.kind, {picture.kind}) | palette
     if form.codec == "WEBP":  # which leaves out alpha that is full everywhere
@@ -158,11 +163,12 @@ def require_readable(written: Path, picture: Picture, form: Format, count: int =
     several = FAMILIES[form.codec].several
     try:
         with written.open("rb") as stream, opened_image(stream) as reopened:
-            size, mode = reopened.size, reopened.mode
+            found_size, mode = reopened.size, reopened.mode
             series = several.survey(reopened, stream) if several is not None else None
     except UnreadableImageError as error:
         raise UnwritableImageError(f"what was written cannot be read: {error.reason}") from error
-    if size not in _sizes(picture) or mode not in expected:
-        raise UnwritableImageError(f"what was written reads as {mode} of {size[0]} × {size[1]} pixels")
+    if found_size not in (_sizes(picture) if size is None else {size}) or mode not in expected:
+        columns, rows = found_size
+        raise UnwritableImageError(f"what was written reads as {mode} of {columns} × {rows} pixels")
     if (found := 1 if series is None else series.count) != count:
         raise UnwritableImageError(f"what was written reads as {found} pictures, not {count}")

@@ -6,29 +6,30 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 from xml.etree import ElementTree
 
 from tvdenoise.errors import SeveralPicturesError
+from tvdenoise.files.families.lengths import in_unit
 from tvdenoise.files.stack import CHANNEL, DEPTH, TIME
 
 _REMEDY = "save it as one file, with bfconvert for example"
 _MOST_PLANES = 200_000
 _NATURAL = "XYCZT"
+_MICROMETRE = "µm"  # where no unit is named
 
 
 @dataclass(frozen=True)
 class OmeImage:
     """channels: of each plane in the order of the file; axes: names and sizes, the last one varies fastest.
 
-    is_in_order: the planes lie in the order of the axes.
+    order: the number of each plane in the order of the axes, None where the planes lie in it.
     """
 
     channels: tuple[int, ...]
     axes: tuple[str, tuple[int, ...]]
     spacing: Mapping[str, float]
     unit: str | None
-    is_in_order: bool
+    order: tuple[int, ...] | None = None
 
 
 def ome_of(text: str) -> OmeImage | None:
@@ -51,7 +52,7 @@ def ome_of(text: str) -> OmeImage | None:
     for image in images:
         start = max(channels, default=-1) + 1
         channels += [start + channel for channel in image.channels]
-    return OmeImage(tuple(channels), ("", ()), {}, None, is_in_order=False) if images else None
+    return OmeImage(tuple(channels), ("", ()), {}, None) if images else None
 
 
 def _require_one_file(root: ElementTree.Element) -> None:
@@ -81,16 +82,16 @@ def _image(pixels: ElementTree.Element) -> OmeImage:
     placed = _placed(pixels, planes, order)
     present = [(name, sizes[name]) for name in names if sizes[name] > 1]
     return OmeImage(
-        tuple(plane[CHANNEL] for plane in placed),
+        tuple(planes[number][CHANNEL] for number in placed),
         ("".join(name for name, _ in present), tuple(size for _, size in present)),
         *_spacing(pixels),
-        is_in_order=placed == planes,
+        order=None if placed == list(range(len(planes))) else tuple(placed),
     )
 
 
-def _placed(pixels: ElementTree.Element, planes: list[dict[str, int]], order: str) -> list[dict[str, int]]:
-    """The planes in the order of the file."""
-    placed: dict[int, dict[str, int]] = {}
+def _placed(pixels: ElementTree.Element, planes: list[dict[str, int]], order: str) -> list[int]:
+    """The numbers of the planes in the order of the file."""
+    placed: dict[int, int] = {}
     numbers = {tuple(plane[name] for name in order): number for number, plane in enumerate(planes)}
     for element in pixels:
         if _name(element) != "TiffData":
@@ -99,21 +100,30 @@ def _placed(pixels: ElementTree.Element, planes: list[dict[str, int]], order: st
         count = int(element.get("PlaneCount", "1" if "IFD" in element.attrib else str(len(planes) - start)))
         directory = int(element.get("IFD", "0"))
         for number in range(min(count, len(planes) - start)):
-            placed[directory + number] = planes[start + number]
+            placed[directory + number] = start + number
     if not placed:
-        return planes
+        return list(range(len(planes)))
     if len(placed) != len(planes) or sorted(placed) != list(range(min(placed), min(placed) + len(placed))):
         raise ValueError("planes are missing")
     return [placed[number] for number in sorted(placed)]
 
 
 def _spacing(pixels: ElementTree.Element) -> tuple[dict[str, float], str | None]:
-    names = {"X": "PhysicalSizeX", "Y": "PhysicalSizeY", DEPTH: "PhysicalSizeZ", TIME: "TimeIncrement"}
-    given: dict[str, Any] = {name: pixels.get(attribute) for name, attribute in names.items()}
-    spacing = {name: float(value) for name, value in given.items() if value is not None}
-    spacing = {name: value for name, value in spacing.items() if math.isfinite(value) and value > 0}
-    unit = pixels.get("PhysicalSizeXUnit", "µm") if {"X", "Y", DEPTH} & set(spacing) else None
-    return spacing, unit
+    """Distances by axis, those in space in the same unit, where it is known how."""
+    unit = pixels.get("PhysicalSizeXUnit", _MICROMETRE)
+    spacing = {TIME: _positive(pixels.get("TimeIncrement"))}
+    for name in ("X", "Y", DEPTH):
+        distance = _positive(pixels.get(f"PhysicalSize{name}"))
+        own = pixels.get(f"PhysicalSize{name}Unit", _MICROMETRE)
+        spacing[name] = None if distance is None else in_unit(distance, own, unit)
+    known = {name: value for name, value in spacing.items() if value is not None}
+    return known, unit if {"X", "Y", DEPTH} & set(known) else None
+
+
+def _positive(text: str | None) -> float | None:
+    """Raises ValueError for what is no number."""
+    value = 0.0 if text is None else float(text)
+    return value if math.isfinite(value) and value > 0 else None
 
 
 def _name(element: ElementTree.Element) -> str:

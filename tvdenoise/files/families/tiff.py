@@ -20,6 +20,8 @@ from tvdenoise.files.families.tiff_checks import check_samples, explain, require
 from tvdenoise.files.families.tiff_decoding import decode_samples, require_segments, turned
 from tvdenoise.files.families.tiff_directories import texts_in
 from tvdenoise.files.families.tiff_opening import open_tiff
+from tvdenoise.files.families.tiff_region_writing import TiffRegionWriter
+from tvdenoise.files.families.tiff_regions import TiffRegions, regions_of
 from tvdenoise.files.families.tiff_samples import deep_samples
 from tvdenoise.files.families.tiff_screening import screen
 from tvdenoise.files.families.tiff_series import overview_notices, page_of, survey
@@ -134,6 +136,14 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
     return samples.intensities(values), alpha
 
 
+def _regions(opened: ImageFile.ImageFile, stream: BinaryIO) -> TiffRegions | None:
+    assert isinstance(opened, TiffImageFile)
+    found = regions_of(opened, stream)
+    if (orientation := opened.tag_v2.get(ORIENTATION, 1)) != 1:
+        _drop_orientation(opened, orientation)
+    return found
+
+
 def _drop_orientation(opened: TiffImageFile, orientation: int) -> None:
     """Take it from the XMP data too, as Pillow does where it turns the pixels itself."""
     if "xmp" in opened.info:
@@ -190,5 +200,7 @@ FAMILY = Family(
     open=open_tiff,
     decode=_decode,
     encode=encode,
+    regions=_regions,
+    region_writer=TiffRegionWriter,
     several=Several(survey, write_pages, page=page_of, alone=_alone),
 )

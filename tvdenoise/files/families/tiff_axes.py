@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL.TiffImagePlugin import X_RESOLUTION, Y_RESOLUTION
 
+from tvdenoise.files.families.lengths import in_unit
 from tvdenoise.files.families.ome import OmeImage, ome_of
 from tvdenoise.files.stack import CHANNEL, DEPTH, TIME, Axes
 
@@ -48,10 +49,9 @@ class Description:
                 if (resolution := _positive(tags.get(tag))) is not None and self.unit:
                     spacing[name] = 1 / resolution
         if self.ome is not None and len(self.ome.channels) == count:
-            channels = None if self.ome.is_in_order else self.ome.channels
-            if self.ome.is_in_order and math.prod(self.sizes) == count:
-                return Axes(self.names, self.sizes, spacing, self.unit)
-            return Axes("I", (count,), spacing, self.unit, channels or self.ome.channels)
+            if self.names and math.prod(self.sizes) == count:
+                return Axes(self.names, self.sizes, spacing, self.unit, order=self.ome.order)
+            return Axes("I", (count,), spacing, self.unit, self.ome.channels)
         if self.names and math.prod(self.sizes) == count:
             return Axes(self.names, self.sizes, spacing, self.unit)
         return Axes("I", (count,), spacing, self.unit)
@@ -89,15 +89,18 @@ def _imagej(text: str) -> Description:
     if math.prod(given.values()) != images:
         given = {DEPTH: images}
     present = {name: size for name, size in given.items() if size > 1}
+    unit = _unit(fields.get("unit"))
     spacing = {}
-    if (distance := _positive(fields.get("spacing"))) is not None:
-        spacing[DEPTH] = distance
+    distance = _positive(fields.get("spacing"))
+    if distance is not None and (own := in_unit(distance, _unit(fields.get("zunit")) or unit, unit)):
+        spacing[DEPTH] = own
     if (interval := _positive(fields.get("finterval"))) is not None:
         spacing[TIME] = interval
-    unit = fields.get("unit") or None
-    if unit is not None:
-        unit = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), unit)
     return Description(images, "".join(present), tuple(present.values()), spacing, unit, is_contiguous=True)
+
+
+def _unit(text: str | None) -> str | None:
+    return re.sub(r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), text) if text else None
 
 
 def _tifffile(text: str) -> Description:

@@ -68,6 +68,11 @@ def deep_samples(opened: TiffImageFile) -> Samples | None:
     return samples
 
 
+def known_samples(opened: TiffImageFile) -> Samples | None:
+    """The samples of a TIFF that can be decoded here, whether they are left to Pillow or not; None for others."""
+    return _samples(opened.tag_v2)
+
+
 def _samples(tags: ImageFileDirectory_v2) -> Samples | None:
     bits, formats = tags.get(BITSPERSAMPLE, (1,)), tags.get(SAMPLEFORMAT, (1,))
     photometric = tags.get(PHOTOMETRIC_INTERPRETATION, WHITE_IS_ZERO)

@@ -13,7 +13,7 @@ from PIL.TiffImagePlugin import IMAGEDESCRIPTION, X_RESOLUTION, XMP
 
 from tvdenoise.files.families.tiff_appending import Pages, in_layout
 from tvdenoise.files.families.tiff_directories import Layout
-from tvdenoise.files.families.tiff_encoding import LARGEST, encode_samples
+from tvdenoise.files.families.tiff_encoding import LARGEST, Storage, encode_samples
 from tvdenoise.files.families.tiff_samples import PHOTOMETRICS, WHITE_IS_ZERO
 from tvdenoise.files.families.tiff_series import TiffPages
 from tvdenoise.files.families.tiff_tags import Tags, tags_of_exif, without_malformed, writable_tags
@@ -66,25 +66,48 @@ def _further(picture: Picture) -> dict[int, StoredTag]:
 
 def encode(picture: Picture, given: Mapping[str, Any]) -> bytes:
     """The contents of a TIFF, a BigTIFF where a classic one might grow too large."""
-    return _encode(picture, given, is_big=_uncompressed_size(picture) > LARGEST)
+    return _encode(picture, given, is_big=is_too_large(_values_size(picture)))
+
+
+def is_too_large(size: int) -> bool:
+    """Whether values of so many bytes, uncompressed, might not fit into a classic TIFF."""
+    return size + _ROOM_FOR_TAGS > LARGEST
 
 
 def _encode(picture: Picture, given: Mapping[str, Any], *, is_big: bool) -> bytes:
-    traits = picture.traits if isinstance(picture.traits, TiffTraits) else TiffTraits()
+    columns, rows = picture.size
+    planes = (picture.intensities, *(() if picture.alpha is None else (picture.alpha,)))
+    storage = storage_of(picture, rows, columns)
+    return encode_samples(frame_of(picture, given, is_big=is_big), np.dstack(planes), storage)
+
+
+def frame_of(picture: Picture, given: Mapping[str, Any], *, is_big: bool) -> bytes:
+    """A TIFF of one pixel with the tags that the options give."""
     single = BytesIO()
     Image.new("L", (1, 1)).save(single, "TIFF", **{**given, "compression": "raw", "big_tiff": is_big})
-    frame = single.getvalue()
-    if traits.order != "<":
-        frame = in_layout(frame, Layout(traits.order, is_big))
-    planes = (picture.intensities, *(() if picture.alpha is None else (picture.alpha,)))
-    return encode_samples(
-        frame,
-        np.dstack(planes),
+    order = traits_of(picture).order
+    return single.getvalue() if order == "<" else in_layout(single.getvalue(), Layout(order, is_big))
+
+
+def storage_of(picture: Picture, rows: int, columns: int, tile: tuple[int, int] | None = None) -> Storage:
+    """How a picture of that kind and size is stored."""
+    has_alpha, traits = picture.alpha is not None, traits_of(picture)
+    return Storage(
+        rows,
+        columns,
+        picture.channels + has_alpha,
+        picture.intensities.dtype,
         photometric=WHITE_IS_ZERO if traits.white_is_zero else PHOTOMETRICS[picture.channels],
-        has_alpha=picture.alpha is not None,
+        has_alpha=has_alpha,
         compression=traits.compression,
+        tile=tile,
         texts=tuple((IMAGEDESCRIPTION, text) for text in traits.descriptions),
     )
+
+
+def traits_of(picture: Picture) -> TiffTraits:
+    """Those of its own, or those that a TIFF has of itself."""
+    return picture.traits if isinstance(picture.traits, TiffTraits) else TiffTraits()
 
 
 def write_pages(series: Series, pictures: Iterator[Picture], stream: BinaryIO, _quality: int | None) -> None:
@@ -96,9 +119,8 @@ def write_pages(series: Series, pictures: Iterator[Picture], stream: BinaryIO, _
         if pages is None:
             stands_for_all = stands_for_all and _has_description(picture)  # which says how many there are
             order = picture.traits.order if isinstance(picture.traits, TiffTraits) else order
-            size = _uncompressed_size(picture) - _ROOM_FOR_TAGS + _ROOM_FOR_PAGE
             count = 1 if stands_for_all else series.count
-            is_big = size * count + _ROOM_FOR_TAGS > LARGEST
+            is_big = is_too_large((_values_size(picture) + _ROOM_FOR_PAGE) * count)
             pages = Pages(stream, Layout(order, is_big), has_one_directory=stands_for_all)
         page = picture
         if isinstance(page.traits, TiffTraits) and page.traits.order != order:
@@ -112,7 +134,6 @@ def _has_description(picture: Picture) -> bool:
     return isinstance(picture.traits, TiffTraits) and IMAGEDESCRIPTION in picture.traits.tags
 
 
-def _uncompressed_size(picture: Picture) -> int:
-    """At most so many bytes, tags included."""
-    values = picture.intensities.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)
-    return values + _ROOM_FOR_TAGS
+def _values_size(picture: Picture) -> int:
+    """Bytes, uncompressed."""
+    return picture.intensities.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)

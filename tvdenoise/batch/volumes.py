@@ -1,0 +1,197 @@
+"""Denoising the planes of a stack together: each volume that it holds by itself, written plane by plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from tvdenoise.batch.findings import Findings, filled
+from tvdenoise.batch.parts import existing, solved_in_parts
+from tvdenoise.batch.planes import Before, ignore, require_stack_possible
+from tvdenoise.batch.spacing import shown, spacing_of
+from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.files.memory import volume_bytes_needed
+from tvdenoise.files.shelf import Shelf
+from tvdenoise.files.stack_writing import StackWriter
+from tvdenoise.files.volume import gathered
+from tvdenoise.files.volume_file import gathered_on_disk
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tvdenoise.batch.denoiser import Denoiser
+    from tvdenoise.batch.outcome import Figures
+    from tvdenoise.batch.plan import Job
+    from tvdenoise.batch.request import Settings
+    from tvdenoise.files.formats import Format
+    from tvdenoise.files.picture import Picture
+    from tvdenoise.files.stack import Stack
+
+_SOLVED = 0.9  # the part of the work after which there is only to be written
+
+
+class Volumes:
+    """The volumes of one file on their way into a format.
+
+    job: what else is to be written, which is refused.
+    folder: for planes that have to wait until their turn to be written comes, None for the system's.
+    threads, tell: see `Planes`. Raises UnsupportedImageError where no volume is known.
+    """
+
+    is_streamed = True
+
+    def __init__(
+        self,
+        stack: Stack,
+        form: Format,
+        denoiser: Denoiser,
+        settings: Settings,
+        job: Job,
+        folder: Path | None,
+        threads: int | None = None,
+        tell: Callable[[float, int], None] = ignore,
+    ) -> None:
+        require_stack_possible(stack, form, job)
+        self._stack = stack
+        self._form = form
+        self._settings = settings
+        self._denoiser = denoiser
+        self._threads = threads
+        self._tell = tell
+        self._folder = folder
+        self._findings = Findings(form, settings)
+        self._volumes = stack.axes.volumes
+        self._spacing, self._assumed = spacing_of(stack.axes, settings.spacing)
+        self._missing = 0
+        self._done = 0  # pictures that are written
+        self._reached = 0.0
+        self._in_parts = self._is_in_parts()
+
+    def _is_in_parts(self) -> bool:
+        """Whether the memory does not suffice for a volume at once; UnsupportedImageError for what needs that."""
+        first = self._stack.first
+        columns, rows = first.size
+        needed = volume_bytes_needed(
+            columns,
+            rows,
+            max(map(len, self._volumes)),
+            first.channels,
+            first.intensities.itemsize,
+            has_alpha=first.alpha is not None,
+            has_weights=self._settings.has_weights,
+        )
+        shortage = self._settings.budget.shortage(needed)
+        if shortage is not None and self._settings.mask is not None:
+            raise UnsupportedImageError(
+                f"{shortage}; in parts --mask is not possible",
+                f"leave it out, or {self._settings.budget.remedy}",
+            )
+        return shortage is not None
+
+    def write_to(self, stream: BinaryIO) -> None:
+        """Denoise all, and write it to an empty stream that can be sought."""
+        self._writer.write_to(stream, self._denoised())
+
+    def write(self, target: Path, before: Before | None, times: tuple[int, int] | None) -> None:
+        """Denoise all, and put it in the target's place; see `writing.write`."""
+        self._writer.write(target, self._denoised(), before=before, times=times)
+
+    @property
+    def _writer(self) -> StackWriter:
+        return StackWriter(self._stack, self._form, self._settings.quality)
+
+    def _denoised(self) -> Iterator[Picture]:
+        """Each picture as it is to be written, in the order of the file."""
+        self._findings.note((*self._stack.series.notices, *self._assumed))
+        self._reach(0)
+        with Shelf(self._folder) as shelf:
+            for numbers in self._volumes:
+                yield from self._written(self._ready(numbers, shelf))
+
+    def _ready(self, numbers: Sequence[int], shelf: Shelf) -> Iterator[NDArray[np.floating]]:
+        """The planes whose turn to be written has come once a volume is solved; the others wait on the shelf."""
+        planes = self._solved_in_parts(numbers) if self._in_parts else self._solved(numbers)
+        number = self._done
+        if list(numbers) == list(range(number, number + len(numbers))):
+            yield from planes
+            return
+        for own, plane in zip(numbers, planes, strict=True):
+            shelf.put(own, plane)
+        while number in shelf:
+            yield shelf.take(number, self._stack.first.intensities.shape)
+            number += 1
+
+    def _solved(self, numbers: Sequence[int]) -> Iterator[NDArray[np.floating]]:
+        """The denoised planes of a volume, in its order."""
+        volume = gathered(self._stack, numbers, self._spacing)
+        self._missing += volume.missing
+        self._findings.note(volume.notices)
+        mask = mask_of_volume(self._denoiser, self._stack, numbers)
+        solution = self._denoiser.solve(volume, self._threads, mask=mask)
+        del volume, mask
+        self._findings.add(solution)
+        yield from solution.image
+
+    def _solved_in_parts(self, numbers: Sequence[int]) -> Iterator[NDArray[np.floating]]:
+        """The same of a volume that is left on the disk."""
+        start = self._done
+
+        def tell(part: float) -> None:
+            self._reach(start + _SOLVED * part * len(numbers))
+
+        folder = existing(self._folder)
+        with (
+            gathered_on_disk(self._stack, numbers, folder) as volume,
+            solved_in_parts(volume, self._settings, folder, self._threads, tell, self._spacing) as result,
+        ):
+            self._findings.note(volume.notices)
+            self._findings.add(result.solution)
+            rows, columns = (slice(0, length) for length in volume.shape[1:])
+            for plane in range(len(numbers)):
+                yield result.read((slice(plane, plane + 1), rows, columns))[0]
+
+    def _written(self, planes: Iterator[NDArray[np.floating]]) -> Iterator[Picture]:
+        """The next pictures, read once more for what stays as it is."""
+        start = self._done
+        for plane, number, picture in zip(planes, count(start), self._stack.read(count(start)), strict=False):
+            result = self._findings.stripped(picture).with_denoised(plane)
+            self._done += 1
+            yield self._findings.recorded(result, number)
+            self._reach(self._done)
+
+    def _reach(self, done: float) -> None:
+        """Tell how many pictures are done, never fewer than before."""
+        self._reached = max(self._reached, done)
+        self._tell(self._reached, self._stack.count)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What was not written as it was read, once all is denoised."""
+        return self._findings.notices + filled(self._missing)
+
+    @property
+    def shortfall(self) -> tuple[str | None, str | None]:
+        """Why the result is less exact than asked, and the remedy."""
+        return self._findings.shortfall("volumes")
+
+    @property
+    def figures(self) -> Figures:
+        figures = self._findings.figures(self._stack.first.intensities.dtype, self._stack.count)
+        return replace(figures, volumes=self._findings.count, spacing=shown(self._spacing))
+
+
+def mask_of_volume(denoiser: Denoiser, stack: Stack, numbers: Sequence[int]) -> NDArray[np.bool_] | None:
+    """The mask (planes, rows, columns) of the volume whose planes are the pictures of some numbers; None for none."""
+    ordered = sorted(numbers)
+    found = dict(zip(ordered, denoiser.masks(stack, ordered), strict=False))
+    first = found[numbers[0]]
+    if first is None:
+        return None
+    if all(mask is first for mask in found.values()):
+        return np.broadcast_to(first, (len(numbers), *first.shape))
+    return np.stack([mask for number in numbers if (mask := found[number]) is not None])

@@ -1,0 +1,162 @@
+"""A picture that is too large for the memory, read from its file in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from PIL import ImageFile
+
+from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.files.formats import Family, whole_only
+from tvdenoise.files.memory import Budget
+from tvdenoise.files.metadata import metadata_of
+from tvdenoise.files.opening import decoder_errors
+from tvdenoise.files.picture import Metadata, Picture
+from tvdenoise.files.process_wide import PILLOW_SETTINGS
+from tvdenoise.files.regions import Regions, Window
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BAND = 1 << 23  # bytes that are looked through at a time
+_MOST_FOR_READING = 0.25  # of the memory for a picture in parts
+
+
+@dataclass(frozen=True, eq=False)
+class LargePicture:
+    """A picture in a file, whose stream has to stay open.
+
+    pixel: a picture of one pixel with the kind, the metadata and the notices of the whole.
+    needed: the bytes of memory that it would take to denoise it whole.
+    """
+
+    pixel: Picture
+    regions: Regions
+    needed: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.regions.shape
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows."""
+        rows, columns = self.shape
+        return columns, rows
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for RGB, 4 for CMYK; alpha is none."""
+        return self.regions.colours
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.regions.dtype
+
+    @property
+    def chunk(self) -> tuple[int, int]:
+        """Rows and columns that are read together at no more cost than one of them."""
+        return self.regions.tile or (self.regions.piece, self.shape[1])
+
+    @property
+    def metadata(self) -> Metadata:
+        return self.pixel.metadata
+
+    @property
+    def bytes_stored(self) -> int:
+        """Of all values, uncompressed."""
+        samples = self.regions.colours + self.regions.has_alpha
+        return self.shape[0] * self.shape[1] * samples * self.dtype.itemsize
+
+    def read(self, window: Window) -> NDArray[Any]:
+        """The intensities (rows, columns) or (rows, columns, channels) in a window, as stored.
+
+        Raises UnreadableImageError.
+        """
+        return self.parts(window)[0]
+
+    def parts(self, window: Window) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """The intensities and alpha in a window. Raises UnreadableImageError."""
+        with decoder_errors(), PILLOW_SETTINGS:
+            return self.regions.read(window)
+
+    def bands(self, most: int = _BAND) -> Iterator[Window]:
+        """Windows over all columns that follow each other, of whole pieces and about so many bytes."""
+        rows, columns = self.shape
+        height = max(1, most * rows // self.bytes_stored)
+        if height > self.regions.piece:
+            height -= height % self.regions.piece
+        for top in range(0, rows, height):
+            yield slice(top, min(top + height, rows)), slice(0, columns)
+
+    def middle(self, side: int) -> Picture:
+        """A picture of its middle, of at most so many rows and columns. Raises UnreadableImageError."""
+        starts = [max(0, (length - side) // 2) for length in self.shape]
+        rows, columns = (
+            slice(start, min(start + side, length)) for start, length in zip(starts, self.shape, strict=True)
+        )
+        intensities, alpha = self.parts((rows, columns))
+        return replace(self.pixel, intensities=intensities, alpha=alpha)
+
+    def require_sound(self, remedy: str) -> None:
+        """Raise UnsupportedImageError for values that are none, or need the whole picture; reads all of it, once.
+
+        remedy: how there would be memory for the whole.
+        """
+        if self.dtype.kind != "f" and not self.regions.has_alpha:
+            return
+        for window in self.bands():
+            intensities, alpha = self.parts(window)
+            require_finite(intensities)
+            if alpha is None:
+                continue
+            require_finite(alpha)
+            if not (alpha > 0).all():
+                raise UnsupportedImageError(
+                    "it is denoised in parts, and colours under full transparency need the whole picture",
+                    f"save it without full transparency, or {remedy}",
+                )
+
+
+def large_picture(
+    opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, budget: Budget, needed: int
+) -> LargePicture:
+    """The picture of an opened file, which would need more memory than a budget has.
+
+    Raises UnsupportedImageError where it can only be decoded whole.
+    """
+    inspection = family.inspect(opened, stream)
+    regions = family.regions(opened, stream)
+    limit = budget.for_parts
+    if regions is None or (limit is not None and regions.memory > _MOST_FOR_READING * limit):
+        whole = "" if family.regions is whole_only else ", as it is not stored in small strips or tiles"
+        remedy = f"save it as a TIFF in tiles, which is denoised in parts, or {budget.remedy}"
+        raise UnsupportedImageError(f"{budget.shortage(needed)}{whole}", remedy)
+    metadata = metadata_of(opened, inspection)
+    pixel = Picture(*_pixel_of(regions), family.codec, metadata, inspection.traits, inspection.notices)
+    return LargePicture(pixel, regions, needed)
+
+
+def _pixel_of(regions: Regions) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Intensities and alpha of a picture of one black pixel, of the kind that the regions have."""
+    colours = () if regions.colours == 1 else (regions.colours,)
+    alpha = np.ones((1, 1), regions.dtype) if regions.has_alpha else None
+    return np.zeros((1, 1, *colours), regions.dtype), alpha
+
+
+def require_finite(intensities: NDArray[Any], *, may_have_nan: bool = False) -> None:
+    """Raise UnsupportedImageError where any intensity is infinite or, unless allowed, NaN."""
+    if intensities.dtype.kind != "f":
+        return
+    if np.isinf(intensities).any():
+        raise UnsupportedImageError(
+            "some values are not finite", "replace NaN and infinities by numbers first"
+        )
+    if not may_have_nan and np.isnan(intensities).any():
+        raise UnsupportedImageError(
+            "some values are not finite (NaN)", "replace them by numbers, or fill them with --nan fill"
+        )
