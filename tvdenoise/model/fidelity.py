@@ -97,6 +97,8 @@ class Fidelity:
     @cached_property
     def gain(self) -> float:
         """√(Σ 1/w / Σ w) over the pixels that are bound: what 1 in each component of ∇J adds to μ times the bound."""
+        if self.least == self.largest == 1:
+            return 1.0
         known = self.coded[self.is_known].astype(np.float64)
         return float(np.sqrt(np.sum(1 / known) / np.sum(known))) if known.size else 1.0
 

@@ -10,7 +10,7 @@ import numpy as np
 from tvdenoise.model.engines import Evaluation
 from tvdenoise.model.fused import fused_engine
 from tvdenoise.model.part_sums import squared_norm_of_part, value_of_part
-from tvdenoise.tiling.windows import common, extended, size, within
+from tvdenoise.tiling.windows import common, extended, lengths, size, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,19 +52,18 @@ class Audit:
 
     def forget(self, changed: Window) -> None:
         """The composite was changed there."""
-        shape = self.reader.shape
-        touched = extended(changed, (1,) * len(shape), shape)
+        touched = self._seen_from(changed)
         for number in [n for n in self._sums if common(self.bands[n], touched)]:
             del self._sums[number]
 
     def renew(self, tell: Callable[[float], None]) -> int:
-        """Look at all bands that are not known, and return the pixels of them."""
+        """Look at all bands that are not known, and return how many pixels were evaluated for that."""
         waiting = [number for number in range(len(self.bands)) if number not in self._sums]
         done = 0
         for count, number in enumerate(waiting):
             tell(count / len(waiting))
             self._sums[number] = self._look_at(self.bands[number])
-            done += size(self.bands[number])
+            done += size(self._seen_from(self.bands[number]))
         return done
 
     @property
@@ -86,10 +85,21 @@ class Audit:
     def _near(self, face: Face) -> Window:
         return face.around(_NEAR, self.reader.shape)
 
-    def _look_at(self, band: Window) -> _Sums:
+    def _seen_from(self, band: Window) -> Window:
+        """A band with the pixels on which its gradient depends."""
         shape = self.reader.shape
-        window = extended(band, (1,) * len(shape), shape)
-        objective = self.form.objective(self.reader.planes(window))
+        return extended(band, (1,) * len(shape), shape)
+
+    def _noisy(self, band: Window, window: Window) -> NDArray[np.floating]:
+        """The planes of a band in a window around it, where no gradient is asked for and so no noisy image."""
+        planes = self.reader.planes(band)
+        around = np.zeros((self.reader.channels, *lengths(window)), planes.dtype)
+        around[:, *within(band, window)] = planes
+        return around
+
+    def _look_at(self, band: Window) -> _Sums:
+        window = self._seen_from(band)
+        objective = self.form.objective(self._noisy(band, window))
         with fused_engine(objective, self.scratch.read(window), self.form.method.threads) as engine:
             engine.advance(0.0)
             inner = within(band, window)

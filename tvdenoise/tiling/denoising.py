@@ -69,14 +69,14 @@ def denoise_tiled(
     end the scratch file is closed.
 
     memory: bytes that all arrays together may take; what the source holds besides is not among them, nor are the
-        bounded samples on which parameters are chosen (about 0.2 GB for a moment).
+        bounded samples on which parameters are chosen (about 0.1 GB for a moment).
     scratch: makes the file for four bytes a value, open for reading and writing without a buffer; by default a
         temporary one without a name in the folder, which is gone however this process ends.
     overlap: of the windows, to both sides (pixels); by default such that their ends do not matter at this ε.
     tell: called with what is being done. What it raises ends the work.
 
-    The other arguments are those of `tvdenoise.denoise`. Raises as that does, ValueError where the memory is too
-    little, and OSError where the scratch file cannot be written.
+    The other arguments are those of `tvdenoise.denoise`. Raises as that does, TooLittleMemoryError (a ValueError) where
+    the memory is too little, and OSError where the scratch file cannot be written.
     """
     settings = Settings.of(
         mu, epsilon, sigma=sigma, noise=noise, strength=strength,
@@ -89,8 +89,9 @@ def denoise_tiled(
     budget = Budget(
         checks.count("memory", memory), reader.channels, reader.stored_bytes, is_sparse=engine == "sparse"
     )
+    band = budget.band(reader.shape, source.chunk)
     surveyed = survey(
-        reader, budget.band, tell, needs_noise=settings.needs_estimate, needs_sample=settings.mu is None
+        reader, band, tell, needs_noise=settings.needs_estimate, needs_sample=settings.mu is None
     )
     parameters = _parameters(settings, method, surveyed)
     extremes = surveyed.extremes
@@ -98,7 +99,7 @@ def denoise_tiled(
     form = Form(method, parameters.mu, parameters.epsilon)
     certificate = form.certificate(reader, asked, extremes)
     margins = (
-        overlap_for(certificate.objective)
+        overlap_for(certificate.objective, reader.shape, budget)
         if overlap is None
         else (checks.count("overlap", overlap),) * len(reader.shape)
     )
@@ -107,7 +108,7 @@ def denoise_tiled(
         windows = Windows(reader, Scratch(file, reader.channels, reader.shape), form)
         share = float(np.sqrt(size_of(reader.shape) / partition.pixels))
         windows.solve_each(partition, _SLACK * share * certificate.tolerance, partial(tell, Stage.SOLVING))
-        refinement = Refinement(windows, certificate, partition, budget, tell)
+        refinement = Refinement(windows, certificate, partition, budget, band, tell)
         status = refinement.run()
         found = refinement.audit.whole
         yield TiledSolution(
@@ -123,12 +124,12 @@ def denoise_tiled(
                 distance_bound=certificate.distance_bound(found),
             ),
             seam=refinement.seam,
-            windows=partition.count,
+            parts=partition.parts,
             passes=refinement.passes,
             overlap=partition.overlap,
             reader=reader,
             scratch=windows.scratch,
-            band=budget.band,
+            band=band,
         )
 
 

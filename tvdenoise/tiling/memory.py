@@ -21,14 +21,14 @@ _FLOAT = 4
 _SOLVED = 3.3
 #: with its ring held: the composite and what is written back, too;
 _HELD = 4.4
-#: to certify: f, x as it was read, x, g, and the same rows.
+#: to certify: f, x as it was read, x, g, and those rows.
 _CERTIFIED = 4.4
 #: Bytes of a pixel for weights, flags and sums of squares.
 _OF_PIXEL = 8
 #: What scipy's sparse operators take, in those arrays.
 _SPARSE = 110
-#: A window around a join goes at least so far to both sides (pixels).
-_LEAST_REACH = 24
+#: A window around a join goes at least so far to both sides (pixels), and beyond what is looked at.
+_LEAST_REACH, _NEAR = 12, 9
 #: Streamed bands are no larger (bytes): they are as quick, and the more the better they fit the cache.
 _LARGEST_BAND = 1 << 26
 #: The part of the budget that is planned for.
@@ -75,23 +75,28 @@ class Budget:
         return arrays * _FLOAT * self.channels + _OF_PIXEL + self.stored
 
     @property
-    def band(self) -> int:
-        """Pixels of a band that is read and certified."""
+    def _largest_band(self) -> int:
+        """Pixels of a band that is read and certified, at most."""
         each = _CERTIFIED * _FLOAT * self.channels + _OF_PIXEL + self.stored
-        return int(min(_PLANNED * self.memory, _LARGEST_BAND) / each)
+        return int(_PLANNED * self.memory / each)
+
+    def band(self, shape: Sequence[int], chunk: Sequence[int]) -> int:
+        """Pixels of a band that is read and certified: few, but a row of whole chunks where that fits."""
+        usual = int(_LARGEST_BAND / (_CERTIFIED * _FLOAT * self.channels))
+        return min(self._largest_band, max(usual, min(chunk[-2], shape[-2]) * shape[-1]))
 
     def fits(self, partition: Partition) -> bool:
         """True where every window fits, those around joins too."""
-        whole = math.prod(partition.largest)
-        if whole * self.solved_bytes > _PLANNED * self.memory:
+        if math.prod(partition.largest) * self.solved_bytes > _PLANNED * self.memory:
             return False
-        return all(
-            2 * reach_of(margin) * whole / length * self.held_bytes <= _PLANNED * self.memory
-            for parts, margin, length in zip(
-                partition.parts, partition.overlap, partition.largest, strict=True
-            )
+        reaches = tuple(map(reach_of, partition.overlap))
+        lengths = partition.largest_with(reaches)
+        around = [
+            math.prod((*lengths[:axis], min(2 * reach, lengths[axis]), *lengths[axis + 1 :]))
+            for axis, (parts, reach) in enumerate(zip(partition.parts, reaches, strict=True))
             if parts > 1
-        )
+        ]
+        return max(around, default=0) * self.held_bytes <= _PLANNED * self.memory
 
     def suffices(self, shape: Sequence[int], overlap: Sequence[int]) -> bool:
         """True where the smallest windows fit in any case, and a row with its neighbours."""
@@ -101,7 +106,7 @@ class Budget:
             tuple(overlap),
         )
         rows = 3 ** (len(shape) - 1) * shape[-1]
-        return self.fits(finest) and self.fits_held(finest) and self.band >= rows
+        return self.fits(finest) and self.fits_held(finest) and self._largest_band >= rows
 
     def fits_held(self, partition: Partition) -> bool:
         """True where every window fits with its ring held."""
@@ -113,20 +118,29 @@ def reach_of(overlap: int) -> int:
     return max(overlap * 3 // 4, _LEAST_REACH)
 
 
-def overlap_for(objective: Objective) -> tuple[int, ...]:
-    """How far windows overlap along each axis, to both sides.
+def fade_of(reach: int) -> int:
+    """Over how many of those pixels its changes fade out."""
+    return min(reach // 2, reach - _NEAR)
+
+
+def overlap_for(objective: Objective, shape: Sequence[int], budget: Budget) -> tuple[int, ...]:
+    """How far windows of an image overlap along each axis, to both sides; less where memory is short of that.
 
     The influence of a window's end decays at least like q^d at a distance of d pixels, with q = (√κ − 1)/(√κ + 1) and
-    κ = L/μ; across planes that lie apart it decays in fewer of them.
+    κ = L/μ; across planes that lie apart it decays in fewer of them. What an overlap leaves is found by the
+    certificate, and further passes mend it.
     """
     root = float(np.sqrt(objective.lipschitz / objective.mu))
-    axes = objective.noisy.ndim - 1
+    axes = len(shape)
     decayed = _DECAYED if axes == 2 else _DECAYED_IN_VOLUMES
     distance = np.log(decayed) / np.log((root - 1) / (root + 1)) if root > 1 else 1.0
     is_weighted = len(set(objective.channel_weights)) > 1
     least = _LEAST_IN_VOLUMES if axes > 2 else _LEAST_CHROMA if is_weighted else _LEAST
     weights = objective.axis_weights or (1.0,) * axes
-    return tuple(int(np.clip(np.ceil(distance * weight), least, _LARGEST)) for weight in weights)
+    overlap = tuple(int(np.clip(np.ceil(distance * weight), least, _LARGEST)) for weight in weights)
+    while max(overlap) > least and not budget.suffices(shape, overlap):
+        overlap = tuple(max(margin * 3 // 4, least) for margin in overlap)
+    return overlap
 
 
 def partition_for(shape: Sequence[int], overlap: Sequence[int], budget: Budget) -> Partition:
@@ -135,8 +149,8 @@ def partition_for(shape: Sequence[int], overlap: Sequence[int], budget: Budget) 
     if partition is None or not budget.suffices(shape, overlap):
         needed = _least(shape, overlap, budget)
         raise TooLittleMemoryError(
-            f"windows of {'×'.join(map(str, shape))} pixels with an overlap of {max(overlap)} need at least "
-            f"{needed / 1e6:.0f} MB of memory, not {budget.memory / 1e6:.0f}",
+            f"{'×'.join(map(str, shape))} pixels in windows that overlap by {max(overlap)} need at least "
+            f"{math.ceil(needed / 1e4) / 100:g} MB of memory, not {budget.memory / 1e6:g}",
             needed - budget.memory,
         )
     return partition

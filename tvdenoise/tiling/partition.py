@@ -87,9 +87,13 @@ class Partition:
     @property
     def largest(self) -> tuple[int, ...]:
         """The lengths of the largest extended core."""
+        return self.largest_with(self.overlap)
+
+    def largest_with(self, margins: Sequence[int]) -> tuple[int, ...]:
+        """The same with other margins."""
         return tuple(
             min(-(-length // parts) + margin * min(parts - 1, 2), length)
-            for length, parts, margin in zip(self.shape, self.parts, self.overlap, strict=True)
+            for length, parts, margin in zip(self.shape, self.parts, margins, strict=True)
         )
 
     @property

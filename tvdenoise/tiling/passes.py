@@ -109,7 +109,6 @@ class Windows:
         del found
 
         def value(at: NDArray[np.floating]) -> float:
-            self.work += size(window)
             return value_of_part(objective, at, every, self.form.method.threads)
 
         before = value(old)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tvdenoise.solver import Status
 from tvdenoise.tiling.audit import Audit
-from tvdenoise.tiling.memory import reach_of
+from tvdenoise.tiling.memory import fade_of, reach_of
 from tvdenoise.tiling.partition import Partition
 from tvdenoise.tiling.progress import Stage
 from tvdenoise.tiling.windows import bands, extended
@@ -34,13 +34,14 @@ _TIGHTER = 0.5
 class Refinement:
     """What is looked at after each pass, and solved again in the next.
 
-    seam: the largest rms(∇J) near a join. passes: the first one included.
+    band: pixels of a band that is looked at. seam: the largest rms(∇J) near a join. passes: the first one included.
     """
 
     windows: Windows
     certificate: Certificate
     partition: Partition
     budget: Budget
+    band: int
     tell: Tell
     audit: Audit = field(init=False)
     seam: float = 0.0
@@ -52,7 +53,7 @@ class Refinement:
             reader,
             self.windows.scratch,
             self.windows.form,
-            bands(reader.shape, self.budget.band, reader.source.chunk),
+            bands(reader.shape, self.band, reader.source.chunk),
             self.partition.faces(),
         )
 
@@ -100,7 +101,7 @@ class Refinement:
         shape, overlap = self.partition.shape, self.partition.overlap
         reaches = tuple(map(reach_of, overlap))
         if number < len(self.audit.faces):
-            yield _around(self.audit.faces[number], reaches, shape), tuple(reach // 2 for reach in reaches)
+            yield _around(self.audit.faces[number], reaches, shape), tuple(map(fade_of, reaches))
             return
         partition = Partition.of_least_work(shape, overlap, self.budget.fits_held)
         assert partition is not None

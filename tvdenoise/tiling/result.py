@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,18 +25,23 @@ class TiledSolution:
 
     solution: all but its image, which is empty. Its iterations are the work in evaluations of the whole, rounded up.
     seam: the largest rms(∇J) over the pixels near one of the joins; at most μ times the tolerance if converged.
-    windows: in how many the image was solved; passes: how often, the first time included.
+    parts: into how many the image was cut along each axis; passes: how often it was solved, the first time included.
     overlap: of the windows, to both sides, along each axis.
     """
 
     solution: Solution
     seam: float
-    windows: int
+    parts: tuple[int, ...]
     passes: int
     overlap: tuple[int, ...]
     reader: Reader
     scratch: Scratch
     band: int
+
+    @property
+    def windows(self) -> int:
+        """In how many the image was solved."""
+        return math.prod(self.parts)
 
     def read(self, window: Window) -> NDArray[np.float32]:
         """The denoised image in a window, the channels last where there are several, in `denoise`'s units."""

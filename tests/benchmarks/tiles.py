@@ -1,0 +1,191 @@
+"""A solve in windows beside the same solve of the whole image in memory.
+
+    python tests/benchmarks/tiles.py                              # 6000×6000, 16 bits, 100 MB of arrays
+    python tests/benchmarks/tiles.py --colour --side 3000
+    python tests/benchmarks/tiles.py --side 20000 --memory 1000 --alone
+
+The picture is a mosaic of a sample with white noise of σ = 25/255, held as an array; μ = 1.4/σ is given. Runs
+alternate and medians are compared. What reading the array and the scratch file take is told apart from solving and
+certifying, as is the one pass over the image in which its extremes are found. The time of the whole image is that of
+its solve alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from pictures import clean
+
+from tvdenoise.method import Minimiser
+from tvdenoise.model.colour import from_opponent
+from tvdenoise.posing import pose
+from tvdenoise.tiling import ArraySource, Stage, TiledSolution, denoise_tiled
+
+SIGMA = 25 / 255
+MU = 1.4 / SIGMA
+THREADS = 2
+
+
+def noisy_mosaic(side: int, *, colour: bool) -> np.ndarray:
+    """A sample picture that goes on as in a mirror, with noise, in 16 bits."""
+    picture = clean("coffee", colour=colour).astype(np.float32)
+    mirrored = np.concatenate([picture, picture[::-1]])
+    mirrored = np.concatenate([mirrored, mirrored[:, ::-1]], axis=1)
+    rng = np.random.default_rng(1)
+    image = np.empty((side, side, *picture.shape[2:]), np.uint16)
+    columns = np.arange(side) % mirrored.shape[1]
+    for row in range(side):
+        values = mirrored[row % mirrored.shape[0], columns]
+        values = values + np.float32(SIGMA) * rng.standard_normal(values.shape, np.float32)
+        image[row] = (values.clip(0, 1) * 65535).astype(np.uint16)
+    return image
+
+
+@dataclass
+class Clock:
+    """Seconds by what took them."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def running(self, name: str) -> Iterator[None]:
+        """Count what happens within."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+class TimedFile:
+    """A scratch file that counts the time of its input and output."""
+
+    def __init__(self, file: BinaryIO, clock: Clock) -> None:
+        self._file = file
+        self._clock = clock
+        self.truncate, self.seek = self._file.truncate, self._file.seek
+
+    def __enter__(self) -> TimedFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def readinto(self, buffer: memoryview) -> int:
+        with self._clock.running("scratch"):
+            return self._file.readinto(buffer)
+
+    def write(self, buffer: memoryview) -> int:
+        with self._clock.running("scratch"):
+            return self._file.write(buffer)
+
+
+def whole(noisy: np.ndarray, clock: Clock) -> Minimiser:
+    """The image solved in memory."""
+    posed = pose(noisy, MU, None, channel_axis=-1 if noisy.ndim == 3 else None, threads=THREADS)
+    with clock.running("whole"):
+        return posed.method.minimise(posed.data.planes, posed.parameters.mu, posed.parameters.epsilon)
+
+
+def tiled(noisy: np.ndarray, memory: int, clock: Clock, look: Callable[[TiledSolution], None]) -> None:
+    """The image solved in windows, with the seconds of each part."""
+    ends: dict[Stage, float] = {}
+    start = time.perf_counter()
+
+    def tell(stage: Stage, _part: float) -> None:
+        ends.setdefault(stage, time.perf_counter())
+
+    source = ArraySource(noisy, noisy.ndim == 3)
+    with denoise_tiled(
+        source,
+        MU,
+        memory=memory,
+        scratch=lambda: TimedFile(tempfile.TemporaryFile(buffering=0), clock),
+        threads=THREADS,
+        tell=tell,
+    ) as result:
+        all_of_it = time.perf_counter() - start
+        survey = ends[Stage.SOLVING] - start
+        clock.seconds["survey"] = survey
+        clock.seconds["solve and certificate"] = all_of_it - survey - clock.seconds["scratch"]
+        look(result)
+
+
+def described(result: TiledSolution) -> None:
+    """Print how it went."""
+    found = result.solution
+    print(
+        f"{result.windows} windows ({'×'.join(map(str, result.parts))}), overlap {result.overlap[0]}, "
+        f"{result.passes} passes, {found.iterations} evaluations"
+    )
+    print(
+        f"within {found.distance_bound * 255:.3f} grey levels of a tolerance of {found.tolerance * 255:.3f}, "
+        f"rms near a join at most {result.seam:.4f} of {found.mu * found.tolerance:.4f} ({found.status.value})"
+    )
+
+
+def compared(result: TiledSolution, other: Minimiser) -> None:
+    """Print how far the two solutions are apart, beside their bounds."""
+    planes = from_opponent(other.x) if len(other.x) == 3 else other.x
+    squares = [
+        np.square(
+            block - np.moveaxis(planes[:, window[0]], 0, -1).reshape(block.shape), dtype=np.float64
+        ).sum()
+        for window, block in result.blocks()
+    ]
+    difference = np.sqrt(sum(squares) / planes.size)
+    most = other.distance_bound + result.solution.distance_bound
+    print(
+        f"whole: {other.iterations} evaluations, within {other.distance_bound * 255:.3f} grey levels; "
+        f"the two differ by {difference * 255:.3f} (rms), at most {most * 255:.3f}"
+    )
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--side", type=int, default=6000)
+    parser.add_argument("--memory", type=float, default=100, help="of the windows, in MB")
+    parser.add_argument("--colour", action="store_true")
+    parser.add_argument("--runs", type=int, default=3, help="counted runs of each")
+    parser.add_argument("--alone", action="store_true", help="in windows only, for images that do not fit")
+    options = parser.parse_args()
+    noisy = noisy_mosaic(options.side, colour=options.colour)
+    print("×".join(map(str, noisy.shape)), noisy.dtype)
+    clocks = []
+    for run in range(options.runs + 1):
+        clock = Clock()
+        other = None if options.alone else whole(noisy, clock)
+
+        def look(result: TiledSolution, other: Minimiser | None = other, is_first: bool = run == 0) -> None:
+            if is_first:
+                described(result)
+                if other is not None:
+                    compared(result, other)
+
+        tiled(noisy, int(options.memory * 1e6), clock, look)
+        if run > 0:
+            clocks.append(clock.seconds)
+    medians = {name: statistics.median(seconds[name] for seconds in clocks) for name in clocks[0]}
+    print(", ".join(f"{name} {seconds:.2f} s" for name, seconds in medians.items()))
+    if not options.alone:
+        ratio = statistics.median(seconds["solve and certificate"] / seconds["whole"] for seconds in clocks)
+        print(f"solve and certificate in windows: {ratio:.2f} times the solve of the whole")
+
+
+if __name__ == "__main__":
+    main()
