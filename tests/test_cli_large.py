@@ -322,15 +322,16 @@ def test_a_file_that_must_be_decoded_whole_says_what_it_needs(command, make_imag
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-@pytest.mark.parametrize("lacking", [95_000_000, 200_000_000], ids=["for that epsilon", "at all"])
+@pytest.mark.parametrize("name", ["_SLACK", "memory_for"])
 def test_too_little_for_any_part_is_said_with_what_it_takes(
-    lacking: int, command, tmp_path: Path, monkeypatch
+    name: str, command, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(parts, "_SLACK", lacking)
+    too_little = {"_SLACK": 200_000_000, "memory_for": lambda *_: 100_000}
+    monkeypatch.setattr(parts, name, too_little[name])
     tifffile.imwrite(tmp_path / "a.tif", smooth(*LARGE), tile=(256, 256))
-    result = command("run", "a.tif", "--memory", "300MB", "--mu", "10", "--epsilon", "1e-5")
+    result = command("run", "a.tif", "--memory", "300MB")
     assert result.exit_code == 1
-    message = r"a\.tif: it needs \d\.\d\d GB of memory even in parts, and --memory allows 0\.30 GB; allow more"
+    message = r"a\.tif: it needs 0\.\d\d GB of memory even in parts, and --memory allows 0\.30 GB; allow more"
     assert re.search(message, result.stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
