@@ -20,6 +20,7 @@ from tvdenoise.tiling import ArraySource, Stage, denoise_tiled, memory_needed
 from tvdenoise.tiling.audit import Audit
 from tvdenoise.tiling.partition import Partition
 from tvdenoise.tiling.passes import Windows
+from tvdenoise.tiling.windows import bands
 
 MU = 14.0
 SIGMA = 25 / 255
@@ -143,9 +144,9 @@ def a_seam(windows: Windows, partition: Partition) -> None:
 
 def grain(windows: Windows, partition: Partition) -> None:
     """Add noise to the composite."""
-    window = tuple(slice(0, length) for length in partition.shape)
-    composite = windows.scratch.read(window)
-    windows.scratch.write(window, with_noise(composite, 0.005, seed=5).astype(np.float32))
+    for seed, window in enumerate(bands(partition.shape, 10_000)):
+        spoilt = with_noise(windows.scratch.read(window), 0.005, seed).astype(np.float32)
+        windows.scratch.write(window, spoilt)
 
 
 @pytest.fixture
@@ -258,16 +259,19 @@ def counted(advance, evaluated: list[int]):
 
 
 @pytest.mark.parametrize(
-    ("image", "options"),
+    ("image", "options", "spoil"),
     [
-        (CASES["tiles"][0], CASES["tiles"][1]),
-        (CASES["16 bits"][0], CASES["bands"][1] | {"overlap": 4}),
-        (CASES["colour"][0], CASES["colour"][1]),
-        (CASES["volume"][0], CASES["volume"][1]),
+        (CASES["tiles"][0], CASES["tiles"][1], None),
+        (CASES["16 bits"][0], CASES["bands"][1] | {"overlap": 4}, None),
+        (CASES["16 bits"][0], CASES["bands"][1] | {"overlap": 16}, grain),
+        (CASES["colour"][0], CASES["colour"][1], None),
+        (CASES["volume"][0], CASES["volume"][1], None),
     ],
-    ids=["tiles", "further passes", "colour", "volume"],
+    ids=["tiles", "joins again", "all again", "colour", "volume"],
 )
-def test_arrays_stay_within_the_memory(image, options):
+def test_arrays_stay_within_the_memory(image, options, spoil, spoilt):
+    if spoil is not None:
+        spoilt(spoil)
     is_colour = image.ndim == 3 and image.shape[-1] == 3
     source = ArraySource(image, is_colour)
     with denoise_tiled(source, MU, **options):  # compiles what is not yet

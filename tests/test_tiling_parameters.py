@@ -104,9 +104,17 @@ def test_the_parameters_are_those_of_the_whole_image_to_the_last_bit(kind, dtype
 
 @pytest.mark.parametrize(
     "options",
-    [{"sigma": 0.05}, {"noise": "white", "strength": 1.5}, {"epsilon": 0.02}, {"data_range": 0.5, "chroma": 2.0}, {}],
+    [
+        {"sigma": 0.05},
+        {"noise": "white", "strength": 1.5},
+        {"epsilon": 0.02},
+        {"data_range": 0.5, "chroma": 2.0},
+        {"mu": 0.3},  # for which the tolerance follows from the span
+        {"mu": 1e4},  # and here from the precision
+        {},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_the_parameters_follow_the_options_as_for_a_whole_image(options):
     image = stored(colour()[:200, :210], np.float32)
     options = options or {"noise": estimate_noise(colour(), channel_axis=-1)}
@@ -114,6 +122,7 @@ def test_the_parameters_follow_the_options_as_for_a_whole_image(options):
     with denoise_tiled(ArraySource(image, True), memory=60_000_000, max_iterations=1, **options) as result:
         found = result.solution
     assert (found.mu, found.epsilon, found.tolerance) == (whole.mu, whole.epsilon, whole.tolerance)
+    assert found.distance_bound == pytest.approx(whole.distance_bound)
 
 
 def test_an_image_without_noise_comes_back_as_it_was():

@@ -105,7 +105,7 @@ def denoise_tiled(
     )
     partition = partition_for(reader.shape, margins, budget)
     with (scratch or partial(_anonymous_file, folder))() as file:
-        windows = Windows(reader, Scratch(file, reader.channels, reader.shape), form)
+        windows = Windows(reader, Scratch(file, reader.channels, reader.shape, memory // 64), form)
         share = float(np.sqrt(size_of(reader.shape) / partition.pixels))
         windows.solve_each(partition, _SLACK * share * certificate.tolerance, partial(tell, Stage.SOLVING))
         refinement = Refinement(windows, certificate, partition, budget, band, tell)

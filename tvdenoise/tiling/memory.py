@@ -36,7 +36,7 @@ _PLANNED = 0.97
 
 #: The influence of a window's end has decayed to this part at the end of the overlap; in volumes, where overlaps cost
 #: more, to the second.
-_DECAYED, _DECAYED_IN_VOLUMES = 1e-6, 1e-3
+_DECAYED, _DECAYED_IN_VOLUMES = 1e-6, 0.1
 #: The least overlap of images, in grey and where chroma is weighted; the largest that is chosen.
 _LEAST, _LEAST_CHROMA, _LEAST_IN_VOLUMES, _LARGEST = 64, 128, 8, 512
 

@@ -7,7 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from tvdenoise.tiling.source import Window
 
@@ -74,15 +74,3 @@ def _step(length: int, most: int, chunk: int | None) -> int:
     if most >= length:
         return length
     return most // chunk * chunk if chunk is not None and most >= chunk else most
-
-
-def runs(window: Window, shape: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Where a window lies in an array of this shape in C order: offset and length of each run of values."""
-    tail = len(shape) - 1
-    while tail > 0 and window[tail] == slice(0, shape[tail]):
-        tail -= 1
-    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    length = (window[tail].stop - window[tail].start) * strides[tail]
-    for at in product(*(range(part.start, part.stop) for part in window[:tail])):
-        offset = sum(place * stride for place, stride in zip(at, strides[:tail], strict=True))
-        yield offset + window[tail].start * strides[tail], length
