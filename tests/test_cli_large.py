@@ -26,9 +26,18 @@ from test_files_tiff_kinds import KINDS, store, together
 from tvdenoise.batch import parts
 from tvdenoise.files.memory import Budget
 from tvdenoise.files.reading import read
+from tvdenoise.model.part_kernels import prepare_parts
+from tvdenoise.model.volume_kernels import prepare_volumes
 from tvdenoise.tiling import memory_needed
 
 SHAPE = (300, 340)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_kernels_for_parts() -> None:
+    """Compile once, as that takes more memory than the least that is given here."""
+    prepare_volumes(np.float32)
+    prepare_parts(np.float32)
 
 
 def smooth(rows: int, columns: int, channels: int = 1, dtype: type = np.uint8, seed: int = 0) -> np.ndarray:
@@ -387,6 +396,26 @@ def test_sizes_are_written_as_people_write_them(text: str, expected: int) -> Non
 
     assert size("--memory", text) == expected
     assert size("--memory", None) is None
+
+
+def test_a_watch_takes_a_size_too(command, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    result = command("watch", "in", "-o", "out", "--memory", "50MB")
+    assert result.exit_code == 2
+    assert "--memory must be at least 300MB" in result.stderr
+
+
+def test_the_kernels_for_parts_are_loaded_before_memory_is_counted(
+    command, in_parts, make_image, monkeypatch
+) -> None:
+    make_image("a.tif", smooth(64, 64))
+    order = []
+    monkeypatch.setattr("tvdenoise.model.part_kernels.prepare_parts", lambda _: order.append("kernels"))
+    with in_parts():
+        counted = parts.memory_for
+        monkeypatch.setattr(parts, "memory_for", lambda *given: order.append("memory") or counted(*given))
+        assert command("run", "a.tif").exit_code == 0
+    assert order == ["kernels", "memory"]
 
 
 def test_a_cluster_has_its_own_memory(command, make_image) -> None:

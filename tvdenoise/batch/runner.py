@@ -79,8 +79,9 @@ class Runner:
             notices = origin.notices if origin is not None and job.in_place else ()
             form = self._format_of(job, first)
             work = self._work(job, found, form, threads)
-            start += self._denoiser.prepare()
-            self._write(job, work, form, origin, is_read_on=isinstance(found, LargePicture))
+            in_parts = isinstance(found, LargePicture)
+            start += self._denoiser.prepare(in_parts=in_parts)
+            self._write(job, work, form, origin, is_read_on=in_parts)
         return Outcome(
             str(job.source),
             str(job.target),
