@@ -30,7 +30,8 @@ from tvdenoise.model.part_kernels import prepare_parts
 from tvdenoise.model.volume_kernels import prepare_volumes
 from tvdenoise.tiling import memory_needed
 
-SHAPE = (300, 340)
+SHAPE = (500, 640)
+LARGE = (2500, 2500)  # a little too large for the least that --memory takes
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,7 +63,7 @@ def in_parts(monkeypatch: pytest.MonkeyPatch):
             patch.setattr(Budget, "shortage", lambda *_: "it is too large")
             patch.setattr(
                 parts, "memory_for",
-                lambda large, _: 2 * memory_needed(large.shape, large.channels, large.dtype),
+                lambda large, _: memory_needed(large.shape, large.channels, large.dtype),
             )  # fmt: skip
             yield
 
@@ -115,7 +116,7 @@ def tags_of(path: Path) -> dict[str, Any]:
         ("RGB;16", {"rowsperstrip": 20, "planarconfig": "separate"}),
         ("CMYK", {"rowsperstrip": 20}),
         ("F", {"byteorder": ">", "tile": (64, 64)}),
-        ("F;16", {"rowsperstrip": 300}),
+        ("F;16", {"rowsperstrip": 500}),
     ],
     ids=str,
 )
@@ -135,6 +136,7 @@ def test_a_result_in_parts_is_the_result_within_the_bounds_with_all_metadata(
     )  # fmt: skip
     source = (tmp_path / "a.tif").read_bytes()
     reports = both(command, in_parts)
+    assert re.search(r"denoised in ([2-9]|\d\d+) parts", reports[1]["notes"])
     assert (tmp_path / "a.tif").read_bytes() == source
     first, second = (read(tmp_path / f"{name}.tif") for name in ("whole", "parts"))
     close_by_bounds(first.intensities, second.intensities, reports)
@@ -177,6 +179,27 @@ def test_full_transparency_needs_the_whole_picture(command, in_parts, tmp_path: 
     assert result.exit_code == 1
     assert "colours under full transparency need the whole picture; save it without full" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_missing_pixels_are_not_filled_in_parts(command, in_parts, tmp_path: Path) -> None:
+    values = smooth(64, 64, dtype=np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    with in_parts():
+        assert command("run", "a.tif", "--nan", "fill", "-o", "b.tif").exit_code == 0
+        values[60, 5] = np.nan
+        tifffile.imwrite(tmp_path / "a.tif", values)
+        result = command("run", "a.tif", "--nan", "fill", "-o", "c.tif")
+    assert result.exit_code == 1
+    assert "denoised in parts, in which no NaN can be filled; free some memory" in result.stderr
+
+
+def test_without_a_size_it_is_what_the_machine_has_free(command, tmp_path: Path, monkeypatch) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", smooth(*LARGE), rowsperstrip=40)
+    monkeypatch.setattr("tvdenoise.files.memory.available_memory", lambda: 250_000_000)
+    assert "in parts" in command("run", "a.tif", "--dry-run").stdout
+    result = command("run", "a.tif", "--mu", "10")
+    assert result.exit_code == 0
+    assert re.search(r"denoised in \d+ parts, being too large for the memory", result.stderr)
 
 
 @pytest.mark.parametrize(
@@ -277,11 +300,6 @@ def test_shared_parameters_look_at_the_middle_of_a_large_file(command, in_parts,
     assert {entry["mu"] for entry in entries} == {entries[0]["mu"]}
 
 
-# The command as it is, with pictures a little too large for the least that --memory takes.
-
-LARGE = (2500, 2500)
-
-
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="measured as Linux tells it")
 @pytest.mark.parametrize(
     ("dtype", "stored"),
@@ -306,7 +324,8 @@ def test_the_command_keeps_to_the_memory_that_it_is_given(dtype, stored: dict, t
         reports.append(report(tmp_path / f"{name}.jsonl"))
     assert (tmp_path / "again.tif").read_bytes() == (tmp_path / "parts.tif").read_bytes()
     whole, in_parts = (tifffile.imread(tmp_path / f"{name}.tif") for name in ("whole", "parts"))
-    assert (whole != in_parts).any(), "it was not denoised in parts"
+    assert reports[0]["notes"] is None
+    assert re.fullmatch(r"denoised in \d+ parts, being too large for the memory", reports[1]["notes"])
     close_by_bounds(whole, in_parts, (reports[0], reports[1]))
     assert tags_of(tmp_path / "parts.tif") == tags_of(tmp_path / "whole.tif")
 
