@@ -15,7 +15,8 @@ from tvdenoise import Status, denoise
 from tvdenoise.model.fused import FusedEngine, VolumeEngine
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import Hyperbolic
-from tvdenoise.posing import Settings, data_of
+from tvdenoise.posing import data_of
+from tvdenoise.settings import Settings
 from tvdenoise.tiling import ArraySource, Stage, denoise_tiled, memory_needed
 from tvdenoise.tiling.audit import Audit
 from tvdenoise.tiling.partition import Partition

@@ -15,7 +15,8 @@ from tvdenoise.method import DEFAULT_MAX_ITERATIONS, EngineName, Method, Penalty
 from tvdenoise.model.objective import TotalVariation
 from tvdenoise.noise.model import NoiseModel
 from tvdenoise.parameters import Parameters, choose_by_sample
-from tvdenoise.posing import DEFAULT_CHROMA, NoiseName, Settings, axis_weights_of
+from tvdenoise.posing import axis_weights_of
+from tvdenoise.settings import DEFAULT_CHROMA, NoiseName, Settings
 from tvdenoise.solver import Solution
 from tvdenoise.steps import StepName
 from tvdenoise.tiling.memory import Budget, overlap_for, partition_for
