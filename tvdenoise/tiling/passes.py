@@ -29,17 +29,25 @@ if TYPE_CHECKING:
     from tvdenoise.tiling.source import Reader, Window
 
 
+#: A window that is solved again may take so many times the evaluations that one took at first.
+_TIMES = 2
+#: The least bound that the precision can certify is one for any image; where few pixels are at stake, as near a join,
+#: a solve goes on to this part of it.
+_FLOOR_PART = 1 / 16
+
+
 @dataclass(eq=False)
 class Windows:
     """What it takes to solve windows of one image.
 
-    work: pixels times evaluations so far.
+    work: pixels times evaluations so far. longest: evaluations of the window that took most, at first.
     """
 
     reader: Reader
     scratch: Scratch
     form: Form
     work: int = 0
+    longest: int = 1
 
     @property
     def evaluations(self) -> int:
@@ -62,6 +70,7 @@ class Windows:
                 self.reader.planes(window), form.mu, form.epsilon, tolerance=tolerance
             )
             self.work += found.iterations * size(window)
+            self.longest = max(self.longest, found.iterations)
             done += size(window)
             reaches = tuple(overlap // 2 for overlap in partition.overlap)
             weights = joined_weights(core, window, reaches, partition.shape)
@@ -76,9 +85,10 @@ class Windows:
         shape = self.reader.shape
         noisy, old = self.reader.planes(window), self.scratch.read(window)
         left = max(self.form.method.max_iterations - self.evaluations, 1)
-        found = replace(self.form.method, max_iterations=left).minimise(
+        most = min(left, _TIMES * self.longest)
+        found = replace(self.form.method, max_iterations=most).minimise(
             noisy, self.form.mu, self.form.epsilon, fidelity=_free_inside(window, shape), tolerance=tolerance,
-            start=old,
+            start=old, floor_part=_FLOOR_PART,
         )  # fmt: skip
         self.work += found.iterations * size(window)
         if found.iterations == 1:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _MOST_PASSES = 100
 #: Where a pass was not enough, the next one solves to this part of its tolerance.
 _TIGHTER = 0.5
+#: So many passes in a row must bring the largest excess to this part of what it was.
+_PATIENCE, _BETTER = 4, 0.95
+_TINY = 1e-30
 
 
 @dataclass(eq=False)
@@ -60,6 +63,7 @@ class Refinement:
         # Of the windows around each join, and last of all windows.
         tolerances = np.full(len(self.audit.faces) + 1, certificate.tolerance)
         can_gain = True
+        excesses: list[float] = []
         while True:
             self.windows.work += self.audit.renew(partial(self.tell, Stage.CERTIFYING))
             near = self.audit.rms_near_joins()
@@ -67,13 +71,20 @@ class Refinement:
             fails = np.append(near > largest, not certificate.is_met(self.audit.whole))
             if not fails.any():
                 return Status.CONVERGED
-            if not can_gain:
+            excesses.append(self._excess(near / max(largest, _TINY)))
+            if not can_gain or _stands_still(excesses):
                 return Status.PRECISION
             if self.passes >= _MOST_PASSES or self.windows.are_spent:
                 return Status.ITERATION_LIMIT
             tolerances[fails] *= _TIGHTER
             can_gain = self._solve_again(np.flatnonzero(fails), tolerances)
             self.passes += 1
+
+    def _excess(self, near: np.ndarray) -> float:
+        """The largest of what must not exceed 1, in its tolerances: near each join, and of the whole."""
+        certificate = self.plan.certificate
+        bound = certificate.distance_bound(self.audit.whole) / max(certificate.tolerance, _TINY)
+        return float(max(bound, near.max(initial=0.0)))
 
     def _solve_again(self, failing: np.ndarray, tolerances: np.ndarray) -> bool:
         """Solve the windows that fail; False where none could be bettered."""
@@ -100,6 +111,11 @@ class Refinement:
         assert partition is not None
         for core in partition.cores():
             yield partition.solved(core), overlap
+
+
+def _stands_still(excesses: list[float]) -> bool:
+    """True where the last passes have not brought the largest excess down."""
+    return len(excesses) > _PATIENCE and min(excesses[-_PATIENCE:]) > _BETTER * min(excesses[:-_PATIENCE])
 
 
 def _around(face: Face, reaches: tuple[int, ...], shape: tuple[int, ...]) -> Window:
