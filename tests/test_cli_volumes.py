@@ -362,6 +362,8 @@ def test_a_volume_larger_than_the_memory_is_solved_in_parts_within_the_bounds(
     assert result.exit_code == 0, result.stderr
     assert "400 pictures in 2 volumes, spacing 2,0.5,0.5, " in result.stderr
     assert [found.windows > 1 for found in little_memory] == [True, True]
+    windows = little_memory[0].windows
+    assert f"note: denoised in {windows} parts, being too large for the memory" in result.stderr
     entry = json.loads((tmp_path / "r.jsonl").read_text())
     assert (entry["converged"], entry["volumes"]) == (True, 2)
     with tifffile.TiffFile(tmp_path / "a_denoised.tif") as opened:

@@ -118,6 +118,32 @@ def test_what_a_tiff_says_is_the_same_in_parts(name: str, tmp_path: Path) -> Non
         np.testing.assert_array_equal(part(picture, (0, rows, 0, columns)), together(whole))
 
 
+@pytest.mark.usefixtures("plenty_for_parts")
+@pytest.mark.parametrize("options", [{"imagej": True}, {"tile": (16, 16)}, {"ome": True}], ids=str)
+def test_the_first_of_several_pictures_may_be_in_parts(options: dict, tmp_path: Path) -> None:
+    values = noise(5, 40, 50, dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", **options)
+    with (tmp_path / "a.tif").open("rb") as stream:
+        picture = large(stream, first_frame=True)
+        same_file(picture, read(tmp_path / "a.tif", first_frame=True))
+        np.testing.assert_array_equal(part(picture, (3, 30, 2, 50)), values[0, 3:30, 2:50])
+        with pytest.raises(UnsupportedImageError, match="split the picture"):
+            open_within(stream, NOTHING)
+
+
+@pytest.mark.usefixtures("plenty_for_parts")
+def test_smaller_copies_in_the_file_are_left_out_of_parts_too(tmp_path: Path) -> None:
+    values = noise(64, 80)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(values, tile=(16, 16), subifds=1, metadata=None)
+        writer.write(values[::2, ::2], tile=(16, 16), subfiletype=1, metadata=None)
+        writer.write(values[::4, ::4], tile=(16, 16), subfiletype=1, metadata=None)
+    with (tmp_path / "a.tif").open("rb") as stream:
+        picture = large(stream)
+        same_file(picture, read(tmp_path / "a.tif"))
+        np.testing.assert_array_equal(part(picture, (0, 64, 0, 80)), values)
+
+
 def counted(monkeypatch: pytest.MonkeyPatch, compression: int) -> list[int]:
     """The lengths of what is decompressed from now on."""
     lengths: list[int] = []

@@ -17,7 +17,7 @@ LAYERS = (
     ("figures", "sheet", "display", "tone", "metrics"),
     ("files",),
     ("denoising", "tiling"),
-    ("posing",),
+    ("posing", "settings"),
     ("parameters", "sampling"),
     ("method", "solver", "steps", "stopping"),
     ("noise",),

@@ -15,7 +15,8 @@ from tvdenoise import Status, denoise
 from tvdenoise.model.fused import FusedEngine, VolumeEngine
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import Hyperbolic
-from tvdenoise.posing import Settings, data_of
+from tvdenoise.posing import data_of
+from tvdenoise.settings import Settings
 from tvdenoise.tiling import ArraySource, Stage, denoise_tiled, memory_needed
 from tvdenoise.tiling.audit import Audit
 from tvdenoise.tiling.partition import Partition
@@ -214,6 +215,15 @@ def test_overlaps_that_are_too_narrow_for_a_small_epsilon_are_made_up_for_by_fur
     assert rms(denoised - untiled.image) <= result.solution.distance_bound + untiled.distance_bound
 
 
+def test_joins_are_mended_where_the_whole_is_at_the_limit_of_the_precision():
+    sigma = 2 / 255
+    image = with_noise(large("coffee", (800, 700), colour=True), sigma, seed=3).astype(np.float32)
+    with denoise_tiled(ArraySource(image, True), 1.4 / sigma, memory=18_000_000) as result:
+        assert result.passes > 1
+        assert result.seam <= 1.4 / sigma * result.solution.tolerance
+        assert result.solution.status is Status.CONVERGED
+
+
 def test_a_small_epsilon_gets_wider_overlaps_as_far_as_memory_allows():
     image, overlaps = noisy(), []
     for memory in (4_000_000, 2_000_000):
@@ -228,6 +238,7 @@ def test_a_solve_that_cannot_reach_its_tolerance_says_so():
     exact = denoise(image.astype(np.float64), MU, tolerance=2e-5)
     for options, status in (
         ({"tolerance": 1e-9}, Status.PRECISION),
+        ({"tolerance": 0.0}, Status.PRECISION),
         ({"max_iterations": 3}, Status.ITERATION_LIMIT),
     ):
         with denoise_tiled(ArraySource(image), MU, memory=1_200_000, **options) as result:

@@ -14,7 +14,8 @@ from tvdenoise.model.objective import TotalVariation
 from tvdenoise.noise.estimation import estimate_planes
 from tvdenoise.noise.model import NoiseModel
 from tvdenoise.parameters import Parameters
-from tvdenoise.posing import DEFAULT_CHROMA, NANS, NanName, NoiseName, data_of, pose
+from tvdenoise.posing import NANS, NanName, data_of, pose
+from tvdenoise.settings import DEFAULT_CHROMA, NoiseName
 from tvdenoise.solver import Solution
 from tvdenoise.steps import StepName
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from tvdenoise.model.engines import SparseEngine
@@ -73,11 +73,13 @@ class Method:
         start: NDArray[np.floating] | None = None,
         stored: np.dtype[np.floating] | None = None,
         trace: bool = False,
+        floor_part: float = 1.0,
     ) -> Minimiser:
         """Solve for an image (channels, rows, columns) or a volume (channels, planes, rows, columns).
 
         start: by default the noisy image. fidelity: the weights of pixels, None for ones.
         stored: the precision of the result, where not that of the planes; trace: keep what each evaluation told.
+        floor_part: the solve is given up as exhausted at this part of the least bound that the precision can certify.
         """
         penalty = PENALTIES[self.penalty](epsilon)
         objective = Objective(noisy, mu, penalty, self.tv, self.channel_weights, self.axis_weights, fidelity)
@@ -85,6 +87,7 @@ class Method:
             precision = engine.iterate.dtype
             rule = BarzilaiBorwein(objective, precision) if self.step == "bb" else FixedStep(objective)
             certificate = Certificate.of(objective, tolerance, precision, stored=stored or noisy.dtype)
+            certificate = replace(certificate, floor=floor_part * certificate.floor)
             told: list[Evaluation] = []
             watch = told.append if trace else None
             status, iterations, last = minimise(engine, rule, certificate, self.max_iterations, watch)

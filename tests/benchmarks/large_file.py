@@ -7,7 +7,8 @@
 The picture is synthetic, with white noise of σ = 13/255, and made band by band in a temporary folder, where there must
 be room for four times its bytes: itself, the result, and the scratch file. The peak is the sum of what the processes of
 the command hold in memory, looked at every 20 ms, or what the system itself remembers of the first one, if it is more.
-Beside it: the command's time and that of its stages, and how much of it went to the scratch file.
+Beside it: the command's time and that of its stages, by the clock and by its processors, and how much of it went to the
+scratch file.
 """
 
 from __future__ import annotations
@@ -35,13 +36,14 @@ from tvdenoise.batch import parts
 from tvdenoise.cli import main
 from tvdenoise.files import large_writing
 
-seconds, moment = {"scratch": 0.0}, [time.perf_counter(), "starting"]
+seconds, busy, moment = {"scratch": 0.0}, {}, [time.perf_counter(), time.process_time(), "starting"]
 held = {"bytes": 0}
 
 def reach(stage):
-    now = time.perf_counter()
-    seconds[moment[1]] = seconds.get(moment[1], 0.0) + now - moment[0]
-    moment[:] = [now, stage]
+    now, used = time.perf_counter(), time.process_time()
+    seconds[moment[2]] = seconds.get(moment[2], 0.0) + now - moment[0]
+    busy[moment[2]] = busy.get(moment[2], 0.0) + used - moment[1]
+    moment[:] = [now, used, stage]
 
 class Watched(io.FileIO):
     def readinto(self, buffer):
@@ -62,7 +64,7 @@ class Watched(io.FileIO):
     def _add(self, start, count):
         took = time.perf_counter() - start
         seconds["scratch"] += took
-        name = moment[1] + " (scratch)"
+        name = moment[2] + " (scratch)"
         seconds[name] = seconds.get(name, 0.0) + took
         held["bytes"] += count or 0
 
@@ -85,7 +87,7 @@ finally:
     reach("end")
     with open("/proc/self/status") as status:
         peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
-    print(json.dumps({"stages": seconds, "scratch bytes": held["bytes"], "peak": peak * 1024}))
+    print(json.dumps({"stages": seconds, "busy": busy, "scratch bytes": held["bytes"], "peak": peak * 1024}))
 """
 
 
@@ -163,13 +165,15 @@ def main() -> None:
         folder = Path(name)
         make(folder / "a.tif", given.side, given.stored)
         found = run(folder, given.memory)
-    stages, pixels = found["stages"], given.side**2
+    stages, busy, pixels = found["stages"], found["busy"], given.side**2
     assert isinstance(stages, dict)
+    assert isinstance(busy, dict)
     print(f"peak, all processes: {found['peak'] / 1e9:.2f} GB of --memory {given.memory}")
     print(f"certified: {found['converged']}, within {found['distance_bound'] * 65535:.1f} of 65535 (rms)")
     print(f"scratch file: {found['scratch bytes'] / 1e9:.1f} GB in and out, {stages.pop('scratch'):.1f} s")
     for stage, took in stages.items():
-        print(f"{stage:24} {took:7.1f} s  {took / pixels * 1e9:6.1f} ns a pixel")
+        processors = f"  (processors: {busy[stage] / pixels * 1e9:6.1f})" if stage in busy else ""
+        print(f"{stage:24} {took:7.1f} s  {took / pixels * 1e9:6.1f} ns a pixel{processors}")
     print(f"{'all':24} {found['total']:7.1f} s; {found['iterations']} evaluations")
 
 

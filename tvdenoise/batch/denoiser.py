@@ -35,7 +35,7 @@ class Denoiser:
     def __init__(self, settings: Settings, announce_compilation: Callable[[], None]) -> None:
         self._settings = settings
         self._announce_compilation = announce_compilation
-        self._is_prepared = False
+        self._prepared: set[str] = set()
         self._mask_file = None if settings.mask is None else MaskFile(settings.mask, settings.max_megapixels)
 
     @property
@@ -103,38 +103,54 @@ class Denoiser:
         except ValueError as error:
             raise UnsupportedImageError(f"cannot be denoised: {error}") from error
 
-    def prepare(self) -> float:
-        """Load what solving needs, and compile it once on a machine; the seconds that it took."""
-        if self._is_prepared:
-            return 0.0
+    def prepare(self, *, in_parts: bool = False) -> float:
+        """Load what solving needs, and compile it once on a machine; the seconds that it took.
+
+        in_parts: also what pictures in parts need.
+        """
         start = time.perf_counter()
-        self._is_prepared = True
-        if self._settings.engine == "fused":
-            self._prepare_kernels()
+        needed = (
+            self._kernels(in_parts=in_parts) - self._prepared if self._settings.engine == "fused" else set()
+        )
+        if needed:
+            self._prepared |= needed
+            self._prepare_kernels(needed)
         return time.perf_counter() - start
 
-    def _prepare_kernels(self) -> None:
-        from tvdenoise.model import kernels, volume_kernels
-
+    def _kernels(self, *, in_parts: bool) -> set[str]:
         settings = self._settings
-        needs_plain = not settings.volume
-        needs_volumes = settings.volume or settings.fills_missing or settings.mask is not None
+        weighted = settings.volume or settings.fills_missing or settings.mask is not None or in_parts
+        return {
+            name
+            for name, is_needed in (
+                ("plain", not settings.volume),
+                ("volumes", weighted),
+                ("parts", in_parts),
+            )
+            if is_needed
+        }
+
+    def _prepare_kernels(self, names: set[str]) -> None:
+        from tvdenoise.model import kernels, part_kernels, volume_kernels
+
+        known = {
+            "plain": (kernels.prepare, kernels.is_compiled_afresh),
+            "volumes": (volume_kernels.prepare_volumes, volume_kernels.is_compiled_afresh),
+            "parts": (part_kernels.prepare_parts, part_kernels.is_compiled_afresh),
+        }
+        needed = [known[name] for name in known if name in names]
         is_ready = Event()
 
         def watch() -> None:
             while not is_ready.wait(_PATIENCE):
-                if (needs_plain and kernels.is_compiled_afresh()) or (
-                    needs_volumes and volume_kernels.is_compiled_afresh()
-                ):
+                if any(is_compiled_afresh() for _, is_compiled_afresh in needed):
                     self._announce_compilation()
                     return
 
         Thread(target=watch, daemon=True).start()
         try:
-            if needs_plain:
-                kernels.prepare("float32")
-            if needs_volumes:
-                volume_kernels.prepare_volumes("float32")
+            for prepare, _ in needed:
+                prepare("float32")
         finally:
             is_ready.set()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from tvdenoise.batch.parts import solved_in_parts
+from tvdenoise.batch.parts import in_parts, solved_in_parts
 from tvdenoise.batch.placing import record_of
 from tvdenoise.batch.planes import Before, ignore
 from tvdenoise.batch.solved import figures_of, shortfall_of
@@ -35,7 +35,7 @@ class Large:
     Raises UnsupportedImageError for what needs the whole picture.
     """
 
-    is_streamed = True
+    is_streamed = is_in_parts = True
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Large:
         self._threads = threads
         self._tell = tell
         self._solution: Solution | None = None
-        self._lost: tuple[str, ...] = ()
+        self._told: tuple[str, ...] = ()
 
     def write_to(self, stream: BinaryIO) -> None:
         """Denoise it, and write it to an empty stream that can be sought."""
@@ -72,7 +72,7 @@ class Large:
     def _denoised(self) -> Iterator[LargeWriter]:
         """What writes the result, as long as that lasts."""
         large = self._large
-        large.require_sound(self._settings.budget.remedy)
+        large.require_sound(self._settings.budget.remedy, fills_missing=self._settings.fills_missing)
         with solved_in_parts(
             large, self._settings, self._scratch, self._threads, self._tell_solved
         ) as result:
@@ -84,7 +84,8 @@ class Large:
                 pixel = without_metadata(pixel)
             else:
                 pixel = with_record(pixel, self._form, record_of(solution))
-            self._lost = lost_metadata(pixel, self._form)
+            lost = lost_metadata(pixel, self._form)
+            self._told = (in_parts(result.windows), *lost)
             yield LargeWriter(large, pixel, self._form, result.read, self._tell_written)
 
     def _tell_solved(self, part: float) -> None:
@@ -95,8 +96,8 @@ class Large:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What was not written as it was read, once all is denoised."""
-        return (*self._large.pixel.notices, *self._lost)
+        """That it was denoised in parts, and what was not written as it was read, once all is denoised."""
+        return (*self._large.pixel.notices, *self._told)
 
     @property
     def shortfall(self) -> tuple[str | None, str | None]:

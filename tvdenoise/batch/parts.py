@@ -73,22 +73,29 @@ def solved_in_parts(
 
 
 def memory_for(large: LargePicture | VolumeFile, budget: Budget) -> int:
-    """The bytes that solving in parts may take beside what this process holds already.
+    """The bytes that solving in parts may take beside what is loaded and what reading takes.
 
-    Raises UnsupportedImageError where that is too little.
+    With a given total they depend on nothing else, unless this process holds far more than is usual: the parts, and
+    with them the last digits of the result, follow from them. Raises UnsupportedImageError where they are too few.
     """
     from tvdenoise.tiling import memory_needed
 
-    left = budget.left
+    planned, left = budget.for_parts, budget.left
+    assert planned is not None
     assert left is not None
-    left -= _SLACK
+    memory = min(planned - _SLACK, left)
     least = 1  # of volumes the overlap depends on the spacing, and the solver tells
     if isinstance(large, LargePicture):
-        left -= large.regions.memory
+        memory -= large.regions.memory
         least = memory_needed(large.shape, large.channels, large.dtype)
-    if left < least:
-        raise UnsupportedImageError(budget.shortage_of_parts(least - left), budget.remedy)
-    return left
+    if memory < least:
+        raise UnsupportedImageError(budget.shortage_of_parts(least - memory), budget.remedy)
+    return memory
+
+
+def in_parts(count: int) -> str:
+    """A sentence about a picture or a volume that was denoised in so many parts."""
+    return f"denoised in {count} part{'' if count == 1 else 's'}, being too large for the memory"
 
 
 def existing(folder: Path | None) -> Path | None:

@@ -44,6 +44,8 @@ class Planes:
     threads: for each solve, or None for what the settings say; tell: called with how many planes of how many are done.
     """
 
+    is_in_parts = False
+
     def __init__(
         self,
         found: Picture | Stack,

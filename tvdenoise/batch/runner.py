@@ -80,7 +80,7 @@ class Runner:
             notices = origin.notices if origin is not None and job.in_place else ()
             form = self._format_of(job, first)
             work = self._work(job, found, form, threads)
-            start += self._denoiser.prepare()
+            start += self._denoiser.prepare(in_parts=work.is_in_parts)
             self._write(job, work, form, origin, is_read_on=not isinstance(work, Planes))
         return Outcome(
             str(job.source),

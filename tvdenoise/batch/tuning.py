@@ -178,7 +178,7 @@ def _require_typeable(rows: tuple[tuple[Setting, ...], ...], picture: Picture) -
 
 
 def _default_chroma() -> float:
-    from tvdenoise.posing import DEFAULT_CHROMA
+    from tvdenoise.settings import DEFAULT_CHROMA
 
     return DEFAULT_CHROMA
 

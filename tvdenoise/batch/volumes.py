@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from tvdenoise.batch.findings import Findings, filled
-from tvdenoise.batch.parts import existing, solved_in_parts
+from tvdenoise.batch.parts import existing, in_parts, solved_in_parts
 from tvdenoise.batch.planes import Before, ignore, require_stack_possible
 from tvdenoise.batch.spacing import shown, spacing_of
 from tvdenoise.errors import UnsupportedImageError
@@ -70,9 +70,9 @@ class Volumes:
         self._missing = 0
         self._done = 0  # pictures that are written
         self._reached = 0.0
-        self._in_parts = self._is_in_parts()
+        self.is_in_parts = self._is_too_large()
 
-    def _is_in_parts(self) -> bool:
+    def _is_too_large(self) -> bool:
         """Whether the memory does not suffice for a volume at once; UnsupportedImageError for what needs that."""
         first = self._stack.first
         columns, rows = first.size
@@ -115,7 +115,7 @@ class Volumes:
 
     def _ready(self, numbers: Sequence[int], shelf: Shelf) -> Iterator[NDArray[np.floating]]:
         """The planes whose turn to be written has come once a volume is solved; the others wait on the shelf."""
-        planes = self._solved_in_parts(numbers) if self._in_parts else self._solved(numbers)
+        planes = self._solved_in_parts(numbers) if self.is_in_parts else self._solved(numbers)
         number = self._done
         if list(numbers) == list(range(number, number + len(numbers))):
             yield from planes
@@ -149,7 +149,7 @@ class Volumes:
             gathered_on_disk(self._stack, numbers, folder) as volume,
             solved_in_parts(volume, self._settings, folder, self._threads, tell, self._spacing) as result,
         ):
-            self._findings.note(volume.notices)
+            self._findings.note((in_parts(result.windows), *volume.notices))
             self._findings.add(result.solution)
             rows, columns = (slice(0, length) for length in volume.shape[1:])
             for plane in range(len(numbers)):

@@ -102,16 +102,18 @@ class LargePicture:
         intensities, alpha = self.parts((rows, columns))
         return replace(self.pixel, intensities=intensities, alpha=alpha)
 
-    def require_sound(self, remedy: str) -> None:
+    def require_sound(self, remedy: str, *, fills_missing: bool = False) -> None:
         """Raise UnsupportedImageError for values that are none, or need the whole picture; reads all of it, once.
 
-        remedy: how there would be memory for the whole.
+        remedy: how there would be memory for the whole; fills_missing: NaN stands for missing pixels.
         """
         if self.dtype.kind != "f" and not self.regions.has_alpha:
             return
         for window in self.bands():
             intensities, alpha = self.parts(window)
-            require_finite(intensities)
+            require_finite(intensities, may_have_nan=fills_missing)
+            if fills_missing and self.dtype.kind == "f" and np.isnan(intensities).any():
+                raise UnsupportedImageError("it is denoised in parts, in which no NaN can be filled", remedy)
             if alpha is None:
                 continue
             require_finite(alpha)

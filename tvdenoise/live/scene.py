@@ -18,8 +18,8 @@ from tvdenoise.live.view import Region, reduced
 from tvdenoise.method import Method
 from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights
 from tvdenoise.parameters import epsilon_for
-from tvdenoise.posing import DEFAULT_CHROMA
 from tvdenoise.sampling import sample
+from tvdenoise.settings import DEFAULT_CHROMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from typing import Any
 from tvdenoise import limits
 from tvdenoise.batch.request import Settings
 from tvdenoise.model.colour import RGB_CHANNELS
-from tvdenoise.posing import DEFAULT_CHROMA
+from tvdenoise.settings import DEFAULT_CHROMA
 
 _DIGITS = 4  # that are kept of each parameter, so that the command says exactly what the page shows
 _LIMITS = {"mu": limits.MU, "epsilon": limits.EPSILON, "chroma": limits.CHROMA}

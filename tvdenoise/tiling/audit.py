@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tvdenoise.tiling.form import Form
     from tvdenoise.tiling.partition import Face
-    from tvdenoise.tiling.passes import Form
     from tvdenoise.tiling.scratch import Scratch
     from tvdenoise.tiling.source import Reader, Window
 

@@ -11,29 +11,26 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import numpy as np
 
 from tvdenoise import checks, limits
-from tvdenoise.method import DEFAULT_MAX_ITERATIONS, EngineName, Method, PenaltyName
+from tvdenoise.method import DEFAULT_MAX_ITERATIONS, EngineName, PenaltyName
 from tvdenoise.model.objective import TotalVariation
 from tvdenoise.noise.model import NoiseModel
-from tvdenoise.parameters import Parameters, choose_by_sample
-from tvdenoise.posing import DEFAULT_CHROMA, NoiseName, Settings, axis_weights_of
+from tvdenoise.settings import DEFAULT_CHROMA, NoiseName, Settings
 from tvdenoise.solver import Solution
 from tvdenoise.steps import StepName
-from tvdenoise.tiling.memory import Budget, overlap_for, partition_for
-from tvdenoise.tiling.passes import Form, Windows
+from tvdenoise.tiling.passes import Windows
+from tvdenoise.tiling.plan import Plan
 from tvdenoise.tiling.progress import Stage, Tell, tell_nobody
 from tvdenoise.tiling.refining import Refinement
 from tvdenoise.tiling.result import TiledSolution
 from tvdenoise.tiling.scratch import Scratch
 from tvdenoise.tiling.source import Reader, Source
-from tvdenoise.tiling.survey import Survey, survey
-from tvdenoise.tiling.windows import size_of
 
 if TYPE_CHECKING:
-    from tvdenoise.noise.evidence import NoiseEvidence
+    from tvdenoise.model.engines import Evaluation
+    from tvdenoise.solver import Status
 
-_SINGLE = np.dtype(np.float32)
-#: Windows are solved to this part of the tolerance with which the whole would just be met.
-_SLACK = 0.95
+#: The scratch file holds this part of the memory at most, besides what is read and written.
+_PART_FOR_SCRATCH = 64 * 4
 
 
 @contextmanager
@@ -83,68 +80,47 @@ def denoise_tiled(
         max_iterations=checks.count("max_iterations", max_iterations), tv=tv, penalty=penalty, step=step,
         engine=engine, chroma=chroma, threads=threads,
     )  # fmt: skip
-    asked = checks.tolerance(tolerance)
-    reader = Reader.of(source, checks.optional_number("data_range", data_range, limits.DATA_RANGE))
-    method = settings.method(reader.channels, axis_weights_of(spacing, len(reader.shape)))
-    budget = Budget(
-        checks.count("memory", memory), reader.channels, reader.stored_bytes, is_sparse=engine == "sparse"
+    plan = Plan.of(
+        Reader.of(source, checks.optional_number("data_range", data_range, limits.DATA_RANGE)),
+        settings,
+        memory=checks.count("memory", memory),
+        tolerance=checks.tolerance(tolerance),
+        spacing=spacing,
+        overlap=None if overlap is None else checks.count("overlap", overlap),
+        tell=tell,
     )
-    band = budget.band(reader.shape, source.chunk)
-    surveyed = survey(
-        reader, band, tell, needs_noise=settings.needs_estimate, needs_sample=settings.mu is None
-    )
-    parameters = _parameters(settings, method, surveyed)
-    extremes = surveyed.extremes
-    del surveyed
-    form = Form(method, parameters.mu, parameters.epsilon)
-    certificate = form.certificate(reader, asked, extremes)
-    margins = (
-        overlap_for(certificate.objective, reader.shape, budget)
-        if overlap is None
-        else (checks.count("overlap", overlap),) * len(reader.shape)
-    )
-    partition = partition_for(reader.shape, margins, budget)
     with (scratch or partial(_anonymous_file, folder))() as file:
-        windows = Windows(reader, Scratch(file, reader.channels, reader.shape, memory // 64), form)
-        share = float(np.sqrt(size_of(reader.shape) / partition.pixels))
-        windows.solve_each(partition, _SLACK * share * certificate.tolerance, partial(tell, Stage.SOLVING))
-        refinement = Refinement(windows, certificate, partition, budget, band, tell)
+        reader = plan.reader
+        composite = Scratch(file, reader.channels, reader.shape, memory // _PART_FOR_SCRATCH)
+        windows = Windows(reader, composite, plan.form)
+        windows.solve_each(plan.partition, plan.window_tolerance, partial(tell, Stage.SOLVING))
+        refinement = Refinement(windows, plan, tell)
         status = refinement.run()
-        found = refinement.audit.whole
         yield TiledSolution(
-            solution=Solution(
-                image=np.empty((0,) * len(reader.shape), _SINGLE),
-                mu=parameters.mu,
-                epsilon=parameters.epsilon,
-                noise=parameters.noise,
-                tolerance=certificate.tolerance,
-                status=status,
-                iterations=windows.evaluations,
-                value=found.value,
-                distance_bound=certificate.distance_bound(found),
-            ),
+            solution=_solution(plan, status, windows.evaluations, refinement.audit.whole),
             seam=refinement.seam,
-            parts=partition.parts,
+            parts=plan.partition.parts,
             passes=refinement.passes,
-            overlap=partition.overlap,
+            overlap=plan.partition.overlap,
             reader=reader,
-            scratch=windows.scratch,
-            band=band,
+            scratch=composite,
+            band=plan.band,
         )
 
 
-def _parameters(settings: Settings, method: Method, surveyed: Survey) -> Parameters:
-    """Those that `tvdenoise.denoise` chooses for the same image."""
-
-    def evidence() -> NoiseEvidence:
-        assert surveyed.noise is not None
-        return surveyed.noise
-
-    model = settings.noise_model(len(method.channel_weights), evidence)
-    chosen = choose_by_sample(
-        surveyed.sample, surveyed.span, method, model, settings.mu, settings.epsilon, settings.strength
+def _solution(plan: Plan, status: Status, iterations: int, found: Evaluation) -> Solution:
+    """The solution without its image."""
+    return Solution(
+        image=np.empty((0,) * len(plan.reader.shape), np.float32),
+        mu=plan.form.mu,
+        epsilon=plan.form.epsilon,
+        noise=plan.noise,
+        tolerance=plan.certificate.tolerance,
+        status=status,
+        iterations=iterations,
+        value=found.value,
+        distance_bound=plan.certificate.distance_bound(found),
     )
-    return Parameters(*chosen, model)
 
 
 def _anonymous_file(folder: str | None) -> BinaryIO:

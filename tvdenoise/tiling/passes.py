@@ -12,11 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tvdenoise.model.fidelity import Fidelity
-from tvdenoise.model.objective import Objective
 from tvdenoise.model.part_sums import value_of_part
-from tvdenoise.model.penalties import PENALTIES
 from tvdenoise.solver import Status
-from tvdenoise.stopping import Certificate
 from tvdenoise.tiling.blending import fading_weights, joined_weights, product_of
 from tvdenoise.tiling.composite import put_weighted
 from tvdenoise.tiling.windows import lengths, size, size_of
@@ -26,50 +23,41 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tvdenoise.method import Method
+    from tvdenoise.tiling.form import Form
     from tvdenoise.tiling.partition import Partition
     from tvdenoise.tiling.scratch import Scratch
     from tvdenoise.tiling.source import Reader, Window
 
 
-@dataclass(frozen=True)
-class Form:
-    """What J is like for any window of an image, and how it is descended."""
-
-    method: Method
-    mu: float
-    epsilon: float
-
-    def objective(self, noisy: NDArray[np.floating]) -> Objective:
-        """J for planes (channels, ...)."""
-        method = self.method
-        penalty = PENALTIES[method.penalty](self.epsilon)
-        return Objective(noisy, self.mu, penalty, method.tv, method.channel_weights, method.axis_weights)
-
-    def certificate(
-        self, reader: Reader, tolerance: float | None, extremes: tuple[np.floating, np.floating]
-    ) -> Certificate:
-        """That of the whole image, whose least and largest values these are."""
-        stand_in = np.broadcast_to(np.float32(0), (reader.channels, *reader.shape))
-        return Certificate.of(self.objective(stand_in), tolerance, np.dtype(np.float32), extremes=extremes)
+#: A window that is solved again may take so many times the evaluations that one took at first.
+_TIMES = 2
+#: The least bound that the precision can certify is one for any image; where few pixels are at stake, as near a join,
+#: a solve goes on to this part of it.
+_FLOOR_PART = 1 / 16
 
 
 @dataclass(eq=False)
 class Windows:
     """What it takes to solve windows of one image.
 
-    work: pixels times evaluations so far.
+    work: pixels times evaluations so far. longest: evaluations of the window that took most, at first.
     """
 
     reader: Reader
     scratch: Scratch
     form: Form
     work: int = 0
+    longest: int = 1
 
     @property
     def evaluations(self) -> int:
         """The work in evaluations of the whole, rounded up."""
         return -(-self.work // size_of(self.reader.shape))
+
+    @property
+    def are_spent(self) -> bool:
+        """True where as many evaluations were made as there may be."""
+        return self.evaluations >= self.form.method.max_iterations
 
     def solve_each(self, partition: Partition, tolerance: float, tell: Callable[[float], None]) -> None:
         """Solve each window by itself, with natural ends, and join the solutions smoothly."""
@@ -82,6 +70,7 @@ class Windows:
                 self.reader.planes(window), form.mu, form.epsilon, tolerance=tolerance
             )
             self.work += found.iterations * size(window)
+            self.longest = max(self.longest, found.iterations)
             done += size(window)
             reaches = tuple(overlap // 2 for overlap in partition.overlap)
             weights = joined_weights(core, window, reaches, partition.shape)
@@ -96,9 +85,10 @@ class Windows:
         shape = self.reader.shape
         noisy, old = self.reader.planes(window), self.scratch.read(window)
         left = max(self.form.method.max_iterations - self.evaluations, 1)
-        found = replace(self.form.method, max_iterations=left).minimise(
+        most = min(left, _TIMES * self.longest)
+        found = replace(self.form.method, max_iterations=most).minimise(
             noisy, self.form.mu, self.form.epsilon, fidelity=_free_inside(window, shape), tolerance=tolerance,
-            start=old,
+            start=old, floor_part=_FLOOR_PART,
         )  # fmt: skip
         self.work += found.iterations * size(window)
         if found.iterations == 1:
