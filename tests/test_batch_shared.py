@@ -92,6 +92,7 @@ def test_the_one_colour_picture_among_many_is_not_passed_over(make_image, comman
     ("arguments", "message"),
     [
         (("--mu", "9"), "--shared-parameters chooses mu, and --mu gives it; give one of them"),
+        (("--per-plane",), "chooses one mu for all, and --per-plane one for each picture; give one of them"),
         (("--in-place",), "add --report FILE to keep them there"),
         (("-o", "-"), "--shared-parameters is for several files; leave it out"),
     ],

@@ -135,6 +135,25 @@ def test_an_opaque_picture_under_translucent_frames_stays_opaque(command, tmp_pa
         assert (values[..., 3] == 255).all()
 
 
+@pytest.mark.parametrize("name", ["a.gif", "a.png"])
+@pytest.mark.parametrize("disposal", [KEEP, CLEAR, RESTORE])
+def test_opaque_frames_that_cover_all_stay_opaque_whatever_becomes_of_them(
+    disposal: str, name: str, tmp_path: Path
+) -> None:
+    numbers = [noise(ROWS, COLUMNS, seed=seed) % 8 for seed in range(3)]
+    if name == "a.gif":
+        frames = [Frame(values, disposal=disposal) for values in numbers]
+        (tmp_path / name).write_bytes(gif(frames, COLUMNS, ROWS, noise(8, 3)))
+    else:
+        pictures = [Image.fromarray(noise(ROWS, COLUMNS, 3, seed=seed)) for seed in range(3)]
+        number = (KEEP, CLEAR, RESTORE).index(disposal)
+        pictures[0].save(tmp_path / name, save_all=True, append_images=pictures[1:], disposal=number)
+    with (tmp_path / name).open("rb") as stream:
+        found = open_pictures(stream)
+        assert isinstance(found, Stack)
+        assert {picture.kind for picture in found.pictures()} == {"RGB"}
+
+
 def test_frames_that_lie_outside_are_refused(command, tmp_path: Path) -> None:
     whole = Frame(_colours(ROWS, COLUMNS, 0))
     outside = Frame(_colours(5, 6, 1), COLUMNS - 5, 2)

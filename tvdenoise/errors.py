@@ -54,10 +54,11 @@ class SeveralPicturesError(UnsupportedImageError):
     """The file holds several pictures, of which only the first can be taken.
 
     otherwise: another remedy, which holds for commands without ``--first-frame``, too.
+    remedy_elsewhere: the one to tell there.
     """
 
     def __init__(self, reason: str, otherwise: str | None = None) -> None:
-        self.otherwise = otherwise
+        self.remedy_elsewhere = otherwise or "save the one that is meant as a file of its own"
         first = "take the first alone with --first-frame"
         super().__init__(reason, f"{otherwise}, or {first}" if otherwise else first)
 

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tvdenoise.batch.outputs import identity_of
-from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError, UsageError
+from tvdenoise.errors import (
+    SeveralPicturesError,
+    TvdenoiseError,
+    UnreadableImageError,
+    UnsupportedImageError,
+    UsageError,
+)
 from tvdenoise.files.paths import printable, reason_of
 from tvdenoise.files.reading import open_pictures
 from tvdenoise.files.stack import Stack
@@ -83,7 +89,8 @@ class MaskFile:
             raise self._unusable(error) from error
 
     def _unusable(self, error: TvdenoiseError) -> UsageError:
-        return UsageError(f"the mask {self._name} cannot be used: {error.reason}", error.remedy)
+        remedy = error.remedy_elsewhere if isinstance(error, SeveralPicturesError) else error.remedy
+        return UsageError(f"the mask {self._name} cannot be used: {error.reason}", remedy)
 
     def _white_in(self, picture: Picture) -> NDArray[np.bool_]:
         """Where a mask is white, as it is shown."""

@@ -56,6 +56,9 @@ def refuse_useless(request: Request, settings: Settings) -> None:
     """Raise UsageError where parameters cannot be shared, or would be others in a run that continues this one."""
     if settings.mu is not None:
         raise UsageError("--shared-parameters chooses mu, and --mu gives it", "give one of them")
+    if settings.per_plane:
+        reason = "--shared-parameters chooses one mu for all, and --per-plane one for each picture"
+        raise UsageError(reason, "give one of them")
     if request.reads_standard_input or request.writes_standard_output:
         raise UsageError("--shared-parameters is for several files", "leave it out")
     if request.in_place and request.report is None:

@@ -160,5 +160,5 @@ def require_finite(intensities: NDArray[Any], *, may_have_nan: bool = False) -> 
         )
     if not may_have_nan and np.isnan(intensities).any():
         raise UnsupportedImageError(
-            "some values are not finite (NaN)", "replace them by numbers, or fill them with --nan fill"
+            "some values are not finite (NaN)", "replace them by numbers, or fill them with run --nan fill"
         )

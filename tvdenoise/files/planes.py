@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,3 +81,10 @@ def image_of(picture: Picture) -> Image.Image:
     if picture.kind == "CMYK":
         return Image.frombytes("CMYK", picture.size, np.ascontiguousarray(planes).tobytes())
     return Image.fromarray(np.ascontiguousarray(planes))
+
+
+def encoded(picture: Picture, codec: str, options: Mapping[str, Any]) -> bytes:
+    """The contents of a file, as Pillow writes it."""
+    contents = BytesIO()
+    image_of(picture).save(contents, codec, **options)
+    return contents.getvalue()

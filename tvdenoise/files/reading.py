@@ -61,8 +61,7 @@ def read(
     except SeveralPicturesError as error:
         if first_frame is not None:
             raise
-        remedy = error.otherwise or "save the one that is meant as a file of its own"
-        raise UnsupportedImageError(error.reason, remedy) from error
+        raise UnsupportedImageError(error.reason, error.remedy_elsewhere) from error
     return found
 
 

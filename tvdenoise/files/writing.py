@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
@@ -16,7 +15,7 @@ from tvdenoise.files.families.tiff_tags import MALFORMED, ORIENTATION, orientati
 from tvdenoise.files.formats import METADATA_NAMES, Format
 from tvdenoise.files.opening import opened_image
 from tvdenoise.files.picture import PIXEL_KINDS, Metadata, Picture
-from tvdenoise.files.planes import image_of
+from tvdenoise.files.planes import encoded
 from tvdenoise.files.process_wide import PILLOW_SETTINGS
 
 # The modes in which Pillow may open again what was written in another one.
@@ -110,19 +109,17 @@ def _sizes(picture: Picture) -> set[tuple[int, int]]:
 def encode(picture: Picture, form: Format, quality: int | None = None) -> bytes:
     """The contents of a file. Raises UnsupportedImageError and UnwritableImageError."""
     require_carried(picture, form)
-    contents = BytesIO()
     family = FAMILIES[form.codec]
     options = {**family.options(picture, quality), **form.options}
     try:
         with PILLOW_SETTINGS:
             if (deep := family.encode(picture, options)) is not None:
                 return deep
-            image_of(picture).save(contents, form.codec, **options)
+            return encoded(picture, form.codec, options)
     except MALFORMED as error:
         raise UnwritableImageError(
             f"cannot encode it as {form.name}: {error}", "choose another format with -o"
         ) from error
-    return contents.getvalue()
 
 
 def write(

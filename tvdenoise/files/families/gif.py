@@ -15,7 +15,7 @@ from tvdenoise.files.families.gif_blocks import application_names, screen
 from tvdenoise.files.families.gif_composing import frames, partial_frame
 from tvdenoise.files.formats import Family, Format, Inspection, Several
 from tvdenoise.files.picture import Picture
-from tvdenoise.files.planes import image_of, planes_of
+from tvdenoise.files.planes import encoded, planes_of
 from tvdenoise.files.record import record_in, with_record, without_record
 
 if TYPE_CHECKING:
@@ -148,9 +148,7 @@ def _write(series: Series, pictures: Iterator[Picture], stream: BinaryIO, _quali
         options = _options(picture, None)
         if (reduced := _encode(picture, options)) is not None:
             return reduced
-        contents = BytesIO()
-        image_of(picture).save(contents, "GIF", **options)
-        return contents.getvalue()
+        return encoded(picture, "GIF", options)
 
     write(encode, series, pictures, stream)
 

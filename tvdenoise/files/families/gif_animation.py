@@ -45,14 +45,13 @@ def survey(opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
     """The frames of a GIF; None for one that is still."""
     position = stream.tell()
     screen = screen_of(stream)
-    tables, plays, was_cleared = [screen[13:]], 1, False
+    tables, plays, is_empty = [screen[13:]], 1, True
     durations: list[Fraction] = []
     has_alpha, is_whole, control = False, False, Control()
     for block in blocks(stream):
         if block.kind == _PICTURE:
-            has_alpha |= control.transparent is not None or (not durations and not covers(block, opened.size))
-            has_alpha |= was_cleared
-            was_cleared = control.disposal is not Disposal.KEEP
+            has_alpha |= control.transparent is not None or (is_empty and not covers(block, opened.size))
+            is_empty = control.disposal is not Disposal.KEEP
             durations.append(control.delay * _HUNDREDTH)
             tables.append(_local_table(stream, block))
             control = Control()

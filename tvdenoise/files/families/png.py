@@ -31,7 +31,7 @@ from tvdenoise.files.families.png_deep import decode, encode
 from tvdenoise.files.formats import Family, Format, Inspection, Several
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.pieces import most_pieces, too_many
-from tvdenoise.files.planes import image_of
+from tvdenoise.files.planes import encoded
 from tvdenoise.files.record import record_in
 
 if TYPE_CHECKING:
@@ -164,9 +164,7 @@ def _encode_whole(picture: Picture) -> bytes:
     options = _options(picture, None)
     if (deep := encode(picture, options)) is not None:
         return deep
-    contents = BytesIO()
-    image_of(picture).save(contents, "PNG", **options)
-    return contents.getvalue()
+    return encoded(picture, "PNG", options)
 
 
 def _write(series: Series, pictures: Iterator[Picture], stream: BinaryIO, _quality: int | None) -> None:

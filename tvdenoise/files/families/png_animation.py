@@ -63,9 +63,14 @@ def survey(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
     if found[0].contents[8:9] == b"\x10":
         raise SeveralPicturesError("animated PNG of 16 bits is not carried", "save it with 8 bits")
     controls = [chunk.contents for chunk in found if chunk.kind == _FRAME]
-    starts_whole = controls[0][4:20] == found[0].contents[:8] + bytes(8)
-    is_cleared = any(contents[24] != _KEPT for contents in controls[:-1])
-    return animation(durations, plays, PngFrames(has_still, leaves_gaps=is_cleared or not starts_whole))
+    return animation(durations, plays, PngFrames(has_still, _leave_gaps(controls, found[0].contents)))
+
+
+def _leave_gaps(controls: list[bytes], header: bytes) -> bool:
+    """Whether a frame is drawn on a canvas of which a part is empty, and does not cover it."""
+    covers = [contents[4:20] == header[:8] + bytes(8) for contents in controls]
+    is_empty = [True, *(contents[24] != _KEPT for contents in controls[:-1])]
+    return any(empty and not covering for empty, covering in zip(is_empty, covers, strict=True))
 
 
 def _is_animated(stream: BinaryIO) -> bool:

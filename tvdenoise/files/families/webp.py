@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import ImageFile
@@ -11,7 +10,7 @@ from PIL import ImageFile
 from tvdenoise.files.families.webp_animation import WebpFrames, WebpTraits, frames, survey, write
 from tvdenoise.files.formats import Family, Format, Inspection, Several
 from tvdenoise.files.picture import Picture
-from tvdenoise.files.planes import image_of
+from tvdenoise.files.planes import encoded
 
 if TYPE_CHECKING:
     from tvdenoise.files.stack import Series
@@ -52,12 +51,7 @@ def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
 
 
 def _write(series: Series, pictures: Iterator[Picture], stream: BinaryIO, quality: int | None) -> None:
-    def encode(picture: Picture) -> bytes:
-        contents = BytesIO()
-        image_of(picture).save(contents, "WEBP", **_options(picture, quality))
-        return contents.getvalue()
-
-    write(encode, series, pictures, stream)
+    write(lambda picture: encoded(picture, "WEBP", _options(picture, quality)), series, pictures, stream)
 
 
 FAMILY = Family(
