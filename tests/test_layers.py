@@ -21,6 +21,7 @@ LAYERS = (
     ("parameters", "sampling"),
     ("method", "solver", "steps", "stopping"),
     ("noise",),
+    ("data",),
     ("intensities", "filling", "model"),
     ("checks", "limits", "errors"),
 )

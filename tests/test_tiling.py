@@ -12,10 +12,10 @@ import pytest
 from pictures import clean, rms, volume, with_noise
 
 from tvdenoise import Status, denoise
+from tvdenoise.data import data_of
 from tvdenoise.model.fused import FusedEngine, VolumeEngine
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import Hyperbolic
-from tvdenoise.posing import data_of
 from tvdenoise.settings import Settings
 from tvdenoise.tiling import ArraySource, Stage, denoise_tiled, memory_needed
 from tvdenoise.tiling.audit import Audit

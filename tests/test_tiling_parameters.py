@@ -5,10 +5,10 @@ import pytest
 from pictures import clean, volume, with_noise
 
 from tvdenoise import denoise, estimate_noise
+from tvdenoise.data import data_of
 from tvdenoise.noise.blocks import BLOCKS
 from tvdenoise.noise.evidence import ArrayEvidence
 from tvdenoise.noise.white import PATCHES
-from tvdenoise.posing import data_of
 from tvdenoise.sampling import sample
 from tvdenoise.tiling import ArraySource, denoise_tiled
 from tvdenoise.tiling.progress import tell_nobody

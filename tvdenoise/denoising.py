@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tvdenoise import checks
+from tvdenoise.data import data_of
 from tvdenoise.method import DEFAULT_MAX_ITERATIONS, EngineName, PenaltyName
 from tvdenoise.model.colour import RGB_CHANNELS, from_opponent
 from tvdenoise.model.objective import TotalVariation
 from tvdenoise.noise.estimation import estimate_planes
 from tvdenoise.noise.model import NoiseModel
 from tvdenoise.parameters import Parameters
-from tvdenoise.posing import NANS, NanName, data_of, pose
+from tvdenoise.posing import NANS, NanName, pose
 from tvdenoise.settings import DEFAULT_CHROMA, NoiseName
 from tvdenoise.solver import Solution
 from tvdenoise.steps import StepName

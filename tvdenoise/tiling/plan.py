@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tvdenoise.data import axis_weights_of
 from tvdenoise.parameters import choose_by_sample
-from tvdenoise.posing import axis_weights_of
 from tvdenoise.tiling.form import Form
 from tvdenoise.tiling.memory import Budget, overlap_for, partition_for
 from tvdenoise.tiling.survey import survey

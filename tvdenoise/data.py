@@ -1,0 +1,165 @@
+"""An image as it is solved: its planes, what is known of its pixels, and how far they are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tvdenoise import checks, limits
+from tvdenoise.filling import fill, with_noise_where_missing
+from tvdenoise.intensities import Layout
+from tvdenoise.model.colour import RGB_CHANNELS, to_opponent
+from tvdenoise.model.fidelity import Fidelity
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """An image as it is solved.
+
+    planes: (channels, rows, columns) or (channels, planes, rows, columns) in data ranges, luminance and opponents
+    for RGB, with first values where pixels are missing.
+    fidelity: the weights of pixels, None for ones.
+    axis_weights: the least distance of pixels over that along each axis, None where all are the same.
+    kept: the image itself and where its pixels are kept, with its shape but for the channels; None where nowhere.
+    """
+
+    layout: Layout
+    planes: NDArray[np.floating]
+    fidelity: Fidelity | None = None
+    axis_weights: tuple[float, ...] | None = None
+    kept: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
+
+    def noise_shown(self) -> tuple[NDArray[np.floating], NDArray[np.bool_] | None]:
+        """Planes in which the noise can be estimated, and which of their pixels say something of it; None for all."""
+        if self.fidelity is None:
+            return self.planes, None
+        if not self.fidelity.has_missing:
+            return self.planes, self.fidelity.is_free
+        planes, is_telling = with_noise_where_missing(self.planes, self.fidelity.coded == 0)
+        return planes, is_telling & self.fidelity.is_free
+
+
+def data_of(
+    image: ArrayLike,
+    channel_axis: int | None,
+    data_range: float | None,
+    *,
+    spatial_axes: Sequence[int] | None = None,
+    spacing: Sequence[float] | None = None,
+    weights: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    fills: bool = False,
+) -> Data:
+    """The image's planes and what is known of its pixels.
+
+    fills: NaN stands for missing pixels.
+    """
+    if np.ma.isMaskedArray(image):
+        raise TypeError("masked arrays are not supported; fill the masked values first, or give a mask")
+    array = np.asarray(image)
+    known_range = checks.optional_number("data_range", data_range, limits.DATA_RANGE)
+    layout = Layout.of(array, channel_axis, known_range, spatial_axes)
+    axis_weights = axis_weights_of(spacing, len(layout.spatial_axes))
+    free = None if mask is None else _free(mask, layout.pixel_shape(array))
+    given = None if weights is None else _weights(weights, layout.pixel_shape(array))
+    planes = layout.planes(_without_missing(array, given, free, layout), may_have_nan=fills)
+    planes, fidelity = _completed(
+        planes,
+        None if given is None else layout.of_pixels(given),
+        None if free is None else layout.of_pixels(free),
+        fills=fills,
+        owned=not np.shares_memory(planes, array),
+    )
+    if len(planes) == RGB_CHANNELS:
+        planes = to_opponent(planes)
+    kept = None if free is None or free.all() else (array, ~free)
+    return Data(layout, planes, fidelity, axis_weights, kept)
+
+
+def _completed(
+    planes: NDArray[np.floating],
+    weights: NDArray[np.floating] | None,
+    free: NDArray[np.bool_] | None,
+    *,
+    fills: bool,
+    owned: bool,
+) -> tuple[NDArray[np.floating], Fidelity | None]:
+    """Planes with first values for missing pixels, and the fidelity.
+
+    owned: the planes may be written to.
+    """
+    has_nan = np.isnan(planes).any(axis=0) if fills else None
+    if has_nan is not None and has_nan.any():
+        if free is not None and (has_nan & ~free).any():
+            raise ValueError("pixels that the mask keeps are NaN; they must be known, or filled")
+        weights = np.where(has_nan, 0, 1 if weights is None else weights).astype(planes.dtype)
+    fidelity = Fidelity.of(weights, free, planes.dtype)
+    if fidelity is None or not fidelity.has_missing:
+        return planes, fidelity
+    is_missing = fidelity.coded == 0
+    if is_missing.all():
+        raise ValueError("no pixel is known: all are missing or have the weight zero")
+    completed = planes if owned else planes.copy()
+    fill(completed, is_missing)
+    return completed, fidelity
+
+
+def _without_missing(
+    image: NDArray[np.generic],
+    weights: NDArray[np.floating] | None,
+    free: NDArray[np.bool_] | None,
+    layout: Layout,
+) -> NDArray[np.generic]:
+    """The image with zeros where pixels are missing by their weights: they may hold anything at all."""
+    if weights is None:
+        return image
+    is_missing = weights == 0 if free is None else (weights == 0) & free
+    if not is_missing.any() or is_missing.all():
+        return image
+    where = is_missing if layout.channel_axis is None else np.expand_dims(is_missing, layout.channel_axis)
+    return np.where(where, image.dtype.type(0), image)
+
+
+def axis_weights_of(spacing: Sequence[float] | None, axes: int) -> tuple[float, ...] | None:
+    """h_min/hᵢ for each spatial axis; None where all distances are the same."""
+    if spacing is None:
+        return None
+    if len(spacing) != axes:
+        raise ValueError(f"spacing must have {axes} numbers, one for each spatial axis, not {len(spacing)}")
+    distances = [checks.number("spacing", distance, limits.SPACING) for distance in spacing]
+    if len(set(distances)) == 1:
+        return None
+    return tuple(min(distances) / distance for distance in distances)
+
+
+def _free(mask: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    free = np.asarray(mask)
+    if free.dtype != np.bool_:
+        raise TypeError(f"the mask must hold booleans, true for pixels to denoise, not {free.dtype}")
+    _require_shape("mask", free.shape, shape)
+    return free
+
+
+def _weights(weights: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.floating]:
+    given = np.asarray(weights)
+    if given.dtype.kind not in "buif":
+        raise TypeError(f"weights must be real numbers, not {given.dtype}")
+    _require_shape("weights", given.shape, shape)
+    positive = given[given != 0]
+    least, largest = limits.WEIGHT
+    if positive.size and not (least <= positive.min() and positive.max() <= largest):
+        raise ValueError(f"weights must be zero, or at least {least:g} and at most {largest:g}")
+    return given.astype(np.float64)
+
+
+def _require_shape(name: str, shape: tuple[int, ...], needed: tuple[int, ...]) -> None:
+    if shape != needed:
+        raise ValueError(
+            f"{name} must have the shape {needed} of the image without its channels, not {shape}"
+        )
