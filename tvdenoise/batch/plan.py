@@ -20,10 +20,11 @@ from tvdenoise.batch.outputs import (
 from tvdenoise.batch.placing import has_place_for_record
 from tvdenoise.batch.request import DEFAULT_SUFFIX, Request
 from tvdenoise.errors import TvdenoiseError, UsageError
+from tvdenoise.files.examining import codec_of
 from tvdenoise.files.families import format_in_place
 from tvdenoise.files.headers import Header, header_of
 from tvdenoise.files.paths import RealPaths, printable
-from tvdenoise.files.reading import codec_of, is_whole
+from tvdenoise.files.reading import is_whole
 
 _NO_LEDGER = "do these files without --cluster, and with --report FILE to keep the record there"
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from tvdenoise.batch.denoiser import no_volume
 from tvdenoise.batch.placing import digest_of
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
+from tvdenoise.files.examining import examine, examine_large
 from tvdenoise.files.families import format_for, format_in_place, format_named
 from tvdenoise.files.headers import axes_of
 from tvdenoise.files.large_writing import require_large_carried
 from tvdenoise.files.memory import Budget
 from tvdenoise.files.paths import reason_of
-from tvdenoise.files.reading import examine, examine_large
 from tvdenoise.files.stack_writing import require_several_carried
 
 if TYPE_CHECKING:

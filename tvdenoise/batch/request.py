@@ -8,7 +8,7 @@ from typing import Any
 from tvdenoise.batch.patterns import Patterns
 from tvdenoise.errors import UsageError
 from tvdenoise.files.memory import Budget
-from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
+from tvdenoise.files.surveying import DEFAULT_MAX_MEGAPIXELS
 
 STANDARD_STREAM = "-"
 DEFAULT_SUFFIX = "_denoised"

@@ -16,8 +16,8 @@ from tvdenoise.batch.plan import Job, Plan, plan_replacing
 from tvdenoise.batch.request import DEFAULT_SUFFIX
 from tvdenoise.errors import TvdenoiseError, UnwritableImageError, UsageError
 from tvdenoise.files.atomic import require_writable, sweep
+from tvdenoise.files.examining import codec_of
 from tvdenoise.files.paths import printable
-from tvdenoise.files.reading import codec_of
 
 _BREATH = 0.1  # seconds in which the events of a burst come together
 _TICK = 1.0  # seconds between looks whether the folder is still there

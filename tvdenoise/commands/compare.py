@@ -62,7 +62,7 @@ def compare(
     with exit_codes(debug=debug):
         from tvdenoise.batch.comparisons import comparisons, read_reference, require_panels
         from tvdenoise.batch.plots import require_plot
-        from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
+        from tvdenoise.files.surveying import DEFAULT_MAX_MEGAPIXELS
 
         white = positive("--data-range", data_range)
         most = positive("--max-pixels", max_pixels) or DEFAULT_MAX_MEGAPIXELS

@@ -28,7 +28,7 @@ def tune_live(
         raise UsageError("--live needs further packages", "install tvdenoise[live]")
     from tvdenoise.batch.request import Settings
     from tvdenoise.commands.wording import line_of
-    from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
+    from tvdenoise.files.surveying import DEFAULT_MAX_MEGAPIXELS
     from tvdenoise.live.saving import Saver
     from tvdenoise.live.scene import Scene
     from tvdenoise.live.server import listen, serve

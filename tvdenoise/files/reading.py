@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import ImageFile
 
 from tvdenoise.errors import SeveralPicturesError, UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.families import FAMILIES
 from tvdenoise.files.formats import Family
-from tvdenoise.files.headers import header_from
-from tvdenoise.files.large import LargePicture, large_picture, require_finite
-from tvdenoise.files.memory import Budget, require_memory
+from tvdenoise.files.large import LargePicture, require_finite
+from tvdenoise.files.memory import Budget
 from tvdenoise.files.metadata import metadata_of
 from tvdenoise.files.opening import opened_image
-from tvdenoise.files.paths import open_unnoticed, reason_of
+from tvdenoise.files.paths import reason_of
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.planes import planes_of, require_known_mode
 from tvdenoise.files.stack import Series, Stack
-
-MEGAPIXEL = 1_000_000
-DEFAULT_MAX_MEGAPIXELS = 500.0
-_FIRST_OF = {"MPO": "JPEG"}  # the codec of the first picture
+from tvdenoise.files.surveying import (
+    DEFAULT_MAX_MEGAPIXELS,
+    alone,
+    family_of,
+    large_or_none,
+    require_pixels_within,
+    surveyed,
+)
 
 
 def read(
@@ -106,20 +107,20 @@ def open_within(
         parts.
     """
     with opened_image(stream) as opened:
-        family = _family_of(opened, first_frame=first_frame)
-        _require_pixels_within(opened, max_megapixels)
-        series, count = _surveyed(opened, stream, family, first_frame=first_frame)
+        family = family_of(opened, first_frame=first_frame)
+        require_pixels_within(opened, max_megapixels)
+        series, count = surveyed(opened, stream, family, first_frame=first_frame)
         require_known_mode(opened)
         if budget is not None:
             is_single = in_parts and (series is None or first_frame)
-            large = _too_large(
+            large = large_or_none(
                 opened, stream, family, budget, count if first_frame else 1, is_single=is_single
             )
             if large is not None:
                 return large
         first = _decoded(opened, stream, family, may_have_nan=may_have_nan)
         if first_frame:
-            return _alone(first, family, count)
+            return alone(first, family, count)
     if series is None:
         return first
 
@@ -150,7 +151,7 @@ def _numbered(
     assert several.page is not None
     for number in numbers:
         with several.page(stream, series, number) as page, opened_image(page) as opened:
-            _require_pixels_within(opened, max_megapixels)
+            require_pixels_within(opened, max_megapixels)
             require_known_mode(opened)
             picture = _decoded(opened, page, family, may_have_nan=may_have_nan)
         if (picture.kind, picture.size) != (first.kind, first.size):
@@ -159,38 +160,6 @@ def _numbered(
                 "save each as a file of its own",
             )
         yield picture
-
-
-def _family_of(opened: ImageFile.ImageFile, *, first_frame: bool) -> Family:
-    """Raises UnsupportedImageError for MPO, which hides behind JPEG, unless its first picture is asked for."""
-    assert opened.format is not None
-    if opened.format in FAMILIES:
-        return FAMILIES[opened.format]
-    if first_frame and opened.format in _FIRST_OF:
-        return FAMILIES[_FIRST_OF[opened.format]]
-    raise SeveralPicturesError(f"the file holds several pictures ({opened.format})")
-
-
-def _too_large(
-    opened: ImageFile.ImageFile,
-    stream: BinaryIO,
-    family: Family,
-    budget: Budget,
-    count: int | None,
-    *,
-    is_single: bool,
-) -> LargePicture | None:
-    """A picture for which the memory does not suffice, left in its file; None where it does.
-
-    count: of pictures in the file; is_single: only the first one counts. Raises UnsupportedImageError where there must
-    be memory for the whole.
-    """
-    needed = header_from(opened, stream).bytes_needed
-    if not is_single or budget.shortage(needed) is None:
-        require_memory(needed, budget)
-        return None
-    large = large_picture(opened, stream, family, budget, needed)
-    return replace(large, pixel=_alone(large.pixel, family, count))
 
 
 def _decoded(opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, may_have_nan: bool) -> Picture:
@@ -206,80 +175,6 @@ def _decoded(opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, m
     return Picture(
         intensities, alpha, family.codec, metadata, inspection.traits, inspection.notices + notices
     )
-
-
-def _surveyed(
-    opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, first_frame: bool
-) -> tuple[Series | None, int | None]:
-    """Several pictures, None where there is one, and how many there are.
-
-    first_frame: the others are not asked for, and may be such as are not carried; then nobody knows how many.
-    """
-    if family.several is None:
-        if not first_frame:
-            _require_single_picture(opened)
-        return None, int(getattr(opened, "n_frames", 1))
-    try:
-        series = family.several.survey(opened, stream)
-    except UnsupportedImageError:
-        if not first_frame:
-            raise
-        return None, None
-    return series, 1 if series is None else series.count
-
-
-def _alone(first: Picture, family: Family, count: int | None) -> Picture:
-    """The first of so many pictures, said."""
-    if count == 1:
-        return first
-    picture = family.several.alone(first) if family.several is not None else first
-    of_all = "its pictures" if count is None else f"its {count} pictures"
-    return replace(picture, notices=(f"only the first of {of_all} is taken", *picture.notices))
-
-
-def examine(
-    source: Path, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, *, first_frame: bool = False
-) -> str | None:
-    """The record of a file that is denoised already, or None; the pixels are not decoded.
-
-    Raises UnreadableImageError and UnsupportedImageError as `read` does for what shows before.
-    """
-    try:
-        with open(source, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
-            family = _family_of(opened, first_frame=first_frame)
-            _require_pixels_within(opened, max_megapixels)
-            _surveyed(opened, stream, family, first_frame=first_frame)
-            require_known_mode(opened)
-            return family.inspect(opened, stream).record
-    except OSError as error:
-        raise UnreadableImageError(reason_of(error)) from error
-
-
-def examine_large(
-    source: Path, budget: Budget, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, *, first_frame: bool = False
-) -> LargePicture | None:
-    """The picture of a file that is too large for a budget, of which no part can be read any more, or None.
-
-    Raises UnreadableImageError and UnsupportedImageError.
-    """
-    try:
-        with open(source, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
-            family = _family_of(opened, first_frame=first_frame)
-            _require_pixels_within(opened, max_megapixels)
-            series = None if family.several is None else family.several.survey(opened, stream)
-            is_single = series is None or first_frame
-            return _too_large(opened, stream, family, budget, 1, is_single=is_single)
-    except OSError as error:
-        raise UnreadableImageError(reason_of(error)) from error
-
-
-def codec_of(path: Path) -> str | None:
-    """The codec that a file's header shows, or None where it shows none."""
-    try:
-        with open(path, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
-            return opened.format if opened.format in FAMILIES else None
-    except (OSError, UnreadableImageError, UnsupportedImageError):
-        return None
 
 
 def _planes(
@@ -308,19 +203,3 @@ def is_whole(path: Path) -> bool:
     except UnsupportedImageError:
         return True
     return True
-
-
-def _require_pixels_within(opened: Image.Image, max_megapixels: float) -> None:
-    columns, rows = opened.size
-    megapixels = columns * rows / MEGAPIXEL
-    if megapixels > max_megapixels:
-        raise UnsupportedImageError(
-            f"its {columns} × {rows} pixels are more than the limit of {max_megapixels:g} megapixels",
-            f"allow them with --max-pixels {int(megapixels) + 1}",
-        )
-
-
-def _require_single_picture(opened: Image.Image) -> None:
-    """Refuse several pictures in a format of which only one is carried."""
-    if getattr(opened, "is_animated", False):
-        raise SeveralPicturesError(f"several pictures in one {opened.format} are not carried yet")
