@@ -367,8 +367,9 @@ def test_what_cannot_be_solved_in_windows_is_refused():
         pass
 
 
-def test_the_memory_that_is_said_to_be_needed_is_enough_and_little_less_is_not():
-    image = noisy()
+@pytest.mark.parametrize("is_volume", [False, True])
+def test_the_memory_that_is_said_to_be_needed_is_enough_and_little_less_is_not(is_volume):
+    image = volume(20, 60, 70).astype(np.float32) if is_volume else noisy()
     needed = memory_needed(image.shape, 1, image.dtype)
     with denoise_tiled(ArraySource(image), MU, memory=needed) as result:
         assert result.solution.converged
