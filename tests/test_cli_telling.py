@@ -107,3 +107,14 @@ def test_the_time_left_goes_by_the_work_and_passes() -> None:
 )
 def test_a_duration_is_told_in_two_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_part_of_the_file_at_work_counts_until_it_is_over() -> None:
+    jobs = tuple(Job(Path(f"{n}.tif"), Path(f"{n}_denoised.tif")) for n in range(2))
+    pace = Pace(Plan(jobs), clock=lambda: 0.0)
+    pace.reach(0.25)
+    assert pace.done == pytest.approx(0.125 * pace.total)
+    pace.add(Outcome("0.tif", "0_denoised.tif", Fate.DONE))
+    assert pace.done == pytest.approx(0.5 * pace.total)
+    pace.reach(1.0)
+    assert pace.done == pytest.approx(pace.total)

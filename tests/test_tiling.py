@@ -14,6 +14,7 @@ from pictures import clean, rms, volume, with_noise
 from tvdenoise import Status, denoise
 from tvdenoise.data import data_of
 from tvdenoise.model.fused import FusedEngine, VolumeEngine
+from tvdenoise.model.kernels import sweep_band
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import Hyperbolic
 from tvdenoise.settings import Settings
@@ -367,8 +368,9 @@ def test_what_cannot_be_solved_in_windows_is_refused():
         pass
 
 
-def test_the_memory_that_is_said_to_be_needed_is_enough_and_little_less_is_not():
-    image = noisy()
+@pytest.mark.parametrize("is_volume", [False, True])
+def test_the_memory_that_is_said_to_be_needed_is_enough_and_little_less_is_not(is_volume):
+    image = volume(20, 60, 70).astype(np.float32) if is_volume else noisy()
     needed = memory_needed(image.shape, 1, image.dtype)
     with denoise_tiled(ArraySource(image), MU, memory=needed) as result:
         assert result.solution.converged
@@ -377,6 +379,15 @@ def test_the_memory_that_is_said_to_be_needed_is_enough_and_little_less_is_not()
         denoise_tiled(ArraySource(image), MU, memory=needed - 1),
     ):
         pass
+
+
+def test_an_array_that_cannot_be_written_to_needs_no_kernels_of_its_own():
+    image = noisy(shape=(300, 300))
+    with denoise_tiled(ArraySource(image), MU, memory=2_000_000):
+        known = len(sweep_band.signatures)
+    image.flags.writeable = False
+    with denoise_tiled(ArraySource(image), MU, memory=2_000_000):
+        assert len(sweep_band.signatures) == known
 
 
 def test_blocks_are_the_image_in_order():

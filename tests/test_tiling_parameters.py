@@ -125,6 +125,17 @@ def test_the_parameters_follow_the_options_as_for_a_whole_image(options):
     assert found.distance_bound == pytest.approx(whole.distance_bound)
 
 
+def test_a_thin_image_of_which_the_noise_cannot_be_estimated_in_bands_is_refused_unless_its_level_is_given():
+    image = np.random.default_rng(0).random((100_000, 8), np.float32)
+    with (
+        pytest.raises(ValueError, match="give sigma or mu"),
+        denoise_tiled(ArraySource(image), memory=2_000_000),
+    ):
+        pass
+    with denoise_tiled(ArraySource(image), memory=2_000_000, sigma=0.3, max_iterations=1) as result:
+        assert result.windows > 1
+
+
 def test_an_image_without_noise_comes_back_as_it_was():
     image = np.full((100, 100), 77, np.uint8)
     with denoise_tiled(ArraySource(image), memory=10_000_000) as result:

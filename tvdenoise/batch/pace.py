@@ -21,11 +21,13 @@ class Pace:
         self._clock = clock
         self._start = self._last = clock()
         self._done = 0.0
+        self._begun = 0.0
         self._files = 0
         self.total = sum(self._work.values())
 
     def add(self, outcome: Outcome) -> None:
         """A file is over."""
+        self._begun = 0.0
         work = self._work.pop((outcome.source, outcome.target or ""), 0.0)
         if outcome.fate is Fate.SKIPPED:  # took no time, so that it says nothing about the others
             self.total -= work
@@ -34,10 +36,14 @@ class Pace:
         self._files += 1
         self._last = self._clock()
 
+    def reach(self, part: float) -> None:
+        """So much of the file that is at work, from 0 to 1, where files come in the order of the plan."""
+        self._begun = part * next(iter(self._work.values()), 0.0)
+
     @property
     def done(self) -> float:
         """The part of the work that is done, in the units of ``total``."""
-        return self._done
+        return self._done + self._begun
 
     @property
     def files_per_second(self) -> float | None:

@@ -58,7 +58,10 @@ class Console:
             self.tell_message(line_of_tally(self.tally, self._count, untold_notes=self._untold_notes))
 
     def tell_plane(self, done: float, count: int) -> None:
-        """How many pictures of the only file of a run are done, or the part of a large one: a bar on a terminal."""
+        """How many pictures of the file at work are done, or the part of a large one: shown by a bar on a terminal."""
+        if self._bar is not None:
+            self._bar.reach(done / count)
+            return
         if self._plane_bar is None and done < count and self._has_plane_bar:
             from tvdenoise.commands.progress import PlaneBar
 

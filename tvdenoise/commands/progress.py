@@ -48,6 +48,11 @@ class Bar:
         pace = self._pace
         self._progress.update(self._task, completed=pace.done, total=pace.total or 1, files=self._files)
 
+    def reach(self, part: float) -> None:
+        """So much of the file that is at work, from 0 to 1."""
+        self._pace.reach(part)
+        self._progress.update(self._task, completed=self._pace.done)
+
     def print(self, text: str) -> None:
         """A line above the bar."""
         self._progress.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)

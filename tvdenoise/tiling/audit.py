@@ -39,8 +39,7 @@ class _Sums:
 class Audit:
     """∇J of the composite that is on disk.
 
-    bands: they make up the image. A band's gradient is exact, as
-    each is read with the pixels around it.
+    bands: they make up the image. The gradient in each is exact, as it is read with the pixels around it.
     """
 
     reader: Reader

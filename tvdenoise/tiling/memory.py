@@ -41,6 +41,10 @@ _DECAYED, _DECAYED_IN_VOLUMES = 1e-6, 0.1
 _LEAST, _LEAST_CHROMA, _LEAST_IN_VOLUMES, _LARGEST = 64, 128, 8, 512
 
 
+#: Pixels of windows for each of the image, that a wide overlap may cost at most.
+_MOST_WORK = 1.5
+
+
 class TooLittleMemoryError(ValueError):
     """Not even the smallest windows fit. missing: bytes."""
 
@@ -124,7 +128,8 @@ def fade_of(reach: int) -> int:
 
 
 def overlap_for(objective: Objective, shape: Sequence[int], budget: Budget) -> tuple[int, ...]:
-    """How far windows of an image overlap along each axis, to both sides; less where memory is short of that.
+    """How far windows of an image overlap along each axis, to both sides; less where memory is short of that, or
+    where it would make most of the work.
 
     The influence of a window's end decays at least like q^d at a distance of d pixels, with q = (√κ − 1)/(√κ + 1) and
     κ = L/μ; across planes that lie apart it decays in fewer of them. What an overlap leaves is found by the
@@ -135,12 +140,20 @@ def overlap_for(objective: Objective, shape: Sequence[int], budget: Budget) -> t
     decayed = _DECAYED if axes == 2 else _DECAYED_IN_VOLUMES
     distance = np.log(decayed) / np.log((root - 1) / (root + 1)) if root > 1 else 1.0
     is_weighted = len(set(objective.channel_weights)) > 1
-    least = _LEAST_IN_VOLUMES if axes > 2 else _LEAST_CHROMA if is_weighted else _LEAST
+    least = _least_overlap(axes, is_weighted=is_weighted)
     weights = objective.axis_weights or (1.0,) * axes
     overlap = tuple(int(np.clip(np.ceil(distance * weight), least, _LARGEST)) for weight in weights)
-    while max(overlap) > least and not budget.suffices(shape, overlap):
+    while max(overlap) > least and not _is_affordable(shape, overlap, budget):
         overlap = tuple(max(margin * 3 // 4, least) for margin in overlap)
     return overlap
+
+
+def _is_affordable(shape: Sequence[int], overlap: Sequence[int], budget: Budget) -> bool:
+    """True where windows that overlap so far fit, and are not for the most part overlap."""
+    if not budget.suffices(shape, overlap):
+        return False
+    partition = Partition.of_least_work(shape, overlap, budget.fits)
+    return partition is not None and partition.pixels <= _MOST_WORK * math.prod(shape)
 
 
 def partition_for(shape: Sequence[int], overlap: Sequence[int], budget: Budget) -> Partition:
@@ -156,11 +169,18 @@ def partition_for(shape: Sequence[int], overlap: Sequence[int], budget: Budget) 
     return partition
 
 
+def _least_overlap(axes: int, *, is_weighted: bool) -> int:
+    """Of images or volumes; is_weighted: chroma is."""
+    if axes > 2:
+        return _LEAST_IN_VOLUMES
+    return _LEAST_CHROMA if is_weighted else _LEAST
+
+
 def memory_needed(
     shape: Sequence[int], channels: int, dtype: np.dtype[np.generic], overlap: int | None = None
 ) -> int:
     """The least memory (bytes) with which an image can be denoised in windows, at the default ε."""
-    usual = _LEAST_CHROMA if channels == RGB_CHANNELS else _LEAST
+    usual = _least_overlap(len(shape), is_weighted=channels == RGB_CHANNELS)
     margins = (usual if overlap is None else overlap,) * len(shape)
     return _least(shape, margins, Budget(0, channels, channels * np.dtype(dtype).itemsize))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: Cutting the columns makes reading and writing dearer by about so much.
 _COST_OF_CUT_COLUMNS = 1.05
 #: Numbers of cuts that are tried for all axes but the first.
-_EVERY, _MOST = 64, 100_000
+_EVERY = 16
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Partition:
 def _counts(most: int) -> list[int]:
     """Numbers of parts to try: each of the small ones, then ever fewer."""
     counts, number = [], 1
-    while number <= min(most, _MOST):
+    while number < most:
         counts.append(number)
         number += max(number // _EVERY, 1)
-    return counts
+    return [*counts, most]

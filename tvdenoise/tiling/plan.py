@@ -11,8 +11,8 @@ import numpy as np
 from tvdenoise.data import axis_weights_of
 from tvdenoise.parameters import choose_by_sample
 from tvdenoise.tiling.form import Form
-from tvdenoise.tiling.memory import Budget, overlap_for, partition_for
-from tvdenoise.tiling.survey import survey
+from tvdenoise.tiling.memory import Budget, TooLittleMemoryError, overlap_for, partition_for
+from tvdenoise.tiling.survey import held_whole, survey
 from tvdenoise.tiling.windows import size_of
 
 if TYPE_CHECKING:
@@ -60,6 +60,10 @@ class Plan:
         """From one pass over the image. Raises as `tvdenoise.tiling.denoise_tiled` does."""
         method = settings.method(reader.channels, axis_weights_of(spacing, len(reader.shape)))
         budget = Budget(memory, reader.channels, reader.stored_bytes, is_sparse=method.engine == "sparse")
+        if settings.needs_estimate and (held := held_whole((reader.channels, *reader.shape))) > memory:
+            raise TooLittleMemoryError(
+                "the noise of so thin an image is estimated from all of it; give sigma or mu", held - memory
+            )
         band = budget.band(reader.shape, reader.source.chunk)
         surveyed = survey(
             reader, band, tell, needs_noise=settings.needs_estimate, needs_sample=settings.mu is None

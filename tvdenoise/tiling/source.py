@@ -109,7 +109,9 @@ class Reader:
 
     def stored_planes(self, window: Window) -> NDArray[np.floating]:
         """(channels, ...) in data ranges, not rotated and of any value."""
-        return self.layout.unchecked_planes(self.source.read(window))
+        planes = self.layout.unchecked_planes(self.source.read(window))
+        # For the kernels arrays that cannot be written to are of another type, for which they would be compiled anew.
+        return planes if planes.flags.writeable else planes.copy()
 
     def rotated(self, planes: NDArray[np.floating]) -> NDArray[np.floating]:
         """The same as they are solved."""

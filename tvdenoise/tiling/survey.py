@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from tvdenoise.tiling.source import Reader, Window
 
 
+_FLOAT, _COPIES = 4, 4  # bytes; of a plane whose level is read
+
+
 @dataclass(eq=False)
 class Survey:
     """What one pass found.
@@ -119,9 +122,7 @@ class StreamedEvidence:
     @classmethod
     def of(cls, shape: tuple[int, ...]) -> StreamedEvidence:
         """For an image (channels, rows, columns) or a volume (channels, planes, rows, columns)."""
-        channels, *deep, rows, columns = shape
-        planes = planes_looked_at([*deep, rows, columns])
-        return cls((channels, rows if planes is None else rows * len(planes), columns))
+        return cls(_looked_at(shape))
 
     def add_window(
         self, planes: NDArray[np.floating], window: Window, looked_at: NDArray[np.intp] | None
@@ -167,6 +168,19 @@ class StreamedEvidence:
         """The planes themselves, where they are thin."""
         assert self._thin is not None
         return np.concatenate(self._thin, axis=1)
+
+
+def _looked_at(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Channels, rows and columns of what is looked at of an image or a volume (channels, ...)."""
+    channels, *deep, rows, columns = shape
+    planes = planes_looked_at([*deep, rows, columns])
+    return channels, rows if planes is None else rows * len(planes), columns
+
+
+def held_whole(shape: tuple[int, ...]) -> int:
+    """The bytes that estimating the noise of an image or a volume (channels, ...) takes beside bounded samples."""
+    channels, rows, columns = _looked_at(shape)
+    return _FLOAT * (2 * channels + _COPIES) * rows * columns if is_thin(rows, columns) else 0
 
 
 class _Windows:
