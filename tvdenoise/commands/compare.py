@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tvdenoise.commands import options
 from tvdenoise.commands.endings import exit_codes
 from tvdenoise.commands.numbers import positive
+from tvdenoise.commands.options import files, messages
 from tvdenoise.files.paths import printable
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ def compare(
             help="What lies between black and white. By default 255 or 65535 by the type, and 1 for floats.",
         ),
     ] = None,
-    max_pixels: options.MaxPixels = None,
+    max_pixels: files.MaxPixels = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing plot.")] = False,
-    debug: options.Debug = False,
+    debug: messages.Debug = False,
 ) -> None:
     """Compare images with a reference: PSNR and SSIM.
 

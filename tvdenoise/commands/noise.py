@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tvdenoise.commands import options
 from tvdenoise.commands.endings import exit_codes
 from tvdenoise.commands.numbers import positive
+from tvdenoise.commands.options import files, messages
 
 if TYPE_CHECKING:
     from tvdenoise.batch.estimates import Estimate
@@ -23,13 +23,13 @@ def noise(
         str | None,
         typer.Option(metavar="FILE", help="Draw the noise against the intensity; a .png, .svg or .pdf file."),
     ] = None,
-    recursive: options.Recursive = False,
-    include: options.Include = None,
-    exclude: options.Exclude = None,
-    data_range: options.DataRange = None,
-    first_frame: options.FirstFrame = False,
+    recursive: files.Recursive = False,
+    include: files.Include = None,
+    exclude: files.Exclude = None,
+    data_range: files.DataRange = None,
+    first_frame: files.FirstFrame = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing plot.")] = False,
-    debug: options.Debug = False,
+    debug: messages.Debug = False,
 ) -> None:
     """Estimate the noise of images: its level, its growth with intensity, its correlation.
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tvdenoise.commands import options
 from tvdenoise.commands.endings import exit_codes
 from tvdenoise.commands.numbers import positive, whole
+from tvdenoise.commands.options import accuracy, advanced, contact_sheet, files, messages
 from tvdenoise.commands.settings import settings_of
 from tvdenoise.commands.tuned_lines import print_cells, summary_of
 
@@ -49,32 +49,32 @@ _LARGEST_PORT = 65535
 
 def tune(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="The image to choose parameters for.")],
-    output: options.Sheet = None,
-    reference: options.Reference = None,
-    grid: options.GridSize = None,
-    strength: options.Strengths = None,
-    crop: options.Crop = None,
-    mu: options.Mu = None,
-    sigma: options.Sigma = None,
-    noise: options.NoiseName = options.Noise.AUTO,
-    epsilon: options.Epsilon = None,
-    tolerance: options.Tolerance = None,
-    max_iterations: options.MaxIterations = None,
-    chroma: options.Chroma = None,
-    threads: options.Threads = None,
-    data_range: options.DataRange = None,
-    max_pixels: options.MaxPixels = None,
-    live: options.Live = False,
-    port: options.Port = None,
-    no_browser: options.NoBrowser = False,
+    output: contact_sheet.Sheet = None,
+    reference: contact_sheet.Reference = None,
+    grid: contact_sheet.GridSize = None,
+    strength: contact_sheet.Strengths = None,
+    crop: contact_sheet.Crop = None,
+    mu: accuracy.Mu = None,
+    sigma: accuracy.Sigma = None,
+    noise: accuracy.NoiseName = accuracy.Noise.AUTO,
+    epsilon: accuracy.Epsilon = None,
+    tolerance: accuracy.Tolerance = None,
+    max_iterations: accuracy.MaxIterations = None,
+    chroma: accuracy.Chroma = None,
+    threads: accuracy.Threads = None,
+    data_range: files.DataRange = None,
+    max_pixels: files.MaxPixels = None,
+    live: contact_sheet.Live = False,
+    port: contact_sheet.Port = None,
+    no_browser: contact_sheet.NoBrowser = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing sheet.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
-    tv: options.TotalVariationName = options.TotalVariation.ISOTROPIC,
-    penalty: options.PenaltyName = options.Penalty.HYPERBOLIC,
-    step: options.StepName = options.Step.BB,
-    engine: options.EngineName = options.Engine.FUSED,
+    quiet: messages.Quiet = False,
+    debug: messages.Debug = False,
+    tv: advanced.TotalVariationName = advanced.TotalVariation.ISOTROPIC,
+    penalty: advanced.PenaltyName = advanced.Penalty.HYPERBOLIC,
+    step: advanced.StepName = advanced.Step.BB,
+    engine: advanced.EngineName = advanced.Engine.FUSED,
 ) -> None:
     """Show a part of an image with many settings side by side, to choose the parameters by eye.
 

@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from tvdenoise.commands import options, volume_options
 from tvdenoise.commands.endings import exit_codes
 from tvdenoise.commands.numbers import count_or_auto, positive
+from tvdenoise.commands.options import accuracy, advanced, files, messages, volumes
 from tvdenoise.commands.settings import settings_of
 from tvdenoise.commands.wording import line_of_tally
 from tvdenoise.files.paths import printable
@@ -23,40 +23,40 @@ _SETTLING = 2.0  # seconds
 
 
 def watch(
-    folder: options.WatchedFolder,
-    output: options.OutputFolder,
-    mu: options.Mu = None,
-    sigma: options.Sigma = None,
-    noise: options.NoiseName = options.Noise.AUTO,
-    strength: options.Strength = None,
-    epsilon: options.Epsilon = None,
-    tolerance: options.Tolerance = None,
-    max_iterations: options.MaxIterations = None,
-    chroma: options.Chroma = None,
-    threads: options.Threads = None,
-    recursive: options.Recursive = False,
-    settle: options.Settle = None,
-    poll: options.Poll = None,
-    suffix: options.Suffix = None,
-    quality: options.Quality = None,
-    data_range: options.DataRange = None,
-    max_pixels: options.MaxPixels = None,
-    memory: options.Memory = None,
-    first_frame: options.FirstFrame = False,
-    per_plane: options.PerPlane = False,
-    volume: volume_options.Volume = False,
-    spacing: volume_options.Spacing = None,
-    strip_metadata: options.StripMetadata = False,
-    preserve_times: options.PreserveTimes = False,
-    report: options.Report = None,
-    jobs: options.Jobs = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
-    tv: options.TotalVariationName = options.TotalVariation.ISOTROPIC,
-    penalty: options.PenaltyName = options.Penalty.HYPERBOLIC,
-    step: options.StepName = options.Step.BB,
-    engine: options.EngineName = options.Engine.FUSED,
+    folder: files.WatchedFolder,
+    output: files.OutputFolder,
+    mu: accuracy.Mu = None,
+    sigma: accuracy.Sigma = None,
+    noise: accuracy.NoiseName = accuracy.Noise.AUTO,
+    strength: accuracy.Strength = None,
+    epsilon: accuracy.Epsilon = None,
+    tolerance: accuracy.Tolerance = None,
+    max_iterations: accuracy.MaxIterations = None,
+    chroma: accuracy.Chroma = None,
+    threads: accuracy.Threads = None,
+    recursive: files.Recursive = False,
+    settle: files.Settle = None,
+    poll: files.Poll = None,
+    suffix: files.Suffix = None,
+    quality: files.Quality = None,
+    data_range: files.DataRange = None,
+    max_pixels: files.MaxPixels = None,
+    memory: files.Memory = None,
+    first_frame: files.FirstFrame = False,
+    per_plane: accuracy.PerPlane = False,
+    volume: volumes.Volume = False,
+    spacing: volumes.Spacing = None,
+    strip_metadata: files.StripMetadata = False,
+    preserve_times: files.PreserveTimes = False,
+    report: files.Report = None,
+    jobs: files.Jobs = None,
+    quiet: messages.Quiet = False,
+    verbose: messages.Verbose = False,
+    debug: messages.Debug = False,
+    tv: advanced.TotalVariationName = advanced.TotalVariation.ISOTROPIC,
+    penalty: advanced.PenaltyName = advanced.Penalty.HYPERBOLIC,
+    step: advanced.StepName = advanced.Step.BB,
+    engine: advanced.EngineName = advanced.Engine.FUSED,
 ) -> None:
     """Denoise the images that appear in a folder, each once it has stopped changing, until interrupted.
 

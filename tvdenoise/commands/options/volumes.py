@@ -1,4 +1,4 @@
-"""The options of volumes."""
+"""Options: volumes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-_VOLUMES = "Volumes"
+_PANEL = "Volumes"
 
 Volume = Annotated[
     bool,
@@ -14,7 +14,7 @@ Volume = Annotated[
         "--volume",
         help="Denoise the planes of a file together, as one volume for each channel and time point; pictures that "
         "follow in time alone, and the frames of animations, together too.",
-        rich_help_panel=_VOLUMES,
+        rich_help_panel=_PANEL,
     ),
 ]
 Spacing = Annotated[
@@ -24,6 +24,6 @@ Spacing = Annotated[
         metavar="Z,Y,X",
         help="With --volume: how far apart planes, rows and columns are, in any unit, or planes alone in pixels. "
         "By default what the file states, and 1 in time. Neighbours that are further apart may differ more.",
-        rich_help_panel=_VOLUMES,
+        rich_help_panel=_PANEL,
     ),
 ]
