@@ -18,7 +18,7 @@ LAYERS = (
     ("files",),
     ("denoising", "tiling"),
     ("posing", "settings"),
-    ("parameters", "sampling"),
+    ("parameters", "risk", "defaults", "sampling"),
     ("method", "solver", "steps", "stopping"),
     ("noise",),
     ("data",),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tvdenoise.batch.denoiser import Denoiser
+from tvdenoise.defaults import epsilon_for
 from tvdenoise.files.reading import read
 from tvdenoise.files.upright import Box, Orientation
 from tvdenoise.intensities import Layout
@@ -17,7 +18,6 @@ from tvdenoise.live.setting import Setting, rounded
 from tvdenoise.live.view import Region, reduced
 from tvdenoise.method import Method
 from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights
-from tvdenoise.parameters import epsilon_for
 from tvdenoise.sampling import sample
 from tvdenoise.settings import DEFAULT_CHROMA
 
