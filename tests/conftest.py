@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from tvdenoise.commands.app import app
 from tvdenoise.model.kernels import prepare
 
 ROOT = Path(__file__).parents[1]
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background; commands that run here take it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 Values = NDArray[np.generic]
 
 

@@ -7,7 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from tvdenoise import denoise
+from tvdenoise.model.kernels import sweep_band
+from tvdenoise.model.volume_kernels import sweep_volume_band
 
 PACKAGE = Path(__file__).parent.parent / "tvdenoise"
 PREPARE = "from tvdenoise.model.kernels import prepare; print(prepare('float32'))"
@@ -61,3 +66,14 @@ def test_the_kernels_compile_where_nothing_can_be_kept(read_only_package, tmp_pa
     home.mkdir(mode=0o555)
     assert _prepare(read_only_package, home) == "True"
     assert list(home.iterdir()) == []
+
+
+def test_arrays_that_cannot_be_written_to_need_no_kernels_of_their_own():
+    noisy = np.random.default_rng(0).random((20, 30)).astype(np.float32)
+    denoise(noisy, 10.0)
+    denoise(noisy, 10.0, weights=np.full(noisy.shape, 2.0))
+    known = len(sweep_band.signatures), len(sweep_volume_band.signatures)
+    noisy.flags.writeable = False
+    denoise(noisy, 10.0)
+    denoise(noisy, 10.0, weights=np.full(noisy.shape, 2.0))
+    assert (len(sweep_band.signatures), len(sweep_volume_band.signatures)) == known

@@ -50,7 +50,8 @@ class BandedEngine(ABC):
         self.iterate = np.array(start, order="C")
         self.gradient = np.zeros_like(self.iterate)
         self._precision = self.iterate.dtype
-        self._noisy = np.ascontiguousarray(objective.noisy)
+        # Arrays that cannot be written to are of another type, for which the kernels would be compiled anew.
+        self._noisy = np.require(objective.noisy, requirements=("C", "W"))
         self._starts = starts
         bands = starts.size - 1
         self._threads = min(threads or available_threads(), bands)
