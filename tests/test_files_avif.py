@@ -138,9 +138,10 @@ def test_a_truncated_file_is_refused(part: float, make_image) -> None:
 def test_animations_are_refused(tmp_path: Path) -> None:
     frames = [Image.fromarray(noise(8, 8, 3, seed=seed)) for seed in range(2)]
     frames[0].save(tmp_path / "a.avif", save_all=True, append_images=frames[1:])
-    with pytest.raises(
-        UnsupportedImageError, match="several pictures in one AVIF are not carried yet; take the first"
-    ):
+    several = "several pictures in one AVIF are not carried yet; "
+    with pytest.raises(UnsupportedImageError, match=several + "take the first alone with --first-frame"):
+        read(tmp_path / "a.avif", first_frame=False)
+    with pytest.raises(UnsupportedImageError, match=several + "save the one that is meant"):
         read(tmp_path / "a.avif")
 
 
