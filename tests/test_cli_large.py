@@ -250,8 +250,9 @@ def test_in_place_a_large_file_is_denoised_once(command, in_parts, make_image) -
     assert (read(path).intensities != before).any()
 
 
+@pytest.mark.parametrize("options", [(), ("-o", "-")], ids=["file", "standard output"])
 def test_a_source_that_changes_meanwhile_gives_no_result(
-    command, in_parts, make_image, tmp_path: Path, monkeypatch
+    options, command, in_parts, make_image, tmp_path: Path, monkeypatch
 ):
     path = make_image("a.tif", smooth(64, 64))
     write = parts.solved_in_parts
@@ -264,8 +265,9 @@ def test_a_source_that_changes_meanwhile_gives_no_result(
 
     monkeypatch.setattr("tvdenoise.batch.large.solved_in_parts", changing)
     with in_parts():
-        result = command("run", "a.tif")
+        result = command("run", "a.tif", *options)
     assert result.exit_code == 1
+    assert result.stdout_bytes == b""
     assert "a.tif: the file was changed while it was denoised; run it again" in result.stderr
     assert [found.name for found in tmp_path.iterdir()] == ["a.tif"]
 
