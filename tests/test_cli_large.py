@@ -250,9 +250,10 @@ def test_in_place_a_large_file_is_denoised_once(command, in_parts, make_image) -
     assert (read(path).intensities != before).any()
 
 
-@pytest.mark.parametrize("options", [(), ("-o", "-")], ids=["file", "standard output"])
+@pytest.mark.parametrize("options", [(), ("-o", "-"), ("--in-place",)], ids=["file", "output", "in place"])
+@pytest.mark.parametrize("is_removed", [False, True], ids=["changed", "removed"])
 def test_a_source_that_changes_meanwhile_gives_no_result(
-    options, command, in_parts, make_image, tmp_path: Path, monkeypatch
+    options, is_removed: bool, command, in_parts, make_image, tmp_path: Path, monkeypatch
 ):
     path = make_image("a.tif", smooth(64, 64))
     write = parts.solved_in_parts
@@ -260,7 +261,10 @@ def test_a_source_that_changes_meanwhile_gives_no_result(
     @contextmanager
     def changing(*arguments: object):
         with write(*arguments) as result:
-            path.write_bytes(path.read_bytes() + b"\0")
+            if is_removed:
+                path.unlink()
+            else:
+                path.write_bytes(path.read_bytes() + b"\0")
             yield result
 
     monkeypatch.setattr("tvdenoise.batch.large.solved_in_parts", changing)
@@ -268,8 +272,10 @@ def test_a_source_that_changes_meanwhile_gives_no_result(
         result = command("run", "a.tif", *options)
     assert result.exit_code == 1
     assert result.stdout_bytes == b""
-    assert "a.tif: the file was changed while it was denoised; run it again" in result.stderr
-    assert [found.name for found in tmp_path.iterdir()] == ["a.tif"]
+    what = "went away while it was denoised: no such file" if is_removed else "was changed while"
+    assert f"a.tif: the file {what}" in result.stderr
+    assert result.stderr.rstrip().endswith("run it again")
+    assert [found.name for found in tmp_path.iterdir()] == ([] if is_removed else ["a.tif"])
 
 
 def test_a_full_disk_under_the_scratch_file_is_one_line(
