@@ -25,7 +25,7 @@ from test_files_tiff_kinds import KINDS, store, together
 
 from tvdenoise.batch import parts
 from tvdenoise.files.memory import Budget
-from tvdenoise.files.reading import read
+from tvdenoise.files.reading import is_whole, read
 from tvdenoise.model.part_kernels import prepare_parts
 from tvdenoise.model.volume_kernels import prepare_volumes
 from tvdenoise.tiling import memory_needed
@@ -347,6 +347,36 @@ def test_a_picture_that_fits_has_the_same_bytes_whatever_the_memory(
     assert command("run", "a.tif").exit_code == 0
     contents = {path.read_bytes() for path in tmp_path.iterdir() if path.name != "a.tif"}
     assert len(contents) == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="measured as Linux tells it")
+def test_results_of_an_earlier_run_are_looked_at_in_little_memory(tmp_path: Path) -> None:
+    from measured import measured
+
+    values = np.tile(smooth(1000, 1000, dtype=np.uint16), (9, 9))
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(tmp_path / name, values, tile=(256, 256))
+    where = ("-o", "b.tif", "--skip-existing", "--memory", "300MB")
+    ended, _, megabytes = measured(tmp_path, "a.tif", *where)
+    assert ended.returncode == 0, ended.stderr
+    assert "exists, skipped" in ended.stderr
+    assert megabytes * 2**20 <= 300e6
+
+
+@pytest.mark.parametrize(
+    "stored", [{"tile": (256, 256)}, {"tile": (256, 256), "compression": "zlib"}], ids=str
+)
+def test_large_results_that_are_damaged_are_made_again(stored: dict, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.tile(smooth(1000, 1000), (4, 4)), **stored)
+    assert is_whole(tmp_path / "a.tif")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    if "compression" in stored:
+        middle = len(content) // 2
+        content[middle : middle + 200] = b"\xff" * 200
+    else:
+        del content[len(content) // 2 :]
+    (tmp_path / "a.tif").write_bytes(content)
+    assert not is_whole(tmp_path / "a.tif")
 
 
 def test_a_file_that_must_be_decoded_whole_says_what_it_needs(command, make_image, tmp_path: Path) -> None:
