@@ -218,6 +218,36 @@ def test_what_needs_the_whole_picture_is_refused(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "m.png"]
 
 
+@pytest.mark.parametrize(
+    "options", [("--mask", "m.png"), ("--residual", "removed"), ("--trace", "t.csv")], ids=str
+)
+def test_a_plan_says_what_will_be_refused_as_it_needs_the_whole_picture(
+    options: tuple[str, ...], command, in_parts, make_image
+) -> None:
+    make_image("a.tif", smooth(64, 64))
+    make_image("m.png", np.full((64, 64), 255, np.uint8))
+    with in_parts():
+        assert_plan_refuses_what_run_does(command, "a.tif", "-o", "b.tif", *options)
+
+
+def test_a_plan_says_that_a_volume_in_parts_takes_no_mask(command, make_image, tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.zeros((64, 256, 256), np.uint8), imagej=True, metadata={"axes": "ZYX"}
+    )
+    make_image("m.png", np.full((256, 256), 255, np.uint8))
+    assert_plan_refuses_what_run_does(
+        command, "a.tif", "-o", "b.tif", "--memory", "300MB", "--volume", "--mask", "m.png"
+    )
+
+
+def assert_plan_refuses_what_run_does(command, *arguments: str) -> None:
+    done, planned = command("run", *arguments), command("run", *arguments, "--dry-run")
+    assert done.exit_code == planned.exit_code == 1
+    action, reason = planned.stdout.rstrip().split("\t")[5:]
+    assert action == "fail"
+    assert f"a.tif: {reason}" in done.stderr
+
+
 def test_only_tiff_is_written_in_parts(command, in_parts, make_image, tmp_path: Path) -> None:
     make_image("a.tif", smooth(64, 64))
     with in_parts():
