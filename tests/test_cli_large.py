@@ -240,6 +240,12 @@ def test_a_plan_says_that_a_volume_in_parts_takes_no_mask(command, make_image, t
     )
 
 
+def test_a_plan_says_that_a_plane_is_too_large_by_itself(command, tmp_path: Path) -> None:
+    values = np.zeros((2, *LARGE), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", values, tile=(256, 256), metadata=None, photometric="minisblack")
+    assert_plan_refuses_what_run_does(command, "a.tif", "-o", "b.tif", "--memory", "300MB", "--volume")
+
+
 def assert_plan_refuses_what_run_does(command, *arguments: str) -> None:
     done, planned = command("run", *arguments), command("run", *arguments, "--dry-run")
     assert done.exit_code == planned.exit_code == 1

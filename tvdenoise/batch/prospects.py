@@ -17,7 +17,7 @@ from tvdenoise.files.examining import examine, examine_large
 from tvdenoise.files.families import format_for, format_in_place, format_named
 from tvdenoise.files.headers import axes_of
 from tvdenoise.files.large_writing import require_large_carried
-from tvdenoise.files.memory import Budget
+from tvdenoise.files.memory import Budget, require_memory
 from tvdenoise.files.paths import reason_of
 from tvdenoise.files.stack_writing import require_several_carried
 
@@ -102,6 +102,7 @@ class Forecast:
     def _is_in_parts(self, job: Job) -> bool:
         """Whether it is too large for the memory. Raises TvdenoiseError where it cannot be denoised in parts either."""
         if self.volume and job.header is not None:
+            require_memory(job.header.bytes_needed, self.budget)
             needed = job.header.volume_bytes_needed(has_weights=self.has_weights)
             if (shortage := self.budget.shortage(needed)) is not None:
                 require_no_mask(self.mask, shortage, self.budget.remedy)
