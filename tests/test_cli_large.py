@@ -25,7 +25,7 @@ from test_files_tiff_kinds import KINDS, store, together
 
 from tvdenoise.batch import parts
 from tvdenoise.files.memory import Budget
-from tvdenoise.files.reading import read
+from tvdenoise.files.reading import is_whole, read
 from tvdenoise.model.part_kernels import prepare_parts
 from tvdenoise.model.volume_kernels import prepare_volumes
 from tvdenoise.tiling import memory_needed
@@ -218,6 +218,42 @@ def test_what_needs_the_whole_picture_is_refused(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "m.png"]
 
 
+@pytest.mark.parametrize(
+    "options", [("--mask", "m.png"), ("--residual", "removed"), ("--trace", "t.csv")], ids=str
+)
+def test_a_plan_says_what_will_be_refused_as_it_needs_the_whole_picture(
+    options: tuple[str, ...], command, in_parts, make_image
+) -> None:
+    make_image("a.tif", smooth(64, 64))
+    make_image("m.png", np.full((64, 64), 255, np.uint8))
+    with in_parts():
+        assert_plan_refuses_what_run_does(command, "a.tif", "-o", "b.tif", *options)
+
+
+def test_a_plan_says_that_a_volume_in_parts_takes_no_mask(command, make_image, tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.zeros((64, 256, 256), np.uint8), imagej=True, metadata={"axes": "ZYX"}
+    )
+    make_image("m.png", np.full((256, 256), 255, np.uint8))
+    assert_plan_refuses_what_run_does(
+        command, "a.tif", "-o", "b.tif", "--memory", "300MB", "--volume", "--mask", "m.png"
+    )
+
+
+def test_a_plan_says_that_a_plane_is_too_large_by_itself(command, tmp_path: Path) -> None:
+    values = np.zeros((2, *LARGE), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", values, tile=(256, 256), metadata=None, photometric="minisblack")
+    assert_plan_refuses_what_run_does(command, "a.tif", "-o", "b.tif", "--memory", "300MB", "--volume")
+
+
+def assert_plan_refuses_what_run_does(command, *arguments: str) -> None:
+    done, planned = command("run", *arguments), command("run", *arguments, "--dry-run")
+    assert done.exit_code == planned.exit_code == 1
+    action, reason = planned.stdout.rstrip().split("\t")[5:]
+    assert action == "fail"
+    assert f"a.tif: {reason}" in done.stderr
+
+
 def test_only_tiff_is_written_in_parts(command, in_parts, make_image, tmp_path: Path) -> None:
     make_image("a.tif", smooth(64, 64))
     with in_parts():
@@ -250,8 +286,10 @@ def test_in_place_a_large_file_is_denoised_once(command, in_parts, make_image) -
     assert (read(path).intensities != before).any()
 
 
+@pytest.mark.parametrize("options", [(), ("-o", "-"), ("--in-place",)], ids=["file", "output", "in place"])
+@pytest.mark.parametrize("is_removed", [False, True], ids=["changed", "removed"])
 def test_a_source_that_changes_meanwhile_gives_no_result(
-    command, in_parts, make_image, tmp_path: Path, monkeypatch
+    options, is_removed: bool, command, in_parts, make_image, tmp_path: Path, monkeypatch
 ):
     path = make_image("a.tif", smooth(64, 64))
     write = parts.solved_in_parts
@@ -259,15 +297,21 @@ def test_a_source_that_changes_meanwhile_gives_no_result(
     @contextmanager
     def changing(*arguments: object):
         with write(*arguments) as result:
-            path.write_bytes(path.read_bytes() + b"\0")
+            if is_removed:
+                path.unlink()
+            else:
+                path.write_bytes(path.read_bytes() + b"\0")
             yield result
 
     monkeypatch.setattr("tvdenoise.batch.large.solved_in_parts", changing)
     with in_parts():
-        result = command("run", "a.tif")
+        result = command("run", "a.tif", *options)
     assert result.exit_code == 1
-    assert "a.tif: the file was changed while it was denoised; run it again" in result.stderr
-    assert [found.name for found in tmp_path.iterdir()] == ["a.tif"]
+    assert result.stdout_bytes == b""
+    what = "went away while it was denoised: no such file" if is_removed else "was changed while"
+    assert f"a.tif: the file {what}" in result.stderr
+    assert result.stderr.rstrip().endswith("run it again")
+    assert [found.name for found in tmp_path.iterdir()] == ([] if is_removed else ["a.tif"])
 
 
 def test_a_full_disk_under_the_scratch_file_is_one_line(
@@ -339,6 +383,36 @@ def test_a_picture_that_fits_has_the_same_bytes_whatever_the_memory(
     assert command("run", "a.tif").exit_code == 0
     contents = {path.read_bytes() for path in tmp_path.iterdir() if path.name != "a.tif"}
     assert len(contents) == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="measured as Linux tells it")
+def test_results_of_an_earlier_run_are_looked_at_in_little_memory(tmp_path: Path) -> None:
+    from measured import measured
+
+    values = np.tile(smooth(1000, 1000, dtype=np.uint16), (9, 9))
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(tmp_path / name, values, tile=(256, 256))
+    where = ("-o", "b.tif", "--skip-existing", "--memory", "300MB")
+    ended, _, megabytes = measured(tmp_path, "a.tif", *where)
+    assert ended.returncode == 0, ended.stderr
+    assert "exists, skipped" in ended.stderr
+    assert megabytes * 2**20 <= 300e6
+
+
+@pytest.mark.parametrize(
+    "stored", [{"tile": (256, 256)}, {"tile": (256, 256), "compression": "zlib"}], ids=str
+)
+def test_large_results_that_are_damaged_are_made_again(stored: dict, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.tile(smooth(1000, 1000), (4, 4)), **stored)
+    assert is_whole(tmp_path / "a.tif")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    if "compression" in stored:
+        middle = len(content) // 2
+        content[middle : middle + 200] = b"\xff" * 200
+    else:
+        del content[len(content) // 2 :]
+    (tmp_path / "a.tif").write_bytes(content)
+    assert not is_whole(tmp_path / "a.tif")
 
 
 def test_a_file_that_must_be_decoded_whole_says_what_it_needs(command, make_image, tmp_path: Path) -> None:

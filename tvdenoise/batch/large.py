@@ -48,7 +48,7 @@ class Large:
         tell: Callable[[float, int], None] = ignore,
     ) -> None:
         require_large_carried(large, form, settings.budget.remedy)
-        _refuse_what_needs_it_whole(settings, job)
+        require_parts_possible(settings.mask, job, settings.budget.remedy)
         self._large = large
         self._form = form
         self._settings = settings
@@ -111,15 +111,11 @@ class Large:
         return figures_of([self._solution], self._solution.noise, self._large.dtype)
 
 
-def _refuse_what_needs_it_whole(settings: Settings, job: Job) -> None:
-    given = {
-        "--mask": settings.mask,
-        "--residual": job.residual,
-        "--trace": job.trace,
-    }
-    for option, value in given.items():
+def require_parts_possible(mask: str | None, job: Job, remedy: str) -> None:
+    """Raise UnsupportedImageError where what is asked for takes a whole picture. remedy: how there would be memory."""
+    for option, value in {"--mask": mask, "--residual": job.residual, "--trace": job.trace}.items():
         if value is not None:
             raise UnsupportedImageError(
                 f"it is denoised in parts, and {option} needs the whole picture in the memory",
-                f"leave it out, or {settings.budget.remedy}",
+                f"leave it out, or {remedy}",
             )

@@ -51,8 +51,15 @@ class Origin:
         return ("its other hard links keep the picture as it was",)
 
     def require_unchanged(self) -> None:
-        """Raise TvdenoiseError where the file is another one by now."""
-        if _identity(self.path.stat()) != _identity(self.status):
+        """Raise TvdenoiseError where the file is another one by now, or is no longer there."""
+        try:
+            now = self.path.stat()
+        except OSError as error:
+            raise TvdenoiseError(
+                f"the file went away while it was denoised: {reason_of(error)}",
+                "put it back, and run it again",
+            ) from error
+        if _identity(now) != _identity(self.status):
             raise TvdenoiseError("the file was changed while it was denoised", "run it again")
 
     def require_unchanged_before(self, _written: Path) -> None:

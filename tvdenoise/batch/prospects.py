@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tvdenoise.batch.denoiser import no_volume
+from tvdenoise.batch.large import require_parts_possible
 from tvdenoise.batch.placing import digest_of
+from tvdenoise.batch.volumes import require_no_mask
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.examining import examine, examine_large
 from tvdenoise.files.families import format_for, format_in_place, format_named
 from tvdenoise.files.headers import axes_of
 from tvdenoise.files.large_writing import require_large_carried
-from tvdenoise.files.memory import Budget
+from tvdenoise.files.memory import Budget, require_memory
 from tvdenoise.files.paths import reason_of
 from tvdenoise.files.stack_writing import require_several_carried
 
@@ -56,7 +58,8 @@ class Forecast:
     max_megapixels: larger pictures fail; first_frame: of several pictures only the first is taken; volume: they are
     denoised together;
     replaced: digests of what earlier runs have put in the place of inputs;
-    from_stream: the input is no file that could be looked into; budget: of memory.
+    from_stream: the input is no file that could be looked into; budget: of memory;
+    mask: its file; has_weights: pixels are masked, or may be missing.
     """
 
     max_megapixels: float
@@ -65,6 +68,8 @@ class Forecast:
     first_frame: bool = False
     volume: bool = False
     budget: Budget = field(default_factory=Budget)
+    mask: str | None = None
+    has_weights: bool = False
 
     def prospects(self, plan: Plan) -> Iterator[Prospect]:
         """In the order of a run by one process."""
@@ -97,7 +102,11 @@ class Forecast:
     def _is_in_parts(self, job: Job) -> bool:
         """Whether it is too large for the memory. Raises TvdenoiseError where it cannot be denoised in parts either."""
         if self.volume and job.header is not None:
-            return self.budget.shortage(job.header.volume_bytes_needed(has_weights=False)) is not None
+            require_memory(job.header.bytes_needed, self.budget)
+            needed = job.header.volume_bytes_needed(has_weights=self.has_weights)
+            if (shortage := self.budget.shortage(needed)) is not None:
+                require_no_mask(self.mask, shortage, self.budget.remedy)
+            return shortage is not None
         if job.header is None or self.budget.shortage(job.header.bytes_needed) is None:
             return False
         large = examine_large(job.source, self.budget, self.max_megapixels, first_frame=self.first_frame)
@@ -106,6 +115,7 @@ class Forecast:
         codec = large.pixel.codec
         form = format_in_place(job.target, codec) if job.in_place else format_for(job.target, codec)
         require_large_carried(large, form, self.budget.remedy)
+        require_parts_possible(self.mask, job, self.budget.remedy)
         return True
 
     def _has_more_to_say(self, job: Job) -> bool:

@@ -141,6 +141,8 @@ class Runner:
         if self._streams.target is not None:
             with TemporaryFile() if work.is_streamed else BytesIO() as held:
                 work.write_to(held)
+                if origin is not None and is_read_on:
+                    origin.require_unchanged()
                 self._streams.put(held)
             return
         before: Before | None = None

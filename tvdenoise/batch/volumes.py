@@ -86,11 +86,8 @@ class Volumes:
             has_weights=self._settings.has_weights,
         )
         shortage = self._settings.budget.shortage(needed)
-        if shortage is not None and self._settings.mask is not None:
-            raise UnsupportedImageError(
-                f"{shortage}; in parts --mask is not possible",
-                f"leave it out, or {self._settings.budget.remedy}",
-            )
+        if shortage is not None:
+            require_no_mask(self._settings.mask, shortage, self._settings.budget.remedy)
         return shortage is not None
 
     def write_to(self, stream: BinaryIO) -> None:
@@ -183,6 +180,14 @@ class Volumes:
     def figures(self) -> Figures:
         figures = self._findings.figures(self._stack.first.intensities.dtype, self._stack.count)
         return replace(figures, volumes=self._findings.count, spacing=shown(self._spacing))
+
+
+def require_no_mask(mask: str | None, shortage: str, remedy: str) -> None:
+    """Raise UnsupportedImageError for one. shortage: why the volume is denoised in parts; remedy: how it would not."""
+    if mask is not None:
+        raise UnsupportedImageError(
+            f"{shortage}; in parts --mask is not possible", f"leave it out, or {remedy}"
+        )
 
 
 def mask_of_volume(denoiser: Denoiser, stack: Stack, numbers: Sequence[int]) -> NDArray[np.bool_] | None:

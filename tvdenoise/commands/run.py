@@ -215,6 +215,8 @@ def _show(plan: Plan, request: Request, settings: Settings, console: Console) ->
         first_frame=settings.first_frame,
         volume=settings.volume,
         budget=settings.budget,
+        mask=settings.mask,
+        has_weights=settings.has_weights,
     )
     prospects = list(forecast.prospects(plan))
     print_plan(prospects)

@@ -13,7 +13,7 @@ from PIL import ImageFile
 from tvdenoise.errors import SeveralPicturesError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.formats import Family
 from tvdenoise.files.large import LargePicture, require_finite
-from tvdenoise.files.memory import Budget
+from tvdenoise.files.memory import PROCESS, Budget
 from tvdenoise.files.metadata import metadata_of
 from tvdenoise.files.opening import opened_image
 from tvdenoise.files.paths import reason_of
@@ -28,6 +28,8 @@ from tvdenoise.files.surveying import (
     require_pixels_within,
     surveyed,
 )
+
+_LITTLE = Budget(PROCESS + (1 << 27))  # with which files are only looked at, where they can be read in parts
 
 
 def read(
@@ -188,18 +190,28 @@ def _planes(
 
 
 def is_whole(path: Path) -> bool:
-    """Whether the file is an image, decoded to its end to be sure; of pages the first and the last one, of an
-    animation the first frame, as its structure says that it is whole.
+    """Whether the file is an image, decoded to its end to be sure, in parts where it is large and can be; of pages the
+    first and the last one, of an animation the first frame, as its structure says that it is whole.
 
     One that is recognised but not carried is someone else's, and counts as one.
     """
     try:
         with path.open("rb") as stream:
-            found = open_pictures(stream, math.inf, to_denoise=False)
-            if isinstance(found, Stack) and found.series.timing is None:
+            found = _in_parts_if_large(stream)
+            if isinstance(found, LargePicture):
+                for window in found.bands():
+                    found.parts(window)
+            elif isinstance(found, Stack) and found.series.timing is None:
                 list(found.read((found.count - 1,)))
     except (OSError, UnreadableImageError):
         return False
     except UnsupportedImageError:
         return True
     return True
+
+
+def _in_parts_if_large(stream: BinaryIO) -> Picture | Stack | LargePicture:
+    try:
+        return open_within(stream, _LITTLE, math.inf)
+    except UnsupportedImageError:  # or one that must be decoded whole
+        return open_pictures(stream, math.inf, to_denoise=False)
