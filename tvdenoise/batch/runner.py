@@ -82,7 +82,7 @@ class Runner:
             form = self._format_of(job, first)
             work = self._work(job, found, form, threads)
             start += self._denoiser.prepare(in_parts=work.is_in_parts)
-            self._write(job, work, form, origin, is_read_on=not isinstance(work, Planes))
+            self._write(job, work, form, origin, is_read_on=not isinstance(found, Picture))
         return Outcome(
             str(job.source),
             str(job.target),
