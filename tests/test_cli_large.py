@@ -333,6 +333,33 @@ def test_a_full_disk_under_the_scratch_file_is_one_line(
     assert [found.name for found in tmp_path.iterdir()] == ["a.tif"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
+@pytest.mark.parametrize("options", [(), ("--volume",)], ids=["picture", "volume"])
+def test_a_full_disk_under_temporary_files_is_one_line(options, tmp_path: Path) -> None:
+    if options:
+        values, stored = np.zeros((130, 256, 256), np.uint8), {"imagej": True, "metadata": {"axes": "ZYX"}}
+    else:
+        values, stored = smooth(*LARGE), {"tile": (256, 256)}
+    tifffile.imwrite(tmp_path / "a.tif", values, **stored)
+    arguments = ["run", "a.tif", "-o", "-", "--memory", "300MB", *options]
+    script = (
+        "import resource, sys; from tvdenoise.cli import main; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)); main()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        check=False, capture_output=True, cwd=tmp_path, env=environment(),
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert ended.stdout == b""
+    lines = [line for line in ended.stderr.decode().splitlines() if line.startswith("tvdenoise: ")]
+    assert len(lines) == 1
+    assert re.search(
+        r"a\.tif: cannot write a (temporary|scratch) file: file too large; free some space", lines[0]
+    )
+    assert lines[0].endswith("set TMPDIR to another place")
+
+
 def test_shared_parameters_look_at_the_middle_of_a_large_file(command, in_parts, make_image) -> None:
     for name, seed in (("x/a.tif", 0), ("x/b.tif", 1)):
         make_image(name, smooth(96, 96, seed=seed))

@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tifffile
 from conftest import noise
+
+from tvdenoise.batch.planes import Planes
+from tvdenoise.files.picture import Picture
 
 
 def _stack(path: Path, values: np.ndarray) -> None:
@@ -56,3 +60,23 @@ def test_the_picture_that_cannot_be_denoised_is_named(command, tmp_path: Path) -
         assert result.exit_code == 1
         assert "a.tif: picture 6 of 12: cannot be denoised: the image holds nothing but NaN" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
+@pytest.mark.parametrize("options", [("-o", "b.tif"), ("-o", "-")], ids=["file", "output"])
+def test_a_stack_that_changes_meanwhile_gives_no_result(
+    options: tuple[str, ...], command, tmp_path: Path, monkeypatch
+) -> None:
+    path = tmp_path / "a.tif"
+    _stack(path, _specimen(3))
+    denoise_one = Planes._one
+
+    def changing(*arguments: object) -> Picture:
+        path.write_bytes(path.read_bytes() + b"\0")
+        return denoise_one(*arguments)
+
+    monkeypatch.setattr(Planes, "_one", changing)
+    result = command("run", "a.tif", *options)
+    assert result.exit_code == 1
+    assert result.stdout_bytes == b""
+    assert "a.tif: the file was changed while it was denoised; run it again" in result.stderr
+    assert [found.name for found in tmp_path.iterdir()] == ["a.tif"]

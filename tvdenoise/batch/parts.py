@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tvdenoise.files.volume_file import VolumeFile
     from tvdenoise.tiling import Stage, TiledSolution
 
+REMEDY_FOR_TEMPORARIES = "free some space for temporary files, or set TMPDIR to another place"
 _SLACK = 64_000_000  # bytes for what is loaded late, and for what the allocator keeps
 
 
@@ -63,9 +64,8 @@ def solved_in_parts(
     except OSError as error:
         where = "" if scratch is None else f" in {printable(scratch)}"
         reason = f"cannot write a scratch file{where}: {reason_of(error)}"
-        raise UnwritableImageError(
-            reason, "free some space there, or choose another place with -o"
-        ) from error
+        remedy = "free some space there, or choose another place with -o"
+        raise UnwritableImageError(reason, REMEDY_FOR_TEMPORARIES if scratch is None else remedy) from error
     try:
         yield result
     finally:

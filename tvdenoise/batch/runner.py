@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from tvdenoise.batch.large import Large
 from tvdenoise.batch.ledger import Ledger, NoLedger
 from tvdenoise.batch.outcome import Fate, Outcome
+from tvdenoise.batch.parts import REMEDY_FOR_TEMPORARIES
 from tvdenoise.batch.placing import Origin, Placing, has_place_for_record, is_done
 from tvdenoise.batch.planes import Before, Planes, ignore
 from tvdenoise.batch.streams import Streams
 from tvdenoise.batch.volumes import Volumes
-from tvdenoise.errors import TvdenoiseError, UnreadableImageError
+from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnwritableImageError
 from tvdenoise.files.families import format_for, format_in_place
 from tvdenoise.files.large import LargePicture
 from tvdenoise.files.paths import reason_of
@@ -81,7 +82,7 @@ class Runner:
             form = self._format_of(job, first)
             work = self._work(job, found, form, threads)
             start += self._denoiser.prepare(in_parts=work.is_in_parts)
-            self._write(job, work, form, origin, is_read_on=not isinstance(work, Planes))
+            self._write(job, work, form, origin, is_read_on=not isinstance(found, Picture))
         return Outcome(
             str(job.source),
             str(job.target),
@@ -140,7 +141,12 @@ class Runner:
         """is_read_on: the source is read as long as that lasts, and must stay what it is."""
         if self._streams.target is not None:
             with TemporaryFile() if work.is_streamed else BytesIO() as held:
-                work.write_to(held)
+                try:
+                    work.write_to(held)
+                except OSError as error:
+                    raise UnwritableImageError(
+                        f"cannot write a temporary file: {reason_of(error)}", REMEDY_FOR_TEMPORARIES
+                    ) from error
                 if origin is not None and is_read_on:
                     origin.require_unchanged()
                 self._streams.put(held)
