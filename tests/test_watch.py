@@ -100,7 +100,7 @@ def test_a_watch_that_is_started_again_continues(make_image, tmp_path: Path) -> 
     make_image("in/b.png")
     with watching(tmp_path) as watch:
         watch.wait_for("in/b.png → in/out/b.png")
-        assert watch.end(signal.SIGINT)[1].startswith("1 files: 1 done")
+        assert watch.end(signal.SIGINT)[1].startswith("1 file: 1 done")
 
 
 def test_volumes_that_appear_are_denoised_together(tmp_path: Path) -> None:

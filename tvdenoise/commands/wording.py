@@ -93,7 +93,8 @@ def line_of_tally(tally: Tally, planned: int, *, untold_notes: int = 0) -> str:
     """The counts of a run, which may have been interrupted."""
     short = f" ({tally.short_of_tolerance} not converged)" if tally.short_of_tolerance else ""
     counts = f"{tally.done} done{short}, {tally.failed} failed, {tally.skipped} skipped"
-    files = f"{planned} files" if tally.count == planned else f"{tally.count} of {planned} files"
+    files = f"{planned} file{'' if planned == 1 else 's'}"
+    files = files if tally.count == planned else f"{tally.count} of {files}"
     notes = f"{untold_notes} note{'' if untold_notes == 1 else 's'}, shown by --verbose"
     return f"{files}: {counts}; {notes}" if untold_notes else f"{files}: {counts}"
 

@@ -29,7 +29,7 @@ def require_known_mode(opened: Image.Image) -> None:
     """Raise UnsupportedImageError for pixels that cannot be carried without loss."""
     if opened.mode in _KNOWN_MODES or opened.format in _KNOWN_FROM.get(opened.mode, ()):
         return
-    name = "32-bit integer" if opened.mode == "I" else opened.mode
+    name = "signed or 32-bit integer" if opened.mode == "I" else opened.mode
     remedy = _REMEDIES.get(opened.mode, "convert it to 8-bit or 16-bit grey, or 8-bit RGB, first")
     raise UnsupportedImageError(f"{name} pixels are not carried yet", remedy)
 
