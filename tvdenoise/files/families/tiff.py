@@ -67,7 +67,10 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         traits = replace(traits, white_is_zero=True)
     notices += _notices(opened, traits)
     described, malformed = without_malformed(traits.tags, "raw")
-    traits = replace(traits, tags=described, descriptions=texts_in(stream, IMAGEDESCRIPTION)[1:])
+    texts = texts_in(stream, IMAGEDESCRIPTION)
+    if len(texts) > 1:  # of which some versions of Pillow give the last
+        described = {**described, IMAGEDESCRIPTION: texts[0].removesuffix(b"\0").decode("latin-1")}
+    traits = replace(traits, tags=described, descriptions=texts[1:])
     tags, lost = further_tags(opened.tag_v2, "raw")
     if _IMAGEJ_METADATA in tags and opened.tag_v2.prefix == b"MM":
         traits = replace(traits, order=">")
