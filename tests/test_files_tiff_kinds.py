@@ -169,7 +169,10 @@ def test_one_bit_is_as_black_as_another_program_sees_it(zero: int, compression: 
     with tifffile.TiffFile(tmp_path / "a.tif") as opened:
         page = opened.pages[0]
         assert page.photometric == zero
-        expected = page.asarray() ^ (zero == 0)
+        try:
+            expected = page.asarray() ^ (zero == 0)
+        except ValueError as error:
+            pytest.skip(f"the other program cannot tell: {error}")
     np.testing.assert_array_equal(read(tmp_path / "a.tif").intensities, expected * np.uint8(255))
 
 
