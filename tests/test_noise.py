@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 from threadpoolctl import threadpool_info
 
 from tvdenoise import estimate_noise
+from tvdenoise.model.colour import from_opponent
 from tvdenoise.noise.blocks import Blocks, spectrum_of
 from tvdenoise.noise.evidence import ArrayEvidence
 from tvdenoise.noise.model import BLOCK, ChannelNoise, NoiseKind, NoiseModel
@@ -114,6 +115,18 @@ def test_luminance_texture_in_colour_is_not_taken_for_noise_far_above_that_of_th
     assert model.kind is NoiseKind.CORRELATED
     luminance, *opponents = (channel.sigma for channel in model.channels)
     assert luminance <= 6.001 * np.sqrt(np.mean(np.square(opponents)))
+
+
+@pytest.mark.parametrize("ratio", [1, 3])
+def test_correlated_noise_in_colour_keeps_its_luminance(ratio):
+    luminance = correlated((300, 300), 12 / 255, seed=5)
+    opponents = [correlated((300, 300), 12 / 255 / ratio, seed=seed) for seed in (6, 7)]
+    planes = np.stack([luminance, *opponents]).astype(np.float32)
+    noisy = np.moveaxis(from_opponent(planes, out=planes.copy()), 0, -1) + 0.5
+    model = estimate_noise(noisy, channel_axis=-1)
+    assert model.kind is NoiseKind.CORRELATED
+    assert model.channels[0].sigma * 255 == pytest.approx(12, rel=0.2)
+    assert model.channels[1].sigma * 255 == pytest.approx(12 / ratio, rel=0.2)
 
 
 def test_where_hardly_any_high_frequencies_are_left_they_do_not_set_the_level():
