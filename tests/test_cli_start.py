@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import environment
+from pictures import SAMPLES
 
 import tvdenoise
 
@@ -73,3 +76,36 @@ def test_a_wrong_command_exits_with_2(process) -> None:
     finished = process("rum", "a.png")
     assert finished.returncode == 2
     assert b"Traceback" not in finished.stderr
+
+
+def test_what_libraries_log_reaches_no_terminal() -> None:
+    script = (
+        "import logging, sys\n"
+        "sys.argv = ['tvdenoise', '--version']\n"
+        "from tvdenoise.cli import main\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "logging.getLogger('watchdog.observers.inotify').error('the thread is inactive')\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, check=True
+    )
+    assert finished.stderr == b""
+
+
+def test_a_plot_without_a_writable_home_folder_is_told_as_ever(tmp_path: Path) -> None:
+    shutil.copy(SAMPLES / "camera.png", tmp_path)
+    (tmp_path / "file").touch()
+    nowhere = {"HOME": str(tmp_path / "file")} | dict.fromkeys(("MPLCONFIGDIR", "XDG_CONFIG_HOME"), "")
+    arguments = ["compare", "camera.png", "camera.png", "--plot", "plot.png"]
+    finished = subprocess.run(
+        [sys.executable, "-m", "tvdenoise", *arguments],
+        env=environment() | nowhere,
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+    )
+    assert (tmp_path / "plot.png").exists()
+    assert finished.stderr == b""

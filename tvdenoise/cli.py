@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ import sys
 def main() -> None:
     """Run the command line and leave with its exit code."""
     _replace_closed_streams()
+    _silence_libraries()
     try:
         from tvdenoise.commands.app import app
 
@@ -21,6 +23,11 @@ def main() -> None:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it without a traceback
         gc.freeze()  # Python would search the compiler's objects for garbage for 0.4 s before it ends
+
+
+def _silence_libraries() -> None:
+    """What they log is for their developers; Python would print it where no one has asked for it."""
+    logging.getLogger().addHandler(logging.NullHandler())
 
 
 def _replace_closed_streams() -> None:
