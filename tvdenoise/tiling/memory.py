@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvdenoise.model.colour import RGB_CHANNELS
 from tvdenoise.tiling.partition import Partition
 
 if TYPE_CHECKING:
@@ -34,12 +33,11 @@ _LARGEST_BAND = 1 << 26
 #: The part of the budget that is planned for.
 _PLANNED = 0.97
 
-#: The influence of a window's end has decayed to this part at the end of the overlap; in volumes, where overlaps cost
-#: more, to the second.
-_DECAYED, _DECAYED_IN_VOLUMES = 1e-6, 0.1
-#: The least overlap of images, in grey and where chroma is weighted; the largest that is chosen.
-_LEAST, _LEAST_CHROMA, _LEAST_IN_VOLUMES, _LARGEST = 64, 128, 8, 512
-
+#: By its bound, the influence of a window's end has decayed to this part at the end of the overlap. It decays faster,
+#: and wider overlaps cost more than the further passes that they spare.
+_DECAYED = 0.1
+#: The least overlap of images, and of volumes, where overlaps cost more; the largest that is chosen.
+_LEAST, _LEAST_IN_VOLUMES, _LARGEST = 64, 8, 512
 
 #: Pixels of windows for each of the image, that a wide overlap may cost at most.
 _MOST_WORK = 1.5
@@ -137,10 +135,8 @@ def overlap_for(objective: Objective, shape: Sequence[int], budget: Budget) -> t
     """
     root = float(np.sqrt(objective.lipschitz / objective.mu))
     axes = len(shape)
-    decayed = _DECAYED if axes == 2 else _DECAYED_IN_VOLUMES
-    distance = np.log(decayed) / np.log((root - 1) / (root + 1)) if root > 1 else 1.0
-    is_weighted = len(set(objective.channel_weights)) > 1
-    least = _least_overlap(axes, is_weighted=is_weighted)
+    distance = np.log(_DECAYED) / np.log((root - 1) / (root + 1)) if root > 1 else 1.0
+    least = _least_overlap(axes)
     weights = objective.axis_weights or (1.0,) * axes
     overlap = tuple(int(np.clip(np.ceil(distance * weight), least, _LARGEST)) for weight in weights)
     while max(overlap) > least and not _is_affordable(shape, overlap, budget):
@@ -169,19 +165,16 @@ def partition_for(shape: Sequence[int], overlap: Sequence[int], budget: Budget) 
     return partition
 
 
-def _least_overlap(axes: int, *, is_weighted: bool) -> int:
-    """Of images or volumes; is_weighted: chroma is."""
-    if axes > 2:
-        return _LEAST_IN_VOLUMES
-    return _LEAST_CHROMA if is_weighted else _LEAST
+def _least_overlap(axes: int) -> int:
+    """Of images or volumes."""
+    return _LEAST if axes == 2 else _LEAST_IN_VOLUMES
 
 
 def memory_needed(
     shape: Sequence[int], channels: int, dtype: np.dtype[np.generic], overlap: int | None = None
 ) -> int:
     """The least memory (bytes) with which an image can be denoised in windows, at the default ε."""
-    usual = _least_overlap(len(shape), is_weighted=channels == RGB_CHANNELS)
-    margins = (usual if overlap is None else overlap,) * len(shape)
+    margins = (_least_overlap(len(shape)) if overlap is None else overlap,) * len(shape)
     return _least(shape, margins, Budget(0, channels, channels * np.dtype(dtype).itemsize))
 
 
