@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from PIL import Image
 from tvdenoise.batch.outcome import Fate, Outcome
 from tvdenoise.batch.pace import Pace
 from tvdenoise.batch.plan import Job, Plan
+from tvdenoise.commands.console import Console
+from tvdenoise.commands.progress import PlaneBar
 from tvdenoise.commands.wording import duration
 from tvdenoise.files.headers import Header
 
@@ -118,3 +121,30 @@ def test_a_part_of_the_file_at_work_counts_until_it_is_over() -> None:
     assert pace.done == pytest.approx(0.5 * pace.total)
     pace.reach(1.0)
     assert pace.done == pytest.approx(pace.total)
+
+
+def test_a_terminal_shows_how_far_a_single_picture_is_that_takes_long(
+    process_on_terminal, make_image
+) -> None:
+    make_image("a.png", noise(1500, 1500))
+    options = ("--mu", "10", "--epsilon", "0.0001", "--tolerance", "0", "--max-iterations", "900")
+    code, shown = process_on_terminal("run", "a.png", *options)
+    assert code == 0, shown
+    assert re.search(r"denoising.*\d+%", shown)
+
+
+@pytest.mark.parametrize(("seconds", "is_shown"), [(0.4, False), (0.6, True)])
+def test_a_single_picture_has_a_bar_only_once_it_takes_long(
+    seconds: float, is_shown: bool, monkeypatch
+) -> None:
+    clock, shown = [10.0], []
+    monkeypatch.setattr("tvdenoise.commands.console.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(Console, "_has_plane_bar", True)
+    monkeypatch.setattr(PlaneBar, "__init__", lambda *_: None)
+    monkeypatch.setattr(PlaneBar, "stop", lambda _: None)
+    monkeypatch.setattr(PlaneBar, "reach", lambda _, done: shown.append(done))
+    with Console(quiet=False, verbose=False, debug=False, count=1) as console:
+        console.tell_plane(0.0, 1)
+        clock[0] += seconds
+        console.tell_plane(0.3, 1)
+    assert shown == [0.3] * is_shown

@@ -21,6 +21,7 @@ from test_files_stacks import stack_in
 from tvdenoise import denoise, tiling
 from tvdenoise.batch import parts
 from tvdenoise.batch.denoiser import Denoiser
+from tvdenoise.commands.console import Console
 from tvdenoise.files import memory
 from tvdenoise.files.headers import header_of
 from tvdenoise.files.shelf import Shelf
@@ -606,3 +607,15 @@ def test_several_images_of_ome_in_one_file_are_no_volumes(command, tmp_path: Pat
     result = command("run", "a.ome.tif", "--volume")
     assert result.exit_code == 1
     assert "a.ome.tif: it holds several stacks, and how their planes lie is not known; " in result.stderr
+
+
+def test_how_far_a_solve_has_come_is_told_while_it_goes_on(command, tmp_path: Path, monkeypatch) -> None:
+    told: list[tuple[float, int]] = []
+    monkeypatch.setattr(Console, "tell_plane", lambda _, done, count: told.append((done, count)))
+    tifffile.imwrite(tmp_path / "a.tif", noisy(6, 20, 30), imagej=True, metadata={"axes": "ZYX"})
+    assert command("run", "a.tif", "--volume", "--mu", "10").exit_code == 0
+    reached = [done for done, _ in told]
+    assert {count for _, count in told} == {6}
+    assert reached == sorted(reached)
+    assert len({done for done in reached if 0 < done < 5.4}) > 5
+    assert [done for done in reached if done > 5.4] == [6]

@@ -19,7 +19,7 @@ LAYERS = (
     ("denoising", "tiling"),
     ("posing", "settings"),
     ("parameters", "risk", "defaults", "sampling"),
-    ("method", "solver", "steps", "stopping"),
+    ("approach", "method", "solver", "steps", "stopping"),
     ("noise",),
     ("data",),
     ("intensities", "filling", "model"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,6 +51,7 @@ def denoise(
     data_range: float | None = None,
     threads: int | None = None,
     trace: bool = False,
+    progress: Callable[[float], None] | None = None,
 ) -> Solution:
     """Minimise J(x) = Σ h(∇x) + μ/2 Σ w (x − f)² for the noisy image f.
 
@@ -87,6 +88,8 @@ def denoise(
     data_range: the intensity that counts as 1. By default the largest value of an integer type, 1 for floats.
     threads: the number of threads; never changes the result. By default all processors.
     trace: keep J and the distance bound at every evaluation, in the solution's ``trace``; changes nothing else.
+    progress: called after every evaluation with the part of the solve that is done, from 0 to 1 where it converged:
+        that of the way from the first distance bound to the tolerance, on a logarithmic scale.
 
     Returns a `Solution`. Its image has the input's shape, float32 (float64 for float64 input), in the units
     of float input and in [0, 1] for integers. With unequal ``weights`` its distance bound is in the weighted
@@ -114,6 +117,7 @@ def denoise(
         tolerance=tolerance,
         stored=posed.data.layout.precision,
         trace=trace,
+        progress=progress,
     )
     layout, kept, chosen = posed.data.layout, posed.data.kept, posed.parameters
     del posed  # the result is made where there is room

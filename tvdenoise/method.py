@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
+from tvdenoise.approach import Approach
 from tvdenoise.model.engines import SparseEngine
 from tvdenoise.model.fused import BandedEngine, fused_engine
 from tvdenoise.model.objective import Objective, TotalVariation
@@ -14,6 +15,8 @@ from tvdenoise.steps import BarzilaiBorwein, FixedStep, StepName
 from tvdenoise.stopping import Certificate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -73,12 +76,14 @@ class Method:
         start: NDArray[np.floating] | None = None,
         stored: np.dtype[np.floating] | None = None,
         trace: bool = False,
+        progress: Callable[[float], None] | None = None,
         floor_part: float = 1.0,
     ) -> Minimiser:
         """Solve for an image (channels, rows, columns) or a volume (channels, planes, rows, columns).
 
         start: by default the noisy image. fidelity: the weights of pixels, None for ones.
         stored: the precision of the result, where not that of the planes; trace: keep what each evaluation told.
+        progress: called with the part that is done after each; see `Approach`.
         floor_part: the solve is given up as exhausted at this part of the least bound that the precision can certify.
         """
         penalty = PENALTIES[self.penalty](epsilon)
@@ -89,8 +94,10 @@ class Method:
             certificate = Certificate.of(objective, tolerance, precision, stored=stored or noisy.dtype)
             certificate = replace(certificate, floor=floor_part * certificate.floor)
             told: list[Evaluation] = []
-            watch = told.append if trace else None
-            status, iterations, last = minimise(engine, rule, certificate, self.max_iterations, watch)
+            watchers = [told.append] if trace else []
+            if progress is not None:
+                watchers.append(Approach(certificate, progress).add)
+            status, iterations, last = minimise(engine, rule, certificate, self.max_iterations, watchers)
             return Minimiser(
                 x=engine.iterate,
                 objective=objective,

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -93,15 +93,15 @@ def minimise(
     step_rule: StepRule,
     certificate: Certificate,
     max_iterations: int,
-    watch: Callable[[Evaluation], None] | None = None,
+    watchers: Iterable[Callable[[Evaluation], None]] = (),
 ) -> tuple[Status, int, Evaluation]:
     """Descend until the certificate is met, exhausted, or ``max_iterations`` evaluations are spent.
 
     Returns how it ended, the number of evaluations and the last one; the iterate is the engine's.
-    watch: called with every evaluation.
+    watchers: each called with every evaluation.
     """
     for iterations, evaluation in enumerate(descend(engine, step_rule), start=1):
-        if watch is not None:
+        for watch in watchers:
             watch(evaluation)
         if certificate.is_met(evaluation):
             is_bounded = certificate.objective.is_strongly_convex

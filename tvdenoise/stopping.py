@@ -89,6 +89,11 @@ class Certificate:
         """True where the same has reached the floor: going on would only shuffle roundings."""
         return self._measure(evaluation) <= self.floor
 
+    def excess(self, evaluation: Evaluation) -> float:
+        """How many times that with which a solve ends the distance bound is, or what takes its place; 1 for none."""
+        measure, end = self._measure(evaluation), max(self.tolerance, self.floor)
+        return measure / end if measure > end else 1.0
+
     def _measure(self, evaluation: Evaluation) -> float:
         """The distance bound; rms(∇J)/μ where there is none."""
         objective, squared_norm = self.objective, evaluation.squared_gradient_norm

@@ -54,10 +54,11 @@ class Denoiser:
         mask: NDArray[np.bool_] | None = None,
         *,
         trace: bool = False,
+        progress: Callable[[float], None] | None = None,
     ) -> Solution:
         """Denoise on so many threads, unless the settings say how many, with a mu that was chosen before, if any.
 
-        mask: true where it is denoised, with a value for each pixel; trace: see `tvdenoise.denoise`.
+        mask: true where it is denoised, with a value for each pixel; trace, progress: see `tvdenoise.denoise`.
         Raises UnsupportedImageError for pictures and parameters that do not go together.
         """
         from tvdenoise.denoising import denoise
@@ -65,7 +66,7 @@ class Denoiser:
         options = self._options(noisy, mask, mu)
         if threads is not None:
             options.setdefault("threads", threads)
-        return self._for_picture(noisy, options | {"trace": trace}, denoise)
+        return self._for_picture(noisy, options | {"trace": trace, "progress": progress}, denoise)
 
     def choose(self, noisy: Picture | Volume, mask: NDArray[np.bool_] | None = None) -> Parameters:
         """The parameters for a picture, or a volume, by itself; raises as `solve`."""

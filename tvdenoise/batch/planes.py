@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Before = Callable[["Path"], None]
 
+_SOLVED = 0.9  # of the work on a picture; the rest is to write it
 _SAMPLE = 9  # planes of a channel; an odd number, so that a median is one of theirs
 
 
@@ -111,6 +112,7 @@ class Planes:
                 yield picture
                 self._tell(number + 1, self.count)
         else:
+            self._tell(0, 1)
             yield self._one(self._found, next(masks), 0, 0)
 
     @contextmanager
@@ -154,11 +156,22 @@ class Planes:
         picture = findings.stripped(picture)
         chosen = self._chosen.get(channel)
         mu = None if chosen is None else chosen.mu
-        solution = self._denoiser.solve(picture, self._threads, mu, mask, trace=self._job.trace is not None)
+        solution = self._denoiser.solve(
+            picture,
+            self._threads,
+            mu,
+            mask,
+            trace=self._job.trace is not None,
+            progress=self._progress(number),
+        )
         findings.add(solution)
         result = picture.with_denoised(solution.image)
         findings.note(write_companions(self._job, picture, solution, self._settings.data_range))
         return findings.recorded(result, number)
+
+    def _progress(self, number: int) -> Callable[[float], None]:
+        """Tells how far one picture is, among them all."""
+        return lambda part: self._tell(number + _SOLVED * part, self.count)
 
     @property
     def notices(self) -> tuple[str, ...]:

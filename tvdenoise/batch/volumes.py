@@ -129,19 +129,15 @@ class Volumes:
         self._missing += volume.missing
         self._findings.note(volume.notices)
         mask = mask_of_volume(self._denoiser, self._stack, numbers)
-        solution = self._denoiser.solve(volume, self._threads, mask=mask)
+        tell = self._teller(len(numbers))
+        solution = self._denoiser.solve(volume, self._threads, mask=mask, progress=tell)
         del volume, mask
         self._findings.add(solution)
         yield from solution.image
 
     def _solved_in_parts(self, numbers: Sequence[int]) -> Iterator[NDArray[np.floating]]:
         """The same of a volume that is left on the disk."""
-        start = self._done
-
-        def tell(part: float) -> None:
-            self._reach(start + _SOLVED * part * len(numbers))
-
-        folder = existing(self._folder)
+        folder, tell = existing(self._folder), self._teller(len(numbers))
         with (
             gathered_on_disk(self._stack, numbers, folder) as volume,
             solved_in_parts(volume, self._settings, folder, self._threads, tell, self._spacing) as result,
@@ -160,6 +156,11 @@ class Volumes:
             self._done += 1
             yield self._findings.recorded(result, number)
             self._reach(self._done)
+
+    def _teller(self, count: int) -> Callable[[float], None]:
+        """Tells the part that is solved of the next pictures, so many."""
+        start = self._done
+        return lambda part: self._reach(start + _SOLVED * part * count)
 
     def _reach(self, done: float) -> None:
         """Tell how many pictures are done, never fewer than before."""

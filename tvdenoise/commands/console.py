@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tvdenoise.batch.request import Settings
     from tvdenoise.commands.progress import Bar, PlaneBar
 
+_PATIENCE = 0.5  # seconds that a single picture may take without a bar
 _FEW = 20  # files; of more, only what went wrong is told one by one
 
 
@@ -39,6 +41,7 @@ class Console:
         self._untold_notes = 0
         self._bar: Bar | None = None
         self._plane_bar: PlaneBar | None = None
+        self._begin: float | None = None  # of the file at work, if it told of any
 
     def __enter__(self) -> Console:
         if self._pace is not None and self._count > 1 and not self._quiet and sys.stderr.isatty():
@@ -58,11 +61,15 @@ class Console:
             self.tell_message(line_of_tally(self.tally, self._count, untold_notes=self._untold_notes))
 
     def tell_plane(self, done: float, count: int) -> None:
-        """How many pictures of the file at work are done, or the part of a large one: shown by a bar on a terminal."""
+        """How many pictures of the file at work are done, or the part of a single one: shown by a bar on a terminal."""
         if self._bar is not None:
             self._bar.reach(done / count)
             return
-        if self._plane_bar is None and done < count and self._has_plane_bar:
+        now = time.monotonic()
+        if self._begin is None:
+            self._begin = now
+        is_due = count > 1 or now - self._begin >= _PATIENCE
+        if self._plane_bar is None and done < count and is_due and self._has_plane_bar:
             from tvdenoise.commands.progress import PlaneBar
 
             self._plane_bar = PlaneBar(count)
@@ -74,6 +81,7 @@ class Console:
         return self._count == 1 and not self._quiet and sys.stderr.isatty()
 
     def _stop_plane_bar(self) -> None:
+        self._begin = None
         if self._plane_bar is not None:
             self._plane_bar.stop()
             self._plane_bar = None
