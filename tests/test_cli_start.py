@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -64,6 +65,31 @@ def test_the_help_of_tune_teaches(command, monkeypatch) -> None:
         "the command that denoises the whole image so",
     ):
         assert text in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told", "command_told"),
+    [
+        (["run"], "missing argument 'INPUT'", "tvdenoise run"),
+        (["run", "--nose", "white", "a.png"], "no such option.*--noise", "tvdenoise run"),
+        (["run", "--noise", "pink", "a.png"], "invalid value for '--noise': 'pink'", "tvdenoise run"),
+        (["run", "a.png", "--quiet=3"], "option '--quiet' does not take a value", "tvdenoise run"),
+        (["watch", "in", "-o"], "option '-o' requires an argument", "tvdenoise watch"),
+        (["rnu", "a.png"], "no such command 'rnu'.*'run'", "tvdenoise"),
+        (["--bogus"], "no such option.*--bogus", "tvdenoise"),
+    ],
+)
+def test_errors_of_usage_are_one_line(command, arguments: list[str], told: str, command_told: str) -> None:
+    result = command(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert re.fullmatch(f"tvdenoise: {told}.*; see {command_told} --help\n", result.stderr)
+
+
+def test_flags_are_shown_without_a_type(command, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    for arguments in (["--help"], ["run", "--help"], ["tune", "--help"]):
+        assert "bool" not in command(*arguments).stdout.lower()
 
 
 def test_the_completion_of_shells_is_offered(command) -> None:

@@ -12,10 +12,12 @@ from tvdenoise.commands.noise import noise
 from tvdenoise.commands.report import report
 from tvdenoise.commands.run import run
 from tvdenoise.commands.tune import tune
+from tvdenoise.commands.usage import Command, Group
 from tvdenoise.commands.watch import watch
 
 app = typer.Typer(
     name="tvdenoise",
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -41,9 +43,9 @@ def top(
     """
 
 
-app.command()(run)
-app.command()(watch)
-app.command()(tune)
-app.command()(noise)
-app.command()(compare)
-app.command()(report)
+app.command(cls=Command)(run)
+app.command(cls=Command)(watch)
+app.command(cls=Command)(tune)
+app.command(cls=Command)(noise)
+app.command(cls=Command)(compare)
+app.command(cls=Command)(report)

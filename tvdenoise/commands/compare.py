@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def compare(
     reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="The image taken for the truth.")],
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Images of the same scene.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images of the same scene.")],
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON an image.")] = False,
     plot: Annotated[
         str | None,
