@@ -97,7 +97,7 @@ def _tile_of(cell: Cell, tuned: Tuned, tone: Tone) -> _Tile:
     marked = ((_AUTOMATIC, setting.is_centre), (_BEST, setting is tuned.best))
     frames = tuple(colour for colour, is_marked in marked if is_marked)
     colour = frames[-1] if frames else _INK
-    heading = f"{setting.name}  {', '.join(tuned.marks(setting)).upper()}"
+    heading = f"{setting.name}  {', '.join(tuned.marks(cell)).upper()}"
     mu, epsilon, strength = map(in_three_digits, (setting.mu, setting.epsilon, setting.strength))
     values = f"μ {mu}  ε {epsilon}  strength {strength}"
     lines = ((heading, colour), (values, _INK), *_likeness_lines(cell.likeness))
@@ -163,7 +163,7 @@ def _laid_out(columns: list[list[_Tile]], heading: list[str]) -> Image.Image:
 def _width(tile: _Tile) -> int:
     """Of its pixels and of what is written below them."""
     texts = (_line_font(number).getlength(text) for number, (text, _) in enumerate(tile.lines))
-    return max(tile.pixels.shape[1], *map(math.ceil, texts))
+    return max(int(tile.pixels.shape[1]), *map(math.ceil, texts))
 
 
 def _put(sheet: Image.Image, pen: ImageDraw.ImageDraw, tile: _Tile, left: int, top: int, border: int) -> None:

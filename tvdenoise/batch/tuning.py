@@ -136,7 +136,8 @@ class Tuner:
             part = replace(picture, intensities=noisy[window.rows, window.columns].copy(), alpha=None)
             solution = Denoiser(setting.of(self._settings), self._announce_compilation).solve(part, threads=1)
             inner = box.seen_from(window)
-            return Cell(setting, part.with_denoised(solution.image).intensities[inner.rows, inner.columns])
+            denoised = part.with_denoised(solution.image).intensities[inner.rows, inner.columns]
+            return Cell(setting, denoised, solution.converged)
 
         with ThreadPoolExecutor(self._settings.threads or available_threads()) as pool:
             solved = iter(list(pool.map(solve, chain.from_iterable(rows))))
