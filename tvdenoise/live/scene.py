@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tvdenoise.batch.denoiser import Denoiser
+from tvdenoise.batch.tuning import require_typeable
 from tvdenoise.defaults import epsilon_for
 from tvdenoise.files.reading import read
 from tvdenoise.files.upright import Box, Orientation
 from tvdenoise.intensities import Layout
 from tvdenoise.live.reduction import Reductions
-from tvdenoise.live.setting import Setting, rounded
+from tvdenoise.live.setting import LIMITS, Setting, rounded
 from tvdenoise.live.view import Region, reduced
 from tvdenoise.method import Method
 from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights
@@ -58,11 +59,15 @@ class Scene:
 
     @classmethod
     def read(cls, source: Path, settings: Settings, announce_compilation: Callable[[], None]) -> Scene:
-        """Raises UnreadableImageError and UnsupportedImageError, as `run` would."""
+        """Raises UnreadableImageError and UnsupportedImageError, as `run` would.
+
+        Raises UsageError where the values are so far above the data range that no command line says the choice.
+        """
         picture = read(source, settings.max_megapixels)
         denoiser = Denoiser(settings, announce_compilation)
         denoiser.prepare()
         chosen = denoiser.choose(picture)
+        require_typeable(chosen.epsilon, picture)
         values = picture.noisy()
         data_range = settings.data_range if picture.is_float else None
         layout = Layout.of(values, -1 if picture.has_channel_axis else None, data_range)
@@ -108,7 +113,8 @@ class Scene:
     def epsilon_for(self, mu: float, chroma: float) -> float:
         """The ε that follows μ where it is not set by hand."""
         weighted = self.method(chroma).has_weighted_chroma
-        return rounded(epsilon_for(mu, weighted_chroma=weighted, span=self.span or np.inf))
+        epsilon = epsilon_for(mu, weighted_chroma=weighted, span=self.span or np.inf)
+        return rounded(min(epsilon, LIMITS["epsilon"][1]))
 
 
 def _window(values: NDArray[Any], layout: Layout) -> tuple[float, float]:
