@@ -137,6 +137,15 @@ def test_a_number_beyond_the_limits_is_taken_to_the_nearest_and_none_to_what_was
         assert find("connection").text == ""
 
 
+@pytest.mark.parametrize(("name", "has_chroma"), [("camera.png", False), ("coffee.png", True)])
+def test_chroma_is_only_there_for_colour(tmp_path, name, has_chroma):
+    (tmp_path / name).write_bytes((ROOT / "sample_images" / name).read_bytes())
+    with browser.served(tmp_path, environment(), name) as page, browser.browser() as driver:
+        driver.get(page.url)
+        wait_until(driver, lambda: driver.find_element("id", "status").text.startswith("converged"))
+        assert driver.find_element("id", "chroma").is_displayed() == has_chroma
+
+
 def test_a_lost_connection_is_told_from_an_end(photograph):
     with (
         browser.served(photograph.parent, environment(), photograph.name) as page,
