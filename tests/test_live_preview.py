@@ -251,6 +251,15 @@ def test_the_page_is_told_the_limits_of_the_command_line_and_the_ends_are_taken(
         assert command(*words[1:], "--dry-run").exit_code == 0
 
 
+@pytest.mark.parametrize("shape", [(40, 50, 3), (40, 50)], ids=["colour", "grey"])
+def test_an_epsilon_that_follows_mu_is_what_run_takes_for_it(tmp_path, shape):
+    Image.fromarray(noise(*shape)).save(tmp_path / "noise.png")
+    scene = scene_of(tmp_path / "noise.png")
+    for mu in (scene.automatic.mu, 0.01, 20.0):
+        chosen = denoise(noise(*shape), mu, channel_axis=2 if len(shape) == 3 else None, max_iterations=1)
+        assert scene.epsilon_for(mu, 3.0) == float(f"{chosen.epsilon:.4g}")
+
+
 def test_an_epsilon_that_follows_mu_can_be_typed(tmp_path):
     Image.fromarray(10 * noise(60, 60, dtype=np.float32)).save(tmp_path / "wide.tif")
     scene = scene_of(tmp_path / "wide.tif")
