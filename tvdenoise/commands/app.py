@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -41,9 +43,12 @@ def top(
     """
 
 
-app.command()(run)
-app.command()(watch)
-app.command()(tune)
-app.command()(noise)
-app.command()(compare)
-app.command()(report)
+def _help_of(command: Callable[..., None]) -> str:
+    """A docstring whose sentences fill the lines of any terminal; lists, each below a heading, stay as they are."""
+    sentences, heading, lists = inspect.cleandoc(command.__doc__ or "").partition("\n\n[bold]")
+    paragraphs = (paragraph.replace("\n", " ") for paragraph in sentences.split("\n\n"))
+    return "\n\n".join(paragraphs) + heading + lists
+
+
+for _command in (run, watch, tune, noise, compare, report):
+    app.command(help=_help_of(_command))(_command)
