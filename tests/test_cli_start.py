@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,18 @@ def test_nothing_numerical_is_imported_for_help_and_version(arguments: list[str]
     )
     assert finished.stdout or not arguments
     assert finished.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("name", ["run", "watch", "tune", "noise", "compare", "report"])
+def test_the_sentences_of_a_help_fill_the_lines_of_the_terminal(name: str, columns: int) -> None:
+    words = [sys.executable, "-m", "tvdenoise", name, "--help"]
+    variables = environment() | {"COLUMNS": str(columns)}
+    shown = subprocess.run(words, env=variables, capture_output=True, text=True, check=True).stdout
+    lines = [line.strip() for line in shown.partition(" Examples")[0].splitlines()]
+    for line, following in pairwise(lines):
+        if line and following:
+            assert len(f"{line} {following.split()[0]}") > columns - 2, line
 
 
 def test_the_version_is_the_package_s(command) -> None:

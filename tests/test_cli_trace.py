@@ -1,11 +1,13 @@
 """``run --trace``: how a solve went on, as numbers and as a plot."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
 from conftest import noise
 from pictures import SAMPLES
+from PIL import Image
 
 from tvdenoise import denoise
 from tvdenoise.solver import TracePoint
@@ -97,3 +99,11 @@ def test_an_existing_trace_is_replaced_with_overwrite_and_kept_with_skip_existin
     assert there.read_text() == "precious"
     assert command("run", "a.png", "--trace", "there.csv", "--overwrite").exit_code == 0
     assert there.read_text().startswith("evaluation,value,distance_bound\n1,")
+
+
+def test_the_plot_of_a_single_evaluation_marks_whole_numbers(command, tmp_path):
+    Image.fromarray(noise(1, 1)).save(tmp_path / "one.png")
+    assert command("run", "one.png", "--trace", "one.svg").exit_code == 0
+    marks = re.findall(r"<!-- ([0-9.]+) -->", (tmp_path / "one.svg").read_text())
+    assert "1" in marks
+    assert not [mark for mark in marks if "." in mark]

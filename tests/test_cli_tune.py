@@ -121,6 +121,21 @@ def test_a_reference_marks_the_best_cell(command, pair, tmp_path):
     assert [name for name, colours in framed.items() if AUTOMATIC in colours] == ["A3"]
 
 
+def test_no_label_is_cut_off_or_reaches_into_the_next(command, pair, tmp_path):
+    rows_of(
+        command("tune", pair, "--reference", "clean.png", "--grid", "1x1")
+    )  # the best of one in both ways
+    sheet = pixels(tmp_path / "noisy_tune.png")
+    assert (sheet[:, -MARGIN:] == sheet[0, 0]).all()
+    tiny = command(
+        "tune", pair, "--mu", "0.000123", "--epsilon", "0.000123", "--crop", "0,0,9,9", "-o", "a.png"
+    )
+    assert tiny.exit_code == 0
+    below = pixels(tmp_path / "a.png")[-MARGIN - LINE : -MARGIN]
+    written = np.flatnonzero((below != sheet[0, 0]).any(axis=(0, 2)))
+    assert np.count_nonzero(np.diff(written) > 2 * BORDER) >= 4  # between five columns of labels
+
+
 def test_parameters_of_ones_own_are_the_centre(command, pair):
     cells = rows_of(
         command("tune", pair, "--mu", "20", "--epsilon", "1/100", "--grid", "3x1", "--tv", "componentwise")
@@ -128,6 +143,15 @@ def test_parameters_of_ones_own_are_the_centre(command, pair):
     assert [cell["mark"] for cell in cells] == ["", "given", ""]
     assert cells[1]["command"].endswith(" --mu 20 --epsilon 1/100 --tv componentwise")
     assert cells[0]["command"].endswith(" --mu 28.3 --epsilon 0.01 --tv componentwise")
+
+
+def test_a_cell_whose_solve_fell_short_is_said_to_have(command, pair):
+    asked = ("tune", pair, "--grid", "3x1", "--mu", "10")
+    assert [cell["mark"] for cell in rows_of(command(*asked, "--max-iterations", "5"))] == [
+        "not converged",
+        "given, not converged",
+        "not converged",
+    ]
 
 
 def test_json_tells_the_same_in_one_line(command, pair):

@@ -114,6 +114,50 @@ def test_the_page_is_worked_from_the_keyboard(photograph):
         assert not find("follows").is_selected()
 
 
+def test_a_number_beyond_the_limits_is_taken_to_the_nearest_and_none_to_what_was_there(photograph):
+    from selenium.webdriver.common.keys import Keys
+
+    with (
+        browser.served(photograph.parent, environment(), photograph.name) as page,
+        browser.browser() as driver,
+    ):
+        driver.get(page.url)
+        find = lambda name: driver.find_element("id", name)  # noqa: E731
+        wait_until(driver, lambda: find("status").text.startswith("converged"))
+        for name, written, taken in (
+            ("mu", "1e-20", "1e-12"),
+            ("mu", "-3", "1e-12"),
+            ("mu", "20", "20"),
+            ("epsilon", "5", "1"),
+            ("chroma", "1e9", "1000"),
+        ):
+            find(f"{name}-number").send_keys(Keys.CONTROL + "a", Keys.NULL, written, Keys.TAB)
+            wait_until(driver, lambda: f"--{name} {taken} " in find("command").text)  # noqa: B023
+            assert find(f"{name}-number").get_property("value") == taken
+        assert find("connection").text == ""
+
+
+@pytest.mark.parametrize(("name", "has_chroma"), [("camera.png", False), ("coffee.png", True)])
+def test_chroma_is_only_there_for_colour(tmp_path, name, has_chroma):
+    (tmp_path / name).write_bytes((ROOT / "sample_images" / name).read_bytes())
+    with browser.served(tmp_path, environment(), name) as page, browser.browser() as driver:
+        driver.get(page.url)
+        wait_until(driver, lambda: driver.find_element("id", "status").text.startswith("converged"))
+        assert driver.find_element("id", "chroma").is_displayed() == has_chroma
+
+
+def test_a_lost_connection_is_told_from_an_end(photograph):
+    with (
+        browser.served(photograph.parent, environment(), photograph.name) as page,
+        browser.browser() as driver,
+    ):
+        driver.get(page.url)
+        wait_until(driver, lambda: driver.find_element("id", "status").text.startswith("converged"))
+        page.process.kill()
+        wait_until(driver, lambda: "connection is lost" in driver.find_element("id", "connection").text)
+        assert not driver.find_element("id", "save").is_enabled()
+
+
 def test_every_control_has_a_name(photograph):
     with (
         browser.served(photograph.parent, environment(), photograph.name) as page,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import Image, ImageOps
 
 from tvdenoise import denoise
 from tvdenoise.batch.request import Settings
+from tvdenoise.errors import UsageError
 from tvdenoise.live.descent import Stage
 from tvdenoise.live.frames import frame, visible_planes
 from tvdenoise.live.newest import Newest
@@ -24,7 +26,7 @@ from tvdenoise.live.saving import Saver
 from tvdenoise.live.scene import Scene
 from tvdenoise.live.session import PageClosedError, Session, Studio
 from tvdenoise.live.setting import InvalidMessageError, Setting, parameter
-from tvdenoise.live.telling import certificate
+from tvdenoise.live.telling import certificate, scene_message
 from tvdenoise.live.view import Region, reduced, region_of
 from tvdenoise.model.colour import from_opponent
 
@@ -238,6 +240,35 @@ def test_the_command_is_quoted_and_says_every_digit():
 def test_a_parameter_out_of_its_limits_is_refused(value):
     with pytest.raises(InvalidMessageError):
         parameter({"mu": value}, "mu")
+
+
+@pytest.mark.parametrize("name", ["mu", "epsilon", "chroma"])
+def test_the_page_is_told_the_limits_of_the_command_line_and_the_ends_are_taken(command, name):
+    scene = scene_of(SAMPLES / "coffee.png")
+    for value in scene_message(scene, Path("x.png"))["limits"][name]:
+        setting = replace(scene.automatic, **{name: parameter({name: value}, name)})
+        words = shlex.split(setting.command(SAMPLES / "coffee.png", Path("x.png"), scene.settings, 3))
+        assert command(*words[1:], "--dry-run").exit_code == 0
+
+
+@pytest.mark.parametrize("shape", [(40, 50, 3), (40, 50)], ids=["colour", "grey"])
+def test_an_epsilon_that_follows_mu_is_what_run_takes_for_it(tmp_path, shape):
+    Image.fromarray(noise(*shape)).save(tmp_path / "noise.png")
+    scene = scene_of(tmp_path / "noise.png")
+    for mu in (scene.automatic.mu, 0.01, 20.0):
+        chosen = denoise(noise(*shape), mu, channel_axis=2 if len(shape) == 3 else None, max_iterations=1)
+        assert scene.epsilon_for(mu, 3.0) == float(f"{chosen.epsilon:.4g}")
+
+
+def test_an_epsilon_that_follows_mu_can_be_typed(tmp_path):
+    Image.fromarray(10 * noise(60, 60, dtype=np.float32)).save(tmp_path / "wide.tif")
+    scene = scene_of(tmp_path / "wide.tif")
+    assert scene.automatic.epsilon <= 1
+    assert scene.epsilon_for(1e-9, 1.0) == 1
+    Image.fromarray(4000 * noise(60, 60, dtype=np.float32)).save(tmp_path / "counts.tif")
+    with pytest.raises(UsageError, match=r"reach 3999, far above the data range.*"):
+        scene_of(tmp_path / "counts.tif")
+    assert scene_of(tmp_path / "counts.tif", data_range=4000.0).automatic.epsilon < 1
 
 
 def test_the_newest_request_is_taken_and_the_others_are_dropped():

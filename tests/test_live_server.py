@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -270,3 +272,41 @@ def test_grey_is_one_plane_and_alpha_another(tmp_path):
         header, planes = client.full(client.look())
     assert (header["channels"], header["alpha"], planes.shape) == (1, True, (2, 20, 30))
     assert (planes[1] == 128).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="terminals of POSIX")
+def test_the_browser_that_is_set_is_opened_at_the_address_on_a_terminal_alone(make_image, tmp_path):
+    image, opened = make_image(), tmp_path / "opened"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}.part && mv {opened}.part {opened}\n')
+    browser.chmod(0o755)
+    with_screen = environment() | {"BROWSER": str(browser), "DISPLAY": ":99"}
+    for asked, is_opened in (((), True), (("--no-browser",), False)):
+        said = said_on_a_terminal([image.name, *asked], tmp_path, with_screen, opened if is_opened else None)
+        assert opened.exists() == is_opened
+        assert not is_opened or f" {opened.read_text()} until Ctrl-C" in said
+        opened.unlink(missing_ok=True)
+    without = with_screen | {"BROWSER": str(tmp_path / "missing")}
+    assert "until Ctrl-C" in said_on_a_terminal([image.name], tmp_path, without, None)
+
+
+def said_on_a_terminal(arguments, folder, variables, awaited):
+    """What ``tune --live`` says on a terminal until it is interrupted; a file that is awaited before."""
+    shown, terminal = os.openpty()
+    words = [sys.executable, "-m", "tvdenoise", "tune", "--live", *arguments]
+    process = subprocess.Popen(words, stderr=terminal, stdin=terminal, cwd=folder, env=variables)
+    os.close(terminal)
+    try:
+        said = b""
+        while b"Ctrl-C" not in said:
+            said += os.read(shown, 4096)
+        end = time.monotonic() + 20
+        while awaited is not None and not awaited.exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        return said.decode()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(shown)

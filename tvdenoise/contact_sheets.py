@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -28,7 +29,7 @@ _EXTENSION = ".png"
 _TEXT, _SMALL_TEXT = 14, 13  # pixels
 _LINE = 19
 _MARGIN, _FRAME, _GAP = 12, 4, 8
-_LEAST_WIDTH = 240  # of a cell, for what is written below it
+_LEAST_WIDTH = 240  # of a cell: most of what is written below it
 _ENLARGED = 192  # pixels; smaller crops are enlarged by a whole number up to about this
 _PAPER, _INK, _FAINT = (34, 34, 34), (240, 240, 240), (180, 180, 180)
 #: Told apart by the colour-blind (Okabe and Ito, Color Universal Design, 2008), by their brightness, and by words.
@@ -96,7 +97,7 @@ def _tile_of(cell: Cell, tuned: Tuned, tone: Tone) -> _Tile:
     marked = ((_AUTOMATIC, setting.is_centre), (_BEST, setting is tuned.best))
     frames = tuple(colour for colour, is_marked in marked if is_marked)
     colour = frames[-1] if frames else _INK
-    heading = f"{setting.name}  {', '.join(tuned.marks(setting)).upper()}"
+    heading = f"{setting.name}  {', '.join(tuned.marks(cell)).upper()}"
     mu, epsilon, strength = map(in_three_digits, (setting.mu, setting.epsilon, setting.strength))
     values = f"μ {mu}  ε {epsilon}  strength {strength}"
     lines = ((heading, colour), (values, _INK), *_likeness_lines(cell.likeness))
@@ -137,7 +138,7 @@ def _enlarged(values: NDArray[Any]) -> NDArray[Any]:
 def _laid_out(columns: list[list[_Tile]], heading: list[str]) -> Image.Image:
     tiles = [tile for column in columns for tile in column]
     border = _FRAME * 2
-    width = max(_LEAST_WIDTH, *(tile.pixels.shape[1] for tile in tiles)) + 2 * border
+    width = max(_LEAST_WIDTH, *map(_width, tiles)) + 2 * border
     tallest = max(tile.pixels.shape[0] for tile in tiles)
     height = tallest + 2 * border + _LINE * max(len(tile.lines) for tile in tiles)
     top = _MARGIN + _LINE * len(heading) + _GAP
@@ -159,6 +160,12 @@ def _laid_out(columns: list[list[_Tile]], heading: list[str]) -> Image.Image:
     return sheet
 
 
+def _width(tile: _Tile) -> int:
+    """Of its pixels and of what is written below them."""
+    texts = (_line_font(number).getlength(text) for number, (text, _) in enumerate(tile.lines))
+    return max(int(tile.pixels.shape[1]), *map(math.ceil, texts))
+
+
 def _put(sheet: Image.Image, pen: ImageDraw.ImageDraw, tile: _Tile, left: int, top: int, border: int) -> None:
     rows, columns = tile.pixels.shape[:2]
     right, bottom = left + columns + 2 * border - 1, top + rows + 2 * border - 1
@@ -169,8 +176,12 @@ def _put(sheet: Image.Image, pen: ImageDraw.ImageDraw, tile: _Tile, left: int, t
         )
     sheet.paste(Image.fromarray(np.ascontiguousarray(tile.pixels)), (left + border, top + border))
     for number, (text, colour) in enumerate(tile.lines):
-        font = _font(_TEXT if number == 0 else _SMALL_TEXT)
-        pen.text((left + border, bottom + 2 + number * _LINE), text, colour, font)
+        pen.text((left + border, bottom + 2 + number * _LINE), text, colour, _line_font(number))
+
+
+def _line_font(number: int) -> ImageFont.FreeTypeFont:
+    """The first line is a heading."""
+    return _font(_TEXT if number == 0 else _SMALL_TEXT)
 
 
 def _fitting(text: str, width: int) -> str:

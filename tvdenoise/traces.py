@@ -55,6 +55,7 @@ def _plot(points: Sequence[TracePoint], tolerance: float, target: Path) -> None:
     above.legend(frameon=False)
     _draw_decrease(below, evaluations, values - values[-1])
     below.set(xlabel="evaluation of the objective gradient", ylabel="J less its last value")
+    below.set_xlim(0, len(points) + 1)  # of a single evaluation, too, no fractions are marked
     below.locator_params(axis="x", integer=True)
     for axes in (above, below):
         axes.grid(alpha=0.3)

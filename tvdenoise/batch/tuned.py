@@ -26,10 +26,14 @@ class Likeness:
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """The crop with one setting: its intensities as `run` would store them."""
+    """The crop with one setting: its intensities as `run` would store them.
+
+    converged: whether the solve reached its tolerance, without which it shows little of the setting.
+    """
 
     setting: Setting
     intensities: NDArray[Any]
+    converged: bool = True
     likeness: Likeness | None = None
 
 
@@ -71,13 +75,15 @@ class Tuned:
         """The setting of the highest SSIM, where there is a reference."""
         return self._highest(lambda likeness: likeness.ssim)
 
-    def marks(self, setting: Setting) -> tuple[str, ...]:
-        """What is to be said of a setting."""
+    def marks(self, cell: Cell) -> tuple[str, ...]:
+        """What is to be said of a cell."""
+        setting = cell.setting
         centre = "given" if self.parameters.noise is None else "automatic"
         marks = (
             (centre, setting.is_centre),
             ("best PSNR", setting is self.best),
             ("best SSIM", setting is self.most_similar),
+            ("not converged", not cell.converged),
         )
         return tuple(mark for mark, is_true in marks if is_true)
 

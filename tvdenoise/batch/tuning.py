@@ -18,6 +18,7 @@ from tvdenoise.errors import TvdenoiseError, UsageError
 from tvdenoise.files.paths import printable
 from tvdenoise.files.reading import read
 from tvdenoise.files.upright import Box, Orientation
+from tvdenoise.limits import ASKED_EPSILON
 from tvdenoise.metrics import psnr, ssim
 from tvdenoise.model.engines import available_threads
 
@@ -69,7 +70,8 @@ class Tuner:
         try:
             Denoiser(self._settings, self._announce_compilation).prepare()
             parameters, rows = self._choose(picture)
-            _require_typeable(rows, picture)
+            asked = [setting.epsilon for row in rows for setting in row if "--epsilon" in dict(setting.asks)]
+            require_typeable(max(asked, default=0.0), picture)
             cells = self._cells(picture, box, rows)
         except TvdenoiseError as error:
             raise _named(error, source) from error
@@ -136,7 +138,8 @@ class Tuner:
             part = replace(picture, intensities=noisy[window.rows, window.columns].copy(), alpha=None)
             solution = Denoiser(setting.of(self._settings), self._announce_compilation).solve(part, threads=1)
             inner = box.seen_from(window)
-            return Cell(setting, part.with_denoised(solution.image).intensities[inner.rows, inner.columns])
+            denoised = part.with_denoised(solution.image).intensities[inner.rows, inner.columns]
+            return Cell(setting, denoised, solution.converged)
 
         with ThreadPoolExecutor(self._settings.threads or available_threads()) as pool:
             solved = iter(list(pool.map(solve, chain.from_iterable(rows))))
@@ -167,9 +170,9 @@ class Tuner:
         return replace(tuned, cells=cells, noisy_likeness=likeness(tuned.noisy))
 
 
-def _require_typeable(rows: tuple[tuple[Setting, ...], ...], picture: Picture) -> None:
-    """Raise UsageError where an ε is more than `run` takes: then the picture's values are far above its range."""
-    if any(setting.epsilon > 1 and "--epsilon" in dict(setting.asks) for row in rows for setting in row):
+def require_typeable(epsilon: float, picture: Picture) -> None:
+    """Raise UsageError for an ε that is more than `run` takes: then the picture's values are far above its range."""
+    if epsilon > ASKED_EPSILON[1]:
         largest = math.ceil(float(np.abs(picture.intensities).max()))
         raise UsageError(
             f"its values reach {largest}, far above the data range, and epsilon is a fraction of that",

@@ -12,7 +12,7 @@ from tvdenoise.commands.noise import noise
 from tvdenoise.commands.report import report
 from tvdenoise.commands.run import run
 from tvdenoise.commands.tune import tune
-from tvdenoise.commands.usage import Command, Group
+from tvdenoise.commands.usage import Command, Group, help_of
 from tvdenoise.commands.watch import watch
 
 app = typer.Typer(
@@ -43,9 +43,5 @@ def top(
     """
 
 
-app.command(cls=Command)(run)
-app.command(cls=Command)(watch)
-app.command(cls=Command)(tune)
-app.command(cls=Command)(noise)
-app.command(cls=Command)(compare)
-app.command(cls=Command)(report)
+for _command in (run, watch, tune, noise, compare, report):
+    app.command(cls=Command, help=help_of(_command))(_command)

@@ -7,9 +7,14 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
-from tvdenoise.errors import ExitCode, TvdenoiseError, UsageError
+from tvdenoise.errors import TvdenoiseError, UsageError
 from tvdenoise.files.paths import printable
+
+if TYPE_CHECKING:
+    from tvdenoise.batch.request import Settings
+    from tvdenoise.live.scene import Scene
 
 _NEEDED = ("starlette", "uvicorn", "websockets")
 
@@ -30,7 +35,6 @@ def tune_live(
     from tvdenoise.commands.wording import line_of
     from tvdenoise.files.surveying import DEFAULT_MAX_MEGAPIXELS
     from tvdenoise.live.saving import Saver
-    from tvdenoise.live.scene import Scene
     from tvdenoise.live.server import listen, serve
     from tvdenoise.live.session import Studio
 
@@ -42,11 +46,9 @@ def tune_live(
     listening = listen(port)
     try:
         saver.require_possible()
-        scene = Scene.read(source, settings, _tell_compilation)
-    except BaseException as error:
+        scene = _scene_of(image, settings)
+    except BaseException:
         listening.close()
-        if isinstance(error, TvdenoiseError) and error.exit_code is ExitCode.FILE_FAILED:
-            raise TvdenoiseError(f"{printable(image)}: {error.reason}", error.remedy) from error
         raise
 
     def announce(url: str) -> None:
@@ -55,6 +57,16 @@ def tune_live(
             _open(url)
 
     serve(Studio(scene, saver, line_of), listening, announce)
+
+
+def _scene_of(image: str, settings: Settings) -> Scene:
+    """The picture; errors name it."""
+    from tvdenoise.live.scene import Scene
+
+    try:
+        return Scene.read(Path(image), settings, _tell_compilation)
+    except TvdenoiseError as error:
+        raise type(error)(f"{printable(image)}: {error.reason}", error.remedy) from error
 
 
 def _has_screen() -> bool:

@@ -59,7 +59,7 @@ def _columns(tuned: Tuned, cell: Cell, command: str) -> tuple[str, ...]:
         *map(in_three_digits, (setting.mu, setting.epsilon, setting.strength)),
         "" if likeness is None else f"{likeness.psnr:.2f}",
         "" if similarity is None else f"{similarity:.4f}",
-        ", ".join(tuned.marks(setting)),
+        ", ".join(tuned.marks(cell)),
         command,
     )
 
@@ -94,7 +94,7 @@ def _entry(tuned: Tuned, image: str, sheet: str, line_of: Callable[[Cell], str])
                 "strength": cell.setting.strength,
                 "psnr": None if cell.likeness is None else _finite(cell.likeness.psnr),
                 "ssim": None if cell.likeness is None else cell.likeness.ssim,
-                "marks": tuned.marks(cell.setting),
+                "marks": tuned.marks(cell),
                 "command": line_of(cell),
             }
             for row in tuned.cells

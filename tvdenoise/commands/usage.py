@@ -1,9 +1,13 @@
-"""Commands as Typer makes them, but for two habits: flags need no type in the help, errors of usage are one line."""
+"""Commands as Typer makes them, but for three habits.
+
+In the help sentences fill the lines of any terminal, and flags have no type; errors of usage are one line.
+"""
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,6 +44,13 @@ class Group(TyperGroup):
         """Where the command is found, and its options are read."""
         with _told_in_one_line(ctx):
             return super().invoke(ctx)
+
+
+def help_of(command: Callable[..., None]) -> str:
+    """A docstring whose sentences fill the lines of any terminal; lists, each below a heading, stay as they are."""
+    sentences, heading, lists = inspect.cleandoc(command.__doc__ or "").partition("\n\n[bold]")
+    paragraphs = (paragraph.replace("\n", " ") for paragraph in sentences.split("\n\n"))
+    return "\n\n".join(paragraphs) + heading + lists
 
 
 def _with_bare_flags(parameters: Iterable[Any]) -> list[Any]:

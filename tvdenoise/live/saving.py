@@ -59,10 +59,16 @@ class Saver:
             return runner.attempt(plan.jobs[0])
 
     def require_possible(self) -> None:
-        """Raise UsageError for what could never be saved, such as a folder that cannot be written."""
+        """Raise UsageError for what could never be saved, such as a folder that cannot be written.
+
+        What is wrong with the source itself is raised as it is, and names it.
+        """
         plan = make_plan(self._request(overwrite=True))
+        if plan.failures:
+            error = plan.failures[0].error
+            raise type(error)(f"{printable(self.source)}: {error.reason}", error.remedy)
         if not plan.jobs:
-            raise plan.failures[0].error if plan.failures else UsageError("nothing to denoise")
+            raise UsageError("nothing to denoise")
 
     def _request(self, *, overwrite: bool) -> Request:
         return Request((str(self.source),), self.output, overwrite=overwrite)

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tvdenoise.batch.denoiser import Denoiser
+from tvdenoise.batch.tuning import require_typeable
 from tvdenoise.defaults import epsilon_for
 from tvdenoise.files.reading import read
 from tvdenoise.files.upright import Box, Orientation
 from tvdenoise.intensities import Layout
 from tvdenoise.live.reduction import Reductions
-from tvdenoise.live.setting import Setting, rounded
+from tvdenoise.live.setting import LIMITS, Setting, rounded
 from tvdenoise.live.view import Region, reduced
 from tvdenoise.method import Method
-from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights
+from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights, to_opponent
 from tvdenoise.sampling import sample
 from tvdenoise.settings import DEFAULT_CHROMA
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 #: Of the intensities of 16-bit and float pictures, the part that is shown as black, and as white.
 _BLACK, _WHITE = 0.1, 99.9  # percent
+_BAND = 1 << 18  # values that are looked at together
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +41,8 @@ class Scene:
     """rows, columns, channels: as stored; bits: of its integers, None for floats.
 
     orientation: how it is looked at; the solve takes it as it is stored, as `run` does.
-    window: the intensities in data ranges that are shown as black and white; span: the largest less the least.
+    window: the intensities in data ranges that are shown as black and white.
+    span: the largest value less the least in the planes as they are solved, colours as opponents.
     planes, alpha: in data ranges; alpha None where there is none.
     """
 
@@ -58,11 +61,15 @@ class Scene:
 
     @classmethod
     def read(cls, source: Path, settings: Settings, announce_compilation: Callable[[], None]) -> Scene:
-        """Raises UnreadableImageError and UnsupportedImageError, as `run` would."""
+        """Raises UnreadableImageError and UnsupportedImageError, as `run` would.
+
+        Raises UsageError where the values are so far above the data range that no command line says the choice.
+        """
         picture = read(source, settings.max_megapixels)
         denoiser = Denoiser(settings, announce_compilation)
         denoiser.prepare()
         chosen = denoiser.choose(picture)
+        require_typeable(chosen.epsilon, picture)
         values = picture.noisy()
         data_range = settings.data_range if picture.is_float else None
         layout = Layout.of(values, -1 if picture.has_channel_axis else None, data_range)
@@ -75,7 +82,7 @@ class Scene:
             channels=picture.channels,
             bits=None if picture.is_float else values.itemsize * 8,
             window=_window(values, layout),
-            span=(float(values.max()) - float(values.min())) / layout.data_range,
+            span=_span(values, layout),
             chosen=chosen,
             planes=Reductions((rows, columns), lambda down, across: layout.planes(values[down, across])),
             alpha=_alpha(picture),
@@ -108,7 +115,8 @@ class Scene:
     def epsilon_for(self, mu: float, chroma: float) -> float:
         """The ε that follows μ where it is not set by hand."""
         weighted = self.method(chroma).has_weighted_chroma
-        return rounded(epsilon_for(mu, weighted_chroma=weighted, span=self.span or np.inf))
+        epsilon = epsilon_for(mu, weighted_chroma=weighted, span=self.span)
+        return rounded(min(epsilon, LIMITS["epsilon"][1]))
 
 
 def _window(values: NDArray[Any], layout: Layout) -> tuple[float, float]:
@@ -118,6 +126,16 @@ def _window(values: NDArray[Any], layout: Layout) -> tuple[float, float]:
     planes = np.moveaxis(values, -1, 0) if values.ndim == 3 else values[np.newaxis]
     black, white = np.percentile(sample(planes).astype(np.float64), (_BLACK, _WHITE)) / layout.data_range
     return float(black), float(white) if white > black else float(black) + 1.0
+
+
+def _span(values: NDArray[Any], layout: Layout) -> float:
+    height = max(1, _BAND // values[0].size)
+    least, largest = np.inf, -np.inf
+    for top in range(0, len(values), height):
+        planes = layout.planes(values[top : top + height])
+        planes = to_opponent(planes) if len(planes) == RGB_CHANNELS else planes
+        least, largest = min(least, float(planes.min())), max(largest, float(planes.max()))
+    return largest - least
 
 
 def _alpha(picture: Picture) -> Reductions | None:

@@ -15,7 +15,8 @@ from tvdenoise.model.colour import RGB_CHANNELS
 from tvdenoise.settings import DEFAULT_CHROMA
 
 _DIGITS = 4  # that are kept of each parameter, so that the command says exactly what the page shows
-_LIMITS = {"mu": limits.MU, "epsilon": limits.EPSILON, "chroma": limits.CHROMA}
+#: The least and the largest value of each that the command line takes.
+LIMITS = {"mu": limits.MU, "epsilon": limits.ASKED_EPSILON, "chroma": limits.CHROMA}
 
 
 class InvalidMessageError(ValueError):
@@ -74,7 +75,7 @@ def number(message: Mapping[str, Any], name: str) -> float:
 def parameter(message: Mapping[str, Any], name: str) -> float:
     """A parameter of a message, rounded and within its limits. Raises InvalidMessageError."""
     value = number(message, name)
-    least, largest = _LIMITS[name]
+    least, largest = LIMITS[name]
     if not least <= value <= largest:
         raise InvalidMessageError(f"{name} must be at least {least:g} and at most {largest:g}")
     return rounded(value)

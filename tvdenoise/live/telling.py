@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tvdenoise.files.paths import printable
+from tvdenoise.live.setting import LIMITS
 from tvdenoise.model.colour import RGB_CHANNELS
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def scene_message(scene: Scene, target: Path) -> dict[str, Any]:
         "hasWindow": scene.bits != 8,
         "window": [edge * _GREY_LEVELS for edge in scene.window],
         "automatic": setting_values(scene.automatic),
+        "limits": LIMITS,
         "noise": None if scene.chosen.noise is None else _noise(scene.chosen.noise),
     }
 

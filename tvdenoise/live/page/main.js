@@ -5,6 +5,8 @@ import { readFrame } from "./frames.js";
 import { Sliders } from "./sliders.js";
 import { Viewer } from "./viewer.js";
 
+const ENDED = 1012; // as the server closes a WebSocket at its end
+
 const element = (id) => document.getElementById(id);
 const socket = new WebSocket(new URL("session", location.href).href.replace("http", "ws"));
 socket.binaryType = "arraybuffer";
@@ -32,8 +34,10 @@ socket.addEventListener("message", ({ data }) => {
   else answers[JSON.parse(data).type](JSON.parse(data));
 });
 
-socket.addEventListener("close", () => {
-  element("connection").textContent = "tvdenoise tune has ended; this page shows what was last seen.";
+socket.addEventListener("close", ({ code }) => {
+  element("connection").textContent = code === ENDED
+    ? "tvdenoise tune has ended; this page shows what was last seen."
+    : "The connection is lost; this page shows what was last seen. Load it again to go on, if tvdenoise tune still runs.";
   for (const control of document.querySelectorAll("aside button:not(#copy), aside input")) control.disabled = true;
 });
 
@@ -50,7 +54,7 @@ const answers = {
       const [black, white] = scene.window.map((edge) => Number(edge.toPrecision(3)));
       say(`Shown from ${black} (black) to ${white} (white), of 255.`);
     }
-    sliders.start(scene.automatic, scene.isColour);
+    sliders.start(scene.automatic, scene.limits, scene.isColour);
     isKnown = true;
     viewer.show(scene.rows, scene.columns);
   },

@@ -11,17 +11,22 @@ class Slider {
     this.number = document.getElementById(`${name}-number`);
     this.range.addEventListener("input", () => onmove(rounded(Math.exp(this.range.valueAsNumber))));
     this.number.addEventListener("change", () => {
-      if (this.number.valueAsNumber > 0) onmove(rounded(this.number.valueAsNumber));
+      const written = this.number.valueAsNumber;
+      if (written > 0) onmove(rounded(Math.min(this.largest, Math.max(this.least, written))));
+      else this.set(this.value);
     });
   }
 
-  spread(middle, factor) {
-    this.range.min = Math.log(middle / factor);
-    this.range.max = Math.log(middle * factor);
+  /** Around a value, as far as its limits go. */
+  spread(middle, factor, [least, largest]) {
+    Object.assign(this, { least, largest });
+    this.range.min = Math.log(Math.max(middle / factor, least));
+    this.range.max = Math.log(Math.min(middle * factor, largest));
     this.range.step = "any";
   }
 
   set(value) {
+    this.value = value;
     this.range.value = Math.log(value);
     this.range.setAttribute("aria-valuetext", String(value));
     if (document.activeElement !== this.number || this.number.valueAsNumber !== value) this.number.value = value;
@@ -50,13 +55,14 @@ export class Sliders {
     }
   }
 
-  start(automatic, isColour) {
+  start(automatic, limits, isColour) {
+    const [least, largest] = limits.mu;
     this.automatic = automatic;
     this.setting = { ...automatic };
-    this.strength.spread(1, 10);
-    this.mu.spread(automatic.mu, 10);
-    this.epsilon.spread(automatic.epsilon, 30);
-    this.chroma.spread(3, 10);
+    this.strength.spread(1, 10, [automatic.mu / largest, automatic.mu / least]);
+    this.mu.spread(automatic.mu, 10, limits.mu);
+    this.epsilon.spread(automatic.epsilon, 30, limits.epsilon);
+    this.chroma.spread(3, 10, limits.chroma);
     document.getElementById("chroma-row").hidden = !isColour;
     this.show();
   }
