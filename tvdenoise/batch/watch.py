@@ -17,7 +17,7 @@ from tvdenoise.batch.request import DEFAULT_SUFFIX
 from tvdenoise.errors import TvdenoiseError, UnwritableImageError, UsageError
 from tvdenoise.files.atomic import require_writable, sweep
 from tvdenoise.files.examining import codec_of
-from tvdenoise.files.paths import printable
+from tvdenoise.files.paths import key_of, printable
 
 _BREATH = 0.1  # seconds in which the events of a burst come together
 _TICK = 1.0  # seconds between looks whether the folder is still there
@@ -139,7 +139,7 @@ class _Intake:
         if job.target.exists() and not job.target.is_file():
             reason = f"its output {printable(job.target)} exists and is not a file"
             return Failure(job.source, UnwritableImageError(reason, "move that out of the way"))
-        place = os.path.realpath(job.target).casefold()
+        place = key_of(os.path.realpath(job.target))
         owner = self._owners.setdefault(place, job.source)
         if owner == job.source or not owner.exists():
             self._owners[place] = job.source
