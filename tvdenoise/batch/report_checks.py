@@ -35,7 +35,8 @@ def check_report(request: Request, plan: Plan) -> None:
         _require_openable(Path(request.report))
         whole_length(Path(request.report), layout_for(request.report), request)
     except OSError as error:
-        raise UsageError(f"cannot write {name}: {reason_of(error)}") from error
+        remedy = "make its folder first" if isinstance(error, FileNotFoundError) else "choose another place"
+        raise UsageError(f"cannot write {name}: {reason_of(error)}", remedy) from error
 
 
 def _require_openable(path: Path) -> None:
