@@ -153,6 +153,30 @@ def test_files_with_one_output_fail_by_themselves(make_image, tmp_path: Path) ->
     assert any("would be that of" in reason for reason in told)
 
 
+@pytest.mark.parametrize("is_kept", [False, True], ids=["removed", "moved"])
+@pytest.mark.parametrize("polling", [None, 0.1], ids=["events", "polling"])
+def test_another_folder_in_the_place_of_the_watched_one_is_watched(
+    is_kept: bool, polling: float | None, make_image, tmp_path: Path
+) -> None:
+    make_image("in/a.png")
+    folder = tmp_path / "in"
+    watch = Watch(folder, Folder(tmp_path / "out", ""), recursive=False, settling=0.05, polling=polling)
+    with closing(watch.plans()) as plans:
+        assert any(next(plans).jobs for _ in range(10))
+        folder.rename(tmp_path / "old")
+        if not is_kept:
+            shutil.rmtree(tmp_path / "old")
+        folder.mkdir()
+        for _ in range(3):  # the new folder is watched by now
+            next(plans)
+        make_image("in/b.png")
+        patience = time.monotonic() + 10
+        sources = []
+        while "b.png" not in sources and time.monotonic() < patience:
+            sources += [job.source.name for job in next(plans).jobs]
+    assert "b.png" in sources
+
+
 @pytest.mark.parametrize("is_before", [False, True])
 def test_a_file_that_is_taken_away_is_told_if_it_was_done(
     is_before: bool, make_image, command, monkeypatch, tmp_path: Path
