@@ -147,7 +147,20 @@ class TestDiscovery:
 
 @pytest.mark.usefixtures("here")
 class TestRefusals:
-    @pytest.mark.parametrize("names", [("x/a.png", "y/a.png"), ("a.png", "y/A.png")])
+    @pytest.mark.parametrize("inputs", [("x", "y"), ("y", "x")])
+    @pytest.mark.parametrize("folder", ["a.png", "A.png"])
+    def test_an_output_that_would_be_the_folder_of_another_is_refused(self, inputs, folder: str) -> None:
+        touch("x/a.png", f"y/{folder}/deep/b.png")
+        reason = (
+            f"x/a.png would become out/a.png, and y/{folder}/deep/b.png would become "
+            f"out/{folder}/deep/b.png in a folder of that name"
+        )
+        with pytest.raises(UsageError, match=reason):
+            plan(*inputs, output="out/", recursive=True)
+
+    @pytest.mark.parametrize(
+        "names", [("x/a.png", "y/a.png"), ("a.png", "y/A.png"), ("\u00e9.png", "y/e\u0301.png")]
+    )
     def test_two_inputs_with_one_output_are_refused(self, names: tuple[str, ...]) -> None:
         touch(*names)
         with pytest.raises(UsageError, match=f"{names[0]} and {names[1]} would both become"):

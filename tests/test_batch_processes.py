@@ -164,6 +164,19 @@ def test_a_signal_ends_all_processes_at_once(number: int, code: int, undisturbed
 
 
 @needs_proc
+def test_ctrl_c_never_reaches_a_worker_not_even_while_it_starts(make_image, command, monkeypatch) -> None:
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *arguments, **options) -> None:
+            super().__init__(*arguments, **options)
+            self.send_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    names = [make_image(name).name for name in ("a.png", "b.png")]
+    result = command("run", *names, "--jobs", "2")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.endswith("2 files: 2 done, 0 failed, 0 skipped\n")
+
+
 def test_runs_killed_at_any_moment_are_continued_to_the_same_bytes(undisturbed, inputs: Path) -> None:
     moments = random.Random(5)
     for _ in range(10):

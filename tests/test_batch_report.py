@@ -134,7 +134,16 @@ def test_a_report_that_cannot_be_written_is_refused(make_image, command) -> None
     make_image("a.png")
     result = command("run", "a.png", "--report", "missing/r")
     assert result.exit_code == 2
-    assert "cannot write missing/r: no such file or directory" in result.stderr
+    assert "cannot write missing/r: no such file or directory; make its folder first" in result.stderr
+
+
+def test_a_report_is_not_for_standard_output(make_image, command, tmp_path: Path) -> None:
+    make_image("a.png")
+    result = command("run", "a.png", "--report", "-")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("tvdenoise: --report - names no file; name one")
+    assert command("run", "a.png", "--report", "./-").exit_code == 0
+    assert [entry["source"] for entry in entries(tmp_path / "-")] == ["a.png"]
 
 
 def test_each_line_is_there_before_the_next_file_begins(
@@ -332,6 +341,10 @@ def test_a_report_that_was_killed_in_its_first_line_begins_anew(make_image, comm
         ("r", "notes\n", "JSON lines"),
         ("r", '{\n  "precious": 1\n}', "JSON lines"),
         ("r", "notes", "JSON lines"),
+        ("r", '{"precious": 1}', "JSON lines"),
+        ("r", '{"precious": 1}\n{"precious": 2}\n', "JSON lines"),
+        ("r", '{"precious": [1,\n', "JSON lines"),
+        ("r", '{"precious": [1, 2', "JSON lines"),
         ("r", ",".join(FIELDS) + "\n", "JSON lines"),
     ],
 )

@@ -80,6 +80,21 @@ def test_without_a_report_a_continued_run_chooses_the_same(command, tmp_path: Pa
     assert tree(tmp_path / "out") == outputs
 
 
+def test_a_continued_run_chooses_for_the_kinds_that_its_report_does_not_know(command, tmp_path: Path) -> None:
+    make_set(tmp_path / "in")
+    shared = ("run", "in", "-o", "out/", "--shared-parameters", "--report", "r", "--skip-existing")
+    assert command(*shared).exit_code == 0
+    outputs, lines = tree(tmp_path / "out"), (tmp_path / "r").read_bytes().splitlines(keepends=True)
+    for path in (tmp_path / "out").iterdir():
+        path.unlink()
+    (tmp_path / "r").write_bytes(
+        lines[0]
+    )  # as a run leaves it that is killed between its two lines of parameters
+    assert command(*shared).exit_code == 0
+    assert tree(tmp_path / "out") == outputs
+    assert (tmp_path / "r").read_bytes().splitlines(keepends=True)[:2] == lines[:2]
+
+
 def test_the_one_colour_picture_among_many_is_not_passed_over(make_image, command) -> None:
     for number in range(12):
         make_image(f"in/{number:02d}.png", noise(9, 9, 3) if number == 2 else noise(9, 9))

@@ -107,6 +107,7 @@ def test_several_reports_are_one_in_their_order(command, tmp_path: Path, monkeyp
     [
         ("r.jsonl", b'{"source": "a.p\n\x00\n{"source": 3, "status": "done"}\n', "3, 4, 5"),
         ("r.jsonl", b'{"source": "z", "status": "done", "mu": "many"}\n[1]\n', "3, 4"),
+        ("r.jsonl", b'{"source": "z", "status": "done", "seconds": 1' + b"0" * 400 + b"}\n", "3"),
         ("r.csv", b'a,b\n"a""b"c,d\n\xff\n', "4, 5, 6"),
         ("r.csv", b"x" + b"," * 13 + b"\n", "4"),
     ],
@@ -134,6 +135,7 @@ def test_damaged_lines_are_said_and_the_others_counted(
         (b"\x89PNG\r\n\x1a\n\0\0", "not a report; name"),
         (b'{"precious": 1}', "not a report; name"),
         (b"a,b\n1,2\n", "not a report; name"),
+        (b'source,status,"reas"on\na.png,done,\n', "not a report; name"),
     ],
 )
 def test_what_is_no_report_is_one_line_and_the_others_are_shown(

@@ -164,6 +164,37 @@ def test_worker_processes_without_standard_streams_do_their_files(make_image, tm
     np.testing.assert_array_equal(pixels(tmp_path / "out" / "b.tif"), noise(12, 17))
 
 
+def test_messages_that_find_no_room_stop_no_run(make_image, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        make_image(f"in/{name}")
+    with open("/dev/full", "wb") as full:
+        for code in (0, 2):  # done; refused, as the outputs exist
+            started = [sys.executable, "-m", "tvdenoise", "run", "in", "-o", "out"]
+            finished = subprocess.run(started, stderr=full, cwd=tmp_path, env=environment(), check=False)
+            assert finished.returncode == code
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_a_terminal_that_goes_away_stops_no_run(make_image, tmp_path: Path) -> None:
+    for number in range(10):
+        make_image(f"in/{number}.png")
+    controller, terminal = os.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tvdenoise", "run", "in", "-o", "out"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+        cwd=tmp_path,
+        env=environment() | {"TERM": "xterm"},
+        start_new_session=True,
+    )
+    os.close(terminal)
+    os.read(controller, 1)
+    os.close(controller)
+    assert child.wait(60) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 10
+
+
 def test_without_standard_error_no_message_gets_into_the_data(make_image, tmp_path: Path) -> None:
     make_image("a.bmp")
     finished = redirected("2>&-", tmp_path, "a.bmp", "-o", "-", "--mu", "1e9", "--verbose")

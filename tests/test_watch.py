@@ -19,7 +19,9 @@ from conftest import environment, noise, pixels, temporaries
 
 from tvdenoise.batch.destinations import Folder
 from tvdenoise.batch.discovery import Discovery
+from tvdenoise.batch.outcome import Outcome
 from tvdenoise.batch.plan import Plan
+from tvdenoise.batch.runner import Runner
 from tvdenoise.batch.watch import Watch
 
 
@@ -149,6 +151,57 @@ def test_files_with_one_output_fail_by_themselves(make_image, tmp_path: Path) ->
     told = sorted(failure.error.reason.split(" ", 3)[3] for failure in plan.failures)
     assert told[0] == "exists and is not a file" or told[1] == "exists and is not a file"
     assert any("would be that of" in reason for reason in told)
+
+
+@pytest.mark.parametrize("is_kept", [False, True], ids=["removed", "moved"])
+@pytest.mark.parametrize("polling", [None, 0.1], ids=["events", "polling"])
+def test_another_folder_in_the_place_of_the_watched_one_is_watched(
+    is_kept: bool, polling: float | None, make_image, tmp_path: Path
+) -> None:
+    make_image("in/a.png")
+    folder = tmp_path / "in"
+    watch = Watch(folder, Folder(tmp_path / "out", ""), recursive=False, settling=0.05, polling=polling)
+    with closing(watch.plans()) as plans:
+        assert any(next(plans).jobs for _ in range(10))
+        folder.rename(tmp_path / "old")
+        if not is_kept:
+            shutil.rmtree(tmp_path / "old")
+        folder.mkdir()
+        for _ in range(3):  # the new folder is watched by now
+            next(plans)
+        make_image("in/b.png")
+        patience = time.monotonic() + 10
+        sources = []
+        while "b.png" not in sources and time.monotonic() < patience:
+            sources += [job.source.name for job in next(plans).jobs]
+    assert "b.png" in sources
+
+
+@pytest.mark.parametrize("is_before", [False, True])
+def test_a_file_that_is_taken_away_is_told_if_it_was_done(
+    is_before: bool, make_image, command, monkeypatch, tmp_path: Path
+) -> None:
+    source = make_image("in/a.png")
+    attempt, plans = Runner.attempt, Watch.plans
+
+    def attempt_around_removal(*arguments) -> Outcome:
+        if is_before:
+            source.unlink()
+        outcome = attempt(*arguments)
+        source.unlink(missing_ok=True)
+        return outcome
+
+    def first_plan_with_a_job(watch: Watch) -> Iterator[Plan]:
+        yield next(plan for plan in plans(watch) if plan.jobs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Runner, "attempt", attempt_around_removal)
+    monkeypatch.setattr(Watch, "plans", first_plan_with_a_job)
+    result = command("watch", "in", "-o", "out", "--settle", "0.01", "--report", "r")
+    assert result.exit_code == 130
+    lines = (tmp_path / "r").read_text().splitlines()
+    assert [json.loads(line)["status"] for line in lines] == ([] if is_before else ["done"])
+    assert f"{len(lines)} file{'s' * is_before}: {len(lines)} done, 0 failed" in result.stderr
 
 
 @pytest.mark.parametrize(

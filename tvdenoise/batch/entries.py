@@ -107,7 +107,7 @@ class JsonLines:
     """One JSON object a line."""
 
     header = b""
-    _start = b'{"'
+    _starts = (b'{"source": ', b'{"target": ', b'{"status": ')
 
     def line(self, entry: Entry) -> bytes:
         return (json.dumps(entry, allow_nan=False) + "\n").encode()
@@ -115,9 +115,11 @@ class JsonLines:
     def whole(self, contents: bytes) -> int:
         end = contents.rfind(b"\n") + 1
         first, last = contents[:end].partition(b"\n")[0], contents[end:]
-        if (first and _object_in(first) is None) or not last.startswith(self._start[: len(last)]):
-            raise ValueError("not lines of JSON")
-        return end if _object_in(last) is None else len(contents)
+        entry = _object_in(last)
+        is_half = entry is None and any(last.startswith(start[: len(last)]) for start in self._starts)
+        if (first and not _is_entry(_object_in(first))) or not (is_half or _is_entry(entry)):
+            raise ValueError("not lines of a report")
+        return end if entry is None else len(contents)
 
     def entries(self, contents: bytes) -> Iterator[tuple[int, Entry | None]]:
         for number, line in enumerate(contents.split(b"\n"), 1):
@@ -173,11 +175,18 @@ def layout_for(name: str) -> Layout:
 
 def layout_of(contents: bytes) -> Layout | None:
     """The layout that a report's contents have, or None where they are no report."""
-    names = contents.partition(b"\n")[0].rstrip(b"\r").split(b",")
-    if {b"source", b"status"} <= set(names):
+    if {"source", "status"} <= set(_names_in(contents.partition(b"\n")[0])):
         return Csv()
     lines = JsonLines()
     return lines if any(entry is not None for _, entry in lines.entries(contents)) else None
+
+
+def _names_in(line: bytes) -> list[str]:
+    """The names in the first line of comma-separated values; none where it is no such line."""
+    text = io.StringIO(line.decode("utf-8", "surrogateescape"), newline="")
+    with suppress(csv.Error, StopIteration):
+        return next(csv.reader(text, strict=True))
+    return []
 
 
 def _object_in(line: bytes) -> dict[str, Any] | None:
@@ -185,6 +194,10 @@ def _object_in(line: bytes) -> dict[str, Any] | None:
         if isinstance(found := json.loads(line), dict):
             return found
     return None
+
+
+def _is_entry(found: dict[str, Any] | None) -> bool:
+    return found is not None and ("source" in found or "status" in found)
 
 
 def _entry_in(names: list[str], values: list[str]) -> Entry | None:
@@ -210,5 +223,13 @@ def _is_sound(entry: Entry) -> bool:
         return True
     numbers = (entry.get(name) for name in _NUMBERS)
     return isinstance(entry.get("source"), str) and all(
-        number is None or (isinstance(number, int | float) and math.isfinite(number)) for number in numbers
+        number is None or (isinstance(number, int | float) and _is_moderate(number)) for number in numbers
     )
+
+
+def _is_moderate(number: float) -> bool:
+    """Whether it is a finite float, or an integer that can be one."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from tvdenoise.errors import UnwritableImageError, UsageError
 from tvdenoise.files.atomic import require_writable, sweep
-from tvdenoise.files.paths import RealPaths, printable, reason_of
+from tvdenoise.files.paths import RealPaths, key_of, printable, reason_of
 
 if TYPE_CHECKING:
     from tvdenoise.batch.plan import Job
     from tvdenoise.batch.request import Request
+
+
+_APART = "give them different names, or run them separately"
 
 
 def naming_error(path: Path) -> UnwritableImageError | None:
@@ -29,20 +32,39 @@ def naming_error(path: Path) -> UnwritableImageError | None:
 
 
 def refuse_collisions(outputs: Iterable[tuple[Job, Path]]) -> None:
-    """Two outputs must not be one file, nor have names that are one where upper and lower case are the same."""
+    """Two outputs must not be one file, nor one the folder of another, nor where upper and lower case are the same."""
     owners: dict[str, tuple[Job, Path]] = {}
     real = RealPaths()
     for job, path in outputs:
         place = job.place if path is job.target and job.place else real.of(path)
-        other, named = owners.setdefault(place.casefold(), (job, path))
+        other, named = owners.setdefault(key_of(place), (job, path))
         if named is not path and other is job:
             reason = f"two outputs of {printable(job.source)} would be {printable(path)}"
             raise UsageError(reason, "give them different names")
         if other is not job:
             raise UsageError(
                 f"{printable(other.source)} and {printable(job.source)} would both become {printable(path)}",
-                "give them different names, or run them separately",
+                _APART,
             )
+    for folder, within in _folders_of(owners).items():
+        if folder in owners:
+            (job, path), (other, inner) = owners[folder], owners[within]
+            raise UsageError(
+                f"{printable(job.source)} would become {printable(path)}, "
+                f"and {printable(other.source)} would become {printable(inner)} in a folder of that name",
+                _APART,
+            )
+
+
+def _folders_of(places: Iterable[str]) -> dict[str, str]:
+    """All folders in which places lie, near and far, each with one of them."""
+    found: dict[str, str] = {}
+    for place in places:
+        folder = os.path.dirname(place)
+        while folder not in found:
+            found[folder] = place
+            folder = os.path.dirname(folder)
+    return found
 
 
 def refuse_outputs_that_are_inputs(jobs: list[Job], outputs: list[tuple[Job, Path]]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
@@ -51,9 +51,10 @@ class _Worker:
     def __init__(self, setup: Setup) -> None:
         package = str(Path(tvdenoise.__file__).parents[1])
         # -P: nothing that lies in the current folder is taken for a module.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, package], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        with _interrupts_blocked():
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _START, package], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._channel = Channel(self._process.stdout, self._process.stdin)  # type: ignore[arg-type]
@@ -94,6 +95,19 @@ class _Worker:
         self._process.kill()
         self._process.wait()
         self._channel.close()
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """What this thread starts meanwhile never gets Ctrl-C, not even before it can ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _refusal(ledger: Ledger, target: str, digest: str) -> tuple[str, str | None] | None:

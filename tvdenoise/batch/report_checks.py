@@ -11,7 +11,7 @@ from tvdenoise.batch.outputs import identity_of
 from tvdenoise.batch.plan import Plan
 from tvdenoise.batch.request import Request
 from tvdenoise.errors import UsageError
-from tvdenoise.files.paths import RealPaths, printable, reason_of
+from tvdenoise.files.paths import RealPaths, key_of, printable, reason_of
 
 
 def check_report(request: Request, plan: Plan) -> None:
@@ -35,7 +35,8 @@ def check_report(request: Request, plan: Plan) -> None:
         _require_openable(Path(request.report))
         whole_length(Path(request.report), layout_for(request.report), request)
     except OSError as error:
-        raise UsageError(f"cannot write {name}: {reason_of(error)}") from error
+        remedy = "make its folder first" if isinstance(error, FileNotFoundError) else "choose another place"
+        raise UsageError(f"cannot write {name}: {reason_of(error)}", remedy) from error
 
 
 def _require_openable(path: Path) -> None:
@@ -77,7 +78,7 @@ def _refuse_taken(request: Request, plan: Plan, name: str) -> None:
     if request.writes_standard_output:
         identities.add(identity_of(1))
     identity = identity_of(Path(request.report))
-    # Without regard to case: names may be one where upper and lower case are the same.
-    is_place = real.of(request.report).casefold() in {place.casefold() for place in places}
+    # By what other file systems take for the same name, too.
+    is_place = key_of(real.of(request.report)) in set(map(key_of, places))
     if is_place or (identity is not None and identity in identities):
         raise UsageError(f"the report {name} is an input or an output", "rename it")

@@ -60,6 +60,8 @@ class Request:
         for option, name in named.items():
             if name is not None and not name:
                 raise UsageError(f"{option} is empty", f"give it a name, or leave out {option}")
+        if self.report == STANDARD_STREAM:
+            raise UsageError("--report - names no file", "name one, or ./- for a file of that name")
         if self.overwrite and self.skip_existing:
             raise UsageError("--overwrite and --skip-existing contradict each other", "give one of them")
         self._refuse_contradictions_in_place()

@@ -45,11 +45,12 @@ def share_parameters(
 ) -> tuple[Settings, tuple[SharedParameters, ...]]:
     """Settings with the same mu for all pictures of a plan with as many channels, and what was chosen for that.
 
-    known: what the run chose that this one continues; then nothing is chosen.
+    known: what the run chose that this one continues; only for other numbers of channels something is chosen then.
     """
-    chosen = known or choose_shared(plan, Denoiser(settings, announce_compilation), settings)
-    shared_mu = tuple((shared.channels, shared.mu) for shared in chosen)
-    return replace(settings, shared_mu=shared_mu), () if known else chosen
+    kept = frozenset(shared.channels for shared in known)
+    chosen = choose_shared(plan, Denoiser(settings, announce_compilation), settings, kept)
+    shared_mu = sorted((shared.channels, shared.mu) for shared in known + chosen)
+    return replace(settings, shared_mu=tuple(shared_mu)), chosen
 
 
 def refuse_useless(request: Request, settings: Settings) -> None:
@@ -68,26 +69,30 @@ def refuse_useless(request: Request, settings: Settings) -> None:
         )
 
 
-def choose_shared(plan: Plan, denoiser: Denoiser, settings: Settings) -> tuple[SharedParameters, ...]:
-    """Parameters for each number of channels, from a sample of the whole plan, what is done already included.
+def choose_shared(
+    plan: Plan, denoiser: Denoiser, settings: Settings, known: frozenset[int] = frozenset()
+) -> tuple[SharedParameters, ...]:
+    """Parameters for each other number of channels, from a sample of the whole plan, what is done already included.
 
     So a run that continues another one comes to the same parameters. Pictures that cannot be read are left out.
     """
     found = defaultdict(list)
-    for jobs in _by_channels(plan.jobs + plan.skipped):
-        for job in sample_of(jobs):
+    for stated, jobs in _by_channels(plan.jobs + plan.skipped).items():
+        for job in sample_of(jobs) if stated not in known else ():
             for channels, mu, sigma in _chosen(job, denoiser, settings):
                 found[channels].append((mu, sigma, printable(job.source)))
-    return tuple(_median(channels, choices) for channels, choices in sorted(found.items()))
+    return tuple(
+        _median(channels, choices) for channels, choices in sorted(found.items()) if channels not in known
+    )
 
 
-def _by_channels(jobs: Iterable[Job]) -> Iterable[list[Job]]:
+def _by_channels(jobs: Iterable[Job]) -> dict[int, list[Job]]:
     """The jobs apart by the channels that their headers state, so that few pictures of a kind are not passed over."""
     found = defaultdict(list)
     for job in with_headers(jobs):
         header = job.header
         found[header.channels - header.has_alpha if header is not None else 0].append(job)
-    return found.values()
+    return found
 
 
 def sample_of(jobs: Sequence[Job]) -> list[Job]:

@@ -12,12 +12,13 @@ from tvdenoise.batch.arrivals import Arrivals
 from tvdenoise.batch.destinations import Folder
 from tvdenoise.batch.discovery import Discovery, Failure, Found
 from tvdenoise.batch.folder_events import FolderEvents
+from tvdenoise.batch.outputs import identity_of
 from tvdenoise.batch.plan import Job, Plan, plan_replacing
 from tvdenoise.batch.request import DEFAULT_SUFFIX
 from tvdenoise.errors import TvdenoiseError, UnwritableImageError, UsageError
 from tvdenoise.files.atomic import require_writable, sweep
 from tvdenoise.files.examining import codec_of
-from tvdenoise.files.paths import printable
+from tvdenoise.files.paths import key_of, printable
 
 _BREATH = 0.1  # seconds in which the events of a burst come together
 _TICK = 1.0  # seconds between looks whether the folder is still there
@@ -65,9 +66,20 @@ class Watch:
         """
         arrivals = Arrivals(self.settling)
         intake = _Intake(self.folder, self.destination)
+        while self.folder.is_dir():
+            try:
+                yield from self._plans_of_one(arrivals, intake)
+            except UsageError:  # it cannot be watched
+                if self.folder.is_dir():
+                    raise
+        raise TvdenoiseError(f"{printable(self.folder)} is no longer there")
+
+    def _plans_of_one(self, arrivals: Arrivals, intake: _Intake) -> Iterator[Plan]:
+        """As long as no other folder, and no file system, has taken the place of the folder."""
         next_round = time.monotonic()
         with FolderEvents(self.folder, recursive=self.recursive, polling=self.polling) as events:
-            while self.folder.is_dir():
+            watched = identity_of(self.folder)
+            while watched is not None and identity_of(self.folder) == watched:
                 if (now := time.monotonic()) >= next_round:
                     next_round = now + _ROUND
                     found = list(self._find())
@@ -79,7 +91,8 @@ class Watch:
                     time.sleep(_BREATH)
                     changed |= events.take(0)
                     arrivals.note(self._images(changed), time.monotonic())
-        raise TvdenoiseError(f"{printable(self.folder)} is no longer there")
+                if self.folder in changed:  # it was removed, and another one may have got its number
+                    return
 
     def _find(self) -> Iterator[Found | Failure]:
         return self._discovery.find((str(self.folder),))
@@ -139,7 +152,7 @@ class _Intake:
         if job.target.exists() and not job.target.is_file():
             reason = f"its output {printable(job.target)} exists and is not a file"
             return Failure(job.source, UnwritableImageError(reason, "move that out of the way"))
-        place = os.path.realpath(job.target).casefold()
+        place = key_of(os.path.realpath(job.target))
         owner = self._owners.setdefault(place, job.source)
         if owner == job.source or not owner.exists():
             self._owners[place] = job.source

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -53,9 +54,10 @@ class Console:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        with _heard_or_not():
+            if self._bar is not None:
+                self._bar.stop()
+        self._bar = None
         self._stop_plane_bar()
         if self._count > 1:  # said after an interruption, too
             self.tell_message(line_of_tally(self.tally, self._count, untold_notes=self._untold_notes))
@@ -82,9 +84,10 @@ class Console:
 
     def _stop_plane_bar(self) -> None:
         self._begin = None
-        if self._plane_bar is not None:
-            self._plane_bar.stop()
-            self._plane_bar = None
+        with _heard_or_not():
+            if self._plane_bar is not None:
+                self._plane_bar.stop()
+        self._plane_bar = None
 
     def tell(self, outcome: Outcome) -> None:
         """What became of a file."""
@@ -129,7 +132,19 @@ class Console:
             self._print(message)
 
     def _print(self, text: str) -> None:
-        if self._bar is None:
-            print(text, file=sys.stderr, flush=True)
-        else:
-            self._bar.print(text)
+        with _heard_or_not():
+            if self._bar is None:
+                print(text, file=sys.stderr, flush=True)
+            else:
+                self._bar.print(text)
+
+
+@contextmanager
+def _heard_or_not() -> Iterator[None]:
+    """A log on a full disk, or a terminal that has gone away, stops no run; a closed pipe ends it."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError:
+        return

@@ -88,8 +88,7 @@ def _enforce(heard: int, is_over: Event, continuation: str) -> None:
                 from tvdenoise.files.atomic import remove_unfinished
 
                 remove_unfinished()
-                with suppress(OSError):
-                    _tell(f"{word}; {_KEPT}, {continuation}")
+                _tell(f"{word}; {_KEPT}, {continuation}")
                 os._exit(code)
 
 
@@ -98,4 +97,5 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 
 def _tell(message: str) -> None:
-    print(f"tvdenoise: {message}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # the exit code says it all the same
+        print(f"tvdenoise: {message}", file=sys.stderr, flush=True)

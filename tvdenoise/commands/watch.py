@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from tvdenoise.batch.outcome import Fate, Outcome
 from tvdenoise.commands.endings import exit_codes
 from tvdenoise.commands.numbers import count_or_auto, positive
 from tvdenoise.commands.options import accuracy, advanced, files, messages, volumes
@@ -113,8 +114,13 @@ def _serve(
                 workforce = workforce_for(plan, settings, Streams(), report, console.tell_compilation, jobs)
                 with closing(outcomes(plan, workforce)) as found:
                     for outcome in found:
-                        if os.path.lexists(outcome.source):  # else it was taken away before it was read
+                        if not _was_taken_away(outcome):
                             report.add(outcome)
                             console.tell(outcome)
         finally:
             console.tell_message(line_of_tally(console.tally, console.tally.count))
+
+
+def _was_taken_away(outcome: Outcome) -> bool:
+    """Whether a file was gone before it was read, which is no failure."""
+    return outcome.fate is Fate.FAILED and not os.path.lexists(outcome.source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,11 @@ def reason_of(error: OSError) -> str:
     """What the operating system says, in the middle of a sentence: "permission denied"."""
     reason = error.strerror or str(error) or type(error).__name__
     return reason[:1].lower() + reason[1:]
+
+
+def key_of(path: str) -> str:
+    """The same for names that are one where upper and lower case are, or letters composed in several ways."""
+    return path.casefold() if path.isascii() else unicodedata.normalize("NFC", path).casefold()
 
 
 class RealPaths:
