@@ -144,6 +144,39 @@ def test_a_stack_knows_its_axes_and_its_spacing(name: str, tmp_path: Path) -> No
     assert axes.unit == ("µm" if "ome" in name else "um")
 
 
+@pytest.mark.parametrize(
+    ("metadata", "truncate", "before", "axes", "described"),
+    [
+        ({"axes": "TZSYX"}, False, "TZSYX", "TZ", "TZYXS"),
+        ({"axes": "TZSYX"}, True, "TZSYX", "TZ", "TZYXS"),
+        ({}, False, "QQSYX", "I", "QQYXS"),
+    ],
+)
+def test_axes_stay_known_where_colours_in_planes_of_their_own_are_written_pixel_by_pixel(
+    metadata: dict, truncate: bool, before: str, axes: str, described: str, command, tmp_path: Path
+) -> None:
+    values = noise(2, 3, 3, 20, 24)
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        values,
+        photometric="rgb",
+        planarconfig="separate",
+        metadata=metadata,
+        truncate=truncate,
+    )
+    assert tifffile.TiffFile(tmp_path / "a.tif").series[0].axes == before
+    assert stack_in(tmp_path / "a.tif").axes.names == axes
+    assert command("run", "a.tif", "-o", "out.tif", *HARDLY).exit_code == 0
+    (found,) = tifffile.TiffFile(tmp_path / "out.tif").series
+    assert (found.axes, found.shape) == (described, (2, 3, 20, 24, 3))
+    np.testing.assert_array_equal(found.asarray(), np.moveaxis(values, 2, -1))
+
+
+def test_colours_that_are_pages_stay_an_axis(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", noise(3, 20, 24), photometric="minisblack", metadata={"axes": "SYX"})
+    assert stack_in(tmp_path / "a.tif").axes.names == "S"
+
+
 def test_planes_of_ome_are_found_in_any_order(tmp_path: Path) -> None:
     make_stack(tmp_path, "four.ome.tif")
     contents = (tmp_path / "four.ome.tif").read_bytes()
