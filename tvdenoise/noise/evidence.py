@@ -63,7 +63,8 @@ class ArrayEvidence:
             equal = np.diff(self.array[0], axis=axis) == 0
             if self.where is not None:
                 before, after = np.delete(self.where, -1, axis), np.delete(self.where, 0, axis)
-                equal = equal[before & after]
+                both = before & after
+                equal = equal[both] if both.any() else equal.ravel()
             parts.append(float(equal.mean()) if equal.size else 1.0)
         return min(parts)
 
