@@ -187,6 +187,38 @@ def test_planes_of_ome_are_found_in_any_order(tmp_path: Path) -> None:
     assert [axes.channel(number) for number in (0, 11, 12, 23)] == [0, 0, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("axes", "sizes", "names", "volumes"),
+    [
+        ("ZAYX", (4, 3), "Zz", [(0, 3, 6, 9), (1, 4, 7, 10), (2, 5, 8, 11)]),
+        ("THYX", (2, 3), "Tt", [(0, 3), (1, 4), (2, 5)]),
+        ("CZPYX", (2, 2, 2), "CZz", [(0, 2), (1, 3), (4, 6), (5, 7)]),
+        ("HZYX", (2, 3), "tZ", [(0, 1, 2), (3, 4, 5)]),
+    ],
+)
+def test_angles_phases_and_lifetimes_are_no_planes_of_one_volume(
+    axes: str, sizes: tuple[int, ...], names: str, volumes: list, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, noise(*sizes, 8, 9), photometric="minisblack", metadata={"axes": axes})
+    assert tifffile.TiffFile(path).series[0].axes == axes
+    found = stack_in(path).axes
+    assert (found.names, found.sizes, list(found.volumes)) == (names, sizes, volumes)
+
+
+def test_labels_say_how_many_phases_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, noise(2, 3, 8, 9), photometric="minisblack", metadata={"axes": "ZPYX"})
+    said = b'Type="phase" Start="0" End="2"/>'
+    labels = b"><Label>a</Label><Label>b</Label><Label>c</Label></ModuloAlongZ>"
+    contents = path.read_bytes()
+    assert said in contents
+    with tifffile.TiffFile(path) as opened:
+        text = opened.ome_metadata.encode().replace(said, b'Type="phase"' + labels)
+    tifffile.imwrite(path, noise(6, 8, 9), photometric="minisblack", description=text, metadata=None)
+    assert stack_in(path).axes.names == "Zz"
+
+
 def test_each_plane_is_what_it_would_be_alone(command, tmp_path: Path) -> None:
     values = make_stack(tmp_path, "deep.tif")
     assert command("run", "deep.tif", "-o", "out.tif", "--mu", "9", "--report", "r.jsonl").exit_code == 0
