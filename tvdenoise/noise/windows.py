@@ -52,3 +52,9 @@ def windows_of(
     if np.count_nonzero(excluded == 0) >= _LEAST_WINDOWS:
         return chosen[:, excluded == 0]
     return chosen[:, np.sort(np.argsort(excluded, kind="stable")[:_LEAST_WINDOWS])]
+
+
+def varied(windows: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The windows (channels, windows, side, side) that are not of one value, or all where there are none."""
+    is_varied = (windows != windows[..., :1, :1]).any(axis=(0, 2, 3))
+    return windows if is_varied.all() or not is_varied.any() else windows[:, is_varied]
