@@ -356,6 +356,13 @@ def test_a_small_part_is_denoised_nearly_as_well_as_with_the_best_mu():
         assert chosen < 1.7 * min(tried)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.uint8, bool])
+def test_weights_may_be_numbers_of_any_type(noisy, dtype):
+    weights = np.ones(noisy.shape, dtype)
+    assert np.array_equal(denoise(noisy, 14.0, weights=weights).image, denoise(noisy, 14.0).image)
+
+
 def test_of_a_single_pixel_the_risk_says_nothing(noisy):
     mask = np.zeros(noisy.shape, bool)
     mask[90, 90] = True

@@ -144,7 +144,7 @@ def _weights(weights: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.floating]
     _require_shape("weights", given.shape, shape)
     positive = given[given != 0]
     least, largest = limits.WEIGHT
-    if positive.size and not (least <= positive.min() and positive.max() <= largest):
+    if positive.size and not (least <= float(positive.min()) and float(positive.max()) <= largest):
         raise ValueError(f"weights must be zero, or at least {least:g} and at most {largest:g}")
     return given.astype(np.float64)
 
