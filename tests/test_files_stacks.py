@@ -325,6 +325,25 @@ def test_pages_of_other_shapes_or_kinds_are_refused(other: np.ndarray, command, 
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
+def test_pages_are_of_one_size_if_they_are_shown_so(command, tmp_path: Path) -> None:
+    lying, standing, upright = ({"extratags": [(274, "H", 1, number, True)]} for number in (6, 8, 1))
+    for name, pages in (
+        ("same.tif", [(noise(20, 24), lying), (noise(24, 20), upright), (noise(20, 24), standing)]),
+        ("other.tif", [(noise(20, 24), upright), (noise(20, 24), lying)]),
+    ):
+        with tifffile.TiffWriter(tmp_path / name) as writer:
+            for values, options in pages:
+                writer.write(values, photometric="minisblack", metadata=None, **options)
+    assert command("run", "same.tif", *HARDLY).exit_code == 0
+    written = tifffile.imread(tmp_path / "same_denoised.tif")
+    expected = [np.rot90(noise(20, 24), -1), noise(24, 20), np.rot90(noise(20, 24))]
+    np.testing.assert_array_equal(written, expected)
+    for more in ((), ("--dry-run",)):
+        result = command("run", "other.tif", *more)
+        assert result.exit_code == 1
+        assert "its 2 pages differ in size" in result.stderr + result.stdout
+
+
 def test_ome_of_several_files_is_refused(command, tmp_path: Path) -> None:
     make_stack(tmp_path, "four.ome.tif")
     contents = (tmp_path / "four.ome.tif").read_bytes()
