@@ -118,6 +118,28 @@ def test_pictures_of_another_size_than_the_mask_fail_and_the_others_are_done(
     assert [path.name for path in Path("out").iterdir()] == ["a.png"]
 
 
+def test_the_plan_knows_that_a_mask_is_of_another_size_or_number(mask, make_image, command, tmp_path) -> None:
+    for name, values in (("fits", noise(40, 50)), ("other", noise(40, 51)), ("deep", noise(40, 50, 3))):
+        make_image(f"in/{name}.png", values)
+    Image.fromarray(noise(50, 40)).save("in/turned.jpg", exif=_turned(6))
+    _pages(Path("in/pages.tif"), noise(3, 40, 50))
+    _pages(tmp_path / "masks.tif", np.stack([WHITE_DISC] * 3))
+    reason = "the picture has 51 × 40 pixels and the mask"
+    alone = ("in/deep.png", "in/fits.png", "in/other.png", "in/turned.jpg")
+    for given, expected in (
+        (mask, {"in/other.png": reason}),
+        (tmp_path / "masks.tif", dict.fromkeys(alone, "it holds a single picture and the mask")),
+    ):
+        planned = command("run", "in", "--mask", given, "-o", "out", "--overwrite", "--dry-run")
+        lines = [line.split("\t") for line in planned.stdout.splitlines()]
+        failing = {line[0]: line[6] for line in lines if line[5] == "fail"}
+        assert failing.keys() == expected.keys()
+        assert all(failing[name].startswith(told) for name, told in expected.items())
+        result = command("run", "in", "--mask", given, "-o", "out", "--overwrite")
+        assert planned.exit_code == result.exit_code == 1
+        assert f"{5 - len(expected)} done, {len(expected)} failed" in result.stderr
+
+
 def _turned(number: int) -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = number
@@ -207,6 +229,17 @@ def test_infinities_are_refused_even_so(make_image, command) -> None:
     result = command("run", "a.tif", "--nan", "fill")
     assert result.exit_code == 1
     assert "not finite" in result.stderr
+
+
+def test_of_alpha_that_is_no_number_nobody_is_told_to_fill_it(command, tmp_path) -> None:
+    values = noise(9, 9, 4, dtype=np.float32)
+    values[3, 3, 3] = np.nan
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=["unassalpha"])
+    result = command("run", "a.tif", "--nan", "fill")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "tvdenoise: a.tif: some values of its alpha are not finite; replace NaN and infinities by numbers first\n"
+    )
 
 
 def test_files_without_missing_pixels_come_out_the_same_with_and_without_nan_fill(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from seeds import SEEDS
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files import available, headers, memory
 from tvdenoise.files.headers import header_of
-from tvdenoise.files.memory import bytes_needed
+from tvdenoise.files.memory import Budget, bytes_needed
 from tvdenoise.files.reading import is_whole, read
 
 
@@ -175,3 +176,15 @@ def test_without_a_word_from_the_system_nothing_is_refused(tmp_path: Path, monke
     assert available.available_memory() is None
     assert read(make_image("a.png")).size == (17, 12)
     assert Image.open(tmp_path / "a.png").size == (17, 12)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is another one")
+def test_what_was_freed_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: None)
+    budget = Budget(10**12)
+    before = budget.left or 0
+    chunks = [bytearray(100_000) for _ in range(2000)]  # too small to be mapped by themselves
+    pinned = bytearray(100_000)
+    del chunks
+    assert (budget.left or 0) > before - 100_000_000
+    del pinned

@@ -144,6 +144,39 @@ def test_a_stack_knows_its_axes_and_its_spacing(name: str, tmp_path: Path) -> No
     assert axes.unit == ("µm" if "ome" in name else "um")
 
 
+@pytest.mark.parametrize(
+    ("metadata", "truncate", "before", "axes", "described"),
+    [
+        ({"axes": "TZSYX"}, False, "TZSYX", "TZ", "TZYXS"),
+        ({"axes": "TZSYX"}, True, "TZSYX", "TZ", "TZYXS"),
+        ({}, False, "QQSYX", "I", "QQYXS"),
+    ],
+)
+def test_axes_stay_known_where_colours_in_planes_of_their_own_are_written_pixel_by_pixel(
+    metadata: dict, truncate: bool, before: str, axes: str, described: str, command, tmp_path: Path
+) -> None:
+    values = noise(2, 3, 3, 20, 24)
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        values,
+        photometric="rgb",
+        planarconfig="separate",
+        metadata=metadata,
+        truncate=truncate,
+    )
+    assert tifffile.TiffFile(tmp_path / "a.tif").series[0].axes == before
+    assert stack_in(tmp_path / "a.tif").axes.names == axes
+    assert command("run", "a.tif", "-o", "out.tif", *HARDLY).exit_code == 0
+    (found,) = tifffile.TiffFile(tmp_path / "out.tif").series
+    assert (found.axes, found.shape) == (described, (2, 3, 20, 24, 3))
+    np.testing.assert_array_equal(found.asarray(), np.moveaxis(values, 2, -1))
+
+
+def test_colours_that_are_pages_stay_an_axis(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", noise(3, 20, 24), photometric="minisblack", metadata={"axes": "SYX"})
+    assert stack_in(tmp_path / "a.tif").axes.names == "S"
+
+
 def test_planes_of_ome_are_found_in_any_order(tmp_path: Path) -> None:
     make_stack(tmp_path, "four.ome.tif")
     contents = (tmp_path / "four.ome.tif").read_bytes()
@@ -152,6 +185,38 @@ def test_planes_of_ome_are_found_in_any_order(tmp_path: Path) -> None:
     axes = stack_in(tmp_path / "a.tif").axes
     assert (axes.names, axes.sizes) == ("CTZ", (2, 3, 4))
     assert [axes.channel(number) for number in (0, 11, 12, 23)] == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("axes", "sizes", "names", "volumes"),
+    [
+        ("ZAYX", (4, 3), "Zz", [(0, 3, 6, 9), (1, 4, 7, 10), (2, 5, 8, 11)]),
+        ("THYX", (2, 3), "Tt", [(0, 3), (1, 4), (2, 5)]),
+        ("CZPYX", (2, 2, 2), "CZz", [(0, 2), (1, 3), (4, 6), (5, 7)]),
+        ("HZYX", (2, 3), "tZ", [(0, 1, 2), (3, 4, 5)]),
+    ],
+)
+def test_angles_phases_and_lifetimes_are_no_planes_of_one_volume(
+    axes: str, sizes: tuple[int, ...], names: str, volumes: list, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, noise(*sizes, 8, 9), photometric="minisblack", metadata={"axes": axes})
+    assert tifffile.TiffFile(path).series[0].axes == axes
+    found = stack_in(path).axes
+    assert (found.names, found.sizes, list(found.volumes)) == (names, sizes, volumes)
+
+
+def test_labels_say_how_many_phases_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, noise(2, 3, 8, 9), photometric="minisblack", metadata={"axes": "ZPYX"})
+    said = b'Type="phase" Start="0" End="2"/>'
+    labels = b"><Label>a</Label><Label>b</Label><Label>c</Label></ModuloAlongZ>"
+    contents = path.read_bytes()
+    assert said in contents
+    with tifffile.TiffFile(path) as opened:
+        text = opened.ome_metadata.encode().replace(said, b'Type="phase"' + labels)
+    tifffile.imwrite(path, noise(6, 8, 9), photometric="minisblack", description=text, metadata=None)
+    assert stack_in(path).axes.names == "Zz"
 
 
 def test_each_plane_is_what_it_would_be_alone(command, tmp_path: Path) -> None:
@@ -258,6 +323,25 @@ def test_pages_of_other_shapes_or_kinds_are_refused(other: np.ndarray, command, 
     assert "differ" in result.stderr
     assert "save each as a file of its own, or take the first alone with --first-frame" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_pages_are_of_one_size_if_they_are_shown_so(command, tmp_path: Path) -> None:
+    lying, standing, upright = ({"extratags": [(274, "H", 1, number, True)]} for number in (6, 8, 1))
+    for name, pages in (
+        ("same.tif", [(noise(20, 24), lying), (noise(24, 20), upright), (noise(20, 24), standing)]),
+        ("other.tif", [(noise(20, 24), upright), (noise(20, 24), lying)]),
+    ):
+        with tifffile.TiffWriter(tmp_path / name) as writer:
+            for values, options in pages:
+                writer.write(values, photometric="minisblack", metadata=None, **options)
+    assert command("run", "same.tif", *HARDLY).exit_code == 0
+    written = tifffile.imread(tmp_path / "same_denoised.tif")
+    expected = [np.rot90(noise(20, 24), -1), noise(24, 20), np.rot90(noise(20, 24))]
+    np.testing.assert_array_equal(written, expected)
+    for more in ((), ("--dry-run",)):
+        result = command("run", "other.tif", *more)
+        assert result.exit_code == 1
+        assert "its 2 pages differ in size" in result.stderr + result.stdout
 
 
 def test_ome_of_several_files_is_refused(command, tmp_path: Path) -> None:

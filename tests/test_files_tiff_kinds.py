@@ -371,3 +371,17 @@ def test_tags_of_a_tiff_written_by_this_package_are_in_order() -> None:
     tags = [struct.unpack("<HHII", stream.read(12))[0] for _ in range(count)]
     assert tags == sorted(set(tags))
     assert 262 in tags
+
+
+@pytest.mark.parametrize("stored", [{"tile": (16, 32, 32)}, {"rowsperstrip": 8}])
+def test_a_page_that_holds_a_volume_is_refused_and_not_cut_to_its_first_plane(
+    stored: dict, command, tmp_path: Path
+) -> None:
+    path = tmp_path / "volume.tif"
+    tifffile.imwrite(path, noise(8, 40, 48), photometric="minisblack", volumetric=True, **stored)
+    assert tifffile.TiffFile(path).pages[0].imagedepth == 8
+    result = command("run", path)
+    assert result.exit_code == 1
+    assert "it has 8 planes in one page, which is not carried; save each plane" in result.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["volume.tif"]
+    assert "8 planes in one page" in command("run", path, "--dry-run").stdout

@@ -245,6 +245,20 @@ def test_no_window_holds_an_excluded_pixel():
     assert not windows.any()
 
 
+def test_where_few_windows_are_without_excluded_pixels_those_with_the_fewest_are_taken():
+    where = np.zeros((40, 50), bool)
+    where[:, 40:] = True
+    windows = windows_of(np.where(where, 0.0, 1.0)[np.newaxis], 8, stride=1, most=5000, where=where)
+    assert windows.shape[1] == 200
+    assert windows.mean(axis=(2, 3)).max() <= 0.5
+
+
+def test_a_small_picture_of_which_half_is_missing_has_the_noise_of_the_other_half():
+    noisy = np.random.default_rng(2).normal(0.5, 0.05, (40, 50)).astype(np.float32)
+    noisy[:, :25] = np.nan
+    assert estimate_noise(noisy, nan="fill").sigma > 0.03
+
+
 def test_filled_pixels_do_not_count_as_calm():
     noisy = with_noise(clean("camera"), 20 / 255, 1)
     where = np.hypot(*(np.indices(noisy.shape) - 160)) < 150

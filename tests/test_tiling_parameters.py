@@ -45,6 +45,11 @@ KINDS = {
     "colour": (colour, True, {"channel_axis": -1}),
     "colour, thin": (lambda: colour()[:30], True, {"channel_axis": -1}),
     "volume": (deep, False, {"spatial_axes": (0, 1, 2)}),
+    "half empty volume": (
+        lambda: deep() * (np.arange(len(deep())) % 2)[:, np.newaxis, np.newaxis],
+        False,
+        {"spatial_axes": (0, 1, 2)},
+    ),
     "colour volume": (
         lambda: np.stack([deep()[:12]] * 3, axis=-1) * (1, 0.8, 0.6),
         True,

@@ -275,3 +275,13 @@ def test_the_sparse_engine_steps_down_a_volume():
     engine.advance(0.0)
     engine.advance(0.01)
     assert np.array_equal(engine.iterate, start - 0.01 * objective.gradient(start))
+
+
+@pytest.mark.parametrize("empty", [1, 8, 15])
+@pytest.mark.parametrize("level", [0.0, 0.5])
+def test_empty_planes_do_not_make_a_volume_one_without_noise(empty: int, level: float) -> None:
+    planes, rows, columns = np.indices((20, 80, 90))
+    smooth = 0.5 + 0.3 * np.sin(columns / 17) * np.cos(rows / 19) * np.cos(planes / 9)
+    noisy = with_noise(smooth, 0.05, seed=1)
+    noisy[:empty] = level
+    assert denoise(noisy, spatial_axes=(0, 1, 2), max_iterations=1).sigma == pytest.approx(0.05, rel=0.1)

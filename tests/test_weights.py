@@ -331,6 +331,50 @@ def test_kept_regions_say_nothing_of_the_noise():
     assert estimate_noise(image, where=mask).sigma == pytest.approx(SIGMA, rel=0.06)
 
 
+def test_a_small_part_that_is_denoised_has_the_noise_of_what_is_kept_around_it():
+    image = clean("camera")
+    image = with_noise(image, SIGMA, seed=3)
+    far = np.add.outer(np.arange(image.shape[0]), np.zeros(image.shape[1])) > 250
+    image[far] = clean("camera")[far]
+    small, scattered = np.zeros(image.shape, bool), np.zeros(image.shape, bool)
+    small[60:92, 100:132] = True
+    scattered[20:200:20, 20:200:20] = True
+    for mask in (small, scattered):
+        assert denoise(image, mask=mask).sigma == pytest.approx(SIGMA, rel=0.1)
+
+
+def test_a_small_part_is_denoised_nearly_as_well_as_with_the_best_mu():
+    rows, columns = np.indices((200, 220))
+    smooth = 0.5 + 0.3 * np.sin(columns / 17) * np.cos(rows / 19)
+    image = with_noise(smooth, 0.03, seed=1)
+    for side in (16, 24, 32, 48):
+        mask = np.zeros(image.shape, bool)
+        mask[70 : 70 + side, 90 : 90 + side] = True
+        chosen, *tried = (
+            rms((denoise(image, mu, mask=mask).image - smooth)[mask]) for mu in (None, 8, 16, 32)
+        )
+        assert chosen < 1.7 * min(tried)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.uint8, bool])
+def test_weights_may_be_numbers_of_any_type(noisy, dtype):
+    weights = np.ones(noisy.shape, dtype)
+    assert np.array_equal(denoise(noisy, 14.0, weights=weights).image, denoise(noisy, 14.0).image)
+
+
+def test_of_a_single_pixel_the_risk_says_nothing(noisy):
+    mask = np.zeros(noisy.shape, bool)
+    mask[90, 90] = True
+    chosen = denoise(noisy, mask=mask)
+    assert chosen.mu == pytest.approx(1.4 / chosen.sigma)
+
+
+def test_pixels_without_neighbours_that_tell_do_not_make_an_image_one_without_noise(noisy):
+    where = np.indices(noisy.shape).sum(axis=0) % 2 == 0
+    assert estimate_noise(noisy, where=where).sigma > 0.5 * SIGMA
+
+
 def test_first_values_are_means_of_what_is_known_nearby():
     planes = np.stack([np.tile(np.linspace(0, 1, 50), (40, 1)), np.ones((40, 50))])
     missing = np.random.default_rng(1).random((40, 50)) < 0.5

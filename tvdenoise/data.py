@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tvdenoise import checks, limits
-from tvdenoise.filling import fill, with_noise_where_missing
+from tvdenoise.filling import fill
 from tvdenoise.intensities import Layout
 from tvdenoise.model.colour import RGB_CHANNELS, to_opponent
 from tvdenoise.model.fidelity import Fidelity
@@ -34,15 +34,6 @@ class Data:
     fidelity: Fidelity | None = None
     axis_weights: tuple[float, ...] | None = None
     kept: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
-
-    def noise_shown(self) -> tuple[NDArray[np.floating], NDArray[np.bool_] | None]:
-        """Planes in which the noise can be estimated, and which of their pixels say something of it; None for all."""
-        if self.fidelity is None:
-            return self.planes, None
-        if not self.fidelity.has_missing:
-            return self.planes, self.fidelity.is_free
-        planes, is_telling = with_noise_where_missing(self.planes, self.fidelity.coded == 0)
-        return planes, is_telling & self.fidelity.is_free
 
 
 def data_of(
@@ -153,7 +144,7 @@ def _weights(weights: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.floating]
     _require_shape("weights", given.shape, shape)
     positive = given[given != 0]
     least, largest = limits.WEIGHT
-    if positive.size and not (least <= positive.min() and positive.max() <= largest):
+    if positive.size and not (least <= float(positive.min()) and float(positive.max()) <= largest):
         raise ValueError(f"weights must be zero, or at least {least:g} and at most {largest:g}")
     return given.astype(np.float64)
 

@@ -14,6 +14,7 @@ from tvdenoise.model.colour import RGB_CHANNELS, from_opponent
 from tvdenoise.model.objective import TotalVariation
 from tvdenoise.noise.estimation import estimate_planes
 from tvdenoise.noise.model import NoiseModel
+from tvdenoise.noise.regions import noise_shown
 from tvdenoise.parameters import Parameters
 from tvdenoise.posing import NANS, NanName, pose
 from tvdenoise.settings import DEFAULT_CHROMA, NoiseName
@@ -186,7 +187,7 @@ def estimate_noise(
     """
     checks.choice("nan", nan, NANS)
     data = data_of(image, channel_axis, data_range, spatial_axes=spatial_axes, fills=nan == "fill")
-    planes, is_telling = data.noise_shown()
+    planes, is_telling = noise_shown(data)
     if where is None:
         return estimate_planes(planes, is_telling)
     known = np.asarray(where, bool)

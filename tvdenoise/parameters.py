@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from tvdenoise.model.fidelity import Fidelity
     from tvdenoise.noise.model import NoiseModel
 
+#: Of fewer pixels that are sought and known the risk says nothing.
+_LEAST_KNOWN = 50
+
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
@@ -93,6 +96,6 @@ def choose_mu(
     if noise.sigma < LEAST_SIGMA:
         return mu_for(noise.sigma) / typical
     risk = Risk.of(planes, noise, method, epsilon, fidelity)
-    if risk.fidelity is not None and not risk.fidelity.is_known.any():
+    if risk.fidelity is not None and np.count_nonzero(risk.fidelity.is_known) < _LEAST_KNOWN:
         return mu_for(noise.sigma) / typical
     return risk.best_mu() / typical

@@ -12,6 +12,7 @@ from tvdenoise.method import DEFAULT_MAX_ITERATIONS, EngineName, Method, Penalty
 from tvdenoise.model.objective import TotalVariation
 from tvdenoise.noise.evidence import ArrayEvidence
 from tvdenoise.noise.model import NoiseModel
+from tvdenoise.noise.regions import noise_shown
 from tvdenoise.parameters import Parameters, choose
 from tvdenoise.settings import DEFAULT_CHROMA, NoiseName, Settings
 from tvdenoise.steps import StepName
@@ -67,7 +68,7 @@ def pose(
     )  # fmt: skip
     channels = len(data.planes)
     method = settings.method(channels, data.axis_weights)
-    model = settings.noise_model(channels, lambda: ArrayEvidence.of(*data.noise_shown()))
+    model = settings.noise_model(channels, lambda: ArrayEvidence.of(*noise_shown(data)))
     chosen = choose(
         data.planes, method, model, settings.mu, settings.epsilon, settings.strength, data.fidelity
     )

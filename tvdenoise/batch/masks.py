@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,43 @@ if TYPE_CHECKING:
     from tvdenoise.files.picture import Picture
 
 
+@dataclass(frozen=True)
+class MaskForm:
+    """What the masks of a file are for: so many pictures, or any number where it is 1, of so many columns and rows."""
+
+    name: str
+    count: int
+    columns: int
+    rows: int
+
+    def require_count(self, pictures: int) -> None:
+        """Raise UnsupportedImageError unless the masks are for so many pictures."""
+        if self.count in (1, pictures):
+            return
+        raise UnsupportedImageError(
+            f"it holds {'a single picture' if pictures == 1 else f'{pictures} pictures'} "
+            f"and the mask {self.name} {self.count}",
+            "give a mask of one picture, which serves all, or of as many",
+        )
+
+    def require_size(self, columns: int, rows: int, *, is_turned: bool = False) -> None:
+        """Raise UnsupportedImageError for a picture of another size, as it is shown; is_turned: unlike it is stored."""
+        if (columns, rows) == (self.columns, self.rows):
+            return
+        turned = ", as its orientation shows it," if is_turned else ""
+        raise UnsupportedImageError(
+            f"the picture{turned} has {columns} × {rows} pixels "
+            f"and the mask {self.name} {self.columns} × {self.rows}",
+            "give a mask of the same size",
+        )
+
+    def require_likely(self, columns: int, rows: int, pictures: int) -> None:
+        """The same for a picture of which the header alone was read: it may be turned."""
+        self.require_count(pictures)
+        if (rows, columns) != (self.columns, self.rows):
+            self.require_size(columns, rows)
+
+
 class MaskFile:
     """A file that holds one mask for all pictures, or one for each picture of a file that holds as many.
 
@@ -43,13 +81,17 @@ class MaskFile:
         self._single: NDArray[np.bool_] | None = None
         self._count = 0
 
-    def check(self) -> None:
+    def check(self) -> MaskForm:
         """Read all of it once. Raises UsageError for one that is black everywhere, too."""
-        if not sum(bool(mask.any()) for mask in self._read(None)):
+        shape, some_are_white = (0, 0), False
+        for mask in self._read(None):
+            shape, some_are_white = mask.shape, some_are_white or bool(mask.any())
+        if not some_are_white:
             raise UsageError(
                 f"the mask {self._name} is black everywhere: nothing would be denoised",
                 "make it white where that is wanted",
             )
+        return self._form(shape)
 
     def masks(self, found: Picture | Stack, numbers: Iterable[int]) -> Iterator[NDArray[np.bool_]]:
         """Those of the pictures of increasing numbers, as their pixels are stored; without an end where one serves all.
@@ -58,16 +100,14 @@ class MaskFile:
         """
         if self._count == 0:
             next(self._read(None))
-        count = found.count if isinstance(found, Stack) else 1
-        if self._count not in (1, count):
-            pictures = "a single picture" if count == 1 else f"{count} pictures"
-            raise UnsupportedImageError(
-                f"it holds {pictures} and the mask {self._name} {self._count}",
-                "give a mask of one picture, which serves all, or of as many",
-            )
+        self._form((0, 0)).require_count(found.count if isinstance(found, Stack) else 1)
         masks = self._read(numbers) if self._single is None else repeat(self._single)
         for mask in masks:
             yield self._as_stored(mask, found.first if isinstance(found, Stack) else found)
+
+    def _form(self, shape: tuple[int, ...]) -> MaskForm:
+        rows, columns = shape
+        return MaskForm(self._name, self._count, columns, rows)
 
     def _read(self, numbers: Iterable[int] | None) -> Iterator[NDArray[np.bool_]]:
         """The masks of some numbers, None for all."""
@@ -114,14 +154,7 @@ class MaskFile:
         """A mask, given as it is shown, as a picture's pixels are stored."""
         orientation = Orientation.of(picture)
         columns, rows = orientation.shown_size(picture.size)
-        if (rows, columns) != mask.shape:
-            turned = "" if picture.size == (columns, rows) else ", as its orientation shows it,"
-            own_rows, own_columns = mask.shape
-            raise UnsupportedImageError(
-                f"the picture{turned} has {columns} × {rows} pixels "
-                f"and the mask {self._name} {own_columns} × {own_rows}",
-                "give a mask of the same size",
-            )
+        self._form(mask.shape).require_size(columns, rows, is_turned=picture.size != (columns, rows))
         return np.ascontiguousarray(orientation.stored(mask))
 
 

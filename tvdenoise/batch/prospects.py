@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tvdenoise.batch.denoiser import no_volume
 from tvdenoise.batch.large import require_parts_possible
+from tvdenoise.batch.masks import MaskForm
 from tvdenoise.batch.placing import digest_of
 from tvdenoise.batch.volumes import require_no_mask
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
@@ -59,7 +60,7 @@ class Forecast:
     denoised together;
     replaced: digests of what earlier runs have put in the place of inputs;
     from_stream: the input is no file that could be looked into; budget: of memory;
-    mask: its file; has_weights: pixels are masked, or may be missing.
+    mask: its file; mask_form: what its masks are for; has_weights: pixels are masked, or may be missing.
     """
 
     max_megapixels: float
@@ -69,6 +70,7 @@ class Forecast:
     volume: bool = False
     budget: Budget = field(default_factory=Budget)
     mask: str | None = None
+    mask_form: MaskForm | None = None
     has_weights: bool = False
 
     def prospects(self, plan: Plan) -> Iterator[Prospect]:
@@ -94,6 +96,7 @@ class Forecast:
             if self.volume:
                 _require_volume(job.source)
             _require_writable_format(job, first_frame=self.first_frame)
+            self._require_mask_fits(job)
             how = _IN_PARTS if self._is_in_parts(job) else None
         except TvdenoiseError as error:
             return Prospect(source, target, Action.FAIL, str(error), size)
@@ -117,6 +120,14 @@ class Forecast:
         require_large_carried(large, form, self.budget.remedy)
         require_parts_possible(self.mask, job, self.budget.remedy)
         return True
+
+    def _require_mask_fits(self, job: Job) -> None:
+        """Raise UnsupportedImageError where the masks are for pictures of another size or number."""
+        if self.mask_form is None or job.header is None:
+            return
+        is_looked_into = self.mask_form.count > 1 and not self.first_frame
+        axes = axes_of(job.source) if is_looked_into else None
+        self.mask_form.require_likely(job.header.columns, job.header.rows, 1 if axes is None else axes.count)
 
     def _has_more_to_say(self, job: Job) -> bool:
         """Whether the file has to be looked into once more, which takes time."""

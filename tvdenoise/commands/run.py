@@ -14,6 +14,7 @@ from tvdenoise.commands.settings import settings_of
 
 # Everything numerical is imported inside the functions, so that --help starts at once.
 if TYPE_CHECKING:
+    from tvdenoise.batch.masks import MaskForm
     from tvdenoise.batch.outcome import SharedParameters
     from tvdenoise.batch.plan import Plan
     from tvdenoise.batch.request import Request, Settings
@@ -163,8 +164,9 @@ def _carry_out(
         raise UsageError("--preserve-times is for files, not for standard streams", "leave it out")
     if shared_parameters:
         refuse_useless(request, settings)
+    masks = None
     if settings.mask is not None:
-        MaskFile(settings.mask, settings.max_megapixels).check()  # refused before anything is done
+        masks = MaskFile(settings.mask, settings.max_megapixels).check()  # refused before anything is done
     strips = settings.strip_metadata
     known = shared_before(request) if shared_parameters else ()
     if cluster is not None:
@@ -178,7 +180,7 @@ def _carry_out(
         require_apart(settings.mask, plan)
     console = Console(quiet=quiet, verbose=verbose, debug=debug, count=plan.count, pace=Pace(plan))
     if request.dry_run:
-        return _show(plan, request, settings, console)
+        return _show(plan, request, settings, masks, console)
     chosen: tuple[SharedParameters, ...] = ()
     if shared_parameters:
         settings, chosen = share_parameters(plan, settings, known, console.tell_compilation)
@@ -199,7 +201,9 @@ def _carry_out(
     return console.tally.exit_code
 
 
-def _show(plan: Plan, request: Request, settings: Settings, console: Console) -> ExitCode:
+def _show(
+    plan: Plan, request: Request, settings: Settings, masks: MaskForm | None, console: Console
+) -> ExitCode:
     """Print what would be done."""
     from tvdenoise.batch.prospects import Action, Forecast
     from tvdenoise.batch.report import replaced_before
@@ -216,6 +220,7 @@ def _show(plan: Plan, request: Request, settings: Settings, console: Console) ->
         volume=settings.volume,
         budget=settings.budget,
         mask=settings.mask,
+        mask_form=masks,
         has_weights=settings.has_weights,
     )
     prospects = list(forecast.prospects(plan))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,6 +27,12 @@ def resident_memory() -> int | None:
     """What this process holds, in bytes; None where the system does not tell."""
     resident = _entries(_PROCESS / "status").get("VmRSS")
     return None if resident is None else resident * _KIBIBYTE
+
+
+def give_back_freed_memory() -> None:
+    """Let the system have what this process has freed and its allocator keeps, where that can be done (glibc)."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _of_machine() -> int | None:

@@ -116,7 +116,7 @@ class LargePicture:
                 raise UnsupportedImageError("it is denoised in parts, in which no NaN can be filled", remedy)
             if alpha is None:
                 continue
-            require_finite(alpha)
+            require_finite_alpha(alpha)
             if not (alpha > 0).all():
                 raise UnsupportedImageError(
                     "it is denoised in parts, and colours under full transparency need the whole picture",
@@ -161,4 +161,12 @@ def require_finite(intensities: NDArray[Any], *, may_have_nan: bool = False) -> 
     if not may_have_nan and np.isnan(intensities).any():
         raise UnsupportedImageError(
             "some values are not finite (NaN)", "replace them by numbers, or fill them with run --nan fill"
+        )
+
+
+def require_finite_alpha(alpha: NDArray[Any]) -> None:
+    """The same of alpha, of which none can be filled."""
+    if alpha.dtype.kind == "f" and not np.isfinite(alpha).all():
+        raise UnsupportedImageError(
+            "some values of its alpha are not finite", "replace NaN and infinities by numbers first"
         )

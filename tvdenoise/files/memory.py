@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from tvdenoise.errors import UnsupportedImageError
-from tvdenoise.files.available import available_memory, resident_memory
+from tvdenoise.files.available import available_memory, give_back_freed_memory, resident_memory
 
 #: Bytes that a process takes without any picture: the interpreter, the libraries and the kernels.
 PROCESS = 200_000_000
@@ -113,7 +113,11 @@ class Budget:
 
     @property
     def left(self) -> int | None:
-        """The bytes that this process may take beside what it holds now; None where nobody knows."""
+        """The bytes that this process may take beside what it holds now; None where nobody knows.
+
+        What it has freed it does not hold: the parts of a picture must not depend on those done before.
+        """
+        give_back_freed_memory()
         available = available_memory()
         known = [] if available is None else [int(_USABLE * available)]
         held = resident_memory() or PROCESS

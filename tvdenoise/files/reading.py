@@ -12,7 +12,7 @@ from PIL import ImageFile
 
 from tvdenoise.errors import SeveralPicturesError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.formats import Family
-from tvdenoise.files.large import LargePicture, require_finite
+from tvdenoise.files.large import LargePicture, require_finite, require_finite_alpha
 from tvdenoise.files.memory import PROCESS, Budget
 from tvdenoise.files.metadata import metadata_of
 from tvdenoise.files.opening import opened_image
@@ -173,7 +173,7 @@ def _decoded(opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, m
     metadata = metadata_of(opened, inspection)
     require_finite(intensities, may_have_nan=may_have_nan)
     if alpha is not None:
-        require_finite(alpha)
+        require_finite_alpha(alpha)
     return Picture(
         intensities, alpha, family.codec, metadata, inspection.traits, inspection.notices + notices
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from tvdenoise.noise.volumes import side_by_side
-from tvdenoise.noise.windows import Grid, windows_of
+from tvdenoise.noise.windows import Grid, varied, windows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,15 +40,18 @@ class ArrayEvidence:
     """The evidence of planes (channels, rows, columns) at hand.
 
     where: (rows, columns), false for pixels that say nothing of the noise; None for all.
+    depth: how many planes of a volume lie one below the other; of these, those of one value say nothing.
     """
 
     array: NDArray[np.floating]
     where: NDArray[np.bool_] | None = None
+    depth: int = 1
 
     @classmethod
     def of(cls, planes: NDArray[np.floating], where: NDArray[np.bool_] | None = None) -> ArrayEvidence:
         """Of planes (channels, rows, columns), or of a volume (channels, planes, rows, columns)."""
-        return cls(*side_by_side(planes, where))
+        array, where = side_by_side(planes, where)
+        return cls(array, where, array.shape[1] // planes.shape[-2])
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -59,19 +62,35 @@ class ArrayEvidence:
     def equal_neighbours(self) -> float:
         """The part of neighbouring pixels that are exactly equal, in the direction in which it is less."""
         parts = []
+        where = self._varied_planes()
         for axis in (0, 1):
             equal = np.diff(self.array[0], axis=axis) == 0
-            if self.where is not None:
-                before, after = np.delete(self.where, -1, axis), np.delete(self.where, 0, axis)
-                equal = equal[before & after]
+            if where is not None:
+                before, after = np.delete(where, -1, axis), np.delete(where, 0, axis)
+                both = before & after
+                equal = equal[both] if both.any() else equal.ravel()
             parts.append(float(equal.mean()) if equal.size else 1.0)
         return min(parts)
 
+    def _varied_planes(self) -> NDArray[np.bool_] | None:
+        """Where a pixel says something of the noise, without planes of one value, unless all are."""
+        if self.depth == 1:
+            return self.where
+        planes = self.array[0].reshape(self.depth, -1)
+        is_varied = (planes != planes[:, :1]).any(axis=1)
+        if is_varied.all() or not is_varied.any():
+            return self.where
+        varied_rows = np.repeat(is_varied, self.array.shape[1] // self.depth)[:, np.newaxis]
+        return np.broadcast_to(varied_rows, self.array.shape[1:]) & (
+            True if self.where is None else self.where
+        )
+
     def windows(self, grid: Grid, channels: slice) -> NDArray[np.floating]:
         """The windows (channels, windows, side, side) of these channels at the places of a grid."""
-        return windows_of(
+        found = windows_of(
             self.array[channels], grid.side, stride=grid.stride, most=grid.most, where=self.where
         )
+        return found if self.depth == 1 else varied(found)
 
     def planes(self) -> NDArray[np.floating]:
         """The planes themselves."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-#: Fewer windows without an excluded pixel are no basis for an estimate: then all are taken.
+#: Fewer windows without an excluded pixel are no basis for an estimate: then those with the fewest are taken, too.
 _LEAST_WINDOWS = 200
 
 
@@ -40,14 +40,21 @@ def windows_of(
 ) -> NDArray[np.floating]:
     """Square windows (channels, windows, side, side) of planes (channels, rows, columns), at most so many.
 
-    where: (rows, columns), false for pixels that no window may hold. The places are those of a `Grid`.
+    where: (rows, columns), false for pixels that no window should hold. The places are those of a `Grid`.
     """
     step = Grid(side, stride, most).step(*planes.shape[1:])
     windows = np.lib.stride_tricks.sliding_window_view(planes, (side, side), axis=(1, 2))
     chosen = windows[:, ::step, ::step].reshape(len(planes), -1, side, side)
     if where is None:
         return chosen
-    allowed = (
-        np.lib.stride_tricks.sliding_window_view(where, (side, side))[::step, ::step].all(axis=(2, 3)).ravel()
-    )
-    return chosen[:, allowed] if np.count_nonzero(allowed) >= _LEAST_WINDOWS else chosen
+    within = np.lib.stride_tricks.sliding_window_view(where, (side, side))[::step, ::step]
+    excluded = np.count_nonzero(~within, axis=(2, 3)).ravel()
+    if np.count_nonzero(excluded == 0) >= _LEAST_WINDOWS:
+        return chosen[:, excluded == 0]
+    return chosen[:, np.sort(np.argsort(excluded, kind="stable")[:_LEAST_WINDOWS])]
+
+
+def varied(windows: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The windows (channels, windows, side, side) that are not of one value, or all where there are none."""
+    is_varied = (windows != windows[..., :1, :1]).any(axis=(0, 2, 3))
+    return windows if is_varied.all() or not is_varied.any() else windows[:, is_varied]

@@ -10,9 +10,10 @@ import numpy as np
 
 from tvdenoise.data import axis_weights_of
 from tvdenoise.parameters import choose_by_sample
+from tvdenoise.tiling.evidence import held_whole
 from tvdenoise.tiling.form import Form
 from tvdenoise.tiling.memory import Budget, TooLittleMemoryError, overlap_for, partition_for
-from tvdenoise.tiling.survey import held_whole, survey
+from tvdenoise.tiling.survey import survey
 from tvdenoise.tiling.windows import size_of
 
 if TYPE_CHECKING:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tvdenoise.intensities import require_reasonable
-from tvdenoise.noise.blocks import BLOCKS
 from tvdenoise.noise.volumes import planes_looked_at
-from tvdenoise.noise.white import PATCHES, is_thin
 from tvdenoise.sampling import pieces_of
+from tvdenoise.tiling.evidence import StreamedEvidence
 from tvdenoise.tiling.progress import Stage, Tell
 from tvdenoise.tiling.windows import bands, size, size_of
 
@@ -20,11 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tvdenoise.noise.windows import Grid
     from tvdenoise.tiling.source import Reader, Window
-
-
-_FLOAT, _COPIES = 4, 4  # bytes; of a plane whose level is read
 
 
 @dataclass(eq=False)
@@ -102,107 +97,3 @@ class _Sampler:
             source.append(places[first:last] - part.start)
         for values, plane in zip(self.sample, planes, strict=True):
             values[tuple(to)] = plane[np.ix_(*source)]
-
-
-class StreamedEvidence:
-    """`tvdenoise.noise.evidence.NoiseEvidence` of rows that come in order, those of volumes plane after plane."""
-
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        """shape: (channels, rows, columns) in all."""
-        self.shape = shape
-        channels, rows, columns = shape
-        self._seen = 0
-        self._equal = [0, 0]
-        self._last = np.empty((channels, 0, columns), np.float32)
-        grids = [] if is_thin(rows, columns) else [PATCHES]
-        grids += [BLOCKS] if min(rows, columns) >= BLOCKS.side else []
-        self._windows = {grid: _Windows(grid, shape) for grid in grids}
-        self._thin: list[NDArray[np.floating]] | None = [] if is_thin(rows, columns) else None
-
-    @classmethod
-    def of(cls, shape: tuple[int, ...]) -> StreamedEvidence:
-        """For an image (channels, rows, columns) or a volume (channels, planes, rows, columns)."""
-        return cls(_looked_at(shape))
-
-    def add_window(
-        self, planes: NDArray[np.floating], window: Window, looked_at: NDArray[np.intp] | None
-    ) -> None:
-        """The next band of an image, or of a volume, of whose planes some are looked at."""
-        if looked_at is None:
-            self.add(planes)
-            return
-        first, last = np.searchsorted(looked_at, (window[0].start, window[0].stop))
-        for plane in looked_at[first:last] - window[0].start:
-            self.add(planes[:, plane])
-
-    def add(self, rows: NDArray[np.floating]) -> None:
-        """The next rows (channels, rows, columns)."""
-        first, before = rows[0], self._last[0, -1:]
-        self._equal[0] += int(np.count_nonzero(first[1:] == first[:-1])) + int(
-            np.count_nonzero(first[:1] == before) if len(before) else 0
-        )
-        self._equal[1] += int(np.count_nonzero(first[:, 1:] == first[:, :-1]))
-        for windows in self._windows.values():
-            windows.add(self._last, rows, self._seen)
-        if self._thin is not None:
-            self._thin.append(rows.copy())
-        kept = max(PATCHES.side, BLOCKS.side) - 1
-        self._seen += rows.shape[1]
-        self._last = (
-            rows[:, -kept:].copy()
-            if rows.shape[1] >= kept
-            else np.concatenate([self._last, rows], axis=1)[:, -kept:]
-        )
-
-    def equal_neighbours(self) -> float:
-        """The part of neighbouring pixels that are exactly equal, in the direction in which it is less."""
-        _, rows, columns = self.shape
-        pairs = ((rows - 1) * columns, rows * (columns - 1))
-        return min(equal / count if count else 1.0 for equal, count in zip(self._equal, pairs, strict=True))
-
-    def windows(self, grid: Grid, channels: slice) -> NDArray[np.floating]:
-        """The windows (channels, windows, side, side) of these channels at the places of a grid."""
-        return self._windows[grid].taken[channels]
-
-    def planes(self) -> NDArray[np.floating]:
-        """The planes themselves, where they are thin."""
-        assert self._thin is not None
-        return np.concatenate(self._thin, axis=1)
-
-
-def _looked_at(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Channels, rows and columns of what is looked at of an image or a volume (channels, ...)."""
-    channels, *deep, rows, columns = shape
-    planes = planes_looked_at([*deep, rows, columns])
-    return channels, rows if planes is None else rows * len(planes), columns
-
-
-def held_whole(shape: tuple[int, ...]) -> int:
-    """The bytes that estimating the noise of an image or a volume (channels, ...) takes beside bounded samples."""
-    channels, rows, columns = _looked_at(shape)
-    return _FLOAT * (2 * channels + _COPIES) * rows * columns if is_thin(rows, columns) else 0
-
-
-class _Windows:
-    """The windows of a grid, in its order, from rows that come in order."""
-
-    def __init__(self, grid: Grid, shape: tuple[int, int, int]) -> None:
-        channels, rows, columns = shape
-        self._side, self._step = grid.side, grid.step(rows, columns)
-        self._across = len(range(0, columns - grid.side + 1, self._step))
-        down = len(range(0, rows - grid.side + 1, self._step))
-        self.taken = np.empty((channels, down * self._across, grid.side, grid.side), np.float32)
-        self._next = 0
-
-    def add(self, before: NDArray[np.floating], rows: NDArray[np.floating], seen: int) -> None:
-        """before: the last rows of those seen."""
-        while (top := self._next * self._step) + self._side <= seen + rows.shape[1]:
-            if top >= seen:
-                strip = rows[:, top - seen : top - seen + self._side]
-            else:
-                held = before[:, before.shape[1] - (seen - top) :]
-                strip = np.concatenate([held, rows[:, : self._side - held.shape[1]]], axis=1)
-            windows = np.lib.stride_tricks.sliding_window_view(strip, (self._side, self._side), axis=(1, 2))
-            place = self._next * self._across
-            self.taken[:, place : place + self._across] = windows[:, 0, :: self._step]
-            self._next += 1

@@ -15,6 +15,7 @@ from tvdenoise.files.stack import CHANNEL, DEPTH, TIME
 _REMEDY = "save it as one file, with bfconvert for example"
 _MOST_PLANES = 200_000
 _NATURAL = "XYCZT"
+_FURTHER = "ModuloAlong"
 _MICROMETRE = "µm"  # where no unit is named
 
 
@@ -43,7 +44,8 @@ def ome_of(text: str) -> OmeImage | None:
         root = ElementTree.fromstring(text.encode("latin-1", "replace"))
         _require_one_file(root)
         pixels = [element for element in root.iter() if _name(element) == "Pixels"]
-        images = [_image(element) for element in pixels]
+        interleaved = _interleaved(root) if len(pixels) == 1 else {}
+        images = [_image(element, interleaved) for element in pixels]
     except (ElementTree.ParseError, ValueError, KeyError, LookupError, OverflowError):
         return None
     if len(images) == 1:
@@ -67,7 +69,25 @@ def _require_one_file(root: ElementTree.Element) -> None:
         raise SeveralPicturesError("the stack is spread over several OME-TIFF files", _REMEDY)
 
 
-def _image(pixels: ElementTree.Element) -> OmeImage:
+def _interleaved(root: ElementTree.Element) -> dict[str, int]:
+    """By the axis of depth or time, how many pictures (angles, phases, lifetimes) it has for each of its places.
+
+    OME has them as a further axis along that one, which varies faster. Raises ValueError.
+    """
+    found = {}
+    for element in root.iter():
+        name = _name(element).removeprefix(_FURTHER)
+        if _name(element).startswith(_FURTHER) and name in (DEPTH, TIME):
+            start, step = (
+                float(element.get(key, default)) for key, default in (("Start", "0"), ("Step", "1"))
+            )
+            end = float(element.get("End", start))
+            labels = sum(_name(child) == "Label" for child in element)
+            found[name] = labels or round((end - start) / (step or 1)) + 1
+    return found
+
+
+def _image(pixels: ElementTree.Element, interleaved: Mapping[str, int]) -> OmeImage:
     sizes = {name: int(pixels.get(f"Size{name}", "1")) for name in (CHANNEL, DEPTH, TIME)}
     channels = [element for element in pixels if _name(element) == "Channel"]
     samples = int(channels[0].get("SamplesPerPixel", "1")) if channels else 1
@@ -80,13 +100,20 @@ def _image(pixels: ElementTree.Element) -> OmeImage:
     names = order[::-1]
     planes = [dict(zip(names, place, strict=True)) for place in product(*(range(sizes[n]) for n in names))]
     placed = _placed(pixels, planes, order)
-    present = [(name, sizes[name]) for name in names if sizes[name] > 1]
+    present = [part for name in names for part in _parted(name, sizes[name], interleaved.get(name, 1))]
     return OmeImage(
         tuple(planes[number][CHANNEL] for number in placed),
         ("".join(name for name, _ in present), tuple(size for _, size in present)),
         *_spacing(pixels),
         order=None if placed == list(range(len(planes))) else tuple(placed),
     )
+
+
+def _parted(name: str, size: int, further: int) -> list[tuple[str, int]]:
+    """An axis and the further one along it, which has its small letter, without those of one place."""
+    if further < 1 or size % further:
+        further = 1
+    return [part for part in ((name, size // further), (name.lower(), further)) if part[1] > 1]
 
 
 def _placed(pixels: ElementTree.Element, planes: list[dict[str, int]], order: str) -> list[int]:

@@ -11,18 +11,19 @@ from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
     IMAGEDESCRIPTION,
     PHOTOMETRIC_INTERPRETATION,
+    PLANAR_CONFIGURATION,
     TiffImageFile,
 )
 
 from tvdenoise.errors import UnsupportedImageError
-from tvdenoise.files.families.tiff_axes import description_of
+from tvdenoise.files.families.tiff_axes import description_of, with_colours_last
 from tvdenoise.files.families.tiff_checks import check_samples, explain, require_no_preview
 from tvdenoise.files.families.tiff_decoding import decode_samples, require_segments, turned
 from tvdenoise.files.families.tiff_directories import texts_in
 from tvdenoise.files.families.tiff_opening import open_tiff
 from tvdenoise.files.families.tiff_region_writing import TiffRegionWriter
 from tvdenoise.files.families.tiff_regions import TiffRegions, regions_of
-from tvdenoise.files.families.tiff_samples import deep_samples
+from tvdenoise.files.families.tiff_samples import SEPARATE_PLANES, deep_samples
 from tvdenoise.files.families.tiff_screening import screen
 from tvdenoise.files.families.tiff_series import overview_notices, page_of, survey
 from tvdenoise.files.families.tiff_tags import (
@@ -70,6 +71,10 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     texts = texts_in(stream, IMAGEDESCRIPTION)
     if len(texts) > 1:  # of which some versions of Pillow give the last
         described = {**described, IMAGEDESCRIPTION: texts[0].removesuffix(b"\0").decode("latin-1")}
+    if opened.tag_v2.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES and IMAGEDESCRIPTION in described:
+        colours = len(opened.tag_v2.get(BITSPERSAMPLE, (1,)))
+        text = with_colours_last(str(described[IMAGEDESCRIPTION]), colours)
+        described = {**described, IMAGEDESCRIPTION: text}
     traits = replace(traits, tags=described, descriptions=texts[1:])
     tags, lost = further_tags(opened.tag_v2, "raw")
     if _IMAGEJ_METADATA in tags and opened.tag_v2.prefix == b"MM":

@@ -16,6 +16,7 @@ from tvdenoise.files.families.ome import OmeImage, ome_of
 from tvdenoise.files.stack import CHANNEL, DEPTH, TIME, Axes
 
 _IMAGEJ_AXES = {TIME: "frames", DEPTH: "slices", CHANNEL: "channels"}  # the last one varies fastest
+_COLOURS = "S"
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,13 @@ class Description:
             if self.names and math.prod(self.sizes) == count:
                 return Axes(self.names, self.sizes, spacing, self.unit, order=self.ome.order)
             return Axes("I", (count,), spacing, self.unit, self.ome.channels)
-        if self.names and math.prod(self.sizes) == count:
-            return Axes(self.names, self.sizes, spacing, self.unit)
+        names, sizes = self.names, self.sizes
+        if (
+            names.endswith(_COLOURS) and math.prod(sizes) != count
+        ):  # which lie in one page, in planes of their own
+            names, sizes = names[:-1], sizes[:-1]
+        if names and math.prod(sizes) == count:
+            return Axes(names, sizes, spacing, self.unit)
         return Axes("I", (count,), spacing, self.unit)
 
     def notices_for(self, count: int) -> tuple[str, ...]:
@@ -117,6 +123,23 @@ def _tifffile(text: str) -> Description:
     if len(axes) != len(shape) or not names.isalpha() or len(set(names)) < len(names):
         return Description(values=values)
     return Description(names=names, sizes=shape[:place], values=values)
+
+
+def with_colours_last(text: str, colours: int) -> str:
+    """The description of pages whose colours lie in planes of their own, for pages that have them pixel by pixel.
+
+    Only tifffile's says which it is.
+    """
+    try:
+        found = json.loads(text)
+        shape, axes = list(found["shape"]), str(found.get("axes", ""))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return text
+    place = len(shape) - 3
+    if place < 0 or shape[place] != colours or axes not in ("", axes[:place] + _COLOURS + "YX"):
+        return text
+    found["shape"] = [*shape[:place], *shape[place + 1 :], colours]
+    return json.dumps(found | ({"axes": axes[:place] + "YX" + _COLOURS} if axes else {}))
 
 
 def _whole(text: object) -> int | None:

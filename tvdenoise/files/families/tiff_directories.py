@@ -21,6 +21,7 @@ _INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
 _REDUCED, _MASK = 1, 4  # bits of the newer type
 _OLD_REDUCED = 2  # the older one
+_ORIENTATION, _ON_THEIR_SIDE = 274, (5, 6, 7, 8)
 #: What says whether two pages are of one shape and kind: sides, bits, colours, channels, types.
 _FORM = (256, 257, 258, 262, 277, 338, 339)
 
@@ -80,9 +81,10 @@ class Directory:
 
     @property
     def form(self) -> tuple[tuple[int, int], ...]:
-        """Equal for pages of one shape and kind."""
-        entries = (self.entries.get(tag, Entry(0, 0)) for tag in _FORM)
-        return tuple((entry.count, entry.first) for entry in entries)
+        """Equal for pages of one shape, as they are shown, and kind."""
+        columns, rows, *others = (self.entries.get(tag, Entry(0, 0)) for tag in _FORM)
+        sides = (rows, columns) if self.first(_ORIENTATION) in _ON_THEIR_SIDE else (columns, rows)
+        return tuple((entry.count, entry.first) for entry in (*sides, *others))
 
 
 def layout_of(stream: BinaryIO) -> Layout | None:

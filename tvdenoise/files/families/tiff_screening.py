@@ -1,21 +1,26 @@
-"""What is refused of a TIFF before Pillow sees it: directories, segments and tiles beyond all measure."""
+"""What is refused of a TIFF before Pillow sees it: directories, segments and tiles beyond all measure, and pages that
+are volumes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import BinaryIO
 
-from tvdenoise.errors import UnreadableImageError
+from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.families.tiff_directories import REMEDY, Entry, directories
 from tvdenoise.files.pieces import most_pieces, too_many
 
 _SEGMENTS_ALWAYS_ALLOWED = 100_000
 _SMALL_TILE = 1 << 22  # pixels
+_DEPTH = 32997  # planes of a page
 _WIDTH, _LENGTH, _STRIPS, _TILE_WIDTH, _TILE_LENGTH, _TILES = 256, 257, 273, 322, 323, 324
 
 
 def screen(stream: BinaryIO) -> None:
-    """Raise UnsupportedImageError or UnreadableImageError for a TIFF that would cost far more than its pixels."""
+    """Raise UnsupportedImageError or UnreadableImageError for a TIFF that would cost far more than its pixels.
+
+    Also for one whose pages hold several planes each: Pillow would see the first.
+    """
     most_segments = most_pieces(stream, _SEGMENTS_ALWAYS_ALLOWED)
     for found in directories(stream):
         directory = found.entries
@@ -23,6 +28,11 @@ def screen(stream: BinaryIO) -> None:
             if tag in directory and directory[tag].count > most_segments:
                 raise too_many(most_segments, "strips or tiles")
         _require_modest_tiles(directory)
+        if found.first(_DEPTH) > 1:
+            raise UnsupportedImageError(
+                f"it has {found.first(_DEPTH)} planes in one page, which is not carried",
+                "save each plane as a page of its own",
+            )
 
 
 def _require_modest_tiles(directory: Mapping[int, Entry]) -> None:
