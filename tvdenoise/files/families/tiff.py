@@ -11,6 +11,7 @@ from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
     IMAGEDESCRIPTION,
     PHOTOMETRIC_INTERPRETATION,
+    X_RESOLUTION,
     TiffImageFile,
 )
 
@@ -59,10 +60,12 @@ _IMAGEJ_METADATA, _IMAGEJ_LENGTHS = 50839, 50838  # numbers and texts in the byt
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     assert isinstance(opened, TiffImageFile)
     require_no_preview(opened)
+    if X_RESOLUTION not in opened.tag_v2:
+        opened.info.pop("dpi", None)  # Pillow says one dot per inch where nothing is said
     notices = overview_notices(stream)
     if (samples := deep_samples(opened)) is None:
         check_samples(opened)
-    traits = _traits(opened)
+    traits = _traits(opened, stream)
     if samples is not None and samples.white_is_zero and samples.dtype.kind == "f":
         traits = replace(traits, white_is_zero=True)
     notices += _notices(opened, traits)
@@ -117,8 +120,8 @@ def _strip(traits: object) -> object:
     return replace(traits, tags={}, descriptions=())
 
 
-def _traits(opened: TiffImageFile) -> TiffTraits:
-    tags = dict(descriptive_tags(opened.getexif()))
+def _traits(opened: TiffImageFile, stream: BinaryIO) -> TiffTraits:
+    tags = dict(descriptive_tags(opened.getexif(), stream))
     tags.pop(ORIENTATION, None)  # Pillow turns the pixels of a TIFF while it decodes them
     compression = str(opened.info.get("compression", "raw"))
     return TiffTraits(tags, compression) if compression in _LOSSLESS else TiffTraits(tags)
