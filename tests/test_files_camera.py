@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from camera_files import EXIF, GPS, IPTC, LONG, OF_A_CAMERA, PLACE, exif_of, tags_in, tiff_of
 from conftest import noise
@@ -75,3 +77,125 @@ def test_where_nothing_is_said_of_the_resolution_nothing_is_written(command, tmp
         with Image.open(tmp_path / target) as opened:
             assert target == "b.tif" or "dpi" not in opened.info
     assert not {282, 283} & set(tags_in((tmp_path / "b.tif").read_bytes()))
+
+
+def jpeg(*segments: bytes, values: np.ndarray | None = None) -> bytes:
+    """A JPEG with more segments before those that Pillow writes."""
+    contents = BytesIO()
+    Image.fromarray(noise(16, 24, 3) if values is None else values).save(contents, "JPEG", quality=90)
+    return b"\xff\xd8" + b"".join(segments) + contents.getvalue()[2:]
+
+
+def segment(number: int, contents: bytes) -> bytes:
+    return bytes((0xFF, 0xE0 + number)) + struct.pack(">H", len(contents) + 2) + contents
+
+
+OWN = [segment(1, b"FLIR\0" + bytes(range(256)) * 200)] * 3 + [
+    segment(6, b"GoPro\0x"),
+    segment(12, b"Ducky\0y"),
+]
+
+
+def test_segments_of_other_programs_stay_in_a_jpeg_and_are_told_elsewhere(command, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg(*OWN))
+    result = command("run", "a.jpg", *HARDLY)
+    assert result.exit_code == 0
+    assert "note" not in result.stderr
+    assert b"".join(OWN) in (tmp_path / "a_denoised.jpg").read_bytes()
+    result = command("run", "a.jpg", "-o", "a.png", *HARDLY)
+    assert "note: its JPEG segments APP1 (FLIR), APP12 (Ducky), APP6 (GoPro) are left out" in result.stderr
+    assert command("run", "a.jpg", "-o", "b.jpg", "--strip-metadata", *HARDLY).exit_code == 0
+    assert b"FLIR" not in (tmp_path / "b.jpg").read_bytes()
+
+
+def test_segments_that_become_untrue_are_left_out_and_told(command, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg(segment(11, b"JP\0\1signed"), segment(0, b"JFXX\0\x13")))
+    result = command("run", "a.jpg", *HARDLY)
+    assert "note: its JPEG segments APP0 (JFXX), APP11 (JP) are left out" in result.stderr
+    assert b"signed" not in (tmp_path / "a_denoised.jpg").read_bytes()
+
+
+def test_the_film_behind_a_photograph_stays_there(command, tmp_path: Path) -> None:
+    film = b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 300
+    (tmp_path / "a.jpg").write_bytes(jpeg(segment(5, b"\xff\xd9 is no end here")) + film)
+    result = command("run", "a.jpg", *HARDLY)
+    assert result.exit_code == 0
+    assert "note" not in result.stderr
+    written = (tmp_path / "a_denoised.jpg").read_bytes()
+    assert written.endswith(b"\xff\xd9" + film), "so that places that count from the end stay true"
+    result = command("run", "a.jpg", "-o", "a.tif", *HARDLY)
+    assert (
+        "note: 76,812 bytes behind the picture (previews, a gain map or a film) are left out" in result.stderr
+    )
+
+
+def test_zeros_behind_a_photograph_are_nothing(command, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg() + bytes(1000))
+    assert "note" not in command("run", "a.jpg", "-o", "a.png", *HARDLY).stderr
+
+
+GAIN_MAP = segment(2, b"urn:iso:std:iso:ts:21496:-1\0" + bytes(4))
+PREVIEW, VGA, UNDEFINED_KIND, STEREO = 0x010002, 0x010001, 0, 0x020002
+
+
+def several(*kinds: int, before: bytes = b"") -> bytes:
+    """Pictures of those kinds behind a first one, of half its size, with an index, as CIPA DC-007 has it."""
+    others = [jpeg(values=noise(8, 12, 3, seed=kind)) for kind in kinds]
+    length = len(jpeg(before, _index(kinds, [0] * len(kinds), [0] * len(kinds))))
+    begin = 2 + len(before) + 8  # from where places count
+    starts = [length - begin + sum(map(len, others[:number])) for number in range(len(others))]
+    index = _index(kinds, [len(other) for other in others], starts)
+    return jpeg(before, index) + b"".join(others)
+
+
+def _index(kinds: tuple[int, ...], lengths: list[int], starts: list[int]) -> bytes:
+    pictures = [(0x20030000, 0, 0), *zip(kinds, lengths, starts, strict=True)]
+    entries = b"".join(struct.pack("<IIIHH", *picture, 0, 0) for picture in pictures)
+    tags = {0xB000: (7, b"0100"), 0xB001: (LONG, (len(pictures),)), 0xB002: (7, entries)}
+    return segment(2, b"MPF\0" + exif_of(tags))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "before"), [((PREVIEW,), b""), ((VGA, PREVIEW), b""), ((UNDEFINED_KIND,), GAIN_MAP)]
+)
+def test_a_photograph_with_previews_or_a_gain_map_is_one_picture(
+    kinds: tuple[int, ...], before: bytes, command, tmp_path: Path
+) -> None:
+    contents = several(*kinds, before=before)
+    (tmp_path / "a.jpg").write_bytes(contents)
+    with Image.open(tmp_path / "a.jpg") as opened:
+        assert (opened.format, opened.n_frames) == ("MPO", 1 + len(kinds))
+    result = command("run", "a.jpg", *HARDLY)
+    assert result.exit_code == 0, result.stderr
+    length = len(contents) - contents.index(b"\xff\xd9") - 2
+    assert (
+        f"note: {length:,} bytes behind the picture (previews, a gain map or a film) are left"
+        in result.stderr
+    )
+    written = (tmp_path / "a_denoised.jpg").read_bytes()
+    assert b"MPF\0" not in written
+    assert b"21496" not in written
+    with Image.open(tmp_path / "a_denoised.jpg") as opened:
+        assert (opened.format, opened.size) == ("JPEG", (24, 16))
+
+
+@pytest.mark.parametrize("kinds", [(STEREO,), (PREVIEW, STEREO), (UNDEFINED_KIND,)])
+def test_pictures_of_their_own_are_still_several(kinds: tuple[int, ...], command, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(several(*kinds))
+    result = command("run", "a.jpg", *HARDLY)
+    assert result.exit_code == 1
+    assert "several pictures (MPO)" in result.stderr
+
+
+@pytest.mark.parametrize(("unit", "density"), [(0, (1, 2)), (2, (118, 59))])
+def test_the_unit_of_the_resolution_of_a_jpeg_stays(
+    unit: int, density: tuple[int, int], command, tmp_path: Path
+) -> None:
+    contents = bytearray(jpeg())
+    contents[13:18] = struct.pack(">BHH", unit, *density)
+    (tmp_path / "a.jpg").write_bytes(contents)
+    assert command("run", "a.jpg", *HARDLY).exit_code == 0
+    with Image.open(tmp_path / "a_denoised.jpg") as opened:
+        assert (opened.info["jfif_unit"], opened.info["jfif_density"]) == (unit, density)
+    result = command("run", "a.jpg", "-o", "a.png", *HARDLY)
+    assert ("note: its pixel aspect is left out" in result.stderr) == (unit == 0)
