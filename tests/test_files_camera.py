@@ -199,3 +199,25 @@ def test_the_unit_of_the_resolution_of_a_jpeg_stays(
         assert (opened.info["jfif_unit"], opened.info["jfif_density"]) == (unit, density)
     result = command("run", "a.jpg", "-o", "a.png", *HARDLY)
     assert ("note: its pixel aspect is left out" in result.stderr) == (unit == 0)
+
+
+@pytest.mark.parametrize("tags", [{271: (2, b"Maker\0")}, {}, None])
+def test_no_resolution_is_invented_for_a_jpeg_whose_exif_data_have_none(
+    tags: dict | None, command, tmp_path: Path
+) -> None:
+    block = b"no tags" if tags is None else exif_of(tags)
+    (tmp_path / "a.jpg").write_bytes(jpeg(segment(1, b"Exif\0\0" + block)))
+    for target in ("b.jpg", "b.png", "b.tif"):
+        assert command("run", "a.jpg", "-o", target, *HARDLY).exit_code == 0
+    assert (tmp_path / "b.jpg").read_bytes()[13:18] == bytes((0, 0, 1, 0, 1))
+    with Image.open(tmp_path / "b.png") as opened:
+        assert "dpi" not in opened.info
+    assert not {282, 283} & set(tags_in((tmp_path / "b.tif").read_bytes()))
+
+
+def test_a_resolution_that_only_the_exif_data_state_comes_along(command, tmp_path: Path) -> None:
+    stated = {282: (5, (300, 1)), 283: (5, (300, 1)), 296: (3, (2,))}
+    (tmp_path / "a.jpg").write_bytes(jpeg(segment(1, b"Exif\0\0" + exif_of(stated))))
+    assert command("run", "a.jpg", "-o", "b.png", *HARDLY).exit_code == 0
+    with Image.open(tmp_path / "b.png") as opened:
+        assert opened.info["dpi"] == pytest.approx((300, 300), abs=0.01)

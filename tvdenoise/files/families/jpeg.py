@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from PIL import ImageFile, JpegImagePlugin, MpoImagePlugin
+from PIL.TiffImagePlugin import RESOLUTION_UNIT, X_RESOLUTION
 
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.families.jpeg_screening import screen
@@ -22,6 +24,7 @@ from tvdenoise.files.families.jpeg_segments import (
     names_of_left_out,
     packed,
 )
+from tvdenoise.files.families.tiff_tags import MALFORMED
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.planes import encoded
@@ -81,6 +84,8 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
             "this CMYK JPEG does not say whether it is inverted", "save it as TIFF or as RGB first"
         )
     assert isinstance(opened, JpegImagePlugin.JpegImageFile)
+    if not _states_resolution(opened):
+        opened.info.pop("dpi", None)  # Pillow says 72 dots per inch where EXIF data say nothing
     subsampling = JpegImagePlugin.get_sampling(opened)
     segments = opened.applist
     comments = [contents for name, contents in segments if name == "COM"]
@@ -103,6 +108,14 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         record=records[-1] if records else None,
         elsewhere=_elsewhere(traits, kept, has_comments=any(others)),
     )
+
+
+def _states_resolution(opened: JpegImagePlugin.JpegImageFile) -> bool:
+    if opened.info.get("jfif_unit", _NO_UNIT) != _NO_UNIT:
+        return True
+    with suppress(*MALFORMED):
+        return {X_RESOLUTION, RESOLUTION_UNIT} <= set(opened.getexif())
+    return False
 
 
 def _density(opened: ImageFile.ImageFile) -> tuple[int, int, int] | None:
