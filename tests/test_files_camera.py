@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from camera_files import EXIF, GPS, IPTC, LONG, OF_A_CAMERA, PLACE, exif_of, tags_in, tiff_of
 from conftest import noise
-from PIL import Image
+from PIL import Image, ImageCms
 
 HARDLY = ("--mu", "1e9")
 
@@ -45,6 +46,23 @@ def test_the_exif_of_a_photograph_becomes_that_of_a_tiff_and_back(
     with Image.open(tmp_path / "c.png") as opened:
         again = tags_in(opened.info["exif"].removeprefix(b"Exif\0\0"))
     assert (again[EXIF], again[GPS]) == (OF_A_CAMERA, PLACE)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_what_is_said_of_columns_and_rows_turns_with_a_tiff(
+    orientation: int, command, tmp_path: Path
+) -> None:
+    said = {282: (5, (300, 1)), 283: (5, (150, 1)), 296: (3, (2,)), 274: (3, (orientation,))}
+    sides = {40962: (LONG, (9,)), 40963: (LONG, (8,))}
+    (tmp_path / "a.tif").write_bytes(tiff_of(noise(8, 9, 3), {**said, EXIF: sides}))
+    for target in ("b.tif", "b.png"):
+        assert command("run", "a.tif", "-o", target, *HARDLY).exit_code == 0
+        with Image.open(tmp_path / target) as opened:
+            expected = (300, 150) if opened.size == (9, 8) else (150, 300)
+            assert opened.info["dpi"] == pytest.approx(expected, abs=0.013)  # half a point a metre
+            assert opened.size == ((9, 8) if orientation < 5 else (8, 9))
+            exif = opened.getexif().get_ifd(EXIF)
+            assert (exif[40962], exif[40963]) == opened.size
 
 
 def test_links_in_exif_data_that_run_in_a_circle_end(command, tmp_path: Path) -> None:
@@ -221,3 +239,72 @@ def test_a_resolution_that_only_the_exif_data_state_comes_along(command, tmp_pat
     assert command("run", "a.jpg", "-o", "b.png", *HARDLY).exit_code == 0
     with Image.open(tmp_path / "b.png") as opened:
         assert opened.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+
+
+def chunk(kind: bytes, contents: bytes) -> bytes:
+    return struct.pack(">I", len(contents)) + kind + contents + struct.pack(">I", zlib.crc32(kind + contents))
+
+
+def test_a_colour_profile_that_cannot_be_read_is_told(make_image, command, tmp_path: Path) -> None:
+    contents = make_image("a.png", noise(8, 9, 3)).read_bytes()
+    (tmp_path / "a.png").write_bytes(contents[:33] + chunk(b"iCCP", b"mine\0\0not packed") + contents[33:])
+    assert (
+        "note: its colour profile cannot be read, and is left out" in command("run", "a.png", *HARDLY).stderr
+    )
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.webp"])
+def test_what_lies_behind_a_picture_is_told(name: str, make_image, command, tmp_path: Path) -> None:
+    contents = make_image(name, noise(8, 9, 3), lossless=True).read_bytes()
+    (tmp_path / name).write_bytes(contents + bytes(100))
+    assert "note" not in command("run", name, *HARDLY).stderr
+    (tmp_path / name).write_bytes(contents + bytes(2000) + b"more")
+    result = command("run", name, "--overwrite", *HARDLY)
+    assert "note: 2,004 bytes behind the picture are left out" in result.stderr
+
+
+def test_unknown_chunks_of_a_webp_are_told(make_image, command, tmp_path: Path) -> None:
+    contents = make_image("a.webp", noise(8, 9, 3), lossless=True, xmp=b"<x/>").read_bytes()
+    contents += b"MINE" + struct.pack("<I", 4) + b"data"
+    (tmp_path / "a.webp").write_bytes(contents[:4] + struct.pack("<I", len(contents) - 8) + contents[8:])
+    assert "note: its WebP chunks MINE are left out" in command("run", "a.webp", *HARDLY).stderr
+
+
+def bmp(values: np.ndarray, colours: int, profile: bytes, primaries: bytes = bytes(48)) -> bytes:
+    """A bitmap of the fifth version: 24 bits, with a number of four letters that says what its colours are."""
+    rows, columns = values.shape[:2]
+    pixels = b"".join(row[:, ::-1].tobytes() + bytes(-3 * columns % 4) for row in values[::-1])
+    header = struct.pack("<IiiHHIIiiII", 124, columns, rows, 1, 24, 0, len(pixels), 2835, 2835, 0, 0)
+    header += bytes(16) + struct.pack("<I", colours) + primaries
+    header += struct.pack("<4I", 4, 124 + len(pixels), len(profile), 0)
+    return struct.pack("<2sIII", b"BM", 138 + len(pixels) + len(profile), 0, 138) + header + pixels + profile
+
+
+def test_the_colour_profile_of_a_bitmap_comes_along_or_is_told(command, tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    (tmp_path / "a.bmp").write_bytes(bmp(noise(8, 9, 3), 0x4D424544, profile))
+    assert command("run", "a.bmp", "-o", "a.png", *HARDLY).exit_code == 0
+    with Image.open(tmp_path / "a.png") as opened:
+        np.testing.assert_array_equal(np.asarray(opened), noise(8, 9, 3))
+        assert opened.info["icc_profile"] == profile
+    assert "note: BMP has no place for its colour profile" in command("run", "a.bmp", *HARDLY).stderr
+
+
+@pytest.mark.parametrize(
+    ("colours", "primaries", "words"),
+    [
+        (0x4C494E4B, bytes(48), "its colour profile cannot be read"),
+        (0x4D424544, bytes(48), "its colour profile cannot be read"),
+        (0, bytes(47) + b"\1", "its calibrated colours are written as if they were sRGB"),
+        (0, bytes(48), ""),
+        (0x73524742, bytes(48), ""),
+    ],
+)
+def test_colours_of_a_bitmap_that_are_not_carried_are_told(
+    colours: int, primaries: bytes, words: str, command, tmp_path: Path
+) -> None:
+    contents = bmp(noise(8, 9, 3), colours, b"name", primaries)
+    (tmp_path / "a.bmp").write_bytes(contents[:-1])
+    result = command("run", "a.bmp", *HARDLY)
+    assert result.exit_code == 0
+    assert f"note: {words}" in result.stderr if words else "note" not in result.stderr

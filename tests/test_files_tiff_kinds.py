@@ -371,3 +371,10 @@ def test_tags_of_a_tiff_written_by_this_package_are_in_order() -> None:
     tags = [struct.unpack("<HHII", stream.read(12))[0] for _ in range(count)]
     assert tags == sorted(set(tags))
     assert 262 in tags
+
+
+def test_a_compression_that_the_library_lacks_is_no_damage(command, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", noise(16, 16, 3), compression="webp", photometric="rgb")
+    result = command("run", "a.tif")
+    is_known = result.exit_code == 0  # where Pillow comes with a library that has it
+    assert is_known or "TIFF with WEBP compression is not carried; save it with LZW" in result.stderr

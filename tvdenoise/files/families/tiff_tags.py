@@ -7,6 +7,7 @@ import struct
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -15,6 +16,7 @@ from PIL.TiffImagePlugin import (
     ARTIST,
     COPYRIGHT,
     DATE_TIME,
+    EXIFIFD,
     ICCPROFILE,
     IMAGEDESCRIPTION,
     PHOTOSHOP_CHUNK,
@@ -34,6 +36,8 @@ from tvdenoise.files.picture import StoredTag
 from tvdenoise.files.process_wide import SILENT_LIBRARIES
 
 ORIENTATION = 274
+ON_THEIR_SIDE = (5, 6, 7, 8)  # orientations
+_SIDES = 40962, 40963  # columns and rows in EXIF data
 _DOCUMENT_NAME, _MAKE, _MODEL, _PAGE_NAME, _HOST = 269, 271, 272, 285, 316
 _DESCRIPTIVE = (
     *(_DOCUMENT_NAME, IMAGEDESCRIPTION, _MAKE, _MODEL, ORIENTATION, X_RESOLUTION, Y_RESOLUTION, _PAGE_NAME),
@@ -96,6 +100,22 @@ def orientation_of(contents: bytes | None) -> int:
         exif.load(contents or b"")
         return int(exif[ORIENTATION]) if exif.get(ORIENTATION) in range(2, 9) else 1
     return 1
+
+
+def with_sides_exchanged(tags: Tags) -> dict[int, Any]:
+    """The tags of a picture that was turned by a quarter: what they say of columns and rows changes places."""
+    exchanged = _exchanged(tags, X_RESOLUTION, Y_RESOLUTION)
+    if EXIFIFD in exchanged:
+        fields = {field.tag: field for field in exchanged[EXIFIFD].contents}
+        fields = _exchanged(fields, *_SIDES)
+        inside = tuple(replace(fields[tag], tag=tag) for tag in sorted(fields))
+        exchanged[EXIFIFD] = replace(exchanged[EXIFIFD], contents=inside)
+    return exchanged
+
+
+def _exchanged(tags: Tags, first: int, second: int) -> dict[int, Any]:
+    names = {first: second, second: first}
+    return {names.get(tag, tag): value for tag, value in tags.items()}
 
 
 def without_malformed(tags: Tags, compression: str) -> tuple[Tags, list[int]]:
