@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from camera_files import EXIF, GPS, IPTC, LONG, OF_A_CAMERA, PLACE, exif_of, tags_in, tiff_of
+from camera_files import EXIF, GPS, IPTC, LONG, MAKER_NOTE, OF_A_CAMERA, PLACE, exif_of, tags_in, tiff_of
 from conftest import noise
 from PIL import Image, ImageCms
 
@@ -63,6 +63,22 @@ def test_what_is_said_of_columns_and_rows_turns_with_a_tiff(
             assert opened.size == ((9, 8) if orientation < 5 else (8, 9))
             exif = opened.getexif().get_ifd(EXIF)
             assert (exif[40962], exif[40963]) == opened.size
+
+
+@pytest.mark.parametrize(("kind", "form"), [(LONG, "<"), (3, ">")])
+def test_the_sides_in_the_exif_of_a_heic_are_those_of_the_turned_picture(
+    kind: int, form: str, command, tmp_path: Path
+) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    sides = {40962: (kind, (24,)), 40963: (kind, (16,))}
+    block = exif_of({274: (3, (6,)), EXIF: {**OF_A_CAMERA, **sides}}, form)
+    heif.from_pillow(Image.fromarray(noise(16, 24, 3))).save(tmp_path / "a.heic", exif=b"Exif\0\0" + block)
+    for target in ("b.jpg", "b.png", "b.tif"):
+        assert command("run", "a.heic", "-o", target, *HARDLY).exit_code == 0
+        with Image.open(tmp_path / target) as opened:
+            exif = opened.getexif().get_ifd(EXIF)
+            assert (exif[40962], exif[40963]) == opened.size == (16, 24)
+            assert exif[MAKER_NOTE] == OF_A_CAMERA[MAKER_NOTE][1]
 
 
 def test_links_in_exif_data_that_run_in_a_circle_end(command, tmp_path: Path) -> None:
@@ -261,6 +277,22 @@ def test_what_lies_behind_a_picture_is_told(name: str, make_image, command, tmp_
     (tmp_path / name).write_bytes(contents + bytes(2000) + b"more")
     result = command("run", name, "--overwrite", *HARDLY)
     assert "note: 2,004 bytes behind the picture are left out" in result.stderr
+
+
+@pytest.mark.parametrize(("kind", "depth"), [(b"P5", 1), (b"P6", 1), (b"P6", 2)])
+def test_comments_of_a_pnm_and_further_pictures_behind_are_told(
+    kind: bytes, depth: int, command, tmp_path: Path
+) -> None:
+    values = noise(8, 9, *((3,) if kind == b"P6" else ()), dtype=(np.uint8, np.uint16)[depth - 1])
+    pixels = values.astype(f">u{depth}").tobytes()
+    picture = kind + b"\n9 8 %d\n" % (256**depth - 1) + pixels
+    (tmp_path / "a.pnm").write_bytes(picture)
+    assert "note" not in command("run", "a.pnm", *HARDLY).stderr
+    commented = picture.replace(b"\n", b"\n# by hand\n", 1)
+    (tmp_path / "a.pnm").write_bytes(commented + picture)
+    result = command("run", "a.pnm", "--overwrite", *HARDLY)
+    assert "note: its comments are left out" in result.stderr
+    assert f"note: {len(picture)} bytes behind the picture are left out" in result.stderr
 
 
 def test_unknown_chunks_of_a_webp_are_told(make_image, command, tmp_path: Path) -> None:
