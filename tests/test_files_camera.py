@@ -104,6 +104,31 @@ def test_iptc_data_that_are_stored_as_numbers_keep_every_byte(order: str, comman
         assert iptc in opened.info["exif"]
 
 
+@pytest.mark.parametrize("stated", [(0, 0), (1, 0), (0, 1), (4_000_000_000, 1)])
+def test_a_resolution_that_is_none_fails_no_picture(
+    stated: tuple[int, int], make_image, command, tmp_path: Path
+) -> None:
+    said = {282: (5, stated), 283: (5, stated), 296: (3, (2,))}
+    (tmp_path / "a.tif").write_bytes(tiff_of(noise(8, 9, 3), said))
+    make_image("a.jpg", noise(8, 9, 3), exif=b"Exif\0\0" + exif_of(said))
+    for source in ("a.tif", "a.jpg"):
+        for target in ("b.tif", "b.png", "b.jpg", "b.bmp", "b.jp2", "b.webp"):
+            result = command("run", source, "-o", target, "--overwrite", *HARDLY)
+            assert result.exit_code == 0, result.stderr
+
+
+def test_the_resolution_of_a_microscope_is_kept_or_told(command, tmp_path: Path) -> None:
+    said = {282: (5, (390_769, 1)), 283: (5, (390_769, 1)), 296: (3, (2,))}  # 65 nm
+    (tmp_path / "a.tif").write_bytes(tiff_of(noise(8, 9, 3), said))
+    for target in ("b.tif", "b.png", "b.bmp"):
+        assert command("run", "a.tif", "-o", target, *HARDLY).exit_code == 0
+        with Image.open(tmp_path / target) as opened:
+            assert opened.info["dpi"] == pytest.approx((390_769, 390_769), abs=0.02)
+    result = command("run", "a.tif", "-o", "b.jpg", *HARDLY)
+    assert result.exit_code == 0
+    assert "note: JPEG cannot state its resolution of 390,769 dots per inch" in result.stderr
+
+
 def test_where_nothing_is_said_of_the_resolution_nothing_is_written(command, tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(tiff_of(noise(8, 9, 3), {}))
     for target in ("b.tif", "b.png", "b.jpg"):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from PIL import ImageFile, JpegImagePlugin, MpoImagePlugin
-from PIL.TiffImagePlugin import RESOLUTION_UNIT, X_RESOLUTION
 
 from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.files.families.jpeg_resolution import NO_UNIT, can_state, density_of, losses, states_resolution
 from tvdenoise.files.families.jpeg_screening import screen
 from tvdenoise.files.families.jpeg_segments import (
     EXTENDED_XMP,
@@ -24,7 +23,6 @@ from tvdenoise.files.families.jpeg_segments import (
     names_of_left_out,
     packed,
 )
-from tvdenoise.files.families.tiff_tags import MALFORMED
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.planes import encoded
@@ -39,7 +37,6 @@ _LARGEST = {
     "xmp": _LARGEST_SEGMENT - len(b"http://ns.adobe.com/xap/1.0/\0"),
 }
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers
-_NO_UNIT, _CENTIMETRES = 0, 2
 _UNIT_AT = 13  # of the resolution, in what Pillow writes
 _MP_ENTRIES = 0xB002
 _LEFT_BEHIND = "{:,} bytes behind the picture (previews, a gain map or a film) are left out"
@@ -84,7 +81,7 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
             "this CMYK JPEG does not say whether it is inverted", "save it as TIFF or as RGB first"
         )
     assert isinstance(opened, JpegImagePlugin.JpegImageFile)
-    if not _states_resolution(opened):
+    if not states_resolution(opened):
         opened.info.pop("dpi", None)  # Pillow says 72 dots per inch where EXIF data say nothing
     subsampling = JpegImagePlugin.get_sampling(opened)
     segments = opened.applist
@@ -100,7 +97,7 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         others[-1],
         b"".join((*map(_comment_segment, others[:-1]), *map(packed, kept))),
         behind,
-        _density(opened),
+        density_of(opened),
     )
     return Inspection(
         _notices(segments, length - len(behind), is_first_of_several=opened.format == "MPO"),
@@ -108,21 +105,6 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         record=records[-1] if records else None,
         elsewhere=_elsewhere(traits, kept, has_comments=any(others)),
     )
-
-
-def _states_resolution(opened: JpegImagePlugin.JpegImageFile) -> bool:
-    if opened.info.get("jfif_unit", _NO_UNIT) != _NO_UNIT:
-        return True
-    with suppress(*MALFORMED):
-        return {X_RESOLUTION, RESOLUTION_UNIT} <= set(opened.getexif())
-    return False
-
-
-def _density(opened: ImageFile.ImageFile) -> tuple[int, int, int] | None:
-    """Dots per centimetre, or how much wider pixels are than high."""
-    unit, density = opened.info.get("jfif_unit"), opened.info.get("jfif_density", (1, 1))
-    is_aspect = unit == _NO_UNIT and density[0] != density[1]
-    return (unit, *density) if all(density) and (is_aspect or unit == _CENTIMETRES) else None
 
 
 def _notices(segments: list[Segment], left_behind: int, *, is_first_of_several: bool) -> tuple[str, ...]:
@@ -144,7 +126,7 @@ def _elsewhere(traits: JpegTraits, kept: list[Segment], *, has_comments: bool) -
     unnamed = [segment for segment in unnamed if segment[0] != "APP13"]
     names += [f"JPEG segments {named(unnamed)}"] if unnamed else []
     notices = [f"its {', '.join(names)} are left out"] if names else []
-    notices += ["its pixel aspect is left out"] if traits.density and traits.density[0] == _NO_UNIT else []
+    notices += ["its pixel aspect is left out"] if traits.density and traits.density[0] == NO_UNIT else []
     notices += [_LEFT_BEHIND.format(len(traits.behind))] if traits.behind else []
     return tuple(notices)
 
@@ -188,7 +170,7 @@ def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
     }
     if traits.density is not None:
         options["dpi"] = traits.density[1:]
-    elif metadata.dpi is not None:
+    elif metadata.dpi is not None and can_state(metadata.dpi):
         options["dpi"] = metadata.dpi
     return options
 
@@ -211,7 +193,7 @@ def _within_segment(name: str, contents: bytes | None, prefix: bytes = b"") -> b
 
 def _strip(traits: object) -> object:
     assert isinstance(traits, JpegTraits)
-    aspect = traits.density if traits.density and traits.density[0] == _NO_UNIT else None
+    aspect = traits.density if traits.density and traits.density[0] == NO_UNIT else None
     return JpegTraits(traits.subsampling, density=aspect)
 
 
@@ -234,4 +216,5 @@ FAMILY = Family(
     strip=_strip,
     plain=_plain,
     encode=_encode,
+    losses=losses,
 )
