@@ -13,6 +13,9 @@ from camera_files import EXIF, GPS, IPTC, LONG, MAKER_NOTE, OF_A_CAMERA, PLACE, 
 from conftest import noise
 from PIL import Image, ImageCms
 
+from tvdenoise.files.families.exif_sides import with_sides
+from tvdenoise.files.families.tiff_stored import fields_in
+
 HARDLY = ("--mu", "1e9")
 
 
@@ -89,6 +92,31 @@ def test_links_in_exif_data_that_run_in_a_circle_end(command, tmp_path: Path) ->
     (tmp_path / "a.tif").write_bytes(contents)
     assert command("run", "a.tif", *HARDLY).exit_code == 0
     assert tags_in((tmp_path / "a_denoised.tif").read_bytes())[EXIF] == {33434: (5, (1, 50))}
+
+
+@pytest.mark.parametrize("kind", [3, 16, 18])
+def test_exif_data_behind_a_link_of_a_wrong_type_fail_no_picture(kind: int, command, tmp_path: Path) -> None:
+    contents = tiff_of(noise(8, 9), {EXIF: OF_A_CAMERA})
+    link, wrong = (struct.pack("<HHI", EXIF, each, 1) for each in (LONG, kind))
+    (tmp_path / "a.tif").write_bytes(contents.replace(link, wrong))
+    result = command("run", "a.tif", *HARDLY)
+    assert result.exit_code == 0, result.stderr
+    assert EXIF not in tags_in((tmp_path / "a_denoised.tif").read_bytes())
+
+
+def test_exif_data_that_are_damaged_anyhow_fail_no_reader() -> None:
+    block = exif_of(
+        {274: (3, (6,)), EXIF: {**OF_A_CAMERA, 40962: (LONG, (24,)), 40963: (LONG, (16,))}, GPS: PLACE}
+    )
+    generator = np.random.default_rng(0)
+    for _ in range(3000):
+        damaged = np.frombuffer(block, np.uint8).copy()
+        places = generator.integers(0, len(block), generator.integers(1, 5))
+        damaged[places] = generator.integers(0, 256, len(places))
+        contents = damaged[: generator.integers(8, len(block) + 1)].tobytes()
+        assert len(with_sides(contents, 16, 24)) == len(contents)
+        found = fields_in(BytesIO(contents), lambda _tag: True)
+        assert sum(len(field.contents) for field in found if isinstance(field.contents, bytes)) <= len(block)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

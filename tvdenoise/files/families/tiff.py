@@ -20,6 +20,7 @@ from tvdenoise.files.families.tiff_axes import description_of
 from tvdenoise.files.families.tiff_checks import check_samples, explain, require_no_preview
 from tvdenoise.files.families.tiff_decoding import decode_samples, require_segments, turned
 from tvdenoise.files.families.tiff_directories import texts_in
+from tvdenoise.files.families.tiff_fields import DIRECTORIES
 from tvdenoise.files.families.tiff_opening import open_tiff
 from tvdenoise.files.families.tiff_region_writing import TiffRegionWriter
 from tvdenoise.files.families.tiff_regions import TiffRegions, regions_of
@@ -149,6 +150,10 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
 
 
 def _load(opened: TiffImageFile) -> None:
+    for directory in DIRECTORIES:
+        opened.getexif().pop(
+            directory, None
+        )  # into which Pillow would look again, and fail where a link is wrong
     try:
         opened.load()
     except OSError as error:

@@ -66,9 +66,10 @@ class _Reader:
 
     def _field(self, tag: int, kind: int, count: int, inline: bytes) -> Field | None:
         if tag in DIRECTORIES:
-            if kind not in _LINKS or count != 1:
+            link = struct.Struct(self._layout.order + _LINKS.get(kind, "Q"))
+            if kind not in _LINKS or count != 1 or link.size > len(inline):
                 return None
-            (place,) = struct.unpack_from(self._layout.order + _LINKS[kind], inline)
+            (place,) = link.unpack_from(inline)
             fields = tuple(self.fields(place))
             return Field(tag, _LONG, fields) if fields else None
         length = SIZES.get(kind, 0) * count
