@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from conftest import environment, temporaries
@@ -47,6 +48,42 @@ def test_an_overwritten_file_keeps_its_permissions(tmp_path: Path) -> None:
     write_atomically(tmp_path / "a", b"new", accept)
     assert mode_of(tmp_path / "a") == 0o604
     assert (tmp_path / "a").read_bytes() == b"new"
+
+
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="the system has no extended attributes")
+def test_an_overwritten_file_keeps_its_extended_attributes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    try:
+        os.setxattr(tmp_path / "a", "user.comment", b"mine")
+    except OSError:
+        pytest.skip("the file system has no extended attributes")
+    write_atomically(tmp_path / "a", b"new", accept)
+    assert os.getxattr(tmp_path / "a", "user.comment") == b"mine"
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "getuid") or os.getuid() != 0, reason="only root may give files to others"
+)
+def test_an_overwritten_file_keeps_its_owner(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    os.chown(tmp_path / "a", 1234, 4321)
+    (tmp_path / "a").chmod(0o2640)
+    write_atomically(tmp_path / "a", b"new", accept)
+    status = (tmp_path / "a").stat()
+    assert (status.st_uid, status.st_gid, mode_of(tmp_path / "a")) == (1234, 4321, 0o2640)
+
+
+def test_what_only_its_owner_may_read_is_never_open_to_others_while_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "a").chmod(0o600)
+    modes = []
+
+    def write(stream: BinaryIO) -> None:
+        modes.append(stat.S_IMODE(os.fstat(stream.fileno()).st_mode))
+        stream.write(b"new")
+
+    write_atomically(tmp_path / "a", write, accept)
+    assert modes == [0o600]
 
 
 def test_a_link_stays_a_link_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:

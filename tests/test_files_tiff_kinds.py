@@ -385,3 +385,10 @@ def test_a_page_that_holds_a_volume_is_refused_and_not_cut_to_its_first_plane(
     assert "it has 8 planes in one page, which is not carried; save each plane" in result.stderr
     assert [each.name for each in tmp_path.iterdir()] == ["volume.tif"]
     assert "8 planes in one page" in command("run", path, "--dry-run").stdout
+
+
+def test_a_compression_that_the_library_lacks_is_no_damage(command, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", noise(16, 16, 3), compression="webp", photometric="rgb")
+    result = command("run", "a.tif")
+    is_known = result.exit_code == 0  # where Pillow comes with a library that has it
+    assert is_known or "TIFF with WEBP compression is not carried; save it with LZW" in result.stderr

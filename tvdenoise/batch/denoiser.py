@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import repeat
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tvdenoise.solver import Solution
 
 Result = TypeVar("Result")
+_TO_CHOOSE = ("sigma", "strength", "noise")  # options that have no say once mu is chosen
 _PATIENCE = 0.5  # seconds without a sign of life
 
 
@@ -66,16 +68,23 @@ class Denoiser:
         options = self._options(noisy, mask, mu)
         if threads is not None:
             options.setdefault("threads", threads)
-        return self._for_picture(noisy, options | {"trace": trace, "progress": progress}, denoise)
+        values = noisy.noisy()
+        chosen = self._chosen_where_visible(values, noisy.visible, options)
+        if chosen is not None:
+            options = {name: value for name, value in options.items() if name not in _TO_CHOOSE}
+            options["mu"] = chosen.mu
+        told = {"trace": trace, "progress": progress}
+        solution = _done(values, options | told, denoise)
+        return solution if chosen is None else replace(solution, noise=chosen.noise)
 
     def choose(self, noisy: Picture | Volume, mask: NDArray[np.bool_] | None = None) -> Parameters:
         """The parameters for a picture, or a volume, by itself; raises as `solve`."""
         from tvdenoise.denoising import choose_parameters
 
         options = self._options(noisy, mask)
-        for name in ("tolerance", "max_iterations"):
-            options.pop(name, None)
-        return self._for_picture(noisy, options, choose_parameters)
+        values = noisy.noisy()
+        chosen = self._chosen_where_visible(values, noisy.visible, options)
+        return _done(values, _of_choice(options), choose_parameters) if chosen is None else chosen
 
     def _options(
         self, noisy: Picture | Volume, mask: NDArray[np.bool_] | None, mu: float | None = None
@@ -88,21 +97,23 @@ class Denoiser:
         )
         return options if mask is None else options | {"mask": mask}
 
-    def _for_picture(
-        self, picture: Picture | Volume, options: dict[str, Any], function: Callable[..., Result]
-    ) -> Result:
-        from tvdenoise.denoising import estimate_noise
+    def _chosen_where_visible(
+        self, values: NDArray[Any], visible: NDArray[np.bool_] | None, options: dict[str, Any]
+    ) -> Parameters | None:
+        """The parameters that suit the visible pixels; None where all are, or none, or mu is given.
 
-        noisy = picture.noisy()
-        try:
-            if picture.visible is not None and self._settings.estimates_noise and "mu" not in options:
-                names = ("channel_axis", "spatial_axes", "data_range", "nan")
-                layout = {name: options[name] for name in names if name in options}
-                where = picture.visible & options["mask"] if "mask" in options else picture.visible
-                options["noise"] = estimate_noise(noisy, where=where, **layout)
-            return function(noisy, **options)
-        except ValueError as error:
-            raise UnsupportedImageError(f"cannot be denoised: {error}") from error
+        Those that were filled in have no noise of their own, and would look like structure.
+        """
+        from tvdenoise.denoising import choose_parameters
+
+        if visible is None or "mu" in options:
+            return None
+        where = visible & options["mask"] if "mask" in options else visible
+        if not where.any():
+            return None
+        if self._settings.engine == "fused":
+            self._prepare_missing({"volumes"})  # which have weights
+        return _done(values, _of_choice(options) | {"mask": where}, choose_parameters)
 
     def prepare(self, *, in_parts: bool = False) -> float:
         """Load what solving needs, and compile it once on a machine; the seconds that it took.
@@ -110,13 +121,14 @@ class Denoiser:
         in_parts: also what pictures in parts need.
         """
         start = time.perf_counter()
-        needed = (
-            self._kernels(in_parts=in_parts) - self._prepared if self._settings.engine == "fused" else set()
-        )
-        if needed:
+        if self._settings.engine == "fused":
+            self._prepare_missing(self._kernels(in_parts=in_parts))
+        return time.perf_counter() - start
+
+    def _prepare_missing(self, names: set[str]) -> None:
+        if needed := names - self._prepared:
             self._prepared |= needed
             self._prepare_kernels(needed)
-        return time.perf_counter() - start
 
     def _kernels(self, *, in_parts: bool) -> set[str]:
         settings = self._settings
@@ -154,6 +166,18 @@ class Denoiser:
                 prepare("float32")
         finally:
             is_ready.set()
+
+
+def _of_choice(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that say what is chosen, not when a solve ends."""
+    return {name: value for name, value in options.items() if name not in ("tolerance", "max_iterations")}
+
+
+def _done(noisy: NDArray[Any], options: dict[str, Any], function: Callable[..., Result]) -> Result:
+    try:
+        return function(noisy, **options)
+    except ValueError as error:
+        raise UnsupportedImageError(f"cannot be denoised: {error}") from error
 
 
 def no_volume() -> UnsupportedImageError:

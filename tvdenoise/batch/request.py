@@ -157,11 +157,6 @@ class Settings:
         return Budget(self.memory)
 
     @property
-    def estimates_noise(self) -> bool:
-        """True where all that is known of the noise is what the picture shows."""
-        return self.mu is None and self.sigma is None and self.noise == "auto"
-
-    @property
     def fills_missing(self) -> bool:
         """True where NaN stands for missing pixels."""
         return self.nan == "fill"

@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import secrets
-import stat
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,10 +14,12 @@ from platform import node
 from typing import BinaryIO
 
 from tvdenoise.errors import UnwritableImageError
+from tvdenoise.files.attributes import Attributes
 from tvdenoise.files.paths import printable, reason_of
 
 _HOST = f"{zlib.crc32(node().encode(errors='replace')):08x}"  # process numbers mean nothing on another host
 _TEMPORARY = re.compile(r"\.tvdenoise-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp")
+_PRIVATE = 0o600  # until a file has the permissions of the one that it replaces
 _unfinished: set[Path] = set()  # the temporaries that this process is writing
 _REMEDIES = {
     errno.ENOSPC: "free some space and run it again with --skip-existing",
@@ -38,15 +39,16 @@ def write_atomically(
     contents: all of them, or what writes them to an open file, piece by piece; whatever it raises is passed on.
     verify: called with the path of what was written, before it takes the target's place; may raise.
     times: of the last access and change that the file is given, in nanoseconds, or None for now.
-    A link is followed, and what it leads to is replaced. An existing file's permissions are kept; a new
-    file's obey the umask. On any failure the target is untouched. Raises UnwritableImageError.
+    A link is followed, and what it leads to is replaced. An existing file's permissions, owner and extended attributes
+    are kept; a new file's permissions obey the umask. On any failure the target is untouched.
+    Raises UnwritableImageError.
     """
     destination = Path(os.path.realpath(target))
     temporary = temporary_beside(destination)
     _unfinished.add(temporary)
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
-        _write_new(temporary, contents, _permissions(destination))
+        _write_new(temporary, contents, Attributes.of(destination))
         verify(temporary)
         if times is not None:
             os.utime(temporary, ns=times)
@@ -113,15 +115,11 @@ def _times(path: Path) -> tuple[int, int]:
     return status.st_atime_ns, status.st_mtime_ns
 
 
-def _permissions(existing: Path) -> int | None:
-    try:
-        return stat.S_IMODE(existing.stat().st_mode)
-    except FileNotFoundError:
-        return None
-
-
-def _write_new(path: Path, contents: bytes | Callable[[BinaryIO], None], permissions: int | None) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+def _write_new(
+    path: Path, contents: bytes | Callable[[BinaryIO], None], attributes: Attributes | None
+) -> None:
+    permissions = 0o666 if attributes is None else _PRIVATE
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), permissions)
     with open(descriptor, "w+b") as stream:
         if isinstance(contents, bytes):
             stream.write(contents)
@@ -129,9 +127,8 @@ def _write_new(path: Path, contents: bytes | Callable[[BinaryIO], None], permiss
             contents(stream)
         stream.flush()
         os.fsync(stream.fileno())
-    if permissions is not None:
-        with suppress(PermissionError):  # some file systems have none
-            path.chmod(permissions)
+    if attributes is not None:
+        attributes.give(path)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -81,6 +81,11 @@ def open_nothing(_stream: BinaryIO) -> ImageFile.ImageFile | None:
     return None
 
 
+def as_it_is(opened: ImageFile.ImageFile, _stream: BinaryIO) -> ImageFile.ImageFile:
+    """Pillow takes the files of most families for what they are."""
+    return opened
+
+
 def decode_nothing(
     _opened: ImageFile.ImageFile, _stream: BinaryIO
 ) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
@@ -164,6 +169,7 @@ class Family:
     screen: looks at any file (stream) before Pillow does, and refuses one of this family on which a decoder would
         spend far more time or memory than its length and its pixels explain. Raises UnsupportedImageError or
         UnreadableImageError.
+    plain: an opened file (image, stream), opened otherwise where Pillow takes one picture of this family for several.
     explain: why Pillow does not recognise a file (stream) that is of this family nevertheless, or None.
 
     Pillow decodes and encodes, but for what it cannot hold:
@@ -185,6 +191,7 @@ class Family:
     explain: Callable[[BinaryIO], UnsupportedImageError | None] = unexplained
     is_pillows: bool = True
     screen: Callable[[BinaryIO], None] = screen_nothing
+    plain: Callable[[ImageFile.ImageFile, BinaryIO], ImageFile.ImageFile] = as_it_is
     strip: Callable[[object], object] = keep_traits
     open: Callable[[BinaryIO], ImageFile.ImageFile | None] = open_nothing
     decode: Callable[[ImageFile.ImageFile, BinaryIO], tuple[NDArray[Any], NDArray[Any] | None] | None] = (

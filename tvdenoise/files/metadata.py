@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PIL import ImageFile
 
 from tvdenoise.files.formats import Inspection
 from tvdenoise.files.picture import Metadata
 
+_LARGEST_DPI = 5e7  # pixels of half a nanometre, which BMP can still state
 _EXIF_PREFIX = b"Exif\0\0"
 _NO_TEXTS = ("XML:com.adobe.xmp", "tvdenoise")  # text chunks of a PNG that are kept as what they hold
 
@@ -20,12 +23,21 @@ def metadata_of(opened: ImageFile.ImageFile, inspection: Inspection) -> Metadata
         icc=information.get("icc_profile"),
         exif=exif.removeprefix(_EXIF_PREFIX) if exif else None,
         xmp=_bytes(information.get("xmp")),
-        dpi=(float(dpi[0]), float(dpi[1])) if dpi and all(dpi) else None,
+        dpi=_dpi(dpi),
         text=tuple((keyword, text) for keyword, text in inspection.texts if keyword not in _NO_TEXTS),
         tags=inspection.tags,
         record=inspection.record,
         elsewhere=inspection.elsewhere,
     )
+
+
+def _dpi(stated: Sequence[float] | None) -> tuple[float, float] | None:
+    """None for what is no resolution: programs write 0/0 where they know none."""
+    if not stated:
+        return None
+    horizontal, vertical = float(stated[0]), float(stated[1])
+    is_one = all(0 < dpi < _LARGEST_DPI for dpi in (horizontal, vertical))
+    return (horizontal, vertical) if is_one else None
 
 
 def _bytes(value: bytes | str | None) -> bytes | None:

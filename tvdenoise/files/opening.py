@@ -61,11 +61,14 @@ def decoder_errors() -> Iterator[None]:
 
 def _open(stream: BinaryIO) -> ImageFile.ImageFile:
     try:
-        return Image.open(stream, formats=_PILLOWS)
+        opened: ImageFile.ImageFile = Image.open(stream, formats=_PILLOWS)
+        for family in FAMILIES.values():
+            opened = family.plain(opened, stream)
+        return opened
     except UnidentifiedImageError as error:
         for family in FAMILIES.values():
-            if (opened := family.open(stream)) is not None:
-                return opened
+            if (found := family.open(stream)) is not None:
+                return found
         raise _unrecognised(stream) from error
 
 

@@ -13,6 +13,7 @@ from PIL import ImageFile
 
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.families.boxes import ColourCodes
+from tvdenoise.files.families.exif_sides import with_sides
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.planes import image_of
@@ -79,6 +80,7 @@ def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
     return Inspection(
         tuple(notices),
         HeicTraits(str(information.get("chroma", "444")), colour),
+        with_sides(information["exif"], *opened.size) if information.get("exif") else None,
         elsewhere=(f"its colour description (CICP {codes}) is left out",) if colour else (),
     )
 

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from PIL import ImageFile, JpegImagePlugin
+from PIL import ImageFile, JpegImagePlugin, MpoImagePlugin
 
 from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.files.families.jpeg_resolution import NO_UNIT, can_state, density_of, losses, states_resolution
+from tvdenoise.files.families.jpeg_screening import screen
+from tvdenoise.files.families.jpeg_segments import (
+    EXTENDED_XMP,
+    Segment,
+    data_behind,
+    has_gain_map,
+    has_place_of_others,
+    is_kept,
+    named,
+    names_of_left_out,
+    packed,
+)
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
-from tvdenoise.files.pieces import most_pieces, too_many
+from tvdenoise.files.planes import encoded
 from tvdenoise.files.record import record_in
 
 _QUALITY = 95
@@ -22,94 +36,99 @@ _LARGEST = {
     "exif": _LARGEST_SEGMENT - len(_EXIF_PREFIX),
     "xmp": _LARGEST_SEGMENT - len(b"http://ns.adobe.com/xap/1.0/\0"),
 }
-_MOST_EXIF_SEGMENTS = 256  # which Pillow joins one by one
-_MOST_SCANS = 200
-_BLOCK = 1 << 20
-_START, _START_OF_SCAN, _END = 0xD8, 0xDA, 0xD9
-_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, _START + 1)})
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers
-_EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+_UNIT_AT = 13  # of the resolution, in what Pillow writes
+_MP_ENTRIES = 0xB002
+_LEFT_BEHIND = "{:,} bytes behind the picture (previews, a gain map or a film) are left out"
 
 
 @dataclass(frozen=True)
 class JpegTraits:
     """subsampling: of the chroma, as Pillow numbers it (0 for none).
 
-    comment: of the file, the last of several; segments: the other comments, IPTC and long XMP, as stored.
+    comment: of the file, the last of several; segments: the other comments, IPTC, long XMP and what other programs have
+    there, as stored; behind: data that follow the picture.
+    density: unit and numbers of the resolution, where it is none in dots per inch.
     """
 
     subsampling: int = _FULL_CHROMA
     comment: bytes = b""
     segments: bytes = b""
+    behind: bytes = b""
+    density: tuple[int, int, int] | None = None
 
 
-def _screen(stream: BinaryIO) -> None:
-    """Refuse millions of segments, or of bytes between them, before the pixels, and endless scans."""
-    most = most_pieces(stream)
+def _plain(opened: ImageFile.ImageFile, stream: BinaryIO) -> ImageFile.ImageFile:
+    """A file whose other pictures are only previews of the first one, or its gain map, holds one picture."""
+    if opened.format != "MPO":
+        return opened
+    assert isinstance(opened, MpoImagePlugin.MpoImageFile)
+    entries = (opened.mpinfo or {}).get(_MP_ENTRIES, ())
+    others = [str(entry["Attribute"]["MPType"]) for entry in entries[1:]]
+    kinds = (
+        {"Large", "Undefined"} if has_gain_map(opened.applist) else {"Large"}
+    )  # thumbnails of several sizes
+    if {kind.partition(" ")[0] for kind in others} - kinds:
+        return opened
     stream.seek(0)
-    if stream.read(3) != b"\xff\xd8\xff":
-        return
-    stream.seek(2)
-    count = exif_count = 0
-    before = b""
-    while len(byte := stream.read(1)) == 1:
-        if (count := count + 1) > 2 * most:  # a segment counts as two: its marker has two bytes
-            raise too_many(most, "segments")
-        is_marker, before = before == b"\xff" and byte not in b"\0\xff", byte
-        if not is_marker or byte[0] in _WITHOUT_LENGTH:
-            continue
-        if byte[0] == _START_OF_SCAN:
-            _require_few_scans(stream)
-        if byte[0] in (_START_OF_SCAN, _END):
-            return
-        beginning = stream.read(2 + len(_EXIF_PREFIX))
-        length = max(2, int.from_bytes(beginning[:2], "big"))
-        stream.seek(length - len(beginning), os.SEEK_CUR)
-        exif_count += beginning[2:] == _EXIF_PREFIX
-        if exif_count > _MOST_EXIF_SEGMENTS:
-            raise too_many(_MOST_EXIF_SEGMENTS, "segments of EXIF data")
+    return JpegImagePlugin.JpegImageFile(stream)  # type: ignore[no-untyped-call,unused-ignore]
 
 
-def _require_few_scans(stream: BinaryIO) -> None:
-    """Each may be of a few bytes, and yet passes over all pixels. Among those bytes no marker occurs by chance."""
-    count, before = 1, b""
-    while block := stream.read(_BLOCK):
-        block = before + block
-        end = block.find(bytes((0xFF, _END)))
-        count += block.count(bytes((0xFF, _START_OF_SCAN)), 0, len(block) if end < 0 else end)
-        if count > _MOST_SCANS:
-            raise too_many(_MOST_SCANS, "scans")
-        if end >= 0:
-            return
-        before = block[-1:]
-
-
-def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
+def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     if opened.mode == "CMYK" and "adobe" not in opened.info:
         # Adobe stores inks inverted, as Pillow reads and writes them; without its mark programs disagree.
         raise UnsupportedImageError(
             "this CMYK JPEG does not say whether it is inverted", "save it as TIFF or as RGB first"
         )
+    assert isinstance(opened, JpegImagePlugin.JpegImageFile)
+    if not states_resolution(opened):
+        opened.info.pop("dpi", None)  # Pillow says 72 dots per inch where EXIF data say nothing
     subsampling = JpegImagePlugin.get_sampling(opened)
-    applist = getattr(opened, "applist", [])
-    comments = [contents for name, contents in applist if name == "COM"]
+    segments = opened.applist
+    comments = [contents for name, contents in segments if name == "COM"]
     records = [found for comment in comments if (found := _record(comment))]
     others = [comment for comment in comments if not _record(comment)] or [b""]
+    kept = [segment for segment in segments if is_kept(segment)]
+    behind, length = data_behind(stream)
+    if has_place_of_others(segments):
+        behind = b""
     traits = JpegTraits(
         subsampling if subsampling >= 0 else _FULL_CHROMA,
         others[-1],
-        b"".join((*map(_comment_segment, others[:-1]), *_segments(applist))),
+        b"".join((*map(_comment_segment, others[:-1]), *map(packed, kept))),
+        behind,
+        density_of(opened),
     )
     return Inspection(
-        traits=traits, record=records[-1] if records else None, elsewhere=_elsewhere(traits, applist)
+        _notices(segments, length - len(behind), is_first_of_several=opened.format == "MPO"),
+        traits=traits,
+        record=records[-1] if records else None,
+        elsewhere=_elsewhere(traits, kept, has_comments=any(others)),
     )
 
 
-def _elsewhere(traits: JpegTraits, applist: list[tuple[str, bytes]]) -> tuple[str, ...]:
-    names = ["comments"] if traits.comment else []
-    names += ["IPTC data"] if any(name == "APP13" for name, _ in applist) else []
-    names += ["extended XMP data"] if _EXTENDED_XMP in traits.segments else []
-    return (f"its {', '.join(names)} are left out",) if names else ()
+def _notices(segments: list[Segment], left_behind: int, *, is_first_of_several: bool) -> tuple[str, ...]:
+    """What no JPEG has that is written."""
+    notices = []
+    if names := names_of_left_out(segments):
+        notices.append(f"its JPEG segments {names} are left out")
+    if left_behind and not is_first_of_several:
+        notices.append(_LEFT_BEHIND.format(left_behind))
+    return tuple(notices)
+
+
+def _elsewhere(traits: JpegTraits, kept: list[Segment], *, has_comments: bool) -> tuple[str, ...]:
+    names = ["comments"] if has_comments else []
+    names += ["IPTC data"] if any(name == "APP13" for name, _ in kept) else []
+    is_extended = [contents.startswith(EXTENDED_XMP) for _, contents in kept]
+    names += ["extended XMP data"] if any(is_extended) else []
+    unnamed = [segment for segment, is_xmp in zip(kept, is_extended, strict=True) if not is_xmp]
+    unnamed = [segment for segment in unnamed if segment[0] != "APP13"]
+    names += [f"JPEG segments {named(unnamed)}"] if unnamed else []
+    notices = [f"its {', '.join(names)} are left out"] if names else []
+    notices += ["its pixel aspect is left out"] if traits.density and traits.density[0] == NO_UNIT else []
+    notices += [_LEFT_BEHIND.format(len(traits.behind))] if traits.behind else []
+    return tuple(notices)
 
 
 def _explain(stream: BinaryIO) -> UnsupportedImageError | None:
@@ -136,16 +155,6 @@ def _comment_segment(comment: bytes) -> bytes:
     return b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
 
 
-def _segments(applist: list[tuple[str, bytes]]) -> list[bytes]:
-    """The segments that Pillow does not write by itself, with their markers and lengths."""
-    kept = []
-    for name, contents in applist:
-        if name == "APP13" or (name == "APP1" and contents.startswith(_EXTENDED_XMP)):
-            marker = bytes((0xFF, 0xE0 + int(name.removeprefix("APP"))))
-            kept.append(marker + (len(contents) + 2).to_bytes(2, "big") + contents)
-    return kept
-
-
 def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
     traits = picture.traits if isinstance(picture.traits, JpegTraits) else JpegTraits()
     metadata = picture.metadata
@@ -159,9 +168,22 @@ def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
         "comment": traits.comment,
         "extra": traits.segments + record,  # before the comment: many programs show the last one
     }
-    if metadata.dpi is not None:
+    if traits.density is not None:
+        options["dpi"] = traits.density[1:]
+    elif metadata.dpi is not None and can_state(metadata.dpi):
         options["dpi"] = metadata.dpi
     return options
+
+
+def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
+    """What Pillow writes, with another unit of the resolution, and what followed the picture."""
+    traits = picture.traits
+    if not isinstance(traits, JpegTraits) or not (traits.behind or traits.density):
+        return None
+    written = bytearray(encoded(picture, "JPEG", options))
+    if traits.density is not None and written[_UNIT_AT - 7 : _UNIT_AT - 2] == b"JFIF\0":
+        written[_UNIT_AT] = traits.density[0]
+    return bytes(written) + traits.behind
 
 
 def _within_segment(name: str, contents: bytes | None, prefix: bytes = b"") -> bytes:
@@ -171,7 +193,8 @@ def _within_segment(name: str, contents: bytes | None, prefix: bytes = b"") -> b
 
 def _strip(traits: object) -> object:
     assert isinstance(traits, JpegTraits)
-    return replace(traits, comment=b"", segments=b"")
+    aspect = traits.density if traits.density and traits.density[0] == NO_UNIT else None
+    return JpegTraits(traits.subsampling, density=aspect)
 
 
 FAMILY = Family(
@@ -188,7 +211,10 @@ FAMILY = Family(
     ),
     inspect=_inspect,
     options=_options,
-    screen=_screen,
+    screen=screen,
     explain=_explain,
     strip=_strip,
+    plain=_plain,
+    encode=_encode,
+    losses=losses,
 )

@@ -14,6 +14,7 @@ from PIL import ImageFile
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from tvdenoise.errors import UnreadableImageError
+from tvdenoise.files.behind import notices_behind
 from tvdenoise.files.families.png_ancillary import (
     BACKGROUND,
     COLOUR_CHUNKS,
@@ -83,6 +84,9 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     keeps = keeps_background(depth, colour)
     traits = PngTraits(_kept(chunks, stream, keeps_background=keeps))
     notices = notices_of_left_out(kinds, has_aspect=_has_aspect(chunks), keeps_background=keeps)
+    if b"iCCP" in kinds and not opened.info.get("icc_profile"):
+        notices += ("its colour profile cannot be read, and is left out",)
+    notices += notices_behind(stream, stream.tell())
     if colour == _GREY and 1 < depth < 8:
         if "transparency" in opened.info:  # Pillow widens the pixels to 8 bits, but not this grey level
             opened.info["transparency"] = opened.info["transparency"] * 255 // (2**depth - 1)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import ImageFile
 
 from tvdenoise.errors import UnreadableImageError
+from tvdenoise.files.behind import notices_behind
 from tvdenoise.files.families.pfm import ColourPfm, PfmTraits, decode_pfm, encode_pfm, open_pfm, pfm_header
 from tvdenoise.files.formats import Family, Format, Inspection
 from tvdenoise.files.picture import Picture
@@ -61,11 +62,17 @@ def _inspect(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     header = _header(stream)
     if header is None:  # PBM has no largest value
         return Inspection()
+    notices: tuple[str, ...] = ("its comments are left out",) if b"#" in header[0] else ()
     largest = int(header[4])
     if largest not in _DEPTH_LIMITS:
         written = _DEPTH_LIMITS[largest > 255]
-        return Inspection((f"intensities up to {largest} are written as intensities up to {written}",))
-    return Inspection()
+        notices += (f"intensities up to {largest} are written as intensities up to {written}",)
+    if header[1] not in _PLAIN_DIGITS:  # where further pictures may follow
+        sides = int(header[2]) * int(header[3])
+        notices += notices_behind(
+            stream, header.end() + 1 + sides * (3 if header[1] == b"6" else 1) * (1 + (largest > 255))
+        )
+    return Inspection(notices)
 
 
 def _header(stream: BinaryIO) -> re.Match[bytes] | None:

@@ -12,6 +12,7 @@ from PIL.TiffImagePlugin import (
     IMAGEDESCRIPTION,
     PHOTOMETRIC_INTERPRETATION,
     PLANAR_CONFIGURATION,
+    X_RESOLUTION,
     TiffImageFile,
 )
 
@@ -20,6 +21,7 @@ from tvdenoise.files.families.tiff_axes import description_of, with_colours_last
 from tvdenoise.files.families.tiff_checks import check_samples, explain, require_no_preview
 from tvdenoise.files.families.tiff_decoding import decode_samples, require_segments, turned
 from tvdenoise.files.families.tiff_directories import texts_in
+from tvdenoise.files.families.tiff_fields import DIRECTORIES
 from tvdenoise.files.families.tiff_opening import open_tiff
 from tvdenoise.files.families.tiff_region_writing import TiffRegionWriter
 from tvdenoise.files.families.tiff_regions import TiffRegions, regions_of
@@ -27,11 +29,13 @@ from tvdenoise.files.families.tiff_samples import SEPARATE_PLANES, deep_samples
 from tvdenoise.files.families.tiff_screening import screen
 from tvdenoise.files.families.tiff_series import overview_notices, page_of, survey
 from tvdenoise.files.families.tiff_tags import (
+    ON_THEIR_SIDE,
     ORIENTATION,
     descriptive_tags,
     exif_of_tags,
     further_tags,
     notices_of_lost,
+    with_sides_exchanged,
     without_malformed,
 )
 from tvdenoise.files.families.tiff_writing import (
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LOSSLESS = ("raw", "packbits", "tiff_lzw", DEFLATE, "zstd", "lzma")
+_MAY_BE_MISSING = "webp"  # in the library that Pillow has
 _YCBCR = 6
 _SAME_AS_DEFLATE = "tiff_deflate"  # under its older number
 _IMAGEJ_METADATA, _IMAGEJ_LENGTHS = 50839, 50838  # numbers and texts in the byte order of the file
@@ -60,10 +65,14 @@ _IMAGEJ_METADATA, _IMAGEJ_LENGTHS = 50839, 50838  # numbers and texts in the byt
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     assert isinstance(opened, TiffImageFile)
     require_no_preview(opened)
+    if X_RESOLUTION not in opened.tag_v2:
+        opened.info.pop("dpi", None)  # Pillow says one dot per inch where nothing is said
     notices = overview_notices(stream)
     if (samples := deep_samples(opened)) is None:
         check_samples(opened)
-    traits = _traits(opened)
+    if opened.tag_v2.get(ORIENTATION, 1) in ON_THEIR_SIDE and "dpi" in opened.info:
+        opened.info["dpi"] = opened.info["dpi"][::-1]
+    traits = _traits(opened, stream)
     if samples is not None and samples.white_is_zero and samples.dtype.kind == "f":
         traits = replace(traits, white_is_zero=True)
     notices += _notices(opened, traits)
@@ -122,9 +131,10 @@ def _strip(traits: object) -> object:
     return replace(traits, tags={}, descriptions=())
 
 
-def _traits(opened: TiffImageFile) -> TiffTraits:
-    tags = dict(descriptive_tags(opened.getexif()))
-    tags.pop(ORIENTATION, None)  # Pillow turns the pixels of a TIFF while it decodes them
+def _traits(opened: TiffImageFile, stream: BinaryIO) -> TiffTraits:
+    tags = dict(descriptive_tags(opened.getexif(), stream))
+    if tags.pop(ORIENTATION, 1) in ON_THEIR_SIDE:  # Pillow turns the pixels of a TIFF while it decodes them
+        tags = with_sides_exchanged(tags)
     compression = str(opened.info.get("compression", "raw"))
     return TiffTraits(tags, compression) if compression in _LOSSLESS else TiffTraits(tags)
 
@@ -134,7 +144,7 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
     if (samples := deep_samples(opened)) is None:
         require_segments(opened, stream)
         with SILENT_LIBRARIES:  # libtiff prints what it finds wrong
-            opened.load()
+            _load(opened)
         return None
     values = decode_samples(opened, stream, samples)
     if (orientation := opened.tag_v2.get(ORIENTATION, 1)) != 1:
@@ -142,6 +152,22 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
         _drop_orientation(opened, orientation)
     alpha = np.ascontiguousarray(values[..., -1]) if samples.has_alpha else None
     return samples.intensities(values), alpha
+
+
+def _load(opened: TiffImageFile) -> None:
+    for directory in DIRECTORIES:
+        opened.getexif().pop(
+            directory, None
+        )  # into which Pillow would look again, and fail where a link is wrong
+    try:
+        opened.load()
+    except OSError as error:
+        if opened.info.get("compression") == _MAY_BE_MISSING:
+            name = str(_MAY_BE_MISSING).upper()
+            raise UnsupportedImageError(
+                f"TIFF with {name} compression is not carried", "save it with LZW or deflate"
+            ) from error
+        raise
 
 
 def _regions(opened: ImageFile.ImageFile, stream: BinaryIO) -> TiffRegions | None:

@@ -4,13 +4,14 @@ wants them, and then the directories."""
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from typing import BinaryIO
 
 import numpy as np
 
 from tvdenoise.files.families.tiff_directories import Layout
 from tvdenoise.files.families.tiff_encoding import LARGEST
-from tvdenoise.files.families.tiff_fields import NUMBERS, SIZES, Field, fields_of, numbers_of
+from tvdenoise.files.families.tiff_fields import SIZES, Field, byteswapped, fields_of, numbers_of
 
 _OFFSETS, _LENGTHS = 273, 279
 _LONG, _LONG8 = 4, 16
@@ -35,12 +36,20 @@ class Pages:
         )
         stream.write(start + (self._packed([8, 0], 2) if layout.is_big else b"") + bytes(layout.place.size))
 
-    def append(self, page: bytes) -> None:
-        """The only page of a TIFF, in strips; numbers of more than a byte have this one's order in its pixels."""
-        fields, layout = fields_of(page)
-        given = {field.tag: field for field in fields}
-        offsets, lengths = (numbers_of(given[tag], layout) for tag in (_OFFSETS, _LENGTHS))
-        turned = tuple(self._turned(field, layout) for field in fields)
+    def append(self, page: bytes, added: tuple[Field, ...] = ()) -> None:
+        """The only page of a TIFF, in strips; numbers of more than a byte have this one's order in its pixels.
+
+        added: further fields, little-endian, in the place of those of the same tags.
+        """
+        stored, layout = fields_of(page)
+        given = {field.tag: field for field in stored}
+        offsets, lengths = (
+            numbers_of(given[tag], layout) if tag in given else [] for tag in (_OFFSETS, _LENGTHS)
+        )
+        replaced = {field.tag for field in added}
+        kept = [field for field in stored if field.tag not in replaced]  # some of them several times
+        both = (*self._turned(kept, layout.order), *self._turned(added, "<"))
+        turned = tuple(sorted(both, key=lambda field: field.tag))
         if self._has_one_directory and not self._pages:
             self._lead(turned, lengths)
         places = []
@@ -115,7 +124,7 @@ class Pages:
         return self._layout.place.pack(place)
 
     def _places(self, tag: int, places: list[int]) -> Field:
-        if not self._layout.is_big and max(places) > LARGEST:
+        if not self._layout.is_big and max(places, default=0) > LARGEST:
             raise ValueError("it would be larger than 4 gigabytes, which a classic TIFF cannot be")
         size, kind = (8, _LONG8) if self._layout.is_big else (4, _LONG)
         return Field(tag, kind, self._packed(places, size))
@@ -123,14 +132,9 @@ class Pages:
     def _packed(self, numbers: list[int], size: int) -> bytes:
         return np.array(numbers, f"{self._layout.order}u{size}").tobytes()
 
-    def _turned(self, field: Field, layout: Layout) -> Field:
-        """The field in the byte order of what is written."""
-        if layout.order == self._layout.order:
-            return field
-        if not isinstance(field.contents, bytes):
-            return Field(field.tag, field.kind, tuple(self._turned(f, layout) for f in field.contents))
-        numbers = np.frombuffer(field.contents, f"u{NUMBERS[field.kind]}")
-        return Field(field.tag, field.kind, numbers.byteswap().tobytes())
+    def _turned(self, fields: Iterable[Field], order: str) -> Iterable[Field]:
+        """Fields of a byte order in that of what is written."""
+        return fields if order == self._layout.order else map(byteswapped, fields)
 
     def _kept(self, field: Field) -> Field:
         """Long values are held once, however many pages have them."""
@@ -139,10 +143,10 @@ class Pages:
         return self._known.setdefault((field.tag, field.kind, field.contents), field)
 
 
-def in_layout(page: bytes, layout: Layout) -> bytes:
-    """The only page of a TIFF of bytes, written in another layout."""
+def in_layout(page: bytes, layout: Layout, added: tuple[Field, ...] = ()) -> bytes:
+    """The only page of a TIFF of bytes, or of nothing but tags, in another layout; added: see `Pages.append`."""
     stream = io.BytesIO()
     pages = Pages(stream, layout)
-    pages.append(page)
+    pages.append(page, added)
     pages.close()
     return stream.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,8 @@ REMEDY = "use an undamaged copy"
 #: The most smaller copies (overviews) for each page; each has half the side of the one before.
 MOST_OVERVIEWS = 32
 _MOST_TAGS = 1000
-_HEADER_LENGTH = 16
+_CLASSIC, _BIG = 42, 43  # versions
+_HEADER_LENGTHS = {_CLASSIC: 8, _BIG: 16}
 _TEXT = 2  # a type
 _INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
@@ -90,12 +92,13 @@ class Directory:
 def layout_of(stream: BinaryIO) -> Layout | None:
     """The layout of a TIFF; None for other files."""
     stream.seek(0)
-    header = stream.read(_HEADER_LENGTH)
+    header = stream.read(_HEADER_LENGTHS[_BIG])
     order = {b"II": "<", b"MM": ">"}.get(header[:2])
-    if order is None or len(header) < _HEADER_LENGTH:
+    if order is None or len(header) < _HEADER_LENGTHS[_CLASSIC]:
         return None
     (version,) = struct.unpack(order + "H", header[2:4])
-    return Layout(order, version == 43) if version in (42, 43) else None
+    is_whole = len(header) >= _HEADER_LENGTHS.get(version, math.inf)
+    return Layout(order, version == _BIG) if is_whole else None
 
 
 def directories(stream: BinaryIO) -> Iterator[Directory]:

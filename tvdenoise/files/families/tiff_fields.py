@@ -9,7 +9,9 @@ import numpy as np
 
 from tvdenoise.files.families.tiff_directories import Layout, layout_of
 
-_DIRECTORIES = (34665, 34853)  # EXIF and GPS data
+#: EXIF and GPS data, and, within the former, what says how to exchange them.
+DIRECTORIES = (34665, 34853, 40965)
+IPTC = 33723
 #: Bytes of a value of each type, and of the numbers of which it consists.
 SIZES = {
     1: 1,
@@ -58,9 +60,9 @@ def _directory(page: bytes, start: int, layout: Layout) -> tuple[Field, ...]:
         tag, kind, values, inline = layout.entry.unpack_from(page, start + number * layout.entry.size)
         length = SIZES[kind] * values
         place = 0
-        if length > len(inline) or tag in _DIRECTORIES:
+        if length > len(inline) or tag in DIRECTORIES:
             (place,) = layout.place.unpack(inline)
-        if tag in _DIRECTORIES:
+        if tag in DIRECTORIES:
             fields.append(Field(tag, kind, _directory(page, place, layout)))
         else:
             fields.append(Field(tag, kind, page[place : place + length] if place else inline[:length]))
@@ -70,3 +72,13 @@ def _directory(page: bytes, start: int, layout: Layout) -> tuple[Field, ...]:
 def numbers_of(field: Field, layout: Layout) -> list[int]:
     assert isinstance(field.contents, bytes)
     return [int(n) for n in np.frombuffer(field.contents, f"{layout.order}u{SIZES[field.kind]}")]
+
+
+def byteswapped(field: Field) -> Field:
+    """The field in the other byte order; IPTC data, which many store as numbers, are bytes and have none."""
+    if not isinstance(field.contents, bytes):
+        return Field(field.tag, field.kind, tuple(map(byteswapped, field.contents)))
+    if field.tag == IPTC:
+        return field
+    numbers = np.frombuffer(field.contents, f"u{NUMBERS[field.kind]}")
+    return Field(field.tag, field.kind, numbers.byteswap().tobytes())

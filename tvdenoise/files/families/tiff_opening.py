@@ -15,8 +15,9 @@ from PIL.TiffImagePlugin import (
     TiffImageFile,
 )
 
+from tvdenoise.files.families.tiff_fields import DIRECTORIES
 from tvdenoise.files.families.tiff_samples import BLACK_IS_ZERO, SEPARATED, WHITE_IS_ZERO, deep_samples
-from tvdenoise.files.families.tiff_tags import DIRECTORIES, MALFORMED
+from tvdenoise.files.families.tiff_tags import MALFORMED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

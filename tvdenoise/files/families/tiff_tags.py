@@ -7,8 +7,9 @@ import struct
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image, TiffTags
 from PIL.TiffImagePlugin import (
@@ -18,7 +19,6 @@ from PIL.TiffImagePlugin import (
     EXIFIFD,
     ICCPROFILE,
     IMAGEDESCRIPTION,
-    IPTC_NAA_CHUNK,
     PHOTOSHOP_CHUNK,
     RESOLUTION_UNIT,
     SOFTWARE,
@@ -28,15 +28,20 @@ from PIL.TiffImagePlugin import (
     ImageFileDirectory_v2,
 )
 
+from tvdenoise.files.families.tiff_appending import in_layout
+from tvdenoise.files.families.tiff_directories import Layout
+from tvdenoise.files.families.tiff_fields import DIRECTORIES, IPTC, Field
+from tvdenoise.files.families.tiff_stored import fields_in
 from tvdenoise.files.picture import StoredTag
 from tvdenoise.files.process_wide import SILENT_LIBRARIES
 
 ORIENTATION = 274
-_DOCUMENT_NAME, _MAKE, _MODEL, _PAGE_NAME, _HOST, _GPS_IFD = 269, 271, 272, 285, 316, 34853
-DIRECTORIES = (EXIFIFD, _GPS_IFD)
+ON_THEIR_SIDE = (5, 6, 7, 8)  # orientations
+_SIDES = 40962, 40963  # columns and rows in EXIF data
+_DOCUMENT_NAME, _MAKE, _MODEL, _PAGE_NAME, _HOST = 269, 271, 272, 285, 316
 _DESCRIPTIVE = (
     *(_DOCUMENT_NAME, IMAGEDESCRIPTION, _MAKE, _MODEL, ORIENTATION, X_RESOLUTION, Y_RESOLUTION, _PAGE_NAME),
-    *(RESOLUTION_UNIT, SOFTWARE, DATE_TIME, ARTIST, _HOST, COPYRIGHT, IPTC_NAA_CHUNK, PHOTOSHOP_CHUNK),
+    *(RESOLUTION_UNIT, SOFTWARE, DATE_TIME, ARTIST, _HOST, COPYRIGHT, PHOTOSHOP_CHUNK),
 )
 # How the pixels are stored (which the writer decides anew), and statistics of them.
 _STRUCTURAL = frozenset(
@@ -50,33 +55,41 @@ _STRUCTURAL = frozenset(
 _STALE = frozenset({330, 37724, 40965, *range(33628, 33632), 34412})
 _ASCII, _RATIONALS = 2, (5, 10)
 _CARRIED_TYPES = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})
+_EXIF_PREFIX = b"Exif\0\0"
 _RATIONAL_PRECISION = 1e-6  # libtiff takes them as single-precision floats
 MALFORMED = (
     *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError),
     *(AttributeError, RuntimeError, struct.error),
 )
 
-Tags = Mapping[int, Any]  # by number; EXIF and GPS data are mappings themselves
+#: By number; those that Pillow would change are fields: EXIF and GPS data, and IPTC data, often stored as numbers.
+Tags = Mapping[int, Any]
 
 
-def descriptive_tags(exif: Image.Exif) -> Tags:
-    """What describes the picture; what is malformed is left out."""
+def descriptive_tags(exif: Image.Exif, stream: BinaryIO) -> dict[int, Any]:
+    """What describes the picture of a TIFF, or of a block of EXIF data; what is malformed is left out."""
     tags = {tag: exif[tag] for tag in _DESCRIPTIVE if tag in exif}
-    for directory in DIRECTORIES:
-        with suppress(*MALFORMED):
-            if contents := exif.get_ifd(directory):
-                tags[directory] = dict(contents)
-    return tags
+    return tags | {field.tag: field for field in fields_in(stream, {IPTC, *DIRECTORIES}.__contains__)}
 
 
 def tags_of_exif(contents: bytes | None) -> Tags:
-    """The tags in a block of EXIF data; none where it is malformed."""
-    exif = Image.Exif()
+    """All tags in a block of EXIF data but those of its own structure; none where it is malformed."""
+    exif, stream = Image.Exif(), BytesIO(contents or b"")
     with warnings.catch_warnings(), suppress(*MALFORMED):
         warnings.simplefilter("ignore")
         exif.load(contents or b"")
-        return descriptive_tags(exif)
+        described = descriptive_tags(exif, stream)
+        return described | {field.tag: field for field in fields_in(stream, _is_further)}
     return {}
+
+
+def _is_further(tag: int) -> bool:
+    return tag not in _STRUCTURAL | _STALE | {*_DESCRIPTIVE, *DIRECTORIES, XMP, ICCPROFILE}
+
+
+def fields_among(tags: Tags) -> tuple[Field, ...]:
+    """Those that are written as they are stored, without Pillow."""
+    return tuple(value for value in tags.values() if isinstance(value, Field))
 
 
 def orientation_of(contents: bytes | None) -> int:
@@ -87,6 +100,22 @@ def orientation_of(contents: bytes | None) -> int:
         exif.load(contents or b"")
         return int(exif[ORIENTATION]) if exif.get(ORIENTATION) in range(2, 9) else 1
     return 1
+
+
+def with_sides_exchanged(tags: Tags) -> dict[int, Any]:
+    """The tags of a picture that was turned by a quarter: what they say of columns and rows changes places."""
+    exchanged = _exchanged(tags, X_RESOLUTION, Y_RESOLUTION)
+    if EXIFIFD in exchanged:
+        fields = {field.tag: field for field in exchanged[EXIFIFD].contents}
+        fields = _exchanged(fields, *_SIDES)
+        inside = tuple(replace(fields[tag], tag=tag) for tag in sorted(fields))
+        exchanged[EXIFIFD] = replace(exchanged[EXIFIFD], contents=inside)
+    return exchanged
+
+
+def _exchanged(tags: Tags, first: int, second: int) -> dict[int, Any]:
+    names = {first: second, second: first}
+    return {names.get(tag, tag): value for tag, value in tags.items()}
 
 
 def without_malformed(tags: Tags, compression: str) -> tuple[Tags, list[int]]:
@@ -115,7 +144,10 @@ def _trial(exif: Image.Exif, compression: str) -> BytesIO:
 def exif_of_tags(tags: Tags) -> bytes | None:
     """A block of EXIF data with the tags, or None where there are none or they cannot be written."""
     with suppress(*MALFORMED):
-        return _exif(tags).tobytes() if tags else None
+        if not tags:
+            return None
+        block = _exif(_for_pillow(tags)).tobytes().removeprefix(_EXIF_PREFIX)
+        return in_layout(block, Layout("<", is_big=False), fields_among(tags))
     return None
 
 
@@ -123,7 +155,7 @@ def further_tags(stored: ImageFileDirectory_v2, compression: str) -> tuple[dict[
     """Tags of other programs and purposes: those that Pillow can write with a compression, and the others."""
     carried: dict[int, StoredTag] = {}
     lost = []
-    for tag in sorted(set(stored) - _STRUCTURAL - {*_DESCRIPTIVE, *DIRECTORIES, XMP, ICCPROFILE}):
+    for tag in sorted(set(stored) - _STRUCTURAL - {*_DESCRIPTIVE, IPTC, *DIRECTORIES, XMP, ICCPROFILE}):
         with suppress(*MALFORMED):
             kept = (stored.tagtype[tag], stored[tag])
             if tag not in _STALE and kept[0] in _CARRIED_TYPES and _comes_back(tag, kept, compression):
@@ -158,11 +190,11 @@ def notices_of_lost(tags: Iterable[int]) -> tuple[str, ...]:
 
 
 def writable_tags(tags: Tags, further: Mapping[int, StoredTag]) -> Image.Exif:
-    """The tags for Pillow's TIFF writer, with texts as they were stored.
+    """The tags for Pillow's TIFF writer, with texts as they were stored; not those that it would change.
 
     Pillow reads the bytes of a text as Latin-1, but writes ASCII only, unless it gets bytes and their type.
     """
-    values = {**tags, **{tag: value for tag, (_, value) in further.items()}}
+    values = {**_for_pillow(tags), **{tag: value for tag, (_, value) in further.items()}}
     texts = {
         tag: value.encode("latin-1", "replace") for tag, value in values.items() if isinstance(value, str)
     }
@@ -172,10 +204,12 @@ def writable_tags(tags: Tags, further: Mapping[int, StoredTag]) -> Image.Exif:
     return exif
 
 
+def _for_pillow(tags: Tags) -> Tags:
+    return {tag: value for tag, value in tags.items() if not isinstance(value, Field)}
+
+
 def _exif(tags: Tags) -> Image.Exif:
     exif = Image.Exif()
     for tag, value in tags.items():
-        if tag in DIRECTORIES:  # before the entry itself, which Pillow would take for a position in a file
-            exif.get_ifd(tag).update(value)
         exif[tag] = value
     return exif

@@ -16,13 +16,20 @@ from tvdenoise.files.families.tiff_directories import Layout
 from tvdenoise.files.families.tiff_encoding import LARGEST, Storage, encode_samples
 from tvdenoise.files.families.tiff_samples import PHOTOMETRICS, WHITE_IS_ZERO
 from tvdenoise.files.families.tiff_series import TiffPages
-from tvdenoise.files.families.tiff_tags import Tags, tags_of_exif, without_malformed, writable_tags
+from tvdenoise.files.families.tiff_tags import (
+    Tags,
+    fields_among,
+    tags_of_exif,
+    without_malformed,
+    writable_tags,
+)
 from tvdenoise.files.picture import Picture, StoredTag
 from tvdenoise.files.record import with_record
 from tvdenoise.files.stack import Series
 
 DEFLATE = "tiff_adobe_deflate"
 PROCESSING_SOFTWARE, ASCII = 11, 2  # "name and version of the software used to post-process the picture"
+_FIELDS = "fields"  # an option of our own
 _ROOM_FOR_TAGS = 1 << 26  # bytes
 _ROOM_FOR_PAGE = 1 << 13  # bytes for the tags of a further page
 
@@ -49,7 +56,7 @@ def options(picture: Picture, _quality: int | None) -> dict[str, Any]:
     tags = writable_tags(traits.tags, _further(picture))
     if metadata.xmp:
         tags[XMP] = metadata.xmp
-    given: dict[str, Any] = {"exif": tags, "icc_profile": metadata.icc}
+    given: dict[str, Any] = {"exif": tags, "icc_profile": metadata.icc, _FIELDS: fields_among(traits.tags)}
     if metadata.dpi and X_RESOLUTION not in traits.tags:
         given["dpi"] = metadata.dpi
     return given
@@ -84,9 +91,12 @@ def _encode(picture: Picture, given: Mapping[str, Any], *, is_big: bool) -> byte
 def frame_of(picture: Picture, given: Mapping[str, Any], *, is_big: bool) -> bytes:
     """A TIFF of one pixel with the tags that the options give."""
     single = BytesIO()
-    Image.new("L", (1, 1)).save(single, "TIFF", **{**given, "compression": "raw", "big_tiff": is_big})
+    pillows = {name: value for name, value in given.items() if name != _FIELDS}
+    Image.new("L", (1, 1)).save(single, "TIFF", **{**pillows, "compression": "raw", "big_tiff": is_big})
     order = traits_of(picture).order
-    return single.getvalue() if order == "<" else in_layout(single.getvalue(), Layout(order, is_big))
+    if order == "<" and not given[_FIELDS]:
+        return single.getvalue()
+    return in_layout(single.getvalue(), Layout(order, is_big), given[_FIELDS])
 
 
 def storage_of(picture: Picture, rows: int, columns: int, tile: tuple[int, int] | None = None) -> Storage:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import ImageFile
 
-from tvdenoise.files.families.webp_animation import WebpFrames, WebpTraits, frames, survey, write
+from tvdenoise.files.behind import notices_behind
+from tvdenoise.files.families.webp_animation import WebpFrames, WebpTraits, chunks_of, frames, survey, write
 from tvdenoise.files.formats import Family, Format, Inspection, Several
 from tvdenoise.files.picture import Picture
 from tvdenoise.files.planes import encoded
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from tvdenoise.files.stack import Series
 
 _QUALITY = 95
-_RIFF_HEADER_LENGTH = 12
+_LENGTH_AT = 4  # of what follows that
+_KNOWN = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ICCP", b"EXIF", b"XMP ", b"ANIM", b"ANMF"})
 
 
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
@@ -24,17 +26,12 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     if series is not None:
         assert isinstance(series.traits, WebpFrames)
         return Inspection(traits=WebpTraits(lossless=series.traits.lossless[0]))
-    return Inspection(traits=WebpTraits(lossless=b"VP8L" in _chunk_names(stream)))
-
-
-def _chunk_names(stream: BinaryIO) -> set[bytes]:
-    names = set()
-    stream.seek(_RIFF_HEADER_LENGTH)
-    while len(header := stream.read(8)) == 8:
-        names.add(header[:4])
-        length = int.from_bytes(header[4:], "little")
-        stream.seek(length + length % 2, 1)
-    return names
+    names = {name for name, _, _ in chunks_of(stream)}
+    unknown = ", ".join(name.decode("latin-1").strip() for name in sorted(names - _KNOWN))
+    notices: tuple[str, ...] = (f"its WebP chunks {unknown} are left out",) if unknown else ()
+    stream.seek(_LENGTH_AT)
+    notices += notices_behind(stream, _LENGTH_AT + 4 + int.from_bytes(stream.read(4), "little"))
+    return Inspection(notices, WebpTraits(lossless=b"VP8L" in names))
 
 
 def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
