@@ -195,12 +195,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    # Python 3.11 compares the default, too, with the choices.
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[], metavar="|".join(PARTS))
     parser.add_argument(
         "--folder", type=Path, help="where the pictures are made, for example on another disk"
     )
     arguments = parser.parse_args()
-    for name in arguments.parts:
+    for name in arguments.parts or PARTS:
         with working_folder(arguments.folder) as folder:
             PARTS[name](folder)
 
