@@ -12,7 +12,7 @@ from conftest import environment
 #: held, in kilobytes. (`getrusage` would count what its parent held before it started this process.)
 _MEASURED = """
 import os
-from tvdenoise.cli import main
+from tvdenoise.commands.app import main
 try:
     main()
 finally:

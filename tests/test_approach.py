@@ -7,7 +7,7 @@ import pytest
 from conftest import noise
 
 from tvdenoise import denoise
-from tvdenoise.solver import Status
+from tvdenoise.solver.descent import Status
 
 
 def told(image, **options):

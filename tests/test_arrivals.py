@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tvdenoise.batch.arrivals import Arrivals, Stamp
+from tvdenoise.batch.watch import Arrivals, Stamp
 
 A, B = Path("a.png"), Path("b.png")
 

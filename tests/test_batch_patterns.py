@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tvdenoise.batch.patterns import Patterns
+from tvdenoise.batch.request import Patterns
 
 PLACES = ("a.png", "b.tif", "B.TIF", "raw/a.png", "raw/old/c.tif", "day1/raw.png", "day1/x/d.png", "[e].png")
 

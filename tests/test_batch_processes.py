@@ -18,8 +18,8 @@ from threading import Event, Thread
 import pytest
 from conftest import environment, noise, temporaries
 
-from tvdenoise.batch.ledger import NoLedger
-from tvdenoise.batch.plan import Job
+from tvdenoise.batch.in_place import NoLedger
+from tvdenoise.batch.outputs import Job
 from tvdenoise.batch.processes import Crew
 from tvdenoise.batch.request import Settings
 from tvdenoise.batch.share import Machine, Share

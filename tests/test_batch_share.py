@@ -7,17 +7,17 @@ from threading import Thread
 
 import pytest
 
-from tvdenoise.batch.ledger import NoLedger
+from tvdenoise.batch.in_place import NoLedger
 from tvdenoise.batch.outcome import Fate, Outcome
-from tvdenoise.batch.plan import Job, Plan
+from tvdenoise.batch.outputs import Job
+from tvdenoise.batch.plan import Plan
 from tvdenoise.batch.processes import Crew
 from tvdenoise.batch.request import Settings
-from tvdenoise.batch.run import Alone, InTurn
+from tvdenoise.batch.run import Alone, InTurn, workforce_for
 from tvdenoise.batch.share import Machine, Share, affordable_workers, useful_workers
 from tvdenoise.batch.streams import Streams
-from tvdenoise.batch.workforces import workforce_for
-from tvdenoise.files.headers import Header
 from tvdenoise.files.memory import PROCESS
+from tvdenoise.files.opening import Header
 
 
 def job(number: int, columns: int = 1000) -> Job:

@@ -11,8 +11,8 @@ from conftest import noise
 from pictures import clean, with_noise
 from PIL import Image
 
-from tvdenoise.batch.plan import Job
-from tvdenoise.batch.shared import sample_of
+from tvdenoise.batch.outputs import Job
+from tvdenoise.batch.shared_parameters import sample_of
 
 
 def make_set(folder: Path) -> None:

@@ -9,8 +9,8 @@ from conftest import noise, pixels
 from pictures import SAMPLES
 from PIL import Image
 
-from tvdenoise.metrics import psnr, ssim
-from tvdenoise.side_by_side import crop_of
+from tvdenoise.images.metrics import psnr, ssim
+from tvdenoise.pictures.comparison import crop_of
 
 CLEAN = SAMPLES / "clean" / "coffee_clean.png"
 NOISY = SAMPLES / "coffee.png"

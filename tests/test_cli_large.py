@@ -23,12 +23,12 @@ from makers import MAKERS, metadata_for
 from pictures import rms
 from test_files_tiff_kinds import KINDS, store, together
 
-from tvdenoise.batch import parts
+from tvdenoise.batch import large
 from tvdenoise.files.memory import Budget
 from tvdenoise.files.reading import is_whole, read
-from tvdenoise.model.part_kernels import prepare_parts
+from tvdenoise.model.part_sums import prepare_parts
 from tvdenoise.model.volume_kernels import prepare_volumes
-from tvdenoise.tiling import memory_needed
+from tvdenoise.tiling.partition import memory_needed
 
 SHAPE = (500, 640)
 LARGE = (2500, 2500)  # a little too large for the least that --memory takes
@@ -62,7 +62,7 @@ def in_parts(monkeypatch: pytest.MonkeyPatch):
         with monkeypatch.context() as patch:
             patch.setattr(Budget, "shortage", lambda *_: "it is too large")
             patch.setattr(
-                parts, "memory_for",
+                large, "memory_for",
                 lambda large, _: memory_needed(large.shape, large.channels, large.dtype),
             )  # fmt: skip
             yield
@@ -292,7 +292,7 @@ def test_a_source_that_changes_meanwhile_gives_no_result(
     options, is_removed: bool, command, in_parts, make_image, tmp_path: Path, monkeypatch
 ):
     path = make_image("a.tif", smooth(64, 64))
-    write = parts.solved_in_parts
+    write = large.solved_in_parts
 
     @contextmanager
     def changing(*arguments: object):
@@ -322,7 +322,7 @@ def test_a_full_disk_under_the_scratch_file_is_one_line(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     make_image("a.tif", smooth(64, 64))
-    monkeypatch.setattr(parts, "_scratch_file", lambda _: Full())
+    monkeypatch.setattr(large, "_scratch_file", lambda _: Full())
     with in_parts():
         result = command("run", "a.tif", "-o", "new/b.tif")
     assert result.exit_code == 1
@@ -456,7 +456,7 @@ def test_too_little_for_any_part_is_said_with_what_it_takes(
     name: str, command, tmp_path: Path, monkeypatch
 ) -> None:
     too_little = {"_SLACK": 200_000_000, "memory_for": lambda *_: 100_000}
-    monkeypatch.setattr(parts, name, too_little[name])
+    monkeypatch.setattr(large, name, too_little[name])
     tifffile.imwrite(tmp_path / "a.tif", smooth(*LARGE), tile=(256, 256))
     result = command("run", "a.tif", "--memory", "300MB")
     assert result.exit_code == 1
@@ -530,10 +530,10 @@ def test_the_kernels_for_parts_are_loaded_before_memory_is_counted(
 ) -> None:
     make_image("a.tif", smooth(64, 64))
     order = []
-    monkeypatch.setattr("tvdenoise.model.part_kernels.prepare_parts", lambda _: order.append("kernels"))
+    monkeypatch.setattr("tvdenoise.model.part_sums.prepare_parts", lambda _: order.append("kernels"))
     with in_parts():
-        counted = parts.memory_for
-        monkeypatch.setattr(parts, "memory_for", lambda *given: order.append("memory") or counted(*given))
+        counted = large.memory_for
+        monkeypatch.setattr(large, "memory_for", lambda *given: order.append("memory") or counted(*given))
         assert command("run", "a.tif").exit_code == 0
     assert order == ["kernels", "memory"]
 

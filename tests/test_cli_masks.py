@@ -13,8 +13,8 @@ from tvdenoise import denoise
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.batch.request import Settings
 from tvdenoise.errors import UnsupportedImageError, UsageError
-from tvdenoise.files.picture import Picture
-from tvdenoise.files.upright import Orientation
+from tvdenoise.files.decoded import Picture
+from tvdenoise.files.orientation import Orientation
 
 WHITE_DISC = np.where(np.hypot(*(np.indices((40, 50)) - 20)) < 15, 255, 0).astype(np.uint8)
 
@@ -196,9 +196,9 @@ def test_a_mask_is_neither_an_input_nor_an_output(make_image, command) -> None:
 @pytest.mark.parametrize("shape", [(40, 50), (40, 50, 3)])
 @pytest.mark.parametrize("extension", ["tif", "pfm"])
 def test_nan_is_filled_where_it_is_asked_for_and_said(shape, extension, tmp_path, command) -> None:
-    from tvdenoise.files.families import format_for
     from tvdenoise.files.reading import read
     from tvdenoise.files.writing import write
+    from tvdenoise.formats.registry import format_for
 
     source, values = tmp_path / f"a.{extension}", _with_holes(shape)
     write(Picture(values), source, format_for(source, "TIFF"))

@@ -11,7 +11,7 @@ import tifffile
 from conftest import noise
 
 from tvdenoise.batch.planes import Planes
-from tvdenoise.files.picture import Picture
+from tvdenoise.files.decoded import Picture
 
 
 def _stack(path: Path, values: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tvdenoise.batch.entries import FIELDS, Csv, JsonLines
+from tvdenoise.batch.report_format import FIELDS, Csv, JsonLines
 
 LAYOUTS = {"r.jsonl": JsonLines(), "r.csv": Csv()}
 

@@ -11,8 +11,8 @@ from pictures import SAMPLES, clean, with_noise
 from PIL import Image
 
 from tvdenoise import denoise
-from tvdenoise.files.picture import Picture
-from tvdenoise.residual import residual_picture
+from tvdenoise.files.decoded import Picture
+from tvdenoise.pictures.residual import residual_picture
 
 
 def gain_in(path):

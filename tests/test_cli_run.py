@@ -138,7 +138,7 @@ def test_alpha_into_jpeg_is_refused_before_anything_is_computed(
     make_image, command, tmp_path, monkeypatch
 ) -> None:
     make_image("a.png", noise(6, 6, 4))
-    monkeypatch.setattr("tvdenoise.denoising.denoise", lambda *_, **__: pytest.fail("computed"))
+    monkeypatch.setattr("tvdenoise.api.denoise", lambda *_, **__: pytest.fail("computed"))
     result = command("run", "a.png", "-o", "a.jpg")
     assert result.exit_code == 1
     assert "tvdenoise: a.png: JPEG cannot hold 8-bit colour with alpha; choose PNG" in result.stderr
@@ -175,7 +175,7 @@ def test_a_surprise_in_one_file_is_that_file_s_failure(
             raise error
         return denoise(noisy, **options)
 
-    monkeypatch.setattr("tvdenoise.denoising.denoise", fail)
+    monkeypatch.setattr("tvdenoise.api.denoise", fail)
     result = command("run", "a.png", "b.png")
     assert result.exit_code == 1
     assert f"tvdenoise: a.png: {text}" in result.stderr

@@ -73,7 +73,7 @@ def test_a_signal_while_writing_removes_the_temporary(
 
 LONG_CALL = """
 import lzma, os, sys
-from tvdenoise.cli import main
+from tvdenoise.commands.app import main
 from tvdenoise.files import writing
 
 def verify(_):
@@ -111,7 +111,7 @@ def test_a_signal_ends_the_run_in_time_whatever_a_library_is_at(
 
 def test_a_second_ctrl_c_while_python_ends_is_no_traceback() -> None:
     code = "import atexit, signal; atexit.register(signal.raise_signal, signal.SIGINT); "
-    code += "signal.signal(signal.SIGINT, signal.default_int_handler); from tvdenoise.cli import main; main()"
+    code += "signal.signal(signal.SIGINT, signal.default_int_handler); from tvdenoise.commands.app import main; main()"
     finished = subprocess.run(
         [sys.executable, "-c", code, "--version"], capture_output=True, env=environment(), check=False
     )

@@ -15,7 +15,7 @@ from pictures import SAMPLES
 
 import tvdenoise
 
-HEAVY = ("numpy", "scipy", "numba", "PIL", "imagecodecs", "tvdenoise.denoising")
+HEAVY = ("numpy", "scipy", "numba", "PIL", "imagecodecs", "tvdenoise.api")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["tune", "--help"], []])
@@ -23,7 +23,7 @@ def test_nothing_numerical_is_imported_for_help_and_version(arguments: list[str]
     script = (
         "import sys\n"
         f"sys.argv = ['tvdenoise', *{arguments}]\n"
-        "from tvdenoise.cli import main\n"
+        "from tvdenoise.commands.app import main\n"
         "try:\n"
         "    main()\n"
         "except SystemExit:\n"
@@ -121,7 +121,7 @@ def test_what_libraries_log_reaches_no_terminal() -> None:
     script = (
         "import logging, sys\n"
         "sys.argv = ['tvdenoise', '--version']\n"
-        "from tvdenoise.cli import main\n"
+        "from tvdenoise.commands.app import main\n"
         "try:\n"
         "    main()\n"
         "except SystemExit:\n"

@@ -10,12 +10,12 @@ from conftest import noise
 from PIL import Image
 
 from tvdenoise.batch.outcome import Fate, Outcome
-from tvdenoise.batch.pace import Pace
-from tvdenoise.batch.plan import Job, Plan
-from tvdenoise.commands.console import Console
-from tvdenoise.commands.progress import PlaneBar
+from tvdenoise.batch.outputs import Job
+from tvdenoise.batch.plan import Plan
+from tvdenoise.batch.share import Pace
+from tvdenoise.commands.console import Console, PlaneBar
 from tvdenoise.commands.wording import duration
-from tvdenoise.files.headers import Header
+from tvdenoise.files.opening import Header
 
 MANY = 21
 

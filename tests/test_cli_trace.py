@@ -10,8 +10,8 @@ from pictures import SAMPLES
 from PIL import Image
 
 from tvdenoise import denoise
-from tvdenoise.solver import TracePoint
-from tvdenoise.traces import save_trace
+from tvdenoise.pictures.figures import save_trace
+from tvdenoise.solver.descent import TracePoint
 
 
 def test_the_numbers_are_those_of_the_api(command, tmp_path):
@@ -43,7 +43,9 @@ def test_a_name_of_a_picture_means_a_plot(command, make_image, tmp_path, extensi
 
 def _drawn(points, tolerance, tmp_path, monkeypatch):
     found = []
-    monkeypatch.setattr("tvdenoise.traces.save_figure", lambda figure, _target: found.append(figure))
+    monkeypatch.setattr(
+        "tvdenoise.pictures.figures.save_figure", lambda figure, _target: found.append(figure)
+    )
     save_trace([TracePoint(*point) for point in points], tolerance, tmp_path / "t.png")
     return found[0].axes
 

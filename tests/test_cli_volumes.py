@@ -19,14 +19,14 @@ from PIL import Image
 from test_files_stacks import stack_in
 
 from tvdenoise import denoise, tiling
-from tvdenoise.batch import parts
+from tvdenoise.api import denoise_tiled
+from tvdenoise.batch import large
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.commands.console import Console
 from tvdenoise.files import memory
-from tvdenoise.files.headers import header_of
-from tvdenoise.files.shelf import Shelf
-from tvdenoise.files.stack import Axes
-from tvdenoise.tiling import TiledSolution, denoise_tiled
+from tvdenoise.files.opening import header_of
+from tvdenoise.files.stack import Axes, Shelf
+from tvdenoise.tiling.passes import TiledSolution
 
 SIGMA = 0.1
 
@@ -340,7 +340,7 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> list[TiledSolution]:
     free = memory.bytes_needed(30, 30, 4, 4) + 150_000_000
     monkeypatch.setattr(memory, "available_memory", lambda: free)
     monkeypatch.setattr(memory, "_SMALL", 0)
-    monkeypatch.setattr(parts, "memory_for", lambda *_: 600_000)
+    monkeypatch.setattr(large, "memory_for", lambda *_: 600_000)
     found = []
 
     @contextmanager
@@ -384,7 +384,7 @@ def test_integer_colours_in_parts_are_those_of_the_whole_within_the_bounds(
 ) -> None:
     values = noisy(200, 12, 10, 3)
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", metadata=None)
-    monkeypatch.setattr(parts, "memory_for", lambda *_: 700_000)
+    monkeypatch.setattr(large, "memory_for", lambda *_: 700_000)
     options = (
         "--mu",
         "12",
@@ -445,7 +445,7 @@ def test_a_volume_for_which_there_is_no_memory_in_parts_either_is_refused(
     little_memory: list[TiledSolution], command, tmp_path: Path, monkeypatch
 ) -> None:
     tifffile.imwrite(tmp_path / "a.tif", noise(200, 20, 18), photometric="minisblack", metadata=None)
-    monkeypatch.setattr(parts, "memory_for", lambda *_: 100_000)
+    monkeypatch.setattr(large, "memory_for", lambda *_: 100_000)
     result = command("run", "a.tif", "--volume")
     assert result.exit_code == 1
     assert (

@@ -16,15 +16,14 @@ from pathlib import Path
 import pytest
 from conftest import environment, noise, temporaries
 
-from tvdenoise.batch.plan import Job
+from tvdenoise.batch.outputs import Job
 from tvdenoise.batch.request import Settings
 from tvdenoise.errors import UsageError
 
 pytest.importorskip("distributed", reason="tvdenoise[cluster] is not installed")
 
-from tvdenoise.batch import cluster_task
-from tvdenoise.batch.cluster import Cluster
-from tvdenoise.batch.cluster_checks import require_same_versions
+from tvdenoise.batch import cluster as cluster_module
+from tvdenoise.batch.cluster import Cluster, require_same_versions
 from tvdenoise.batch.outcome import Fate, Outcome
 
 
@@ -212,23 +211,23 @@ def test_without_dask_the_remedy_is_named(make_image, command, monkeypatch) -> N
 
 
 def test_a_job_that_is_done_again_by_another_worker_is_not_denoised_twice(make_image, monkeypatch) -> None:
-    monkeypatch.setattr(cluster_task, "_threads", lambda: 1)
+    monkeypatch.setattr(cluster_module, "_threads", lambda: 1)
     source = make_image("a.png")
     job = Job(source, source, in_place=True, once=True)
-    assert cluster_task.attempt(Settings(), job, cluster_task.__version__).fate is Fate.DONE
+    assert cluster_module.attempt(Settings(), job, cluster_module.__version__).fate is Fate.DONE
     once = source.read_bytes()
-    assert cluster_task.attempt(Settings(), job, cluster_task.__version__).fate is Fate.SKIPPED
+    assert cluster_module.attempt(Settings(), job, cluster_module.__version__).fate is Fate.SKIPPED
     assert source.read_bytes() == once
 
 
 def test_a_worker_says_what_it_does_not_see_and_what_it_is_not(make_image, tmp_path: Path) -> None:
-    unseen = cluster_task.attempt(
-        Settings(), Job(tmp_path / "x.png", tmp_path / "y.png"), cluster_task.__version__
+    unseen = cluster_module.attempt(
+        Settings(), Job(tmp_path / "x.png", tmp_path / "y.png"), cluster_module.__version__
     )
     assert unseen.reason is not None
     assert unseen.reason.startswith("no such file on the worker ")
     assert unseen.remedy == "all workers need the same file system under the same paths"
-    other = cluster_task.attempt(Settings(), Job(make_image(), tmp_path / "y.png"), "0.0")
+    other = cluster_module.attempt(Settings(), Job(make_image(), tmp_path / "y.png"), "0.0")
     assert other.reason is not None
     assert "not 0.0" in other.reason
 

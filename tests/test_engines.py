@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from tvdenoise.model import fused
-from tvdenoise.model.engines import SparseEngine
-from tvdenoise.model.fused import FusedEngine
+from tvdenoise.model import engines
+from tvdenoise.model.engines import FusedEngine, SparseEngine
 from tvdenoise.model.objective import TOTAL_VARIATIONS, Objective
 from tvdenoise.model.penalties import PENALTIES
 
@@ -22,8 +21,8 @@ MODELS = pytest.mark.parametrize(
 @pytest.fixture
 def narrow_bands(monkeypatch):
     """Many bands even in a small image."""
-    monkeypatch.setattr(fused, "_PIXELS_PER_BAND", 1)
-    monkeypatch.setattr(fused, "_ROWS_PER_BAND", 4)
+    monkeypatch.setattr(engines, "_PIXELS_PER_BAND", 1)
+    monkeypatch.setattr(engines, "_ROWS_PER_BAND", 4)
 
 
 def _objective(shape, dtype, tv, penalty):

@@ -12,11 +12,11 @@ from PIL import ExifTags, Image, features
 from test_files_metadata import PROFILE, XMP, exif_bytes, information
 
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError
-from tvdenoise.files.families import FORMAT_BY_EXTENSION
-from tvdenoise.files.families.avif import AvifTraits
-from tvdenoise.files.picture import Picture
+from tvdenoise.files.decoded import Picture
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import encode, write
+from tvdenoise.formats.avif import AvifTraits
+from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
 
 pytestmark = pytest.mark.skipif(not features.check("avif"), reason="this Pillow was built without AVIF")
 AVIF = FORMAT_BY_EXTENSION[".avif"]
@@ -149,7 +149,7 @@ def test_a_pillow_without_avif_is_told(make_image, command, monkeypatch, tmp_pat
     make_image("a.avif", gradual(8, 8, 3))
     make_image("a.png")
     monkeypatch.setattr("PIL.AvifImagePlugin.SUPPORTED", False)
-    monkeypatch.setattr("tvdenoise.files.families.avif.features.check", lambda _name: False)
+    monkeypatch.setattr("tvdenoise.formats.avif.features.check", lambda _name: False)
     for arguments in (("run", "a.avif"), ("run", "a.png", "-o", "b.avif")):
         result = command(*arguments)
         assert result.exit_code == 1

@@ -13,8 +13,8 @@ from camera_files import EXIF, GPS, IPTC, LONG, MAKER_NOTE, OF_A_CAMERA, PLACE, 
 from conftest import noise
 from PIL import Image, ImageCms
 
-from tvdenoise.files.families.exif_sides import with_sides
-from tvdenoise.files.families.tiff_stored import fields_in
+from tvdenoise.formats.heic import with_sides
+from tvdenoise.formats.tiff_stored import fields_in
 
 HARDLY = ("--mu", "1e9")
 

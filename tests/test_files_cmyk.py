@@ -13,7 +13,7 @@ from PIL import Image
 from test_files_depth import returned
 from test_files_metadata import PROFILE, XMP, exif_bytes, information
 
-from tvdenoise.denoising import denoise
+from tvdenoise.api import denoise
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError
 from tvdenoise.files.reading import read
 

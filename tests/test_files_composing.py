@@ -11,10 +11,10 @@ from animation_files import CLEAR, KEEP, RESTORE, Frame, gif, in_colours, png, s
 from conftest import noise
 from PIL import Image
 
-from tvdenoise.files.families.canvas import over
-from tvdenoise.files.picture import Picture
+from tvdenoise.files.decoded import Picture
 from tvdenoise.files.reading import open_pictures
 from tvdenoise.files.stack import Stack
+from tvdenoise.formats.animation import over
 
 COLUMNS, ROWS = 13, 11
 ALPHAS = np.array([0, 100, 255], np.uint8)

@@ -18,10 +18,10 @@ from test_files_metadata import PROFILE, XMP, exif_bytes, information
 from test_files_refusals import simple_tiff
 
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.families import FORMAT_BY_EXTENSION
-from tvdenoise.files.picture import Metadata, Picture
+from tvdenoise.files.decoded import Metadata, Picture
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import encode, write
+from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
 
 COLOUR = noise(37, 50, 3, dtype=np.uint16)
 FLOATS = noise(37, 50, 3, dtype=np.float32) * 7 - 2
@@ -330,7 +330,7 @@ def deep_file(name: str) -> bytes:
 def test_the_limit_of_pixels_holds_before_anything_is_decoded(name: str, monkeypatch, tmp_path) -> None:
     (tmp_path / name).write_bytes(deep_file(name))
     for module in ("png", "tiff", "pnm"):
-        family = __import__(f"tvdenoise.files.families.{module}", fromlist=["FAMILY"]).FAMILY
+        family = __import__(f"tvdenoise.formats.registry.{module}", fromlist=["FAMILY"]).FAMILY
         monkeypatch.setitem(family.__dict__, "decode", lambda *_: pytest.fail("decoded"))
     with pytest.raises(UnsupportedImageError, match=r"50 × 37 pixels .* --max-pixels 1"):
         read(tmp_path / name, max_megapixels=0.001)

@@ -10,9 +10,9 @@ from conftest import noise, pixels
 from PIL import Image
 from test_files_record import ASKED, RECORD
 
-from tvdenoise.files.families import FORMAT_BY_EXTENSION
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import write
+from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
 
 FEW = noise(20, 30, 3) // 64 * 85  # 64 colours
 

@@ -15,11 +15,11 @@ from test_files_avif import gradual, picture_of
 from test_files_metadata import PROFILE, XMP, exif_bytes, information
 
 from tvdenoise.errors import TvdenoiseError
-from tvdenoise.files.families import FORMAT_BY_EXTENSION
-from tvdenoise.files.families.heic import HeicTraits
-from tvdenoise.files.picture import Metadata, Picture
+from tvdenoise.files.decoded import Metadata, Picture
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import write
+from tvdenoise.formats.heic import HeicTraits
+from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
 
 HEIC = FORMAT_BY_EXTENSION[".heic"]
 needs_package = pytest.mark.skipif(
@@ -43,7 +43,7 @@ def make_heic(path: Path, values: np.ndarray, mode: str | None = None, **options
 
 @pytest.mark.parametrize("brand", [b"heic", b"mif1"])
 def test_without_the_package_the_remedy_is_told(brand: bytes, command, monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("tvdenoise.files.families.heic.find_spec", lambda _name: None)
+    monkeypatch.setattr("tvdenoise.formats.heic.find_spec", lambda _name: None)
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic" + bytes(60))
     Image.fromarray(noise(9, 9)).save(tmp_path / "a.png")
     for arguments in (("run", "a.heic"), ("run", "a.png", "-o", "b.heic")):

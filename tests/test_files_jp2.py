@@ -16,12 +16,12 @@ from test_files_record import ASKED, RECORD
 from test_files_round_trip import VALUES, picture_of
 
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.families import FORMAT_BY_EXTENSION
-from tvdenoise.files.families.boxes import boxes, packed
-from tvdenoise.files.families.jp2 import Jp2Traits
-from tvdenoise.files.picture import Metadata, Picture
+from tvdenoise.files.decoded import Metadata, Picture
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import write
+from tvdenoise.formats.boxes import boxes, packed
+from tvdenoise.formats.jp2 import Jp2Traits
+from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
 
 JP2, BARE = FORMAT_BY_EXTENSION[".jp2"], FORMAT_BY_EXTENSION[".j2k"]
 GEOTIFF = bytes.fromhex("b14bf8bd083d4b43a5ae8cd7d5a6ce03") + b"a GeoTIFF"

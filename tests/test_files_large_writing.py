@@ -15,15 +15,14 @@ from test_files_regions import large
 from test_files_tiff_kinds import KINDS, store, together
 
 from tvdenoise.errors import UnsupportedImageError, UnwritableImageError
-from tvdenoise.files import large_writing
-from tvdenoise.files.families import FORMAT_BY_EXTENSION
-from tvdenoise.files.families.tiff_encoding import SampleWriter
-from tvdenoise.files.large import LargePicture
-from tvdenoise.files.large_writing import LargeWriter, require_large_carried
+from tvdenoise.files import large as large_files
+from tvdenoise.files.decoded import Picture
+from tvdenoise.files.large import LargePicture, LargeWriter, require_large_carried
 from tvdenoise.files.memory import Budget
-from tvdenoise.files.picture import Picture
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import encode, require_readable, with_record, without_metadata
+from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
+from tvdenoise.formats.tiff_encoding import SampleWriter
 
 TIFF = FORMAT_BY_EXTENSION[".tif"]
 RECORD = "tvdenoise 0.1.0; mu=12.5; epsilon=0.01"
@@ -33,9 +32,9 @@ RECORD = "tvdenoise 0.1.0; mu=12.5; epsilon=0.01"
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of a few rows, and as many as are asked for."""
     monkeypatch.setattr(Budget, "for_parts", None)
-    monkeypatch.setattr("tvdenoise.files.families.tiff_regions._PIECE", 400)
-    monkeypatch.setattr("tvdenoise.files.families.tiff_encoding._STRIP", 700)
-    monkeypatch.setattr(large_writing, "_AT_ONCE", 1500)
+    monkeypatch.setattr("tvdenoise.formats.tiff_regions._PIECE", 400)
+    monkeypatch.setattr("tvdenoise.formats.tiff_encoding._STRIP", 700)
+    monkeypatch.setattr(large_files, "_AT_ONCE", 1500)
 
 
 def denoised_of(picture: Picture) -> np.ndarray:
@@ -140,7 +139,7 @@ def test_what_may_be_too_large_for_a_classic_tiff_becomes_a_bigtiff(
     values = noise(40, 50, dtype=np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", values, tile=(16, 16))
     room = 2**32 - 1 - values.nbytes + big
-    monkeypatch.setattr("tvdenoise.files.families.tiff_writing._ROOM_FOR_TAGS", room)
+    monkeypatch.setattr("tvdenoise.formats.tiff_writing._ROOM_FOR_TAGS", room)
     parts, whole = written(tmp_path / "a.tif")
     for contents in (parts, whole):
         with tifffile.TiffFile(BytesIO(contents)) as opened:

@@ -19,9 +19,9 @@ from PIL import Image, ImageFile
 from seeds import SEEDS
 
 from tvdenoise.errors import UnsupportedImageError
-from tvdenoise.files import available, headers, memory
-from tvdenoise.files.headers import header_of
+from tvdenoise.files import memory, opening
 from tvdenoise.files.memory import Budget, bytes_needed
+from tvdenoise.files.opening import header_of
 from tvdenoise.files.reading import is_whole, read
 
 
@@ -87,7 +87,7 @@ def test_a_header_says_as_much_as_the_decoded_picture(name: str, tmp_path: Path)
 @pytest.mark.parametrize("name", ["colour.png", "deep_grey.png", "colour.jpg", "progressive.jpg"])
 def test_the_header_of_a_png_or_jpeg_needs_no_decoder(name: str, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / name).write_bytes(SEEDS[name]())
-    monkeypatch.setattr(headers, "opened_image", lambda _: pytest.fail("opened"))
+    monkeypatch.setattr(opening, "opened_image", lambda _: pytest.fail("opened"))
     assert header_of(tmp_path / name).columns == 24
 
 
@@ -131,15 +131,15 @@ def _system(folder: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    monkeypatch.setattr(available, "_PROCESS", folder / "self")
-    monkeypatch.setattr(available, "_MACHINE", folder / "meminfo")
-    monkeypatch.setattr(available, "_GROUPS", folder / "groups")
-    monkeypatch.setattr(available, "_of_limit", lambda: None)
+    monkeypatch.setattr(memory, "_PROCESS", folder / "self")
+    monkeypatch.setattr(memory, "_MACHINE", folder / "meminfo")
+    monkeypatch.setattr(memory, "_GROUPS", folder / "groups")
+    monkeypatch.setattr(memory, "_of_limit", lambda: None)
 
 
 def test_the_memory_of_the_machine_bounds_what_is_available(tmp_path: Path, monkeypatch) -> None:
     _system(tmp_path, monkeypatch, {"meminfo": "MemTotal: 9 kB\nMemAvailable:    7 kB\n"})
-    assert available.available_memory() == 7 * 1024
+    assert memory.available_memory() == 7 * 1024
 
 
 @pytest.mark.parametrize("inner", ["max", "2000000"])
@@ -155,7 +155,7 @@ def test_the_limit_of_a_container_bounds_what_is_available(inner: str, tmp_path:
     }
     _system(tmp_path, monkeypatch, files)
     assert group.is_dir()
-    assert available.available_memory() == 400_000
+    assert memory.available_memory() == 400_000
 
 
 def test_the_limit_of_an_older_container_bounds_what_is_available(tmp_path: Path, monkeypatch) -> None:
@@ -166,14 +166,14 @@ def test_the_limit_of_an_older_container_bounds_what_is_available(tmp_path: Path
         "groups/memory/memory.stat": "total_inactive_file 50000\n",
     }
     _system(tmp_path, monkeypatch, files)
-    assert available.available_memory() == 350_000
+    assert memory.available_memory() == 350_000
 
 
 def test_without_a_word_from_the_system_nothing_is_refused(tmp_path: Path, monkeypatch, make_image) -> None:
     _system(tmp_path / "system", monkeypatch, {})
     monkeypatch.setattr(os, "sysconf", lambda _: (_ for _ in ()).throw(ValueError), raising=False)
     monkeypatch.setattr(memory, "_SMALL", 0)
-    assert available.available_memory() is None
+    assert memory.available_memory() is None
     assert read(make_image("a.png")).size == (17, 12)
     assert Image.open(tmp_path / "a.png").size == (17, 12)
 

@@ -14,10 +14,10 @@ from mutations import mutants
 from PIL import Image
 from seeds import SEEDS, SEVERAL
 
-from tvdenoise.files.families import FORMAT_BY_EXTENSION
 from tvdenoise.files.reading import open_pictures, read
 from tvdenoise.files.stack import Stack
 from tvdenoise.files.writing import encode
+from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
 
 _ALL = SEEDS | SEVERAL
 _GROUPS, _MUTANTS = 4, 15  # of all seeds, and of each seed

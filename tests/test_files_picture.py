@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import noise, pixels
 
-from tvdenoise.files.picture import Picture
+from tvdenoise.files.decoded import Picture
 
 
 @pytest.mark.parametrize(("dtype", "largest"), [(np.uint8, 255), (np.uint16, 65535)])

@@ -14,10 +14,10 @@ from PIL import Image
 from test_files_depth import close, returned
 
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError
-from tvdenoise.files.families import FORMAT_BY_EXTENSION
-from tvdenoise.files.picture import Picture
+from tvdenoise.files.decoded import Picture
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import encode
+from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
 
 GREY = noise(5, 7, dtype=np.float32) * 7 - 2
 COLOUR = noise(5, 7, 3, dtype=np.float32) * 7 - 2
@@ -109,7 +109,7 @@ def test_16_bits_in_plain_text_are_read_to_the_last(shape, command, tmp_path: Pa
 
 @pytest.mark.parametrize("block", [1, 2, 3, 7, 1000])
 def test_plain_text_is_read_the_same_in_blocks_of_any_size(block: int, monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("tvdenoise.files.families.pnm._BLOCK", block)
+    monkeypatch.setattr("tvdenoise.formats.pnm._BLOCK", block)
     (tmp_path / "a.ppm").write_bytes(b"P3 2 1 65535 1 22#5\n333 # 6\r#\n4444\n55555 6")
     assert read(tmp_path / "a.ppm").intensities.tolist() == [[[1, 22, 333], [4444, 55555, 6]]]
 

@@ -11,8 +11,8 @@ from PIL.PngImagePlugin import PngInfo
 from test_files_metadata import PROFILE, XMP, exif_bytes, information
 
 from tvdenoise import __version__
+from tvdenoise.files.decoded import record_in, with_record, without_record
 from tvdenoise.files.reading import read
-from tvdenoise.files.record import record_in, with_record, without_record
 
 RECORD = f"tvdenoise {__version__}; mu=8.0; epsilon=0.02"
 ASKED = ("--mu", "8", "--epsilon", "0.02")

@@ -13,11 +13,11 @@ from conftest import noise
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.families import FORMAT_BY_EXTENSION
-from tvdenoise.files.picture import Picture
-from tvdenoise.files.process_wide import PILLOW_SETTINGS
+from tvdenoise.files.decoded import Picture
+from tvdenoise.files.pillow import PILLOW_SETTINGS
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import encode
+from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
 
 
 def test_an_animation_is_never_taken_for_one_picture(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from seeds import SEEDS
 from test_files_tiff_kinds import KINDS, STORED, store, together
 
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.families.tiff_compression import DECOMPRESS
+from tvdenoise.files.decoded import Picture
 from tvdenoise.files.large import LargePicture
 from tvdenoise.files.memory import Budget
-from tvdenoise.files.picture import Picture
 from tvdenoise.files.reading import open_within, read
+from tvdenoise.formats.tiff_compression import DECOMPRESS
 
 NOTHING = Budget(0)
 WHOLE = {"palette.tif", "one_bit.tif", "jpeg.tif"}  # seeds that are decoded whole
@@ -64,7 +64,7 @@ def same_file(picture: LargePicture, whole: Picture) -> None:
 def test_any_part_of_any_kind_is_what_the_whole_file_holds_there(
     name: str, stored: dict, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("tvdenoise.files.families.tiff_regions._PIECE", 400)
+    monkeypatch.setattr("tvdenoise.formats.tiff_regions._PIECE", 400)
     values, options = KINDS[name]
     for order, big in (("<", False), (">", True)):
         for planar in (False, True) if values.ndim == 3 else (False,):
@@ -175,7 +175,7 @@ def test_only_what_a_window_touches_is_decoded_and_rows_in_turn_decode_it_once(
 
 @pytest.mark.usefixtures("plenty_for_parts")
 def test_rows_of_one_uncompressed_strip_are_read_alone(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("tvdenoise.files.families.tiff_regions._PIECE", 1000)
+    monkeypatch.setattr("tvdenoise.formats.tiff_regions._PIECE", 1000)
     values = noise(300, 200, dtype=np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", values, rowsperstrip=300)
     lengths = counted(monkeypatch, 1)

@@ -11,10 +11,10 @@ import pytest
 from conftest import noise, pixels
 from PIL import Image
 
-from tvdenoise.files.families import FORMATS
-from tvdenoise.files.picture import Picture
+from tvdenoise.files.decoded import Picture
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import write
+from tvdenoise.formats.registry import FORMATS
 
 FORMAT_BY_NAME = {form.name: form for form in FORMATS}
 VALUES = {

@@ -19,12 +19,12 @@ from PIL import Image
 from seeds import SEVERAL
 
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError
-from tvdenoise.files.families import FAMILIES, FORMATS
-from tvdenoise.files.families.tiff_appending import Pages, in_layout
-from tvdenoise.files.families.tiff_directories import Layout, directories
-from tvdenoise.files.headers import header_of
+from tvdenoise.files.opening import header_of
 from tvdenoise.files.reading import is_whole, open_pictures, read
 from tvdenoise.files.stack import Stack
+from tvdenoise.formats.registry import FAMILIES, FORMATS
+from tvdenoise.formats.tiff_appending import Pages, in_layout
+from tvdenoise.formats.tiff_directories import Layout, directories
 
 HARDLY = ("--mu", "1e9")  # smooths by less than what can be seen
 AXES = {"axes": "TZCYX"}
@@ -539,8 +539,8 @@ def test_stripped_stacks_have_their_pages_and_no_description(
 def test_what_may_be_too_large_for_a_classic_tiff_becomes_a_bigtiff(
     command, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("tvdenoise.files.families.tiff_writing._ROOM_FOR_TAGS", 0)
-    monkeypatch.setattr("tvdenoise.files.families.tiff_writing.LARGEST", 20_000)
+    monkeypatch.setattr("tvdenoise.formats.tiff_writing._ROOM_FOR_TAGS", 0)
+    monkeypatch.setattr("tvdenoise.formats.tiff_writing.LARGEST", 20_000)
     values = make_stack(tmp_path, "deep.tif")
     assert command("run", "deep.tif", *HARDLY).exit_code == 0
     with tifffile.TiffFile(tmp_path / "deep_denoised.tif") as opened:
@@ -556,9 +556,9 @@ def test_one_directory_stands_for_all_pages_of_any_size(
     """ImageJ reads no BigTIFF: beyond 4 gigabytes, it has the one directory before all pixels."""
     values = make_stack(tmp_path, name)
     for module in ("writing", "appending"):
-        monkeypatch.setattr(f"tvdenoise.files.families.tiff_{module}.LARGEST", values.nbytes // 2)
-    monkeypatch.setattr("tvdenoise.files.families.tiff_writing._ROOM_FOR_TAGS", 0)
-    monkeypatch.setattr("tvdenoise.files.families.tiff_writing._ROOM_FOR_PAGE", 0)
+        monkeypatch.setattr(f"tvdenoise.formats.registry.tiff_{module}.LARGEST", values.nbytes // 2)
+    monkeypatch.setattr("tvdenoise.formats.tiff_writing._ROOM_FOR_TAGS", 0)
+    monkeypatch.setattr("tvdenoise.formats.tiff_writing._ROOM_FOR_PAGE", 0)
     assert command("run", name, "-o", "out.tif", *HARDLY).exit_code == 0
     with tifffile.TiffFile(tmp_path / name) as before, tifffile.TiffFile(tmp_path / "out.tif") as opened:
         assert not opened.is_bigtiff

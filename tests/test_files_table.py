@@ -14,9 +14,9 @@ from readers import Facts, facts_of
 from typer.testing import CliRunner
 
 from tvdenoise.commands.app import app
-from tvdenoise.files.families import FORMATS
-from tvdenoise.files.formats import METADATA_NAMES, Format
-from tvdenoise.files.picture import PIXEL_KINDS
+from tvdenoise.files.decoded import PIXEL_KINDS
+from tvdenoise.formats.family import METADATA_NAMES, Format
+from tvdenoise.formats.registry import FORMATS
 
 CLAIMED = [(form, kind) for form in FORMATS for kind in sorted(form.kinds | form.approximates)]
 LOSSLESS = [  # GIF too, since these pictures have no more pixels than it has colours

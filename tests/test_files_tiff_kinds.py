@@ -15,11 +15,11 @@ from test_files_depth import close, returned
 from test_files_metadata import PROFILE, XMP, exif_bytes
 
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.families import FORMAT_BY_EXTENSION
-from tvdenoise.files.families.tiff import TiffTraits
-from tvdenoise.files.picture import Metadata, Picture
+from tvdenoise.files.decoded import Metadata, Picture
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import encode, write
+from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
+from tvdenoise.formats.tiff import TiffTraits
 
 SHAPE = (37, 50)
 RAMP = np.add.outer(np.arange(40) * 2, np.arange(56) * 3).astype(np.uint8)  # smooth, for JPEG
@@ -317,7 +317,7 @@ def test_a_large_big_endian_bigtiff_is_not_taken_for_a_classic_one(tmp_path: Pat
 def test_what_may_be_too_large_for_a_classic_tiff_is_written_as_bigtiff(
     name: str, compression: str, monkeypatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("tvdenoise.files.families.tiff_writing.LARGEST", 4000)
+    monkeypatch.setattr("tvdenoise.formats.tiff_writing.LARGEST", 4000)
     store(tmp_path / "plain.tif", *KINDS[name])
     plain = read(tmp_path / "plain.tif")
     traits = TiffTraits(compression=compression)

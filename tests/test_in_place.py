@@ -18,7 +18,7 @@ import pytest
 from conftest import environment, noise, pixels, temporaries
 from PIL import Image
 
-from tvdenoise.batch.account import read_report
+from tvdenoise.batch.report_summary import read_report
 from tvdenoise.files import writing
 from tvdenoise.files.atomic import temporary_beside
 
@@ -84,7 +84,7 @@ def test_a_report_is_right_whenever_the_run_was_killed(
     kill += "def die(*paths):\n"
     kill += "    replace(*paths)\n" if moment == "after" else ""
     kill += "    os.kill(os.getpid(), signal.SIGKILL)\nPath.replace = die\n"
-    kill += "from tvdenoise.cli import main; main()"
+    kill += "from tvdenoise.commands.app import main; main()"
     finished = subprocess.run(
         [sys.executable, "-c", kill, "run", "a.bmp", "--in-place", "--report", report],
         cwd=tmp_path,

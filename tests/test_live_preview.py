@@ -17,16 +17,10 @@ from PIL import Image, ImageOps
 from tvdenoise import denoise
 from tvdenoise.batch.request import Settings
 from tvdenoise.errors import UsageError
-from tvdenoise.live.descent import Stage
-from tvdenoise.live.frames import frame, visible_planes
-from tvdenoise.live.newest import Newest
-from tvdenoise.live.preview import Preview
-from tvdenoise.live.reduction import Reductions
-from tvdenoise.live.saving import Saver
-from tvdenoise.live.scene import Scene
-from tvdenoise.live.session import PageClosedError, Session, Studio
+from tvdenoise.live.preview import Preview, Stage
+from tvdenoise.live.scene import Reductions, Scene, frame, visible_planes
+from tvdenoise.live.session import Newest, PageClosedError, Saver, Session, Studio, certificate, scene_message
 from tvdenoise.live.setting import InvalidMessageError, Setting, parameter
-from tvdenoise.live.telling import certificate, scene_message
 from tvdenoise.live.view import Region, reduced, region_of
 from tvdenoise.model.colour import from_opponent
 

@@ -21,7 +21,7 @@ from live_client import Client
 from PIL import Image
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tvdenoise.live import assets
+from tvdenoise.live import server
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_only_the_loopback_address_listens(page):
 
 
 def test_nothing_of_the_page_is_fetched_from_elsewhere():
-    for name, (contents, _) in assets.load().items():
+    for name, (contents, _) in server.load_page().items():
         text = contents.decode().replace("http://www.w3.org/2000/svg", "")
         assert "//" not in "".join(line for line in text.splitlines() if "http" in line), name
         assert "import(" not in text, name
@@ -238,7 +238,7 @@ def test_a_port_that_is_taken_is_one_line_with_the_remedy(make_image, command):
 
 
 def test_without_the_extra_it_says_what_to_install(make_image, command, monkeypatch):
-    monkeypatch.setattr("tvdenoise.commands.tune_live.find_spec", lambda _name: None)
+    monkeypatch.setattr("tvdenoise.commands.tune.find_spec", lambda _name: None)
     result = command("tune", make_image(), "--live")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "install tvdenoise[live]" in result.stderr

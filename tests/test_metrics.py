@@ -9,7 +9,7 @@ import pytest
 from conftest import noise, pixels
 from pictures import SAMPLES, clean, crop, with_noise
 
-from tvdenoise.metrics import WINDOW, psnr, ssim
+from tvdenoise.images.metrics import WINDOW, psnr, ssim
 
 #: PSNR and SSIM of samples against their clean pictures, by scikit-image 0.26.
 STORED = {
@@ -98,7 +98,7 @@ def test_integers_do_not_wrap_around():
 def test_bands_do_not_show(monkeypatch):
     first, second = noise(61, 13, 3), noise(61, 13, 3, seed=1)
     whole = psnr(first, second, 255), ssim(first, second, 255)
-    monkeypatch.setattr("tvdenoise.metrics._BAND", 4 * 13)
+    monkeypatch.setattr("tvdenoise.images.metrics._BAND", 4 * 13)
     assert (psnr(first, second, 255), ssim(first, second, 255)) == pytest.approx(whole, rel=1e-12)
 
 
@@ -131,7 +131,7 @@ def test_what_cannot_be_compared_is_an_error():
 
 
 def test_memory_does_not_grow_with_the_image(monkeypatch):
-    monkeypatch.setattr("tvdenoise.metrics._BAND", 1 << 13)
+    monkeypatch.setattr("tvdenoise.images.metrics._BAND", 1 << 13)
     first, second = noise(2000, 200, 3, dtype=np.float32), noise(2000, 200, 3, dtype=np.float32, seed=1)
     tracemalloc.start()
     psnr(first, second, 1.0)

@@ -12,10 +12,9 @@ from threadpoolctl import threadpool_info
 from tvdenoise import estimate_noise
 from tvdenoise.model.colour import from_opponent
 from tvdenoise.noise.blocks import Blocks, spectrum_of
-from tvdenoise.noise.evidence import ArrayEvidence
+from tvdenoise.noise.estimation import PATCHES, sigma_of_patches
+from tvdenoise.noise.evidence import ArrayEvidence, windows_of
 from tvdenoise.noise.model import BLOCK, ChannelNoise, NoiseKind, NoiseModel
-from tvdenoise.noise.white import PATCHES, sigma_of_patches
-from tvdenoise.noise.windows import windows_of
 
 
 def photons(image, peak, seed=1):

@@ -6,13 +6,10 @@ from pictures import clean, psnr, with_noise
 from test_noise import correlated, photons
 
 from tvdenoise import denoise
-from tvdenoise.defaults import LEAST_SIGMA, epsilon_for, mu_for
-from tvdenoise.method import Method
 from tvdenoise.noise.estimation import estimate_planes
 from tvdenoise.noise.model import NoiseKind, NoiseModel
-from tvdenoise.parameters import choose, choose_mu
-from tvdenoise.risk import Risk
-from tvdenoise.sampling import sample
+from tvdenoise.parameters import LEAST_SIGMA, Risk, choose, choose_mu, epsilon_for, mu_for, sample
+from tvdenoise.solver.descent import Method
 
 SIGMA = 25 / 255
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tvdenoise.errors import ExitCode
-from tvdenoise.files.families import FORMATS
-from tvdenoise.files.formats import METADATA_NAMES
-from tvdenoise.files.picture import PIXEL_KINDS
+from tvdenoise.files.decoded import PIXEL_KINDS
+from tvdenoise.formats.family import METADATA_NAMES
+from tvdenoise.formats.registry import FORMATS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

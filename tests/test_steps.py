@@ -9,8 +9,8 @@ from pictures import clean, crop, with_noise
 from tvdenoise.model.engines import Evaluation, SparseEngine
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import Hyperbolic
-from tvdenoise.solver import descend
-from tvdenoise.steps import BarzilaiBorwein, FixedStep
+from tvdenoise.solver.descent import descend
+from tvdenoise.solver.step_rules import BarzilaiBorwein, FixedStep
 
 DOUBLE = np.dtype(np.float64)
 

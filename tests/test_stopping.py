@@ -8,7 +8,7 @@ from tvdenoise import denoise
 from tvdenoise.model.engines import Evaluation
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import Hyperbolic
-from tvdenoise.stopping import Certificate
+from tvdenoise.solver.stopping import Certificate
 
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 

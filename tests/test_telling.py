@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from tvdenoise.batch.telling import telling_box
+from tvdenoise.batch.crop import telling_box
 
 
 def _scene() -> np.ndarray:

@@ -12,17 +12,17 @@ import pytest
 from pictures import clean, rms, volume, with_noise
 
 from tvdenoise import Status, denoise
-from tvdenoise.data import data_of
-from tvdenoise.model.fused import FusedEngine, VolumeEngine
+from tvdenoise.api import denoise_tiled
+from tvdenoise.images.data import data_of
+from tvdenoise.model.engines import FusedEngine, VolumeEngine
 from tvdenoise.model.kernels import sweep_band
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import Hyperbolic
-from tvdenoise.settings import Settings
-from tvdenoise.tiling import ArraySource, Stage, denoise_tiled, memory_needed
-from tvdenoise.tiling.audit import Audit
-from tvdenoise.tiling.partition import Partition
+from tvdenoise.problem import Settings
+from tvdenoise.tiling.partition import Partition, memory_needed
 from tvdenoise.tiling.passes import Windows
-from tvdenoise.tiling.windows import bands
+from tvdenoise.tiling.refining import Audit
+from tvdenoise.tiling.source import ArraySource, Stage, bands
 
 MU = 14.0
 SIGMA = 25 / 255

@@ -5,15 +5,14 @@ import pytest
 from pictures import clean, volume, with_noise
 
 from tvdenoise import denoise, estimate_noise
-from tvdenoise.data import data_of
+from tvdenoise.api import denoise_tiled
+from tvdenoise.images.data import data_of
 from tvdenoise.noise.blocks import BLOCKS
+from tvdenoise.noise.estimation import PATCHES
 from tvdenoise.noise.evidence import ArrayEvidence
-from tvdenoise.noise.white import PATCHES
-from tvdenoise.sampling import sample
-from tvdenoise.tiling import ArraySource, denoise_tiled
-from tvdenoise.tiling.progress import tell_nobody
-from tvdenoise.tiling.source import Reader
-from tvdenoise.tiling.survey import survey
+from tvdenoise.parameters import sample
+from tvdenoise.tiling.plan import survey
+from tvdenoise.tiling.source import ArraySource, Reader, tell_nobody
 
 SIGMA = 20 / 255
 

@@ -9,12 +9,16 @@ import pytest
 from tvdenoise.model.objective import TOTAL_VARIATIONS, Objective
 from tvdenoise.model.part_sums import squared_norm_of_part, value_of_part
 from tvdenoise.model.penalties import PENALTIES
-from tvdenoise.tiling.blending import fading_weights, joined_weights, product_of
-from tvdenoise.tiling.composite import put_weighted
-from tvdenoise.tiling.memory import Budget, overlap_for
-from tvdenoise.tiling.partition import Partition
-from tvdenoise.tiling.scratch import Scratch
-from tvdenoise.tiling.windows import bands, common, extended, lengths, size, within
+from tvdenoise.tiling.partition import (
+    Budget,
+    Partition,
+    fading_weights,
+    joined_weights,
+    overlap_for,
+    product_of,
+)
+from tvdenoise.tiling.passes import Scratch, put_weighted
+from tvdenoise.tiling.source import bands, common, extended, lengths, size, within
 
 
 def objective_on(
@@ -143,7 +147,7 @@ def test_bands_make_up_the_image_in_order_and_begin_where_chunks_do(shape, chunk
 @pytest.mark.parametrize("shape", [(20, 30), (4, 12, 15)])
 @pytest.mark.parametrize(("values", "whole"), [(1 << 18, 8000), (40, 8000), (40, 5)])
 def test_the_scratch_file_holds_what_was_written(shape, values, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr("tvdenoise.tiling.scratch._WORTH_A_CALL", whole)
+    monkeypatch.setattr("tvdenoise.tiling.passes._WORTH_A_CALL", whole)
     rng = np.random.default_rng(4)
     expected = np.zeros((3, *shape), np.float32)
     path = tmp_path / "scratch"

@@ -5,7 +5,7 @@ import pytest
 from conftest import noise
 from PIL import Image, ImageOps
 
-from tvdenoise.files.upright import Box, Orientation
+from tvdenoise.files.orientation import Box, Orientation
 
 
 @pytest.mark.parametrize("number", range(1, 9))

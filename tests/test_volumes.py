@@ -6,14 +6,13 @@ from pictures import clean, psnr, rms, volume, with_noise
 from test_certificate import independent_minimiser
 
 from tvdenoise import Status, denoise, estimate_noise
-from tvdenoise.model import fused
+from tvdenoise.model import engines
 from tvdenoise.model.colour import to_opponent
-from tvdenoise.model.engines import SparseEngine
-from tvdenoise.model.fused import VolumeEngine, fused_engine
+from tvdenoise.model.engines import SparseEngine, VolumeEngine, fused_engine
 from tvdenoise.model.objective import TOTAL_VARIATIONS, Objective
 from tvdenoise.model.penalties import PENALTIES, Huber
-from tvdenoise.sampling import sample
-from tvdenoise.stopping import Certificate
+from tvdenoise.parameters import sample
+from tvdenoise.solver.stopping import Certificate
 
 SIGMA = 25 / 255
 AXES = (0, 1, 2)
@@ -29,8 +28,8 @@ MODELS = pytest.mark.parametrize(
 @pytest.fixture
 def narrow_bands(monkeypatch):
     """Many bands even in a small volume."""
-    monkeypatch.setattr(fused, "_VOXELS_PER_BAND", 1)
-    monkeypatch.setattr(fused, "_ROWS_PER_VOLUME_BAND", 4)
+    monkeypatch.setattr(engines, "_VOXELS_PER_BAND", 1)
+    monkeypatch.setattr(engines, "_ROWS_PER_VOLUME_BAND", 4)
 
 
 def posed(shape, dtype, tv="isotropic", penalty=None):
@@ -90,7 +89,7 @@ def test_the_lipschitz_constant_of_a_volume_counts_each_axis_and_is_nearly_attai
 
 @pytest.mark.parametrize("shape", [(1, 20, 150, 100), (2, 3, 200, 300)])
 def test_the_number_of_threads_never_changes_a_byte_of_a_volume(shape, monkeypatch):
-    monkeypatch.setattr(fused, "_VOXELS_PER_BAND", 1)
+    monkeypatch.setattr(engines, "_VOXELS_PER_BAND", 1)
     objective, start = posed(shape, np.float32)
     results = []
     for threads in (1, 2, 3, 7):
@@ -104,7 +103,7 @@ def test_the_number_of_threads_never_changes_a_byte_of_a_volume(shape, monkeypat
 def test_plain_images_keep_the_kernel_for_images():
     image, start = posed((1, 9, 9), np.float32)
     plain = Objective(image.noisy, 14.0, image.penalty)
-    for objective, kind in ((image, VolumeEngine), (plain, fused.FusedEngine)):
+    for objective, kind in ((image, VolumeEngine), (plain, engines.FusedEngine)):
         with fused_engine(objective, start, 1) as engine:
             assert type(engine) is kind
 

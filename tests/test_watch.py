@@ -17,9 +17,9 @@ import pytest
 import tifffile
 from conftest import environment, noise, pixels, temporaries
 
-from tvdenoise.batch.destinations import Folder
 from tvdenoise.batch.discovery import Discovery
 from tvdenoise.batch.outcome import Outcome
+from tvdenoise.batch.outputs import Folder
 from tvdenoise.batch.plan import Plan
 from tvdenoise.batch.runner import Runner
 from tvdenoise.batch.watch import Watch

@@ -6,14 +6,14 @@ from pictures import PHOTOGRAPHS, clean, crop, psnr, rms, volume, with_noise
 from test_certificate import independent_minimiser
 
 from tvdenoise import Status, denoise, estimate_noise
-from tvdenoise.denoising import choose_parameters
-from tvdenoise.filling import fill, with_noise_where_missing
-from tvdenoise.model import fused
+from tvdenoise.api import choose_parameters
+from tvdenoise.images.data import fill, with_noise_where_missing
+from tvdenoise.model import engines
+from tvdenoise.model.engines import VolumeEngine
 from tvdenoise.model.fidelity import Fidelity
-from tvdenoise.model.fused import VolumeEngine
 from tvdenoise.model.objective import TOTAL_VARIATIONS, Objective
 from tvdenoise.model.penalties import PENALTIES
-from tvdenoise.stopping import Certificate
+from tvdenoise.solver.stopping import Certificate
 
 SIGMA = 25 / 255
 SHAPES = [(1, 1, 1), (1, 9, 1), (1, 1, 9), (3, 33, 17), (1, 70, 33), (1, 3, 9, 7), (3, 4, 6, 5)]
@@ -48,8 +48,8 @@ def noisy():
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-12)])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_kernel_with_weights_equals_the_definition(shape, dtype, tolerance, penalty, tv, monkeypatch):
-    monkeypatch.setattr(fused, "_VOXELS_PER_BAND", 1)
-    monkeypatch.setattr(fused, "_ROWS_PER_VOLUME_BAND", 4)
+    monkeypatch.setattr(engines, "_VOXELS_PER_BAND", 1)
+    monkeypatch.setattr(engines, "_ROWS_PER_VOLUME_BAND", 4)
     objective, start = posed(shape, dtype, tv, penalty)
     fidelity = objective.fidelity
     with VolumeEngine(objective, start, threads=2) as engine:

@@ -7,20 +7,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
-__all__ = ["NoiseModel", "Solution", "Status", "__version__", "denoise", "estimate_noise"]
-
 if TYPE_CHECKING:
-    from tvdenoise.denoising import denoise, estimate_noise
+    from tvdenoise.api import choose_parameters, denoise, denoise_tiled, estimate_noise
     from tvdenoise.noise.model import NoiseModel
-    from tvdenoise.solver import Solution, Status
+    from tvdenoise.parameters import Parameters
+    from tvdenoise.solver.descent import Solution, Status
+    from tvdenoise.tiling.passes import TiledSolution
+    from tvdenoise.tiling.source import ArraySource
+
+__version__ = "0.1.0"
+__all__ = [
+    "ArraySource",
+    "NoiseModel",
+    "Parameters",
+    "Solution",
+    "Status",
+    "TiledSolution",
+    "__version__",
+    "choose_parameters",
+    "denoise",
+    "denoise_tiled",
+    "estimate_noise",
+]
 
 _HOMES = {
-    "denoise": "tvdenoise.denoising",
-    "estimate_noise": "tvdenoise.denoising",
+    "ArraySource": "tvdenoise.tiling.source",
     "NoiseModel": "tvdenoise.noise.model",
-    "Solution": "tvdenoise.solver",
-    "Status": "tvdenoise.solver",
+    "Parameters": "tvdenoise.parameters",
+    "Solution": "tvdenoise.solver.descent",
+    "Status": "tvdenoise.solver.descent",
+    "TiledSolution": "tvdenoise.tiling.passes",
+    "choose_parameters": "tvdenoise.api",
+    "denoise": "tvdenoise.api",
+    "denoise_tiled": "tvdenoise.api",
+    "estimate_noise": "tvdenoise.api",
 }
 
 

@@ -1,6 +1,6 @@
 """``python -m tvdenoise``."""
 
-from tvdenoise.cli import main
+from tvdenoise.commands.app import main
 
 if __name__ == "__main__":
     main()

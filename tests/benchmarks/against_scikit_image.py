@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from pictures import SAMPLES, psnr, rms
 
 from tvdenoise import denoise
-from tvdenoise.model.fused import FusedEngine
+from tvdenoise.model.engines import FusedEngine
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import Hyperbolic
 

@@ -41,7 +41,7 @@ PARTS = ("decode", "solve", "encode")
 APART = """
 import re, sys
 from pathlib import Path
-from tvdenoise.cli import main
+from tvdenoise.commands.app import main
 try:
     main()
 finally:

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from pictures import PHOTOGRAPHS, clean, psnr, with_noise
 
 from tvdenoise import denoise
-from tvdenoise.filling import fill
+from tvdenoise.images.data import fill
 
 SIDE, HOLES = 16, 10
 

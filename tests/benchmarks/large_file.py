@@ -33,7 +33,7 @@ SIGMA = 0.05
 WATCHED = """
 import io, json, os, sys, time
 from tvdenoise.batch import parts
-from tvdenoise.cli import main
+from tvdenoise.commands.app import main
 from tvdenoise.files import large_writing
 
 seconds, busy, moment = {"scratch": 0.0}, {}, [time.perf_counter(), time.process_time(), "starting"]

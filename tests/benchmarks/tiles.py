@@ -28,10 +28,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from pictures import clean
 
-from tvdenoise.method import Minimiser
+from tvdenoise.api import denoise_tiled
 from tvdenoise.model.colour import from_opponent
-from tvdenoise.posing import pose
-from tvdenoise.tiling import ArraySource, Stage, TiledSolution, denoise_tiled
+from tvdenoise.problem import pose
+from tvdenoise.solver.descent import Minimiser
+from tvdenoise.tiling.passes import TiledSolution
+from tvdenoise.tiling.source import ArraySource, Stage
 
 SIGMA = 25 / 255
 MU = 1.4 / SIGMA

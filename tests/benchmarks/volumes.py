@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from pictures import rms, volume
 
 from tvdenoise import Solution, denoise
-from tvdenoise.model.fused import BandedEngine, fused_engine
+from tvdenoise.model.engines import BandedEngine, fused_engine
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import Hyperbolic
 

@@ -1,1 +1,28 @@
-"""Many files: planned first, then done one after the other, each one reported."""
+"""Many files: planned first, then done, each one reported.
+
+request            which files, and where results go
+streams            standard input and output
+discovery          images among files and folders
+outputs            names of outputs, and what is refused
+extra_outputs      residuals and traces
+in_place           replacing an input once
+plan               every job and every refusal, before the first pixel
+dry_run            what a plan would do
+run                carrying out a plan
+share              processors, memory and time for each job
+processes, worker, channel   worker processes
+cluster            a Dask cluster as workforce
+runner             one job: read, solve, write
+denoiser           one image or one volume
+masks              where to denoise
+planes             the images of a file one by one
+volumes            the planes of a stack together
+large              images denoised in parts
+shared_parameters  the same parameters for a set
+outcome            what became of a file, and of a run
+summary            the solves of one file
+report, report_format, report_summary   the report, its lines, its summary
+measures           noise and similarity of files
+watch              a watched folder
+tuning, crop       the cells of a contact sheet, and where they are cut
+"""

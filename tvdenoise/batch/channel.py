@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from tvdenoise.batch.outcome import Outcome
-    from tvdenoise.batch.plan import Job
+    from tvdenoise.batch.outputs import Job
     from tvdenoise.batch.request import Settings
 
 

@@ -2,33 +2,244 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import os
+import platform
+import signal
 import time
+import warnings
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cache
+from multiprocessing import resource_tracker
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from distributed import CancelledError, KilledWorker
+from distributed import CancelledError, Client, KilledWorker, LocalCluster
+from distributed.deploy.spec import close_clusters
+from distributed.utils import LoopRunner
 
 from tvdenoise import __version__
-from tvdenoise.batch.cluster_checks import one_line, require_same_versions, require_shared_outputs
-from tvdenoise.batch.cluster_connection import connection, silence, started
-from tvdenoise.batch.cluster_task import attempt
-from tvdenoise.batch.runner import failed
-from tvdenoise.errors import TvdenoiseError
-from tvdenoise.files.atomic import sweep
+from tvdenoise.batch.denoiser import Denoiser
+from tvdenoise.batch.runner import Runner, failed
+from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UsageError
+from tvdenoise.files.atomic import sweep, temporary_beside
+from tvdenoise.files.paths import printable
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Future
 
     from tvdenoise.batch.outcome import Outcome
-    from tvdenoise.batch.plan import Job, Plan
+    from tvdenoise.batch.outputs import Job
+    from tvdenoise.batch.plan import Plan
     from tvdenoise.batch.request import Settings
+
+
+SHARED = "all workers need the same file system under the same paths"
+_one_at_a_time = Lock()  # limits of Pillow and filters of warnings are the process's, not the thread's
+
+
+def attempt(settings: Settings, job: Job, version: str) -> Outcome:
+    """Do a job whose paths are absolute; version: of those who ask for it."""
+    with _one_at_a_time:
+        host = printable(platform.node())
+        if version != __version__:
+            reason = f"the worker on {host} has tvdenoise {__version__}, not {version}"
+            return _failed(job, TvdenoiseError(reason, "install the same version on all workers"))
+        if not job.source.exists():
+            return _failed(job, UnreadableImageError(f"no such file on the worker {host}", SHARED))
+        for folder in job.folders:
+            _sweep_once(folder)
+        return _runner(settings).attempt(job, _threads())
+
+
+@cache
+def _runner(settings: Settings) -> Runner:
+    return Runner(settings, Denoiser(settings, lambda: None))
+
+
+@cache
+def _sweep_once(folder: Path) -> None:
+    """Clear up after a worker that was lost on this host; this process may be the one in its place."""
+    sweep(folder)
+
+
+def _threads() -> int:
+    from distributed import get_worker
+
+    return int(get_worker().state.nthreads)
+
+
+# What decides the bytes of the results. Sent as text: a process without tvdenoise could not even read a function of it.
+_VERSIONS = (
+    "{'tvdenoise': __import__('tvdenoise').__version__}"
+    " | dict(map(lambda name: (name, __import__('importlib.metadata').metadata.version(name)),"
+    " ('numpy', 'scipy', 'numba', 'pillow', 'imagecodecs')))"
+)
+
+
+def require_same_versions(client: Client) -> None:
+    """Raise UsageError unless the scheduler and all workers have what this process has."""
+    ours: dict[str, str] = eval(_VERSIONS)
+    try:
+        scheduler = client.run_on_scheduler(eval, _VERSIONS)
+    except Exception as error:  # noqa: BLE001  # whatever its Python says, raised here
+        scheduler = error
+    _require_same("the scheduler", scheduler, ours)
+    for address, versions in client.run(eval, _VERSIONS, on_error="return").items():
+        _require_same(f"the worker {address}", versions, ours)
+
+
+def _require_same(who: str, theirs: dict[str, str] | BaseException, ours: dict[str, str]) -> None:
+    if isinstance(theirs, ModuleNotFoundError):
+        raise UsageError(f"{who} has no {theirs.name}", f"install tvdenoise {ours['tvdenoise']} there, too")
+    if isinstance(theirs, BaseException):
+        raise UsageError(f"{who} does not work: {type(theirs).__name__}: {one_line(theirs)}")
+    for name, version in ours.items():
+        if theirs[name] != version:
+            reason = f"{who} has {name} {theirs[name]}, not {version}"
+            raise UsageError(reason, "install the same versions everywhere: others may give other results")
+
+
+def require_shared_outputs(client: Client, plan: Plan) -> None:
+    """Raise UsageError unless all workers see the files that this process makes where the outputs go."""
+    for folder in _one_on_each_device(folder for job in plan.jobs for folder in job.folders):
+        probe = temporary_beside(folder / "probe")
+        try:
+            probe.touch()
+            seen = client.run(os.path.exists, str(probe), on_error="return")
+        finally:
+            with suppress(OSError):
+                probe.unlink()
+        for address, is_seen in seen.items():
+            if is_seen is not True:
+                raise UsageError(f"the worker {address} does not see {printable(folder)}", SHARED)
+
+
+def _one_on_each_device(folders: Iterable[Path]) -> Iterable[Path]:
+    """Of the folders, or what exists above them, one on each file system."""
+    found: dict[int, Path] = {}
+    for folder in dict.fromkeys(folders):
+        existing = folder
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+        found.setdefault(os.stat(existing).st_dev, existing)
+    return found.values()
+
+
+def one_line(error: BaseException | Any) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+_TALKATIVE = {"distributed", "tornado", "asyncio"}
+_PATIENCE = 5.0  # seconds, with whatever should answer at once
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """What Dask has to tell is told by us, in one line; it stays quiet, since its threads talk on after the end."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.split(".")[0] in _TALKATIVE:
+            logger = logging.getLogger(name)
+            logger.handlers[:] = [logging.NullHandler()]
+            logger.propagate = False
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+@contextmanager
+def connection(address: str) -> Iterator[Client]:
+    """Raises UsageError for a scheduler that does not answer, or has no workers."""
+    client = _client(address)
+    try:
+        try:
+            client.wait_for_workers(1, timeout=_PATIENCE)
+        except TimeoutError as error:
+            reason = f"the Dask cluster at {printable(address)} has no workers"
+            raise UsageError(reason, "start some with dask worker") from error
+        yield client
+    finally:
+        with suppress(OSError, TimeoutError):
+            client.close(timeout=1)
+
+
+def _client(address: str) -> Client:
+    """Made in a thread of its own: with what is no scheduler, Dask may talk without an end."""
+    made: SimpleQueue[Client | Exception] = SimpleQueue()
+
+    def make() -> None:
+        try:
+            made.put(Client(address, timeout=_PATIENCE, set_as_default=False))
+        except Exception as error:  # noqa: BLE001  # told where it is waited for
+            made.put(error)
+
+    Thread(target=make, daemon=True).start()
+    try:
+        answer = made.get(timeout=_PATIENCE + 2)
+    except Empty:
+        answer = TimeoutError("what listens there is something else")
+    if isinstance(answer, Exception):
+        reason = f"no Dask scheduler answers at {printable(address)}: {one_line(answer)}"
+        raise UsageError(reason, "name a running one, such as tcp://HOST:8786, or local") from answer
+    return answer
+
+
+@contextmanager
+def started(workers: int) -> Iterator[LocalCluster]:
+    """Worker processes of this machine, which end with it, whatever they are at."""
+    atexit.unregister(close_clusters)  # which has much to say about one that was interrupted while it started
+    with TemporaryDirectory(prefix="tvdenoise-", ignore_cleanup_errors=True) as scratch:
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL + 1,
+            memory_limit=0,
+            local_directory=scratch,
+            loop=_loop_without_interrupts(),
+        )
+        try:
+            yield cluster
+        finally:
+            _end(cluster)
+
+
+def _loop_without_interrupts() -> object:
+    """A running loop whose thread, and whatever processes it starts, do not get Ctrl-C: this process decides."""
+    runner = LoopRunner()
+    resource_tracker.ensure_running()  # which, started from that thread, would let them through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        runner.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return runner.loop
+
+
+def _end(cluster: LocalCluster) -> None:
+    """Kill the workers: what they have finished is whole on the disk."""
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        if nanny.pid:
+            with suppress(ProcessLookupError):
+                os.kill(nanny.pid, signal.SIGKILL)
+    with suppress(OSError, TimeoutError):
+        cluster.close(timeout=1)
+
 
 _AT_A_WORKER = 2  # jobs: one that is done, and one that is ready when it ends
 _INTERVAL = 1.0  # seconds between looks which workers there are

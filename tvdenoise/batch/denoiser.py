@@ -1,4 +1,4 @@
-"""Denoising one picture, or one volume, with the settings of a run."""
+"""Denoising one image, or one volume, with the settings of a run."""
 
 from __future__ import annotations
 
@@ -11,17 +11,52 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tvdenoise.batch.masks import MaskFile
 from tvdenoise.errors import UnsupportedImageError
-from tvdenoise.files.volume import Volume
+from tvdenoise.files.stack import DEPTH, TIME, Volume
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from tvdenoise.batch.request import Settings
-    from tvdenoise.files.picture import Picture
-    from tvdenoise.files.stack import Stack
+    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.stack import Axes, Stack
     from tvdenoise.parameters import Parameters
-    from tvdenoise.solver import Solution
+    from tvdenoise.solver.descent import Solution
+
+
+Spacing = tuple[float, float, float]
+_PIXELS = {None, "pixel", "pixels"}  # units of length that are none
+_OTHERWISE = "--spacing Z,Y,X says otherwise"
+_IN_TIME = "neighbours in time count as much as neighbouring pixels; with --spacing 2,1,1, for example, they count less"
+_NO_PLANES = f"how far apart its planes are it does not say, taken as far as its pixels; {_OTHERWISE}"
+_ONE_SIDE = f"of rows and columns it states one distance alone, taken for both; {_OTHERWISE}"
+
+
+def spacing_of(axes: Axes, given: tuple[float, ...] | None) -> tuple[Spacing, tuple[str, ...]]:
+    """Distances of planes, rows and columns, and what had to be assumed, as sentences.
+
+    Seconds are no distance to pixels, so in time neighbours are as far apart as pixels unless it is given.
+    """
+    if given is not None:
+        planes, rows, columns = given
+        return (planes, rows, columns), ()
+    in_time = axes.plane_axis == TIME
+    stated = [axes.spacing[name] for name in ("Y", "X") if name in axes.spacing]
+    depth = None if in_time else axes.spacing.get(DEPTH)
+    pixels = 1.0 if depth is None or axes.unit in _PIXELS else depth
+    rows, columns = (*stated, *stated, pixels, pixels)[:2]
+    assumed = (_ONE_SIDE,) * (len(stated) == 1)
+    if depth is None:
+        return (min(rows, columns), rows, columns), (_IN_TIME if in_time else _NO_PLANES, *assumed)
+    if not stated:
+        assumed = (f"its planes are {depth:g} apart and its pixels taken to be {pixels:g}; {_OTHERWISE}",)
+    return (depth, rows, columns), assumed
+
+
+def shown(spacing: tuple[float, ...]) -> str:
+    """As --spacing takes it."""
+    return ",".join(f"{distance:g}" for distance in spacing)
+
 
 Result = TypeVar("Result")
 _TO_CHOOSE = ("sigma", "strength", "noise")  # options that have no say once mu is chosen
@@ -63,7 +98,7 @@ class Denoiser:
         mask: true where it is denoised, with a value for each pixel; trace, progress: see `tvdenoise.denoise`.
         Raises UnsupportedImageError for pictures and parameters that do not go together.
         """
-        from tvdenoise.denoising import denoise
+        from tvdenoise.api import denoise
 
         options = self._options(noisy, mask, mu)
         if threads is not None:
@@ -79,7 +114,7 @@ class Denoiser:
 
     def choose(self, noisy: Picture | Volume, mask: NDArray[np.bool_] | None = None) -> Parameters:
         """The parameters for a picture, or a volume, by itself; raises as `solve`."""
-        from tvdenoise.denoising import choose_parameters
+        from tvdenoise.api import choose_parameters
 
         options = self._options(noisy, mask)
         values = noisy.noisy()
@@ -104,7 +139,7 @@ class Denoiser:
 
         Those that were filled in have no noise of their own, and would look like structure.
         """
-        from tvdenoise.denoising import choose_parameters
+        from tvdenoise.api import choose_parameters
 
         if visible is None or "mu" in options:
             return None
@@ -144,12 +179,12 @@ class Denoiser:
         }
 
     def _prepare_kernels(self, names: set[str]) -> None:
-        from tvdenoise.model import kernels, part_kernels, volume_kernels
+        from tvdenoise.model import kernels, part_sums, volume_kernels
 
         known = {
             "plain": (kernels.prepare, kernels.is_compiled_afresh),
             "volumes": (volume_kernels.prepare_volumes, volume_kernels.is_compiled_afresh),
-            "parts": (part_kernels.prepare_parts, part_kernels.is_compiled_afresh),
+            "parts": (part_sums.prepare_parts, part_sums.is_compiled_afresh),
         }
         needed = [known[name] for name in known if name in names]
         is_ready = Event()

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tvdenoise.batch.patterns import Patterns
-from tvdenoise.batch.request import SHEET_ENDING, require_named
+from tvdenoise.batch.request import SHEET_ENDING, Patterns, require_named
 from tvdenoise.errors import NothingToDoError, TvdenoiseError, UnreadableImageError
-from tvdenoise.files.families import FORMAT_BY_EXTENSION, has_image_extension
 from tvdenoise.files.paths import printable, reason_of
+from tvdenoise.formats.registry import FORMAT_BY_EXTENSION, has_image_extension
 
 
 @dataclass(frozen=True)

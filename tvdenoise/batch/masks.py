@@ -1,4 +1,4 @@
-"""Masks: pictures that say where others are denoised and where they are kept."""
+"""Masks: images that say where others are denoised and where they are kept."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tvdenoise.errors import (
     UnsupportedImageError,
     UsageError,
 )
+from tvdenoise.files.orientation import Orientation
 from tvdenoise.files.paths import printable, reason_of
 from tvdenoise.files.reading import open_pictures
 from tvdenoise.files.stack import Stack
-from tvdenoise.files.upright import Orientation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tvdenoise.batch.plan import Plan
-    from tvdenoise.files.picture import Picture
+    from tvdenoise.files.decoded import Picture
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,15 @@
-"""What became of a file, and of all files together."""
+"""The outcome of a file and of a run, and the summary of the solves of one file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from tvdenoise.errors import ExitCode
+
+if TYPE_CHECKING:
+    pass
 
 
 class Fate(StrEnum):

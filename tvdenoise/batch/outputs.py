@@ -1,20 +1,149 @@
-"""What is refused of outputs before the first pixel is read, so that nothing is lost to them."""
+"""Outputs: their names, what else is written beside them, and what is refused so that nothing is lost."""
 
 from __future__ import annotations
 
 import errno
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tvdenoise.batch.discovery import Found
+from tvdenoise.batch.request import DEFAULT_SUFFIX, Request
 from tvdenoise.errors import UnwritableImageError, UsageError
 from tvdenoise.files.atomic import require_writable, sweep
+from tvdenoise.files.opening import Header
 from tvdenoise.files.paths import RealPaths, key_of, printable, reason_of
+from tvdenoise.files.reading import is_whole
+from tvdenoise.formats.registry import FORMATS, has_image_extension
+from tvdenoise.pictures.figures import require_trace_name, save_trace
+from tvdenoise.pictures.residual import save_residual
 
 if TYPE_CHECKING:
-    from tvdenoise.batch.plan import Job
     from tvdenoise.batch.request import Request
+    from tvdenoise.files.decoded import Picture
+    from tvdenoise.solver.descent import Solution
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to denoise.
+
+    in_place: the target is the source; once: it is left alone where an earlier run in place has denoised it.
+    place: where the target's name leads, links followed; header: what the source's header says, or None where it
+    was not read or says nothing.
+    residual, trace: what else is to be written (see `companions`), or None.
+    needed: bytes of memory, where that is not what one of its pictures takes.
+    """
+
+    source: Path
+    target: Path
+    in_place: bool = False
+    once: bool = False
+    place: str = ""
+    header: Header | None = None
+    residual: Path | None = None
+    trace: Path | None = None
+    needed: int | None = None
+
+    @property
+    def companions(self) -> tuple[Path, ...]:
+        """What is written beside the target."""
+        return tuple(path for path in (self.residual, self.trace) if path is not None)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where all that is written, and before it temporaries, lies."""
+        return (self.folder, *(Path(os.path.realpath(path)).parent for path in self.companions))
+
+    @property
+    def values(self) -> int:
+        """How many there are to denoise; 0 where that is not known."""
+        return self.header.values if self.header is not None else 0
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it takes to do."""
+        if self.needed is not None:
+            return self.needed
+        return self.header.bytes_needed if self.header is not None else 0
+
+    @property
+    def folder(self) -> Path:
+        """Where the output, and before it its temporary, lies."""
+        return Path(self.place or os.path.realpath(self.target)).parent
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Each output lies beside its input, under a name of its own."""
+
+    suffix: str
+
+    def target(self, found: Found) -> Path:
+        return _with_suffix(found.source, self.suffix)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The trees of the inputs are mirrored in a folder."""
+
+    path: Path
+    suffix: str
+
+    def target(self, found: Found) -> Path:
+        return _with_suffix(self.path / found.place, self.suffix)
+
+
+@dataclass(frozen=True)
+class SingleFile:
+    """One input, one named output."""
+
+    path: Path
+
+    def target(self, _found: Found) -> Path:
+        return self.path
+
+
+@dataclass(frozen=True)
+class InPlace:
+    """Each output replaces its input."""
+
+    def target(self, found: Found) -> Path:
+        return found.source
+
+
+Destination = Beside | Folder | SingleFile | InPlace
+
+
+def destination_of(request: Request) -> Destination:
+    """Where the outputs go. Raises UsageError where the output's name leaves that open."""
+    if request.in_place:
+        return InPlace()
+    if request.output is None:
+        return Beside(DEFAULT_SUFFIX if request.suffix is None else request.suffix)
+    path = Path(request.output)
+    if _names_folder(request.output):
+        return Folder(path, request.suffix or "")
+    if not has_image_extension(path):
+        extensions = " ".join(form.extensions[0] for form in FORMATS if form.kinds)
+        remedy = f"end it with one of {extensions}, or with / for a folder"
+        raise UsageError(f"-o {printable(path)}: the extension {path.suffix} is of no known format", remedy)
+    if len(request.inputs) > 1 or os.path.isdir(request.inputs[0]):
+        remedy = f"name a folder: -o {printable(path.with_suffix(''))}/"
+        raise UsageError(f"-o {printable(path)} names one file for several inputs", remedy)
+    return SingleFile(path)
+
+
+def _names_folder(output: str) -> bool:
+    separators = tuple(filter(None, (os.sep, os.altsep)))
+    path = Path(output)
+    return output.endswith(separators) or os.path.isdir(path) or not path.suffix
+
+
+def _with_suffix(path: Path, suffix: str) -> Path:
+    return path.with_name(f"{path.stem}{suffix}{path.suffix}") if suffix else path
 
 
 _APART = "give them different names, or run them separately"
@@ -112,3 +241,67 @@ def require_folders_writable(jobs: list[Job], request: Request) -> None:
             raise UsageError(error.reason, error.remedy) from error
         if not request.dry_run:
             sweep(folder)
+
+
+_RESIDUAL = "_residual.png"
+
+
+def require_possible(request: Request) -> None:
+    """Raise UsageError where what was asked for beside the results cannot be."""
+    for option, name in (("--residual", request.residual), ("--trace", request.trace)):
+        if name is not None and (request.reads_standard_input or request.writes_standard_output):
+            raise UsageError(f"{option} is for files, not for standard streams", "leave it out")
+    if request.trace is not None:
+        require_trace_name(request.trace)
+    if request.residual is None:
+        return
+    if os.path.lexists(request.residual) and not os.path.isdir(request.residual):
+        raise UsageError(f"--residual {printable(request.residual)} is not a folder", "name a folder")
+    real = RealPaths()
+    if real.of(request.residual) in {real.of(name) for name in request.inputs}:
+        raise UsageError(
+            "--residual would put pictures among the inputs, where the next run would take them for inputs",
+            "name a folder of their own",
+        )
+
+
+def residual_of(place: Path, request: Request) -> Path | None:
+    """The name of the residual of the input with this place below the folder in which it was found."""
+    if request.residual is None:
+        return None
+    return Path(request.residual) / place.with_name(place.stem + _RESIDUAL)
+
+
+def with_trace(jobs: list[Job], request: Request, count: int) -> list[Job]:
+    """The jobs with the trace, if one was asked for. Raises UsageError unless there is one input; count: of them."""
+    if request.trace is None:
+        return jobs
+    if count != 1:
+        raise UsageError(f"--trace follows the solve of one file, and there are {count}", "name one file")
+    return [replace(job, trace=Path(request.trace)) for job in jobs]
+
+
+def without_kept(job: Job) -> Job:
+    """The job without what is there already, whole, and therefore not made anew."""
+    residual, trace = job.residual, job.trace
+    if residual is not None and os.path.lexists(residual) and is_whole(residual):
+        residual = None
+    if trace is not None and os.path.lexists(trace) and os.path.getsize(trace) > 0:
+        trace = None
+    return replace(job, residual=residual, trace=trace)
+
+
+def write_companions(
+    job: Job, picture: Picture, solution: Solution, data_range: float | None
+) -> tuple[str, ...]:
+    """Write what was asked for beside the result of a job, and say what has to be known of it.
+
+    data_range: the value that counts as 1 in float pictures, where it is not 1.
+    Raises UnwritableImageError.
+    """
+    if job.trace is not None:
+        save_trace(solution.trace, solution.tolerance, job.trace)
+    if job.residual is None:
+        return ()
+    gain = save_residual(picture, solution.image, data_range or 1.0, job.source.name, job.residual)
+    return (f"what was removed is in {printable(job.residual.name)}, around mid grey, ×{gain:g}",)

@@ -7,75 +7,31 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tvdenoise.batch.companions import require_possible, residual_of, with_trace, without_kept
-from tvdenoise.batch.destinations import Destination, Folder, destination_of
 from tvdenoise.batch.discovery import Discovery, Failure, Found, nothing_found
+from tvdenoise.batch.in_place import has_place_for_record
 from tvdenoise.batch.outputs import (
+    Destination,
+    Folder,
+    Job,
+    destination_of,
     naming_error,
     refuse_collisions,
     refuse_existing,
     refuse_outputs_that_are_inputs,
     require_folders_writable,
+    require_possible,
+    residual_of,
+    with_trace,
+    without_kept,
 )
-from tvdenoise.batch.placing import has_place_for_record
 from tvdenoise.batch.request import DEFAULT_SUFFIX, Request
 from tvdenoise.errors import TvdenoiseError, UsageError
-from tvdenoise.files.examining import codec_of
-from tvdenoise.files.families import format_in_place
-from tvdenoise.files.headers import Header, header_of
+from tvdenoise.files.opening import header_of
 from tvdenoise.files.paths import RealPaths, printable
-from tvdenoise.files.reading import is_whole
+from tvdenoise.files.reading import codec_of, is_whole
+from tvdenoise.formats.registry import format_in_place
 
 _NO_LEDGER = "do these files without --cluster, and with --report FILE to keep the record there"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One file to denoise.
-
-    in_place: the target is the source; once: it is left alone where an earlier run in place has denoised it.
-    place: where the target's name leads, links followed; header: what the source's header says, or None where it
-    was not read or says nothing.
-    residual, trace: what else is to be written (see `companions`), or None.
-    needed: bytes of memory, where that is not what one of its pictures takes.
-    """
-
-    source: Path
-    target: Path
-    in_place: bool = False
-    once: bool = False
-    place: str = ""
-    header: Header | None = None
-    residual: Path | None = None
-    trace: Path | None = None
-    needed: int | None = None
-
-    @property
-    def companions(self) -> tuple[Path, ...]:
-        """What is written beside the target."""
-        return tuple(path for path in (self.residual, self.trace) if path is not None)
-
-    @property
-    def folders(self) -> tuple[Path, ...]:
-        """Where all that is written, and before it temporaries, lies."""
-        return (self.folder, *(Path(os.path.realpath(path)).parent for path in self.companions))
-
-    @property
-    def values(self) -> int:
-        """How many there are to denoise; 0 where that is not known."""
-        return self.header.values if self.header is not None else 0
-
-    @property
-    def memory(self) -> int:
-        """Bytes that it takes to do."""
-        if self.needed is not None:
-            return self.needed
-        return self.header.bytes_needed if self.header is not None else 0
-
-    @property
-    def folder(self) -> Path:
-        """Where the output, and before it its temporary, lies."""
-        return Path(self.place or os.path.realpath(self.target)).parent
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Denoising what a file holds, picture by picture: one, or the planes of a stack with parameters chosen for all."""
+"""Denoising the images of a file one by one: a single image, or the planes of a stack."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from tvdenoise.batch.companions import write_companions
-from tvdenoise.batch.findings import Findings
+from tvdenoise.batch.outputs import write_companions
+from tvdenoise.batch.summary import Findings
 from tvdenoise.errors import SeveralPicturesError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.stack import Stack
-from tvdenoise.files.stack_writing import StackWriter, require_stack_carried
-from tvdenoise.files.writing import encode, require_carried, write
+from tvdenoise.files.writing import StackWriter, encode, require_carried, require_stack_carried, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,11 +21,12 @@ if TYPE_CHECKING:
 
     from tvdenoise.batch.denoiser import Denoiser
     from tvdenoise.batch.outcome import Figures
-    from tvdenoise.batch.plan import Job
+    from tvdenoise.batch.outputs import Job
     from tvdenoise.batch.request import Settings
-    from tvdenoise.files.formats import Format
-    from tvdenoise.files.picture import Picture
+    from tvdenoise.files.decoded import Picture
+    from tvdenoise.formats.family import Format
     from tvdenoise.parameters import Parameters
+
 
 Before = Callable[["Path"], None]
 

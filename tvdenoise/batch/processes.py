@@ -31,11 +31,12 @@ from tvdenoise.files.atomic import sweep
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tvdenoise.batch.ledger import Ledger
+    from tvdenoise.batch.in_place import Ledger
     from tvdenoise.batch.outcome import Outcome
-    from tvdenoise.batch.plan import Job
+    from tvdenoise.batch.outputs import Job
     from tvdenoise.batch.request import Settings
     from tvdenoise.batch.share import Share
+
 
 _START = "import sys; sys.path.append(sys.argv[1]); from tvdenoise.batch.worker import main; main()"
 _SIGNALS_OF_SHORTAGE = {"SIGKILL", "SIGBUS", "SIGSEGV", "SIGABRT"}

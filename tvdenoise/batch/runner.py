@@ -1,4 +1,4 @@
-"""Doing one job: read, solve, write, and say what became of it."""
+"""Doing one job: read, solve, write, and report the outcome."""
 
 from __future__ import annotations
 
@@ -10,27 +10,25 @@ from io import BytesIO
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
-from tvdenoise.batch.large import Large
-from tvdenoise.batch.ledger import Ledger, NoLedger
+from tvdenoise.batch.in_place import Ledger, NoLedger, Origin, Placing, has_place_for_record, is_done
+from tvdenoise.batch.large import REMEDY_FOR_TEMPORARIES, Large
 from tvdenoise.batch.outcome import Fate, Outcome
-from tvdenoise.batch.parts import REMEDY_FOR_TEMPORARIES
-from tvdenoise.batch.placing import Origin, Placing, has_place_for_record, is_done
 from tvdenoise.batch.planes import Before, Planes, ignore
 from tvdenoise.batch.streams import Streams
 from tvdenoise.batch.volumes import Volumes
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnwritableImageError
-from tvdenoise.files.families import format_for, format_in_place
+from tvdenoise.files.decoded import Picture
 from tvdenoise.files.large import LargePicture
 from tvdenoise.files.paths import reason_of
-from tvdenoise.files.picture import Picture
 from tvdenoise.files.reading import open_within
 from tvdenoise.files.stack import Stack
+from tvdenoise.formats.registry import format_for, format_in_place
 
 if TYPE_CHECKING:
     from tvdenoise.batch.denoiser import Denoiser
-    from tvdenoise.batch.plan import Job
+    from tvdenoise.batch.outputs import Job
     from tvdenoise.batch.request import Settings
-    from tvdenoise.files.formats import Format
+    from tvdenoise.formats.family import Format
 
 
 class Runner:

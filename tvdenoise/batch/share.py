@@ -1,21 +1,24 @@
-"""How the jobs of a run share what the machine has: its processors and its memory."""
+"""How the jobs of a run share processors and memory, and the time left."""
 
 from __future__ import annotations
 
 import math
 import statistics
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Condition
 from typing import TYPE_CHECKING
 
-from tvdenoise.files.available import available_memory
-from tvdenoise.files.memory import PROCESS
+from tvdenoise.batch.outcome import Fate, Outcome
+from tvdenoise.batch.plan import Plan
+from tvdenoise.files.memory import PROCESS, available_memory
 from tvdenoise.model.engines import available_threads
 
 if TYPE_CHECKING:
-    from tvdenoise.batch.plan import Job
+    from tvdenoise.batch.outputs import Job
+
 
 # Seconds that a file takes on one processor, roughly: at all, for each value up to the size of the sample on which
 # the parameters are chosen, and for each value.
@@ -113,3 +116,54 @@ class Share:
         fitting = max(1, self._machine.memory // max(job.memory, 1))
         at_once = int(min(self._workers, fitting, self._running + len(self._waiting)))
         return max(1, self._machine.processors // at_once)
+
+
+class Pace:
+    """Measures a run against what its files ask for: large ones take longer than small ones.
+
+    clock: the time in seconds.
+    """
+
+    def __init__(self, plan: Plan, clock: Callable[[], float] = time.monotonic) -> None:
+        self._work = {(str(job.source), str(job.target)): seconds_of(job) for job in plan.jobs}
+        self._clock = clock
+        self._start = self._last = clock()
+        self._done = 0.0
+        self._begun = 0.0
+        self._files = 0
+        self.total = sum(self._work.values())
+
+    def add(self, outcome: Outcome) -> None:
+        """A file is over."""
+        self._begun = 0.0
+        work = self._work.pop((outcome.source, outcome.target or ""), 0.0)
+        if outcome.fate is Fate.SKIPPED:  # took no time, so that it says nothing about the others
+            self.total -= work
+            return
+        self._done += work
+        self._files += 1
+        self._last = self._clock()
+
+    def reach(self, part: float) -> None:
+        """So much of the file that is at work, from 0 to 1, where files come in the order of the plan."""
+        self._begun = part * next(iter(self._work.values()), 0.0)
+
+    @property
+    def done(self) -> float:
+        """The part of the work that is done, in the units of ``total``."""
+        return self._done + self._begun
+
+    @property
+    def files_per_second(self) -> float | None:
+        """None before there is anything to go by."""
+        seconds = self._last - self._start
+        return self._files / seconds if self._done and seconds > 0 else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None before there is anything to go by."""
+        seconds = self._last - self._start
+        if not self._done or seconds <= 0:
+            return None
+        left = (self.total - self._done) * seconds / self._done
+        return max(0.0, left - (self._clock() - self._last))

@@ -11,17 +11,17 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
-from tvdenoise.batch.destinations import SingleFile, destination_of
 from tvdenoise.batch.discovery import Discovery, Failure
-from tvdenoise.batch.outputs import identity_of
-from tvdenoise.batch.plan import Job, Plan, settle
+from tvdenoise.batch.outputs import Job, SingleFile, destination_of, identity_of
+from tvdenoise.batch.plan import Plan, settle
 from tvdenoise.batch.request import STANDARD_STREAM, Request
 from tvdenoise.errors import UnwritableImageError, UsageError
-from tvdenoise.files.families import FORMATS, format_named
 from tvdenoise.files.paths import printable, reason_of
+from tvdenoise.formats.registry import FORMATS, format_named
 
 if TYPE_CHECKING:
-    from tvdenoise.files.formats import Format
+    from tvdenoise.formats.family import Format
+
 
 _STREAM = Path(STANDARD_STREAM)
 _HELD_IN_MEMORY, _BLOCK = 1 << 28, 1 << 20  # bytes

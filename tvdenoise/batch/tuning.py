@@ -1,25 +1,24 @@
-"""What a picture would look like with other settings, on a part of it: the numbers behind a contact sheet."""
+"""The cells of a contact sheet: a part of an image with each of several settings."""
 
 from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tvdenoise.batch.crop import telling_box
 from tvdenoise.batch.denoiser import Denoiser
-from tvdenoise.batch.telling import telling_box
-from tvdenoise.batch.tuned import Cell, Likeness, Tuned
+from tvdenoise.checks import ASKED_EPSILON
 from tvdenoise.errors import TvdenoiseError, UsageError
+from tvdenoise.files.orientation import Box, Orientation
 from tvdenoise.files.paths import printable
 from tvdenoise.files.reading import read
-from tvdenoise.files.upright import Box, Orientation
-from tvdenoise.limits import ASKED_EPSILON
-from tvdenoise.metrics import psnr, ssim
+from tvdenoise.images.metrics import psnr, ssim
 from tvdenoise.model.engines import available_threads
 
 if TYPE_CHECKING:
@@ -28,9 +27,184 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tvdenoise.batch.request import Settings
-    from tvdenoise.batch.settings_grid import Grid, Setting, Strengths
-    from tvdenoise.files.picture import Picture
+    from tvdenoise.files.decoded import Picture
     from tvdenoise.parameters import Parameters
+
+
+#: From one column to the next μ is divided by this, from one row to the next ε is multiplied by that.
+_MU_STEP, _EPSILON_STEP = 2**0.5, 3.0
+_MOST = 9  # columns, and rows
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a sheet.
+
+    name: a letter for the row and a number for the column; strength: what the chosen μ is divided by, before rounding.
+    asks: the options of `tvdenoise run`, and their values, that ask for it.
+    """
+
+    name: str
+    mu: float
+    epsilon: float
+    strength: float
+    asks: tuple[tuple[str, str], ...]
+
+    @property
+    def is_centre(self) -> bool:
+        """True for the setting around which the others lie."""
+        return not self.asks
+
+    def of(self, settings: Settings) -> Settings:
+        """The settings of a run with this μ and ε."""
+        return replace(
+            settings, mu=self.mu, epsilon=self.epsilon, sigma=None, noise="auto", strength=None, threads=None
+        )
+
+
+@dataclass(frozen=True)
+class Grid:
+    """μ falls from column to column and ε rises from row to row; both numbers are odd."""
+
+    columns: int = 5
+    rows: int = 3
+
+    def __post_init__(self) -> None:
+        for number in (self.columns, self.rows):
+            if not (1 <= number <= _MOST and number % 2):
+                raise UsageError(
+                    f"--grid must have an odd number of columns and rows, at most {_MOST}, "
+                    f"not {self.columns}x{self.rows}",
+                    "for example 5x3: five mu, three epsilon",
+                )
+
+    def settings(self, choose: Callable[[float], Parameters]) -> tuple[tuple[Setting, ...], ...]:
+        """Rows of settings around the choice; all but that have μ and ε of three digits."""
+        centre = choose(1.0)
+        middle = self.rows // 2, self.columns // 2
+        return tuple(
+            tuple(
+                _around(centre, _name(row, column), column - middle[1], row - middle[0])
+                for column in range(self.columns)
+            )
+            for row in range(self.rows)
+        )
+
+
+def _around(centre: Parameters, name: str, right: int, below: int) -> Setting:
+    if right == below == 0:
+        return Setting(name, centre.mu, centre.epsilon, 1.0, ())
+    mu = in_three_digits(centre.mu / _MU_STEP**right)
+    epsilon = in_three_digits(centre.epsilon * _EPSILON_STEP**below)
+    asks = (("--mu", mu), ("--epsilon", epsilon))
+    return Setting(name, float(mu), float(epsilon), _MU_STEP**right, asks)
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """One row; 1 is always among them."""
+
+    values: tuple[float, ...]
+
+    def settings(self, choose: Callable[[float], Parameters]) -> tuple[tuple[Setting, ...], ...]:
+        """The row, in which each μ has the ε that goes with it."""
+        row = []
+        for column, strength in enumerate(sorted({*self.values, 1.0})):
+            chosen = choose(strength)
+            asks = () if strength == 1 else (("--strength", f"{strength:.12g}"),)
+            row.append(Setting(_name(0, column), chosen.mu, chosen.epsilon, strength, asks))
+        return (tuple(row),)
+
+
+def _name(row: int, column: int) -> str:
+    return f"{chr(ord('A') + row)}{column + 1}"
+
+
+def in_three_digits(value: float) -> str:
+    """A number as it is shown and asked for."""
+    return f"{float(f'{value:.3g}'):g}"
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How close pixels are to a clean reference; ssim: None where there are too few pixels."""
+
+    psnr: float
+    ssim: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """The crop with one setting: its intensities as `run` would store them.
+
+    converged: whether the solve reached its tolerance, without which it shows little of the setting.
+    """
+
+    setting: Setting
+    intensities: NDArray[Any]
+    converged: bool = True
+    likeness: Likeness | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """All that a sheet shows.
+
+    picture: the whole, as read; box: the crop's place in the picture as it is stored, shown_box: in that as shown.
+    parameters: those around which the settings lie; cells: in rows.
+    reference: the crop of the clean picture, of the picture's type; noisy_likeness: that of the noisy crop.
+    """
+
+    picture: Picture
+    box: Box
+    shown_box: Box
+    orientation: Orientation
+    parameters: Parameters
+    cells: tuple[tuple[Cell, ...], ...]
+    reference: NDArray[Any] | None = None
+    noisy_likeness: Likeness | None = None
+
+    @property
+    def noisy(self) -> NDArray[Any]:
+        """The crop as it was."""
+        return self.picture.intensities[self.box.rows, self.box.columns]
+
+    @property
+    def alpha(self) -> NDArray[Any] | None:
+        alpha = self.picture.alpha
+        return None if alpha is None else alpha[self.box.rows, self.box.columns]
+
+    @property
+    def best(self) -> Setting | None:
+        """The setting of the highest PSNR, where there is a reference."""
+        return self._highest(lambda likeness: likeness.psnr)
+
+    @property
+    def most_similar(self) -> Setting | None:
+        """The setting of the highest SSIM, where there is a reference."""
+        return self._highest(lambda likeness: likeness.ssim)
+
+    def marks(self, cell: Cell) -> tuple[str, ...]:
+        """What is to be said of a cell."""
+        setting = cell.setting
+        centre = "given" if self.parameters.noise is None else "automatic"
+        marks = (
+            (centre, setting.is_centre),
+            ("best PSNR", setting is self.best),
+            ("best SSIM", setting is self.most_similar),
+            ("not converged", not cell.converged),
+        )
+        return tuple(mark for mark, is_true in marks if is_true)
+
+    def _highest(self, measure: Callable[[Likeness], float | None]) -> Setting | None:
+        known = [
+            (value, cell.setting)
+            for row in self.cells
+            for cell in row
+            if cell.likeness is not None and (value := measure(cell.likeness)) is not None
+        ]
+        return max(known, key=lambda pair: pair[0])[1] if known else None
+
 
 #: A cell is solved with a margin of so many times the distance over which an influence falls to 1/e where the
 #: picture is flat, √(w²/(με)) pixels, w being the weight of the colours. It is at least 32 and at most 512 pixels.
@@ -181,7 +355,7 @@ def require_typeable(epsilon: float, picture: Picture) -> None:
 
 
 def _default_chroma() -> float:
-    from tvdenoise.settings import DEFAULT_CHROMA
+    from tvdenoise.problem import DEFAULT_CHROMA
 
     return DEFAULT_CHROMA
 

@@ -1,4 +1,4 @@
-"""Denoising the planes of a stack together: each volume that it holds by itself, written plane by plane."""
+"""Denoising the planes of a stack together: each of its volumes, written plane by plane."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from tvdenoise.batch.findings import Findings, filled
-from tvdenoise.batch.parts import existing, in_parts, solved_in_parts
+from tvdenoise.batch.denoiser import shown, spacing_of
+from tvdenoise.batch.large import existing, in_parts, solved_in_parts
 from tvdenoise.batch.planes import Before, ignore, require_stack_possible
-from tvdenoise.batch.spacing import shown, spacing_of
+from tvdenoise.batch.summary import Findings, filled
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.memory import volume_bytes_needed
-from tvdenoise.files.shelf import Shelf
-from tvdenoise.files.stack_writing import StackWriter
-from tvdenoise.files.volume import gathered
-from tvdenoise.files.volume_file import gathered_on_disk
+from tvdenoise.files.stack import Shelf, gathered, gathered_on_disk
+from tvdenoise.files.writing import StackWriter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tvdenoise.batch.denoiser import Denoiser
     from tvdenoise.batch.outcome import Figures
-    from tvdenoise.batch.plan import Job
+    from tvdenoise.batch.outputs import Job
     from tvdenoise.batch.request import Settings
-    from tvdenoise.files.formats import Format
-    from tvdenoise.files.picture import Picture
+    from tvdenoise.files.decoded import Picture
     from tvdenoise.files.stack import Stack
+    from tvdenoise.formats.family import Format
+
 
 _SOLVED = 0.9  # the part of the work after which there is only to be written
 

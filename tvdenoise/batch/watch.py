@@ -1,24 +1,164 @@
-"""Watching a folder: plans of what has arrived there, for as long as it is watched."""
+"""Watching a folder: plans for what has arrived there whole, for as long as it is watched."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Condition
+from types import TracebackType
+from typing import TYPE_CHECKING
 
-from tvdenoise.batch.arrivals import Arrivals
-from tvdenoise.batch.destinations import Folder
+from watchdog.events import FileSystemEventHandler
+from watchdog.observers import Observer
+from watchdog.observers.polling import PollingObserver
+
 from tvdenoise.batch.discovery import Discovery, Failure, Found
-from tvdenoise.batch.folder_events import FolderEvents
-from tvdenoise.batch.outputs import identity_of
-from tvdenoise.batch.plan import Job, Plan, plan_replacing
+from tvdenoise.batch.outputs import Folder, Job, identity_of
+from tvdenoise.batch.plan import Plan, plan_replacing
 from tvdenoise.batch.request import DEFAULT_SUFFIX
 from tvdenoise.errors import TvdenoiseError, UnwritableImageError, UsageError
 from tvdenoise.files.atomic import require_writable, sweep
-from tvdenoise.files.examining import codec_of
-from tvdenoise.files.paths import key_of, printable
+from tvdenoise.files.paths import key_of, printable, reason_of
+from tvdenoise.files.reading import codec_of
+
+if TYPE_CHECKING:
+    from watchdog.events import FileSystemEvent
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a file's change shows in."""
+
+    identity: tuple[int, int]
+    size: int
+    modified: int
+    mode: int
+
+    @classmethod
+    def of(cls, path: Path) -> Stamp | None:
+        """None where no file is seen."""
+        try:
+            status = path.stat()
+        except (OSError, ValueError):
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        identity = status.st_dev, status.st_ino
+        return cls(identity, status.st_size, status.st_mtime_ns, status.st_mode)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a file was like, since when."""
+
+    stamp: Stamp
+    since: float
+
+
+class Arrivals:
+    """Takes note of files about which there is news, and hands each out once it is settled.
+
+    A file is settled when it has been the same for so many seconds, and handed out again only after it has changed.
+    Times are those of any clock that only goes forward. look: what a file is like now; None where there is none.
+    """
+
+    def __init__(self, settling: float, look: Callable[[Path], Stamp | None] = Stamp.of) -> None:
+        self._settling = settling
+        self._look = look
+        self._waiting: dict[Path, _Look] = {}
+        self._handed_out: dict[Path, Stamp] = {}
+
+    def note(self, paths: Iterable[Path], now: float) -> None:
+        """There is news about these: they are new, have changed, or are gone."""
+        for path in paths:
+            stamp = self._look(path)
+            if stamp is None:
+                self._waiting.pop(path, None)
+                self._handed_out.pop(path, None)
+            elif stamp == self._handed_out.get(path):
+                self._waiting.pop(path, None)
+            elif path not in self._waiting or self._waiting[path].stamp != stamp:
+                self._waiting[path] = _Look(stamp, now)
+
+    def settled(self, now: float) -> list[Path]:
+        """Those that have been the same for long enough, in the order of their last change."""
+        due = [path for path, look in self._waiting.items() if now - look.since >= self._settling]
+        self.note(due, now)
+        settled = []
+        for path in due:
+            look = self._waiting.get(path)
+            if look is not None and now - look.since >= self._settling:
+                settled.append(path)
+                self._handed_out[path] = self._waiting.pop(path).stamp
+        return sorted(settled, key=lambda path: (self._handed_out[path].modified, os.fspath(path)))
+
+    @property
+    def next_due(self) -> float | None:
+        """When the next may be settled; None where none is waiting."""
+        if not self._waiting:
+            return None
+        return self._settling + min(look.since for look in self._waiting.values())
+
+
+_NO_NEWS = {"opened", "closed_no_write"}  # someone has only read it
+_SHORTAGES = {errno.ENOSPC, errno.EMFILE}  # how Linux says that there are too many watches
+
+
+class FolderEvents(FileSystemEventHandler):
+    """A folder under watch, from entering to leaving.
+
+    recursive: with all below; polling: seconds from one look to the next, for file systems that tell nothing, or None.
+    However many events there are of a file, it is named once.
+    """
+
+    def __init__(self, folder: Path, *, recursive: bool, polling: float | None) -> None:
+        self._folder = folder
+        self._place = os.path.realpath(folder)  # some systems name only this one
+        self._recursive = recursive
+        self._observer = Observer() if polling is None else PollingObserver(timeout=polling)
+        self._changed: set[Path] = set()
+        self._news = Condition()
+
+    def __enter__(self) -> FolderEvents:
+        """Raises UsageError where the folder cannot be watched."""
+        try:
+            self._observer.schedule(self, self._place, recursive=self._recursive)
+            self._observer.start()
+        except OSError as error:
+            reason = f"cannot watch {printable(self._folder)}: {reason_of(error)}"
+            remedy = "raise fs.inotify.max_user_watches, or" if error.errno in _SHORTAGES else "try"
+            raise UsageError(reason, f"{remedy} --poll SECONDS") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._observer.stop()
+        self._observer.join(timeout=1)
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Called by watchdog, from its own thread."""
+        if event.event_type in _NO_NEWS or (event.is_directory and event.event_type == "modified"):
+            return
+        with self._news:
+            for name in filter(None, (event.src_path, event.dest_path)):
+                path = Path(os.fsdecode(name))  # type: ignore[arg-type]  # which its types leave open
+                if path.is_relative_to(self._place):  # not where it was moved from, or to
+                    self._changed.add(self._folder / path.relative_to(self._place))
+            self._news.notify_all()
+
+    def take(self, timeout: float) -> set[Path]:
+        """The files and folders of which there is news, waiting for some; may be none when the time is over."""
+        with self._news:
+            self._news.wait_for(lambda: self._changed, max(0.0, timeout))
+            changed, self._changed = self._changed, set()
+        return changed
+
 
 _BREATH = 0.1  # seconds in which the events of a burst come together
 _TICK = 1.0  # seconds between looks whether the folder is still there

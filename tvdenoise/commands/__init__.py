@@ -1,1 +1,11 @@
-"""The command line: options to settings, progress and messages, exit codes; nothing else."""
+"""The command line: options to settings, progress and messages, exit codes; nothing else.
+
+app       the entry point and the top level
+run, tune, noise, compare, report, watch   one module per command
+options   the options, by panel of the help
+settings, numbers   from what was typed to settings
+console   messages and progress on standard error
+wording   the lines that users read
+tables    data on standard output
+exits     exit codes
+"""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tvdenoise.commands.endings import exit_codes
+from tvdenoise.commands.exits import exit_codes
 from tvdenoise.commands.numbers import positive
 from tvdenoise.commands.options import files, messages
 from tvdenoise.files.paths import printable
@@ -18,8 +18,8 @@ from tvdenoise.files.paths import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tvdenoise.batch.comparisons import Comparison, Likeness
-    from tvdenoise.files.picture import Picture
+    from tvdenoise.batch.measures import Comparison, Likeness
+    from tvdenoise.files.decoded import Picture
 
 
 def compare(
@@ -60,9 +60,8 @@ def compare(
     tvdenoise compare clean.tif a.tif b.tif --json --data-range 4095
     """
     with exit_codes(debug=debug):
-        from tvdenoise.batch.comparisons import comparisons, read_reference, require_panels
-        from tvdenoise.batch.plots import require_plot
-        from tvdenoise.files.surveying import DEFAULT_MAX_MEGAPIXELS
+        from tvdenoise.batch.measures import comparisons, read_reference, require_panels, require_plot
+        from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
 
         white = positive("--data-range", data_range)
         most = positive("--max-pixels", max_pixels) or DEFAULT_MAX_MEGAPIXELS
@@ -79,7 +78,7 @@ def compare(
 
 
 def _draw(reference: str, truth: Picture, found: list[Comparison], plot: str) -> None:
-    from tvdenoise.side_by_side import Panel, save_side_by_side
+    from tvdenoise.pictures.comparison import Panel, save_side_by_side
 
     panels = [Panel(each.source, each.picture, _caption(each.likeness)) for each in found]
     save_side_by_side(Panel(reference, truth, "reference"), panels, found[0].likeness.data_range, plot)

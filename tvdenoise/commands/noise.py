@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tvdenoise.commands.endings import exit_codes
+from tvdenoise.commands.exits import exit_codes
 from tvdenoise.commands.numbers import positive
 from tvdenoise.commands.options import files, messages
 
 if TYPE_CHECKING:
-    from tvdenoise.batch.estimates import Estimate
+    from tvdenoise.batch.measures import Estimate
 
 
 def noise(
@@ -44,8 +44,8 @@ def noise(
     tvdenoise noise cell.tif --plot noise.png
     """
     with exit_codes(debug=debug):
-        from tvdenoise.batch.estimates import estimates
-        from tvdenoise.batch.patterns import Patterns
+        from tvdenoise.batch.measures import estimates
+        from tvdenoise.batch.request import Patterns
 
         found = []
         failed = False
@@ -69,7 +69,7 @@ def noise(
             _print_table(found)
         _warn(found)
         if plot is not None and found:
-            from tvdenoise.figures import save_noise_curves
+            from tvdenoise.pictures.figures import save_noise_curves
 
             save_noise_curves([(estimate.source, estimate.model) for estimate in found], plot)
     raise typer.Exit(1 if failed else 0)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 import re
 
-from tvdenoise import limits
+from tvdenoise import checks
 from tvdenoise.errors import UsageError
 
 AUTO = "auto"
 _LIMITS = {
-    "--mu": limits.MU,
-    "--epsilon": limits.EPSILON,
-    "--sigma": limits.SIGMA,
-    "--chroma": limits.CHROMA,
-    "--strength": limits.STRENGTH,
-    "--data-range": limits.DATA_RANGE,
-    "--spacing": limits.SPACING,
+    "--mu": checks.MU,
+    "--epsilon": checks.EPSILON,
+    "--sigma": checks.SIGMA,
+    "--chroma": checks.CHROMA,
+    "--strength": checks.STRENGTH,
+    "--data-range": checks.DATA_RANGE,
+    "--spacing": checks.SPACING,
 }
 _LARGEST_GREY_LEVEL = 255
 _SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+) ?([kmgt]?)(i?)b?", re.IGNORECASE)
@@ -115,7 +115,7 @@ def size(option: str, text: str | None) -> int | None:
     number, prefix, binary = found.groups()
     power = " kmgt".index(prefix.lower() or " ")
     value = int(float(number) * (1024 if binary else 1000) ** power)
-    least, largest = limits.MEMORY
+    least, largest = checks.MEMORY
     if not least <= value <= largest:
         bounds = f"at least {least // 10**6}MB and at most {largest // 10**12}TB"
         raise UsageError(f"{option} must be {bounds}, not {text}", "the program itself takes about 0.2 GB")

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tvdenoise.commands.endings import exit_codes
+from tvdenoise.commands.exits import exit_codes
 from tvdenoise.commands.options import messages
 from tvdenoise.commands.tables import new_table, print_table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tvdenoise.batch.account import Account
-    from tvdenoise.batch.entries import Entry
+    from tvdenoise.batch.report_format import Entry
+    from tvdenoise.batch.report_summary import Account
+
 
 _SHOWN = 20  # files of a table; --json lists all
 _BAR = 40  # characters of the longest
@@ -43,7 +44,7 @@ def report(
     tvdenoise report monday.csv tuesday.csv --json > both.json
     """
     with exit_codes(debug=debug):
-        from tvdenoise.batch.account import account_of
+        from tvdenoise.batch.report_summary import account_of
 
         entries, is_whole = _read_all(files)
         if entries is not None:
@@ -57,7 +58,7 @@ def report(
 
 def _read_all(files: Sequence[str]) -> tuple[list[Entry] | None, bool]:
     """The entries of all reports, None where not one can be read; and whether nothing is missing from them."""
-    from tvdenoise.batch.account import read_report
+    from tvdenoise.batch.report_summary import read_report
     from tvdenoise.errors import TvdenoiseError
 
     entries: list[Entry] | None = None
@@ -113,7 +114,7 @@ def _counts(account: Account) -> Table:
 
 
 def _quantiles(account: Account) -> Table | None:
-    from tvdenoise.batch.account import QUANTILES
+    from tvdenoise.batch.report_summary import QUANTILES
 
     heads = {0.0: "least", 0.5: "median", 1.0: "most"}
     table = new_table(

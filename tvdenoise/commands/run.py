@@ -2,24 +2,73 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import typer
 
-from tvdenoise.commands.endings import exit_codes
+from tvdenoise.commands.exits import exit_codes
 from tvdenoise.commands.numbers import count_or_auto
 from tvdenoise.commands.options import accuracy, advanced, files, messages, volumes
 from tvdenoise.commands.settings import settings_of
+from tvdenoise.commands.tables import new_table, print_lines, print_table
+from tvdenoise.files.paths import printable
 
-# Everything numerical is imported inside the functions, so that --help starts at once.
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tvdenoise.batch.dry_run import Prospect
     from tvdenoise.batch.masks import MaskForm
     from tvdenoise.batch.outcome import SharedParameters
     from tvdenoise.batch.plan import Plan
     from tvdenoise.batch.request import Request, Settings
     from tvdenoise.commands.console import Console
     from tvdenoise.errors import ExitCode
+
+
+_LONGEST_TABLE = 500  # rows; a longer one takes long to lay out, and nobody reads it to its end
+
+
+def print_plan(prospects: list[Prospect]) -> None:
+    """A table on a terminal; elsewhere, and where it would be very long, a line a file, tabs between its parts."""
+    if sys.stdout.isatty() and len(prospects) <= _LONGEST_TABLE:
+        print_table(_table(prospects))
+    else:
+        print_lines(_lines(prospects))
+
+
+def line_of_plan(prospects: list[Prospect]) -> str:
+    """How many of which."""
+    counts = Counter(prospect.action.value for prospect in prospects)
+    files = f"{len(prospects)} file{'' if len(prospects) == 1 else 's'}"
+    return (
+        f"{files}: {counts['denoise']} to denoise, {counts['skip']} to skip, {counts['fail']} would fail; "
+        "nothing was written"
+    )
+
+
+def _table(prospects: list[Prospect]) -> Table:
+    table = new_table("source", "target", "pixels", "channels", "what happens")
+    for prospect in prospects:
+        columns, rows, channels = prospect.size or ("", "", "")
+        what = f"{prospect.action.value}: {prospect.reason}" if prospect.reason else prospect.action.value
+        pixels = f"{columns} × {rows}" if prospect.size else ""
+        names = printable(prospect.source), printable(prospect.target or "")
+        table.add_row(*names, pixels, str(channels), what)
+    return table
+
+
+def _lines(prospects: list[Prospect]) -> Iterator[str]:
+    for prospect in prospects:
+        size = map(str, prospect.size or ("", "", ""))
+        parts = (prospect.source, prospect.target or "", *size, prospect.action.value, prospect.reason or "")
+        yield "\t".join(map(printable, parts))
+
+
+# Everything numerical is imported inside the functions, so that --help starts at once.
 
 
 def run(
@@ -100,8 +149,7 @@ def run(
     """
     given = locals()
     with exit_codes(debug=debug):
-        from tvdenoise.batch.patterns import Patterns
-        from tvdenoise.batch.request import Request
+        from tvdenoise.batch.request import Patterns, Request
 
         settings = settings_of(given)
         request = Request(
@@ -147,15 +195,14 @@ def _carry_out(
     debug: bool,
 ) -> ExitCode:
     """Plan, then run, telling and reporting each file as soon as it is known."""
-    from tvdenoise.batch.companions import require_possible
     from tvdenoise.batch.masks import MaskFile, require_apart
-    from tvdenoise.batch.pace import Pace
+    from tvdenoise.batch.outputs import require_possible
     from tvdenoise.batch.plan import make_plan
     from tvdenoise.batch.report import open_report, shared_before
-    from tvdenoise.batch.run import outcomes
-    from tvdenoise.batch.shared import refuse_useless, share_parameters
+    from tvdenoise.batch.run import cluster_for, outcomes, require_clusters_possible, workforce_for
+    from tvdenoise.batch.share import Pace
+    from tvdenoise.batch.shared_parameters import refuse_useless, share_parameters
     from tvdenoise.batch.streams import plan_with_streams, streams_of
-    from tvdenoise.batch.workforces import cluster_for, require_clusters_possible, workforce_for
     from tvdenoise.commands.console import Console
     from tvdenoise.errors import UsageError
 
@@ -205,10 +252,8 @@ def _show(
     plan: Plan, request: Request, settings: Settings, masks: MaskForm | None, console: Console
 ) -> ExitCode:
     """Print what would be done."""
-    from tvdenoise.batch.prospects import Action, Forecast
-    from tvdenoise.batch.report import replaced_before
-    from tvdenoise.batch.report_checks import check_report
-    from tvdenoise.commands.dry_run import line_of_plan, print_plan
+    from tvdenoise.batch.dry_run import Action, Forecast
+    from tvdenoise.batch.report import check_report, replaced_before
     from tvdenoise.errors import ExitCode
 
     check_report(request, plan)

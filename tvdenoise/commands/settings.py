@@ -11,13 +11,14 @@ from tvdenoise.commands.numbers import distances, intensity, positive, size, who
 if TYPE_CHECKING:
     from tvdenoise.batch.request import Settings
 
+
 _BEST_QUALITY = 100
 
 
 def settings_of(given: Mapping[str, Any]) -> Settings:
     """The settings that a command's parameters ask for, by their names. Raises UsageError."""
     from tvdenoise.batch.request import Settings
-    from tvdenoise.files.surveying import DEFAULT_MAX_MEGAPIXELS
+    from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
 
     return Settings(
         mu=positive("--mu", given["mu"]),

@@ -1,26 +1,235 @@
-"""``tvdenoise tune``: a contact sheet, to choose the parameters by eye."""
+"""``tvdenoise tune``: a contact sheet, or the live page, to choose the parameters by eye."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
+import shlex
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tvdenoise.commands.endings import exit_codes
+from tvdenoise.commands.exits import exit_codes
 from tvdenoise.commands.numbers import positive, whole
 from tvdenoise.commands.options import accuracy, advanced, contact_sheet, files, messages
 from tvdenoise.commands.settings import settings_of
-from tvdenoise.commands.tuned_lines import print_cells, summary_of
+from tvdenoise.errors import TvdenoiseError, UsageError
+from tvdenoise.files.paths import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from tvdenoise.batch.request import Settings
+    from tvdenoise.batch.tuning import Cell, Grid, Strengths, Tuned
+    from tvdenoise.files.orientation import Box
+    from tvdenoise.live.scene import Scene
 
-    from tvdenoise.batch.settings_grid import Grid, Strengths
-    from tvdenoise.files.upright import Box
+
+#: Options that change a result, by the names of a command's parameters; values that are defaults are left out.
+_OPTIONS = {
+    "mu": "--mu",
+    "epsilon": "--epsilon",
+    "sigma": "--sigma",
+    "noise": "--noise",
+    "tolerance": "--tolerance",
+    "max_iterations": "--max-iterations",
+    "chroma": "--chroma",
+    "data_range": "--data-range",
+    "max_pixels": "--max-pixels",
+    "tv": "--tv",
+    "penalty": "--penalty",
+    "step": "--step",
+    "engine": "--engine",
+}
+_DEFAULTS = {"noise": "auto", "tv": "isotropic", "penalty": "hyperbolic", "step": "bb", "engine": "fused"}
+_FOR_CHOOSING = ("mu", "epsilon", "sigma", "noise")
+
+
+def command_line(source: str, asks: Iterable[tuple[str, str]], given: Mapping[str, Any]) -> str:
+    """What to type: the options asked for, and those of another command's that matter too.
+
+    asks: options and their values; given: the other command's parameters by their names.
+    """
+    asked = tuple(asks)
+    superseded = _FOR_CHOOSING if any(option == "--mu" for option, _ in asked) else ()
+    words = ["tvdenoise", "run", f"./{source}" if source.startswith("-") else source]
+    for pair in asked:
+        words += pair
+    for name, option in _OPTIONS.items():
+        value = given.get(name)
+        text = getattr(value, "value", value)
+        if text is not None and text not in (_DEFAULTS.get(name), "auto") and name not in superseded:
+            words += [option, str(text)]
+    return shlex.join(words)
+
+
+_COLUMNS = ("cell", "mu", "epsilon", "strength", "psnr", "ssim", "mark", "command")
+
+
+def summary_of(image: str, sheet: str, tuned: Tuned, seconds: float) -> str:
+    """What was done, in one line."""
+    from tvdenoise.batch.tuning import in_three_digits
+    from tvdenoise.files.paths import printable
+
+    parameters, box = tuned.parameters, tuned.shown_box
+    origin = (
+        "given" if parameters.noise is None else f"noise {parameters.noise.sigma * 255:.3g}/255, automatic"
+    )
+    count = sum(map(len, tuned.cells))
+    return (
+        f"{printable(image)} → {printable(sheet)}: {origin} mu {in_three_digits(parameters.mu)}, "
+        f"epsilon {in_three_digits(parameters.epsilon)}; "
+        f"{count} settings on {box.width} × {box.height} pixels at {box.left},{box.top}, {seconds:.2f} s"
+    )
+
+
+def print_cells(tuned: Tuned, image: str, sheet: str, given: dict[str, Any], *, as_json: bool) -> None:
+    """A line for each cell, or one of JSON, with the commands; given: the parameters of this one by their names."""
+    from tvdenoise.commands.tables import print_lines
+
+    cells = [cell for row in tuned.cells for cell in row]
+
+    def line_of(cell: Cell) -> str:
+        return command_line(image, cell.setting.asks, given)
+
+    if as_json:
+        print_lines([json.dumps(_entry(tuned, image, sheet, line_of))])
+        return
+    rows = [_COLUMNS, *(_columns(tuned, cell, line_of(cell)) for cell in cells)]
+    print_lines(_aligned(rows) if sys.stdout.isatty() else map("\t".join, rows))
+
+
+def _columns(tuned: Tuned, cell: Cell, command: str) -> tuple[str, ...]:
+    from tvdenoise.batch.tuning import in_three_digits
+
+    setting, likeness = cell.setting, cell.likeness
+    similarity = None if likeness is None else likeness.ssim
+    return (
+        setting.name,
+        *map(in_three_digits, (setting.mu, setting.epsilon, setting.strength)),
+        "" if likeness is None else f"{likeness.psnr:.2f}",
+        "" if similarity is None else f"{similarity:.4f}",
+        ", ".join(tuned.marks(cell)),
+        command,
+    )
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    """For a terminal; columns in which nothing stands are left out."""
+    kept = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in kept]
+    for row in zip(*kept, strict=True):
+        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinity."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _entry(tuned: Tuned, image: str, sheet: str, line_of: Callable[[Cell], str]) -> dict[str, Any]:
+    """A sheet as JSON; intensities are fractions of the data range."""
+    box, noise = tuned.shown_box, tuned.parameters.noise
+    return {
+        "source": image,
+        "sheet": sheet,
+        "crop": [box.left, box.top, box.width, box.height],
+        "sigma": None if noise is None else noise.sigma,
+        "noise": None if noise is None else noise.kind.value,
+        "cells": [
+            {
+                "cell": cell.setting.name,
+                "mu": cell.setting.mu,
+                "epsilon": cell.setting.epsilon,
+                "strength": cell.setting.strength,
+                "psnr": None if cell.likeness is None else _finite(cell.likeness.psnr),
+                "ssim": None if cell.likeness is None else cell.likeness.ssim,
+                "marks": tuned.marks(cell),
+                "command": line_of(cell),
+            }
+            for row in tuned.cells
+            for cell in row
+        ],
+    }
+
+
+_NEEDED = ("starlette", "uvicorn", "websockets")
+
+
+def tune_live(
+    image: str,
+    output: str | None,
+    *,
+    port: int | None,
+    opens_browser: bool,
+    data_range: float | None,
+    max_megapixels: float | None,
+) -> None:
+    """Serve the page until it says that it is done. Raises TvdenoiseError and KeyboardInterrupt."""
+    if any(find_spec(name) is None for name in _NEEDED):
+        raise UsageError("--live needs further packages", "install tvdenoise[live]")
+    from tvdenoise.batch.request import Settings
+    from tvdenoise.commands.wording import line_of
+    from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
+    from tvdenoise.live.server import listen, serve
+    from tvdenoise.live.session import Saver, Studio
+
+    source = Path(image)
+    if image == "-" or source.is_dir():
+        raise UsageError(f"{printable(image)} is not a file", "name an image")
+    saver = Saver(source, output)
+    settings = Settings(data_range=data_range, max_megapixels=max_megapixels or DEFAULT_MAX_MEGAPIXELS)
+    listening = listen(port)
+    try:
+        saver.require_possible()
+        scene = _scene_of(image, settings)
+    except BaseException:
+        listening.close()
+        raise
+
+    def announce(url: str) -> None:
+        _tell(f"{printable(image)} is at {url} until Ctrl-C")
+        if opens_browser and sys.stderr.isatty() and _has_screen():
+            _open(url)
+
+    serve(Studio(scene, saver, line_of), listening, announce)
+
+
+def _scene_of(image: str, settings: Settings) -> Scene:
+    """The picture; errors name it."""
+    from tvdenoise.live.scene import Scene
+
+    try:
+        return Scene.read(Path(image), settings, _announce_compilation)
+    except TvdenoiseError as error:
+        raise type(error)(f"{printable(image)}: {error.reason}", error.remedy) from error
+
+
+def _has_screen() -> bool:
+    """Else a browser for terminals might be started, in the place of this command."""
+    return sys.platform in ("win32", "darwin") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+
+
+def _open(url: str) -> None:
+    import webbrowser
+
+    Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+
+def _announce_compilation() -> None:
+    _tell("preparing the fast kernel for this machine (once; a few seconds)")
+
+
+def _tell(message: str) -> None:
+    print(f"tvdenoise: {message}", file=sys.stderr, flush=True)
+
 
 _NO_OUTPUT = {
     "strength": None,
@@ -99,11 +308,11 @@ def tune(
         _open_page(given)
         return
     with exit_codes(debug=debug, continuation="no sheet was written"):
-        from tvdenoise.batch.plots import refuse_existing
+        from tvdenoise.batch.measures import refuse_existing
         from tvdenoise.batch.tuning import Tuner
-        from tvdenoise.contact_sheets import require_sheet_name, save_sheet
         from tvdenoise.errors import UsageError
         from tvdenoise.files.paths import printable
+        from tvdenoise.pictures.contact_sheet import require_sheet_name, save_sheet
 
         if port is not None or no_browser:
             raise UsageError("--port and --no-browser are for --live", "add --live, or leave them out")
@@ -126,7 +335,6 @@ def tune(
 def _open_page(given: Mapping[str, Any]) -> None:
     """Serve the page of sliders, which has no use for the sheet's options."""
     with exit_codes(debug=given["debug"], continuation="the same command opens the page again"):
-        from tvdenoise.commands.tune_live import tune_live
         from tvdenoise.errors import UsageError
 
         for name in _SHEETS_ALONE:
@@ -152,7 +360,7 @@ def _beside(image: str) -> str:
 
 def _shown_settings(grid: str | None, strength: str | None, mu: str | None) -> Grid | Strengths:
     """Raises UsageError."""
-    from tvdenoise.batch.settings_grid import Grid, Strengths
+    from tvdenoise.batch.tuning import Grid, Strengths
     from tvdenoise.errors import UsageError
 
     if strength is not None:
@@ -177,7 +385,7 @@ def _box(text: str | None) -> Box | None:
     if text is None:
         return None
     from tvdenoise.errors import UsageError
-    from tvdenoise.files.upright import Box
+    from tvdenoise.files.orientation import Box
 
     parts = [part.strip() for part in text.split(",")]
     if len(parts) != 4 or not all(part.isdecimal() for part in parts):

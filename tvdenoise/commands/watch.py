@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from tvdenoise.batch.outcome import Fate, Outcome
-from tvdenoise.commands.endings import exit_codes
+from tvdenoise.commands.exits import exit_codes
 from tvdenoise.commands.numbers import count_or_auto, positive
 from tvdenoise.commands.options import accuracy, advanced, files, messages, volumes
 from tvdenoise.commands.settings import settings_of
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tvdenoise.batch.request import Request, Settings
     from tvdenoise.batch.watch import Watch
     from tvdenoise.commands.console import Console
+
 
 _SETTLING = 2.0  # seconds
 
@@ -78,7 +79,7 @@ def watch(
     """
     given = locals()
     with exit_codes(debug=debug, continuation="the same command continues"):
-        from tvdenoise.batch.destinations import Folder
+        from tvdenoise.batch.outputs import Folder
         from tvdenoise.batch.request import Request
         from tvdenoise.batch.watch import Watch
         from tvdenoise.commands.console import Console
@@ -101,9 +102,8 @@ def _serve(
 ) -> NoReturn:
     """Do what arrives, until a signal or an error ends it."""
     from tvdenoise.batch.report import open_report
-    from tvdenoise.batch.run import outcomes
+    from tvdenoise.batch.run import outcomes, workforce_for
     from tvdenoise.batch.streams import Streams
-    from tvdenoise.batch.workforces import workforce_for
 
     with open_report(request, watched.present()) as report, console, closing(watched.plans()) as plans:
         console.tell_message(f"watching {printable(watched.folder)}; Ctrl-C ends it")

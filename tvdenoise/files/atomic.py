@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all, and clearing up after runs that were killed."""
+"""Atomic writing: a file is replaced whole or not at all, with its permissions and attributes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,59 @@ import errno
 import os
 import re
 import secrets
+import stat
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from platform import node
 from typing import BinaryIO
 
 from tvdenoise.errors import UnwritableImageError
-from tvdenoise.files.attributes import Attributes
 from tvdenoise.files.paths import printable, reason_of
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """permissions: as `chmod` takes them; owner, group: by their numbers; extended: by name, with access lists."""
+
+    permissions: int
+    owner: int
+    group: int
+    extended: Mapping[str, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, path: Path) -> Attributes | None:
+        """Those of a file, or None where there is none."""
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return None
+        return cls(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, _extended(path))
+
+    def give(self, path: Path) -> None:
+        """Give them to another file, as far as its system has such and the user may."""
+        if hasattr(os, "chown"):
+            with suppress(OSError):
+                os.chown(path, -1, self.group)
+            with suppress(OSError):
+                os.chown(path, self.owner, -1)
+        for name, value in self.extended.items():
+            with suppress(OSError):
+                os.setxattr(path, name, value)
+        with suppress(PermissionError):  # some file systems have none
+            path.chmod(self.permissions)
+
+
+def _extended(path: Path) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    if hasattr(os, "listxattr"):
+        with suppress(OSError):
+            for name in os.listxattr(path):
+                found[name] = os.getxattr(path, name)
+    return found
+
 
 _HOST = f"{zlib.crc32(node().encode(errors='replace')):08x}"  # process numbers mean nothing on another host
 _TEMPORARY = re.compile(r"\.tvdenoise-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp")

@@ -1,4 +1,4 @@
-"""File names: as text that is safe to show, where they lead, and opening files without leaving a trace."""
+"""Paths: printable names, resolved links, and opening files without a trace."""
 
 from __future__ import annotations
 

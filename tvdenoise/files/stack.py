@@ -1,14 +1,26 @@
-"""Several pictures in one file: pages of a TIFF, planes of a microscope's stack, frames of an animation."""
+"""Several images in one file: pages, planes of a stack, frames of an animation, volumes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
 
 from tvdenoise.errors import UnsupportedImageError
-from tvdenoise.files.picture import Picture
+from tvdenoise.files.decoded import Picture
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 UNKNOWN_AXIS = "I"
 CHANNEL, DEPTH, TIME = "C", "Z", "T"
@@ -158,3 +170,189 @@ class Stack:
         if len(numbers) <= most:
             return numbers
         return [numbers[round(place * (len(numbers) - 1) / (most - 1))] for place in range(most)]
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Planes of one kind.
+
+    intensities: (planes, rows, columns), with the colours last where there are some; as stored, but that invisible
+    ones are replaced by the nearest visible ones of their plane, or of the nearest plane that has some.
+    visible: (planes, rows, columns), or None where every pixel is.
+    channels, is_float: as in `Picture`; spacing: the distances of planes, rows and columns, in any unit.
+    missing: how many visible pixels are NaN; notices: those of the pictures.
+    """
+
+    intensities: NDArray[Any]
+    visible: NDArray[np.bool_] | None
+    channels: int
+    is_float: bool
+    spacing: tuple[float, ...]
+    missing: int = 0
+    notices: tuple[str, ...] = ()
+
+    def noisy(self) -> NDArray[Any]:
+        """The intensities to denoise."""
+        return self.intensities
+
+
+def in_order(stack: Stack, numbers: Sequence[int]) -> Iterator[tuple[int, Picture]]:
+    """The pictures of some numbers, read in their order in the file, each with its place among the numbers."""
+    places = sorted(range(len(numbers)), key=numbers.__getitem__)
+    yield from zip(places, stack.read([numbers[place] for place in places]), strict=True)
+
+
+def gathered(stack: Stack, numbers: Sequence[int], spacing: tuple[float, ...]) -> Volume:
+    """The volume whose planes, in this order, are the pictures of some numbers."""
+    first = stack.first
+    intensities = np.empty((len(numbers), *first.intensities.shape), first.intensities.dtype)
+    visible: NDArray[np.bool_] | None = None
+    missing = 0
+    notices: dict[str, None] = {}
+    for place, picture in in_order(stack, numbers):
+        intensities[place] = picture.noisy()
+        missing += picture.missing
+        notices |= dict.fromkeys(picture.notices)
+        if picture.visible is not None:
+            if visible is None:
+                visible = np.ones((len(numbers), *intensities.shape[1:3]), bool)
+            visible[place] = picture.visible
+    if visible is not None:
+        _fill_hidden_planes(intensities, visible)
+    return Volume(intensities, visible, first.channels, first.is_float, spacing, missing, tuple(notices))
+
+
+def _fill_hidden_planes(intensities: NDArray[Any], visible: NDArray[np.bool_]) -> None:
+    """Give planes of which nothing is visible the intensities of the nearest one of which something is."""
+    is_seen = visible.any(axis=(1, 2))
+    seen = np.flatnonzero(is_seen)
+    for place in np.flatnonzero(~is_seen) if seen.size else ():
+        intensities[place] = intensities[seen[np.argmin(np.abs(seen - place))]]
+
+
+class Shelf:
+    """Holds arrays of one shape and type by their numbers; the file is as long as the most that were held at a time.
+
+    folder: where the file lies, None for the system's folder of temporary files. It vanishes however the process ends.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._file: BinaryIO | None = None
+        self._slots: dict[int, int] = {}
+        self._free: list[int] = []
+        self._like: NDArray[Any] = np.empty(0)
+
+    def __enter__(self) -> Shelf:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._slots
+
+    @property
+    def length(self) -> int:
+        """Of the file, in bytes."""
+        return 0 if self._file is None else self._file.seek(0, os.SEEK_END)
+
+    def put(self, number: int, values: NDArray[Any]) -> None:
+        """Raises OSError."""
+        if self._file is None:
+            self._file = TemporaryFile(dir=self._folder)  # noqa: SIM115  # as long as this lasts
+        self._like = values[:0]
+        slot = self._free.pop() if self._free else len(self._slots)
+        self._file.seek(slot * values.nbytes)
+        self._file.write(np.ascontiguousarray(values).data)
+        self._slots[number] = slot
+
+    def take(self, number: int, shape: tuple[int, ...]) -> NDArray[Any]:
+        """What was put there, which is held no more. Raises OSError."""
+        assert self._file is not None
+        values = np.empty(shape, self._like.dtype)
+        slot = self._slots.pop(number)
+        self._file.seek(slot * values.nbytes)
+        if self._file.readinto(values.data.cast("B")) != values.nbytes:  # type: ignore[attr-defined]
+            raise OSError("a temporary file was cut short")
+        self._free.append(slot)
+        return values
+
+
+Window = tuple[slice, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeFile:
+    """Planes as stored, one after the other.
+
+    shape: (planes, rows, columns); channels, dtype: of what is read. It is read, not mapped: mapped pages count as
+    memory.
+    notices: those of the pictures.
+    """
+
+    file: BinaryIO
+    shape: tuple[int, int, int]
+    channels: int
+    dtype: np.dtype[Any]
+    notices: tuple[str, ...] = ()
+
+    @property
+    def chunk(self) -> tuple[int, int, int]:
+        """Planes, rows and columns that are read together at no more cost than one of them."""
+        return 1, 1, self.shape[2]
+
+    def read(self, window: Window) -> NDArray[Any]:
+        """The values (planes, rows, columns) in a window, with the colours last where there are some.
+
+        Raises OSError.
+        """
+        planes, rows, columns = window
+        colours = () if self.channels == 1 else (self.channels,)
+        row = self.shape[2] * self.channels * self.dtype.itemsize
+        height = rows.stop - rows.start
+        band = np.empty((height, self.shape[2], *colours), self.dtype)
+        values = np.empty((planes.stop - planes.start, *band[:, columns].shape), self.dtype)
+        for place, plane in enumerate(range(planes.start, planes.stop)):
+            self.file.seek((plane * self.shape[1] + rows.start) * row)
+            if self.file.readinto(band.data.cast("B")) != band.nbytes:  # type: ignore[attr-defined]
+                raise OSError("a temporary file was cut short")
+            values[place] = band[:, columns]
+        return values
+
+
+@contextmanager
+def gathered_on_disk(stack: Stack, numbers: Sequence[int], folder: Path | None) -> Iterator[VolumeFile]:
+    """The volume whose planes, in this order, are the pictures of some numbers; it lasts as long as this.
+
+    folder: where the file lies, None for the system's. Raises UnsupportedImageError for pixels that are missing or
+    hidden, which take the whole volume at once, and OSError.
+    """
+    first = stack.first
+    columns, rows = first.size
+    notices: dict[str, None] = {}
+    with TemporaryFile(dir=folder) as file:
+        for place, picture in in_order(stack, numbers):
+            _refuse_what_needs_all(picture)
+            notices |= dict.fromkeys(picture.notices)
+            file.seek(place * picture.intensities.nbytes)
+            file.write(np.ascontiguousarray(picture.intensities).data)
+        file.flush()
+        shape = (len(numbers), rows, columns)
+        yield VolumeFile(file, shape, first.channels, first.intensities.dtype, tuple(notices))
+
+
+def _refuse_what_needs_all(picture: Picture) -> None:
+    what = None
+    if picture.visible is not None:
+        what = "colours under full transparency"
+    elif picture.missing:
+        what = "missing pixels (NaN)"
+    if what is not None:
+        raise UnsupportedImageError(
+            f"it is denoised in parts, and {what} need the whole volume in the memory",
+            "save it without them, or allow more memory",
+        )

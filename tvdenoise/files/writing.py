@@ -1,22 +1,23 @@
-"""Writing pictures: nothing lost, encoded in memory, put in place whole."""
+"""Writing images: nothing lost, encoded in memory, put in place whole."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError, UnwritableImageError
 from tvdenoise.files.atomic import write_atomically
-from tvdenoise.files.families import FAMILIES, FORMATS, formats_for_kind
-from tvdenoise.files.families.tiff_tags import MALFORMED, ORIENTATION, orientation_of
-from tvdenoise.files.formats import METADATA_NAMES, Format
+from tvdenoise.files.decoded import PIXEL_KINDS, Metadata, Picture
 from tvdenoise.files.opening import opened_image
-from tvdenoise.files.picture import PIXEL_KINDS, Metadata, Picture
-from tvdenoise.files.planes import encoded
-from tvdenoise.files.process_wide import PILLOW_SETTINGS
+from tvdenoise.files.pillow import PILLOW_SETTINGS, encoded
+from tvdenoise.files.stack import Stack
+from tvdenoise.formats.family import METADATA_NAMES, Format
+from tvdenoise.formats.registry import FAMILIES, FORMATS, formats_for_kind
+from tvdenoise.formats.tiff_tags import MALFORMED, ORIENTATION, orientation_of
 
 # The modes in which Pillow may open again what was written in another one.
 _REOPENED = {
@@ -169,3 +170,82 @@ def require_readable(
         raise UnwritableImageError(f"what was written reads as {mode} of {columns} × {rows} pixels")
     if (found := 1 if series is None else series.count) != count:
         raise UnwritableImageError(f"what was written reads as {found} pictures, not {count}")
+
+
+_FIRST_ALONE = "or take the first alone with --first-frame"
+
+
+def require_several_carried(form: Format, count: int, codec: str) -> None:
+    """Raise UnsupportedImageError unless a format holds as many pictures as a file of a codec does, and such."""
+    remedy = f"keep the format of the input, {_FIRST_ALONE}"
+    source, several = FAMILIES[codec].several, FAMILIES[form.codec].several
+    assert source is not None
+    if several is None:
+        raise UnsupportedImageError(f"{form.name} holds one picture, and the file {count}", remedy)
+    if source.is_of_frames != several.is_of_frames:
+        what, other = ("animations", "pages") if source.is_of_frames else ("pages", "animations")
+        raise UnsupportedImageError(f"{form.name} holds {other}, not {what}", remedy)
+
+
+def require_stack_carried(stack: Stack, form: Format) -> None:
+    """Raise UnsupportedImageError unless the format can hold the pictures, all of them, and their timing."""
+    require_several_carried(form, stack.count, stack.codec)
+    require_carried(stack.first, form)
+
+
+@dataclass(frozen=True, eq=False)
+class StackWriter:
+    """Writes the pictures of a stack, as they become of it, in a format; see `write`."""
+
+    stack: Stack
+    form: Format
+    quality: int | None = None
+
+    def write_to(self, stream: BinaryIO, pictures: Iterable[Picture]) -> None:
+        """To an empty stream that can be sought. Raises UnsupportedImageError and UnwritableImageError."""
+        several = FAMILIES[self.form.codec].several
+        assert several is not None
+        try:
+            with PILLOW_SETTINGS:
+                several.write(self.stack.series, self._carried(pictures), stream, self.quality)
+        except _PicturesError as error:
+            raise error.cause from None
+        except MALFORMED as error:
+            if isinstance(error, OSError) and error.errno:  # of the disk
+                raise
+            raise UnwritableImageError(
+                f"cannot encode it as {self.form.name}: {error}", "choose another format with -o"
+            ) from error
+
+    def write(
+        self,
+        target: Path,
+        pictures: Iterable[Picture],
+        *,
+        before: Callable[[Path], None] | None = None,
+        times: tuple[int, int] | None = None,
+    ) -> None:
+        """Into a target's place, once all are on the disk; see `writing.write`."""
+
+        def verify(written: Path) -> None:
+            require_readable(written, self.stack.first, self.form, self.stack.count)
+            if before is not None:
+                before(written)
+
+        write_atomically(target, lambda stream: self.write_to(stream, pictures), verify, times)
+
+    def _carried(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        try:
+            for picture in pictures:
+                require_carried(picture, self.form)
+                yield picture
+        except MALFORMED as error:
+            raise _PicturesError(error) from error
+
+
+class _PicturesError(Exception):
+    """What went wrong before there was anything to encode."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause

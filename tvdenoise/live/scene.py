@@ -1,8 +1,10 @@
-"""The picture that is tuned: its noise, its automatic parameters, and its parts at any resolution."""
+"""The image being tuned: its noise, its automatic parameters, and its parts at any resolution."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +12,15 @@ import numpy as np
 
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.batch.tuning import require_typeable
-from tvdenoise.defaults import epsilon_for
+from tvdenoise.files.orientation import Box, Orientation
 from tvdenoise.files.reading import read
-from tvdenoise.files.upright import Box, Orientation
-from tvdenoise.intensities import Layout
-from tvdenoise.live.reduction import Reductions
+from tvdenoise.images.layout import Layout
 from tvdenoise.live.setting import LIMITS, Setting, rounded
 from tvdenoise.live.view import Region, reduced
-from tvdenoise.method import Method
-from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights, to_opponent
-from tvdenoise.sampling import sample
-from tvdenoise.settings import DEFAULT_CHROMA
+from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights, from_opponent, to_opponent
+from tvdenoise.parameters import epsilon_for, sample
+from tvdenoise.problem import DEFAULT_CHROMA
+from tvdenoise.solver.descent import Method
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,12 +28,70 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tvdenoise.batch.request import Settings
-    from tvdenoise.files.picture import Picture
+    from tvdenoise.files.decoded import Picture
     from tvdenoise.parameters import Parameters
+
+
+_KEPT_LEVEL = 2  # the reduction that is kept, from which coarser ones are made
+_BAND = 1 << 21  # values of the picture that are reduced at a time
+
+
+class Reductions:
+    """Planes (channels, rows, columns) whose parts are read at full resolution or reduced by powers of two.
+
+    shape: rows and columns; read: the planes of some rows and columns of the picture, float32.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int], read: Callable[[slice, slice], NDArray[np.floating[Any]]]
+    ) -> None:
+        self.shape = shape
+        self._read = read
+
+    def part(self, region: Region) -> NDArray[np.floating[Any]]:
+        """The planes of a region, (channels, rows, columns)."""
+        if region.level < _KEPT_LEVEL:
+            return self._from_picture(region)
+        halvings = region.level - _KEPT_LEVEL
+        rows, columns = _enlarged(region, halvings)
+        return _halved(self._kept[:, rows, columns], halvings)
+
+    def _from_picture(self, region: Region) -> NDArray[np.floating[Any]]:
+        return _halved(self._read(*_enlarged(region, region.level)), region.level)
+
+    @cached_property
+    def _kept(self) -> NDArray[np.floating[Any]]:
+        rows, columns = (reduced(length, _KEPT_LEVEL) for length in self.shape)
+        height = max(1, _BAND // (self.shape[1] << _KEPT_LEVEL))
+        bands = (
+            self._from_picture(Region(_KEPT_LEVEL, top, 0, min(height, rows - top), columns))
+            for top in range(0, rows, height)
+        )
+        return np.concatenate(list(bands), axis=1)
+
+
+def _enlarged(region: Region, halvings: int) -> tuple[slice, slice]:
+    """The rows and columns that become those of a region; they may reach beyond the end."""
+    return (
+        slice(region.top << halvings, (region.top + region.rows) << halvings),
+        slice(region.left << halvings, (region.left + region.columns) << halvings),
+    )
+
+
+def _halved(planes: NDArray[np.floating[Any]], times: int) -> NDArray[np.floating[Any]]:
+    """Means of squares of pixels; at odd ends the last row or column counts twice."""
+    for _ in range(times):
+        _, rows, columns = planes.shape
+        if rows % 2 or columns % 2:
+            planes = np.pad(planes, ((0, 0), (0, rows % 2), (0, columns % 2)), mode="edge")
+        pairs = planes[:, ::2] + planes[:, 1::2]
+        planes = (pairs[:, :, ::2] + pairs[:, :, 1::2]) * np.float32(0.25)
+    return planes
+
 
 #: Of the intensities of 16-bit and float pictures, the part that is shown as black, and as white.
 _BLACK, _WHITE = 0.1, 99.9  # percent
-_BAND = 1 << 18  # values that are looked at together
+_VALUES_AT_ONCE = 1 << 18  # values that are looked at together
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +187,7 @@ def _window(values: NDArray[Any], layout: Layout) -> tuple[float, float]:
 
 
 def _span(values: NDArray[Any], layout: Layout) -> float:
-    height = max(1, _BAND // values[0].size)
+    height = max(1, _VALUES_AT_ONCE // values[0].size)
     least, largest = np.inf, -np.inf
     for top in range(0, len(values), height):
         planes = layout.planes(values[top : top + height])
@@ -145,3 +203,72 @@ def _alpha(picture: Picture) -> Reductions | None:
     layout = Layout.of(alpha, None, None)
     columns, rows = picture.size
     return Reductions((rows, columns), lambda down, across: layout.planes(alpha[down, across]))
+
+
+_BAND = 1 << 15  # pixels that are converted at a time, so that they stay in the cache
+
+
+_CMYK_CHANNELS = 4
+
+
+def frame(
+    scene: Scene,
+    region: Region,
+    planes: NDArray[np.floating[Any]],
+    header: dict[str, Any],
+    *,
+    rotated: bool = False,
+) -> bytes:
+    """A frame that shows a region: the length of its header, the header (JSON), and bytes of pixels.
+
+    planes: (channels, rows, columns) of what is stored for it, in data ranges; rotated: colours are in the basis in
+    which they are solved. The pixels are planes again, one of
+    grey or three of red, green and blue, then one of alpha where the picture has it: raw, since packing them would
+    take longer than the loopback device takes to carry them.
+    """
+    shown = visible_planes(planes, scene.window, rotated=rotated and len(planes) == RGB_CHANNELS)
+    parts = [_upright(shown, scene)]
+    if scene.alpha is not None:
+        alpha = visible_planes(scene.alpha.part(scene.stored(region)), (0.0, 1.0))
+        parts.append(_upright(alpha, scene))
+    described = json.dumps(
+        header
+        | {
+            "left": region.left * region.scale,
+            "top": region.top * region.scale,
+            "rows": region.rows,
+            "columns": region.columns,
+            "scale": region.scale,
+            "channels": len(shown),
+            "alpha": scene.alpha is not None,
+        }
+    ).encode()
+    return b"".join((len(described).to_bytes(4, "little"), described, *parts))
+
+
+def visible_planes(
+    planes: NDArray[np.floating[Any]], window: tuple[float, float], *, rotated: bool = False
+) -> NDArray[np.uint8]:
+    """Bytes for a screen: one plane of grey, or red, green and blue; inks are mixed simply."""
+    black, white = window
+    scale, offset = np.float32(255 / (white - black)), np.float32(0.5 - 255 * black / (white - black))
+    channels, rows, columns = planes.shape
+    shown = np.empty((min(channels, RGB_CHANNELS), rows, columns), np.uint8)
+    height = max(1, _BAND // columns)
+    for top in range(0, rows, height):
+        band = planes[:, top : top + height]
+        if channels == _CMYK_CHANNELS:
+            band = (1 - band[:3]) * (1 - band[3])
+        scaled = from_opponent(np.ascontiguousarray(band)) if rotated else band.copy()
+        scaled *= scale
+        scaled += offset
+        np.maximum(scaled, 0, out=scaled)
+        np.minimum(scaled, 255, out=scaled)
+        shown[:, top : top + height] = scaled
+    return shown
+
+
+def _upright(planes: NDArray[np.uint8], scene: Scene) -> bytes:
+    """Stored planes (channels, rows, columns) as they are looked at."""
+    shown = scene.orientation.shown(np.moveaxis(planes, 0, -1))
+    return np.moveaxis(shown, -1, 0).tobytes()

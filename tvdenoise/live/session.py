@@ -1,24 +1,194 @@
-"""One open page: what it asks for, and what it is shown."""
+"""One open page: what it asks for, what it is shown and told, and saving."""
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from threading import Thread
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Condition, Lock, Thread
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from tvdenoise.live.frames import frame
-from tvdenoise.live.newest import Newest
+import numpy as np
+
+from tvdenoise.batch.denoiser import Denoiser
+from tvdenoise.batch.discovery import Found
+from tvdenoise.batch.outputs import destination_of
+from tvdenoise.batch.plan import make_plan
+from tvdenoise.batch.request import Request
+from tvdenoise.batch.runner import Runner, failed
+from tvdenoise.errors import TvdenoiseError, UsageError
+from tvdenoise.files.paths import printable
 from tvdenoise.live.preview import Preview
-from tvdenoise.live.saving import Saver, TargetExistsError
-from tvdenoise.live.setting import InvalidMessageError, Setting, number, parameter
-from tvdenoise.live.telling import certificate, scene_message, setting_values
+from tvdenoise.live.scene import frame
+from tvdenoise.live.setting import LIMITS, InvalidMessageError, Setting, number, parameter
 from tvdenoise.live.view import Region, region_of
+from tvdenoise.model.colour import RGB_CHANNELS
 
 if TYPE_CHECKING:
     from tvdenoise.batch.outcome import Outcome
+    from tvdenoise.batch.request import Settings
+    from tvdenoise.live.preview import Stage
     from tvdenoise.live.scene import Scene
+    from tvdenoise.noise.model import NoiseModel
+
+
+Item = TypeVar("Item")
+
+
+class Newest(Generic[Item]):
+    """Between a thread that asks and one that works."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._item: Item | None = None
+        self._is_closed = False
+
+    def put(self, item: Item) -> None:
+        """Ask for something, instead of what was asked for before."""
+        with self._changed:
+            self._item = item
+            self._changed.notify()
+
+    def take(self) -> Item | None:
+        """Wait for what is asked for; None once nobody asks any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or self._item is not None)
+            item, self._item = self._item, None
+            return None if self._is_closed else item
+
+    def has_newer(self) -> bool:
+        """Whether work on what was taken is in vain."""
+        return self._is_closed or self._item is not None
+
+    def close(self) -> None:
+        """Nobody asks any more."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+
+
+_GREY_LEVELS = 255
+_BROKEN = "the solve broke down; choose another mu or epsilon"
+
+
+def scene_message(scene: Scene, target: Path) -> dict[str, Any]:
+    """The picture, its noise and its automatic parameters."""
+    rows, columns = scene.size
+    return {
+        "type": "scene",
+        "name": printable(scene.source.name),
+        "target": printable(target),
+        "rows": rows,
+        "columns": columns,
+        "isColour": scene.channels == RGB_CHANNELS,
+        "hasWindow": scene.bits != 8,
+        "window": [edge * _GREY_LEVELS for edge in scene.window],
+        "automatic": setting_values(scene.automatic),
+        "limits": LIMITS,
+        "noise": None if scene.chosen.noise is None else _noise(scene.chosen.noise),
+    }
+
+
+def setting_values(setting: Setting) -> dict[str, float]:
+    """The parameters of a setting."""
+    return {"mu": setting.mu, "epsilon": setting.epsilon, "chroma": setting.chroma}
+
+
+def certificate(scene: Scene, stage: Stage, scale: int) -> dict[str, Any]:
+    """How exact a picture is: the words are those of `run`."""
+    bound = stage.distance_bound
+    resolution = "full resolution" if scale == 1 else f"1/{scale} of the resolution"
+    known = {"evaluations": stage.evaluations, "resolution": resolution}
+    if not math.isfinite(bound):
+        return known | {"bound": None, "within": "–", "isFinal": True, "status": _BROKEN}
+    levels = "grey levels" if scene.bits == 8 else "of 255 grey levels"
+    text = f"{bound:.2g} of the data range" if scene.bits is None else f"{bound * _GREY_LEVELS:.2g} {levels}"
+    return known | {
+        "bound": bound,
+        "within": f"{text} (rms)",
+        "isFinal": stage.status is not None,
+        "status": "on the way" if stage.status is None else stage.status.value,
+    }
+
+
+def _noise(model: NoiseModel) -> dict[str, Any]:
+    """The deviation over the intensity, in grey levels of 8 bits, as `tvdenoise noise --plot` draws it."""
+    channel = model.channels[0]
+    intensities, deviations = channel.intensities, np.sqrt(channel.variances)
+    if len(intensities) == 1:  # white noise: the same at every intensity
+        intensities, deviations = np.array([0.0, 1.0]), np.repeat(deviations, 2)
+        scale = float(_GREY_LEVELS)
+    else:
+        scale = (
+            _GREY_LEVELS / np.sqrt(len(model.channels))
+            if len(model.channels) == RGB_CHANNELS
+            else _GREY_LEVELS
+        )
+    return {
+        "kind": model.kind.value,
+        "sigma": model.sigma * _GREY_LEVELS,
+        "intensities": (intensities * scale).tolist(),
+        "deviations": (deviations * _GREY_LEVELS).tolist(),
+    }
+
+
+class TargetExistsError(TvdenoiseError):
+    """There is a file already, and nobody has said that it may be replaced."""
+
+
+@dataclass(frozen=True)
+class Saver:
+    """Writes results to the one place that was named, or that follows from the source's name.
+
+    output: as of `run -o`, a file, a folder or None.
+    """
+
+    source: Path
+    output: str | None
+    _one_at_a_time: Lock = field(default_factory=Lock, compare=False)
+
+    @property
+    def target(self) -> Path:
+        """Raises UsageError where the output's name leaves the format open."""
+        return destination_of(self._request(overwrite=True)).target(
+            Found(self.source, Path(self.source.name))
+        )
+
+    def save(self, settings: Settings, *, overwrite: bool) -> Outcome:
+        """Solve and write. Raises TargetExistsError unless an existing file may be replaced."""
+        with self._one_at_a_time:
+            if not overwrite and os.path.lexists(self.target):
+                raise TargetExistsError(f"{printable(self.target)} exists already")
+            try:
+                plan = make_plan(self._request(overwrite=overwrite))
+            except TvdenoiseError as error:
+                return failed(str(self.source), str(self.target), error)
+            if plan.failures:
+                return failed(str(self.source), str(self.target), plan.failures[0].error)
+            runner = Runner(settings, Denoiser(settings, _say_nothing))
+            return runner.attempt(plan.jobs[0])
+
+    def require_possible(self) -> None:
+        """Raise UsageError for what could never be saved, such as a folder that cannot be written.
+
+        What is wrong with the source itself is raised as it is, and names it.
+        """
+        plan = make_plan(self._request(overwrite=True))
+        if plan.failures:
+            error = plan.failures[0].error
+            raise type(error)(f"{printable(self.source)}: {error.reason}", error.remedy)
+        if not plan.jobs:
+            raise UsageError("nothing to denoise")
+
+    def _request(self, *, overwrite: bool) -> Request:
+        return Request((str(self.source),), self.output, overwrite=overwrite)
+
+
+def _say_nothing() -> None:
+    """The kernels are compiled by the time at which something is saved."""
 
 
 class PageClosedError(Exception):

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tvdenoise import limits
+from tvdenoise import checks
 from tvdenoise.batch.request import Settings
 from tvdenoise.model.colour import RGB_CHANNELS
-from tvdenoise.settings import DEFAULT_CHROMA
+from tvdenoise.problem import DEFAULT_CHROMA
 
 _DIGITS = 4  # that are kept of each parameter, so that the command says exactly what the page shows
 #: The least and the largest value of each that the command line takes.
-LIMITS = {"mu": limits.MU, "epsilon": limits.ASKED_EPSILON, "chroma": limits.CHROMA}
+LIMITS = {"mu": checks.MU, "epsilon": checks.ASKED_EPSILON, "chroma": checks.CHROMA}
 
 
 class InvalidMessageError(ValueError):
@@ -73,7 +73,7 @@ def number(message: Mapping[str, Any], name: str) -> float:
 
 
 def parameter(message: Mapping[str, Any], name: str) -> float:
-    """A parameter of a message, rounded and within its limits. Raises InvalidMessageError."""
+    """A parameter of a message, rounded and within its checks. Raises InvalidMessageError."""
     value = number(message, name)
     least, largest = LIMITS[name]
     if not least <= value <= largest:

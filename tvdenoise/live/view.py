@@ -1,13 +1,17 @@
-"""From what the page shows to the part of the picture that is solved for it."""
+"""From what the page shows to the part of the image that is solved, and back to bytes for the page."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tvdenoise.live.setting import InvalidMessageError, number
+
+if TYPE_CHECKING:
+    pass
+
 
 _MOST_PIXELS = 3_000_000  # that are solved for one view, so that a large screen does not make the page slow
 _COARSEST = 16  # levels: more than any picture has

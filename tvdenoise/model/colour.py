@@ -13,6 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+
 #: Rows: luminance, red–blue opponent, green–magenta opponent.
 ROTATION = np.array(
     [

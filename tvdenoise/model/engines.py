@@ -1,15 +1,22 @@
-"""What carries an iterate down an objective, and the definition of it; the fast twins are in `tvdenoise.model.fused`.
+"""Engines evaluate J, its gradient and a step: the sparse definition, and the fused kernels on bands of rows.
 
 An engine holds the iterate x and the objective gradient g there; `advance` takes x ← x − τ g and evaluates.
+
+They hold two arrays of the image's size beside the noisy image: x and g are renewed in place. The bands follow from
+the shape alone, so that the number of threads never changes how sums are rounded.
 """
 
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
+
+from tvdenoise.model.kernels import PENALTY_CODES, TV_CODES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,3 +88,178 @@ def available_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+#: Bands hold at least this many pixels (what a thread takes at a time) and this many rows (since each band
+#: computes two rows of its neighbours again).
+_PIXELS_PER_BAND = 1 << 16
+_ROWS_PER_BAND = 64
+#: The same for volumes, where a band is a range of rows in all planes: fewer rows, so that two planes of a band
+#: stay in the cache.
+_VOXELS_PER_BAND = 1 << 18
+_ROWS_PER_VOLUME_BAND = 32
+
+
+def fused_engine(
+    objective: Objective, start: NDArray[np.floating], threads: int | None = None
+) -> BandedEngine:
+    """The fastest engine for an objective."""
+    is_plain = objective.axis_weights is None and objective.fidelity is None
+    if is_plain and objective.noisy.ndim == 3:
+        return FusedEngine(objective, start, threads)
+    return VolumeEngine(objective, start, threads)
+
+
+class BandedEngine(ABC):
+    """Threads that take bands of an image in turn."""
+
+    def __init__(
+        self, objective: Objective, start: NDArray[np.floating], threads: int | None, starts: NDArray[np.intp]
+    ) -> None:
+        self.objective = objective
+        self.iterate = np.array(start, order="C")
+        self.gradient = np.zeros_like(self.iterate)
+        self._precision = self.iterate.dtype
+        # Arrays that cannot be written to are of another type, for which the kernels would be compiled anew.
+        self._noisy = np.require(objective.noisy, requirements=("C", "W"))
+        self._starts = starts
+        bands = starts.size - 1
+        self._threads = min(threads or available_threads(), bands)
+        self._pool = ThreadPoolExecutor(self._threads - 1) if self._threads > 1 else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    @abstractmethod
+    def advance(self, step_length: float) -> Evaluation:
+        """x ← x − τ g, g ← ∇J(x), in one sweep through memory."""
+
+    @abstractmethod
+    def _sweep(self, band: int, step: np.floating) -> None:
+        """Step and evaluate one band."""
+
+    def _sweep_all(self, step: np.floating) -> None:
+        waiting = iter(range(self._starts.size - 1))
+
+        def sweep() -> None:
+            for band in waiting:
+                self._sweep(band, step)
+
+        others = [self._pool.submit(sweep) for _ in range(self._threads - 1)] if self._pool else []
+        sweep()
+        wait(others)
+        for other in others:
+            other.result()
+
+    def _squared_channel_weights(self) -> NDArray[np.floating]:
+        return np.square(self.objective.channel_weights).astype(self._precision)
+
+
+class FusedEngine(BandedEngine):
+    """The kernel of `tvdenoise.model.kernels`, for plain images."""
+
+    def __init__(self, objective: Objective, start: NDArray[np.floating], threads: int | None = None) -> None:
+        from tvdenoise.model import kernels
+
+        channels, rows, columns = start.shape
+        starts = _band_starts(rows, max(_ROWS_PER_BAND, -(-_PIXELS_PER_BAND // columns)))
+        super().__init__(objective, start, threads, starts)
+        self._kernels = kernels
+        bands = starts.size - 1
+        self._halo = np.empty((bands + 1, 2, channels, columns), self._precision)
+        self._sums = np.empty((bands, 4))
+        scalar = self._precision.type
+        self._parameters = (
+            scalar(objective.mu),
+            scalar(objective.penalty.epsilon),
+            self._squared_channel_weights(),
+            PENALTY_CODES[objective.penalty.name],
+            TV_CODES[objective.tv],
+        )
+
+    def advance(self, step_length: float) -> Evaluation:
+        """x ← x − τ g, g ← ∇J(x), in one sweep through memory."""
+        step = self._precision.type(step_length)
+        self._kernels.step_halo(self.iterate, self.gradient, step, self._starts, self._halo)
+        self._sweep_all(step)
+        penalties, squared_residual, squared_norm, product = self._sums.sum(axis=0)
+        return Evaluation(
+            value=float(penalties + self.objective.mu / 2 * squared_residual),
+            squared_gradient_norm=float(squared_norm),
+            gradient_product=float(product),
+        )
+
+    def _sweep(self, band: int, step: np.floating) -> None:
+        self._kernels.sweep_band(
+            self.iterate, self.gradient, self._noisy, band, self._starts, self._halo, step,
+            *self._parameters, self._sums,
+        )  # fmt: skip
+
+
+class VolumeEngine(BandedEngine):
+    """The kernel of `tvdenoise.model.volume_kernels`, for volumes, and for images with weights.
+
+    Seen from outside, x and g have the shape of the noisy image; the kernel sees an image as a volume of one plane.
+    """
+
+    def __init__(self, objective: Objective, start: NDArray[np.floating], threads: int | None = None) -> None:
+        from tvdenoise.model import volume_kernels
+
+        rows, columns = start.shape[-2:]
+        as_volume = (len(start), -1, rows, columns)
+        planes = start.size // (len(start) * rows * columns)
+        height = max(_ROWS_PER_VOLUME_BAND, -(-_VOXELS_PER_BAND // (columns * planes)))
+        super().__init__(objective, start, threads, _band_starts(rows, height))
+        self._kernels = volume_kernels
+        bands = self._starts.size - 1
+        self._halo = np.empty((bands + 1, 2, len(start), planes, columns), self._precision)
+        self._sums = np.empty((bands, volume_kernels.SUMS))
+        self._arrays = tuple(array.reshape(as_volume) for array in (self.iterate, self.gradient, self._noisy))
+        fidelity = objective.fidelity
+        scalar = self._precision.type
+        scales = np.multiply.outer(
+            np.square(objective.channel_weights), (0.0, *objective.squared_axis_weights)[-3:]
+        )
+        self._weights = (
+            np.empty((0, 0, 0), self._precision)
+            if fidelity is None
+            else fidelity.coded.reshape(as_volume[1:])
+        )
+        self._parameters = (
+            scalar(objective.mu),
+            scalar(objective.penalty.epsilon),
+            scales.astype(self._precision),
+            PENALTY_CODES[objective.penalty.name],
+            TV_CODES[objective.tv],
+            fidelity is not None,
+        )
+
+    def advance(self, step_length: float) -> Evaluation:
+        """x ← x − τ g, g ← ∇J(x), in one sweep through memory."""
+        step = self._precision.type(step_length)
+        iterate, gradient, _ = self._arrays
+        self._kernels.step_volume_halo(iterate, gradient, step, self._starts, self._halo)
+        self._sweep_all(step)
+        penalties, squared_residual, squared_norm, product, dual, missing = self._sums.sum(axis=0)
+        return Evaluation(
+            value=float(penalties + self.objective.mu / 2 * squared_residual),
+            squared_gradient_norm=float(squared_norm),
+            gradient_product=float(product),
+            squared_dual_norm=None if self.objective.fidelity is None else float(dual),
+            squared_missing_norm=float(missing),
+        )
+
+    def _sweep(self, band: int, step: np.floating) -> None:
+        self._kernels.sweep_volume_band(
+            *self._arrays, self._weights, band, self._starts, self._halo, step, *self._parameters, self._sums
+        )
+
+
+def _band_starts(rows: int, height: int) -> NDArray[np.intp]:
+    """First row of each band, followed by the number of rows."""
+    return np.append(np.arange(0, rows, height), rows)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tvdenoise.model.fidelity import Fidelity
     from tvdenoise.model.penalties import Penalty
 
+
 TotalVariation = Literal["isotropic", "componentwise"]
 TOTAL_VARIATIONS: tuple[TotalVariation, ...] = ("isotropic", "componentwise")
 

@@ -16,6 +16,7 @@ from scipy import sparse
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+
 #: An upper bound of the squared norm of one one-dimensional difference.
 SQUARED_NORM_PER_AXIS = 4.0
 

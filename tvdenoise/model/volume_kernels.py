@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvdenoise.model.rows import HYPERBOLIC, ISOTROPIC, advance_row, derivative_weights, kernel
+from tvdenoise.model.kernels import HYPERBOLIC, ISOTROPIC, advance_row, derivative_weights, kernel
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
+
 
 #: The sums of a band: penalties, ‖x − f‖²_W, ‖g_new‖², ⟨g_new, g_old⟩, ‖g_new‖²_{W⁻¹} where w > 0 and ‖g_new‖²
 #: where w = 0.

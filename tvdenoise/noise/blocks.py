@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.fft import dctn
 
+from tvdenoise.noise.evidence import Grid, windows_of
 from tvdenoise.noise.model import BLOCK
-from tvdenoise.noise.windows import Grid, windows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
 
 #: Where the blocks are; what is left out is spread evenly over the image.
 BLOCKS = Grid(BLOCK, stride=2, most=30_000)

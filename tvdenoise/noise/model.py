@@ -13,6 +13,7 @@ from scipy.ndimage import map_coordinates, uniform_filter
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+
 #: Side of the blocks whose cosine transform holds a spectrum.
 BLOCK = 8
 #: Side of the window over which an intensity is averaged before its variance is looked up.

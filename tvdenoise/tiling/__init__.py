@@ -1,19 +1,8 @@
-"""Images and volumes too large to hold: solved in windows, with one certificate for the whole."""
+"""Images and volumes too large to hold: solved in windows, with one certificate for the whole.
 
-from __future__ import annotations
-
-from tvdenoise.tiling.denoising import denoise_tiled
-from tvdenoise.tiling.memory import TooLittleMemoryError, memory_needed
-from tvdenoise.tiling.progress import Stage
-from tvdenoise.tiling.result import TiledSolution
-from tvdenoise.tiling.source import ArraySource, Source
-
-__all__ = [
-    "ArraySource",
-    "Source",
-    "Stage",
-    "TiledSolution",
-    "TooLittleMemoryError",
-    "denoise_tiled",
-    "memory_needed",
-]
+source     a noisy image of which windows can be read, and the solution, window by window
+partition  cores side by side, their overlaps, their blending weights, and what a memory budget allows
+plan       one pass over the image: extremes, evidence of the noise, parameters, certificate, partition
+passes     windows solved, and joined in a composite on disk
+refining   the certificate of the composite, and further passes until it holds
+"""

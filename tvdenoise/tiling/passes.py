@@ -1,4 +1,4 @@
-"""Solving windows: a first time each by itself, then again with its ring held at what the others found.
+"""Passes: windows are solved, and their solutions joined in a composite on disk.
 
 The second is block coordinate descent (Schwarz's alternating method, 1870): J never rises, and what it leads to is the
 minimiser of the whole.
@@ -6,27 +6,173 @@ minimiser of the whole.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tvdenoise.model.fidelity import Fidelity
 from tvdenoise.model.part_sums import value_of_part
-from tvdenoise.solver import Status
-from tvdenoise.tiling.blending import fading_weights, joined_weights, product_of
-from tvdenoise.tiling.composite import put_weighted
-from tvdenoise.tiling.windows import lengths, size, size_of
+from tvdenoise.solver.descent import Status
+from tvdenoise.tiling.partition import fading_weights, joined_weights, product_of
+from tvdenoise.tiling.source import bands, lengths, size, size_of, within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
 
     from numpy.typing import NDArray
 
-    from tvdenoise.tiling.form import Form
+    from tvdenoise.solver.descent import Solution
     from tvdenoise.tiling.partition import Partition
-    from tvdenoise.tiling.scratch import Scratch
+    from tvdenoise.tiling.plan import Form
     from tvdenoise.tiling.source import Reader, Window
+
+
+_FLOAT = 4
+#: Values that are read or written at a time.
+_VALUES = 1 << 18
+#: To read and write so many more values of a row takes no longer than a further call.
+_WORTH_A_CALL = 8000
+
+
+class Scratch:
+    """Planes of an image in a file, zero at first. Read and written, not mapped: mapped pages count as memory held.
+
+    Rows of which most is asked for are read whole, and written whole with what was beside: a call for each would take
+    longer.
+    """
+
+    def __init__(self, file: BinaryIO, channels: int, shape: tuple[int, ...], values: int = _VALUES) -> None:
+        """The file is empty, and open for reading and writing without a buffer.
+
+        values: so many are held besides, at most, or those of a row.
+        """
+        self._values = min(values, _VALUES)
+        self._file = file
+        self._channels = channels
+        self._shape = shape
+        file.truncate(channels * math.prod(shape) * _FLOAT)
+
+    def read(self, window: Window) -> NDArray[np.float32]:
+        """The values (channels, ...) of a window."""
+        values = np.empty((self._channels, *lengths(window)), np.float32)
+        for offset, part in self._parts(values, window):
+            if part.shape[-1] == self._shape[-1]:
+                self._read_into(offset, part)
+            elif self._is_rather_whole(part):
+                part[:] = self._whole_rows(offset, len(part))[:, window[-1]]
+            else:
+                for row, at in self._rows(part, offset, window):
+                    self._read_into(at, row)
+        return values
+
+    def write(self, window: Window, values: NDArray[np.floating]) -> None:
+        """Replace the values (channels, ...) of a window."""
+        for offset, part in self._parts(values, window):
+            if part.shape[-1] == self._shape[-1]:
+                self._write(offset, part)
+            elif self._is_rather_whole(part):
+                rows = self._whole_rows(offset, len(part))
+                rows[:, window[-1]] = part
+                self._write(offset, rows)
+            else:
+                for row, at in self._rows(part, offset, window):
+                    self._write(at, row)
+
+    def _is_rather_whole(self, part: NDArray[np.floating]) -> bool:
+        return bool(self._shape[-1] - part.shape[-1] <= _WORTH_A_CALL)
+
+    def _rows(
+        self, part: NDArray[np.floating], offset: int, window: Window
+    ) -> Iterator[tuple[NDArray[np.floating], int]]:
+        """Each row of a part, and where in the file it is."""
+        for number, row in enumerate(part):
+            yield row, offset + (number * self._shape[-1] + window[-1].start) * _FLOAT
+
+    def _whole_rows(self, offset: int, count: int) -> NDArray[np.float32]:
+        rows = np.empty((count, self._shape[-1]), np.float32)
+        self._read_into(offset, rows)
+        return rows
+
+    def _parts(
+        self, values: NDArray[np.floating], window: Window
+    ) -> Iterator[tuple[int, NDArray[np.floating]]]:
+        """Views of some rows each of the values of a window, with the offset of these rows in the file."""
+        *outer, rows, _ = (slice(0, self._channels), *window)
+        columns = self._shape[-1]
+        step = max(self._values // columns, 1)
+        strides = [math.prod(self._shape[axis:]) for axis in range(len(outer))]
+        for at in product(*(range(part.start, part.stop) for part in outer)):
+            first = sum(place * stride for place, stride in zip(at, strides, strict=True))
+            plane = values[tuple(place - part.start for place, part in zip(at, outer, strict=True))]
+            for top in range(0, rows.stop - rows.start, step):
+                yield (first + (rows.start + top) * columns) * _FLOAT, plane[top : top + step]
+
+    def _read_into(self, offset: int, values: NDArray[np.floating]) -> None:
+        self._file.seek(offset)
+        view, done = values.reshape(-1).view(np.uint8).data, 0
+        while done < len(view):
+            count = self._file.readinto(view[done:])  # type: ignore[attr-defined]
+            if not count:
+                raise OSError("the scratch file ends early")
+            done += count
+
+    def _write(self, offset: int, values: NDArray[np.floating]) -> None:
+        self._file.seek(offset)
+        view, done = np.ascontiguousarray(values, np.float32).reshape(-1).view(np.uint8).data, 0
+        while done < len(view):
+            done += self._file.write(view[done:])
+
+
+#: Values that are weighted at a time, and the part of a window that they are at most.
+_SLAB_VALUES, _PART = 1 << 20, 8
+
+
+def put_weighted(
+    scratch: Scratch, window: Window, x: NDArray[np.floating], weights: list[NDArray[np.float32]]
+) -> None:
+    """Add a window's solution x (channels, ...) to the composite, times its weights, in steps of some rows.
+
+    Where all weights are 1 it is put there: nothing else adds to those pixels.
+    """
+    support = tuple(
+        slice(frame.start + int(np.flatnonzero(weight)[0]), frame.start + int(np.flatnonzero(weight)[-1]) + 1)
+        for frame, weight in zip(window, weights, strict=True)
+    )
+    for slab in _slabs(support, len(x), min(_SLAB_VALUES, x.size // _PART)):
+        inner = within(slab, window)
+        values = x[:, *inner]
+        parts = [weight[part] for weight, part in zip(weights, inner, strict=True)]
+        if all((part == 1).all() for part in parts):
+            scratch.write(slab, values.astype(np.float32, copy=False))
+        else:
+            held = scratch.read(slab)
+            held += values * product_of(parts)
+            scratch.write(slab, held)
+
+
+def _slabs(window: Window, channels: int, most: int) -> list[Window]:
+    """A window cut into parts of at most so many values, along its first axis, where that is not enough along two."""
+    slabs = [window]
+    for axis in (0, 1):
+        each = channels * size(slabs[0]) // (slabs[0][axis].stop - slabs[0][axis].start)
+        slabs = [cut for slab in slabs for cut in _cut(slab, axis, max(most // max(each, 1), 1))]
+        if each <= most:
+            break
+    return slabs
+
+
+def _cut(window: Window, axis: int, step: int) -> list[Window]:
+    """A window cut along one axis."""
+    part = window[axis]
+    return [
+        (*window[:axis], slice(start, min(start + step, part.stop)), *window[axis + 1 :])
+        for start in range(part.start, part.stop, step)
+    ]
 
 
 #: A window that is solved again may take so many times the evaluations that one took at first.
@@ -125,3 +271,40 @@ def _free_inside(window: Window, shape: tuple[int, ...]) -> Fidelity | None:
     free = np.full(lengths(window), -1, np.float32)
     free[inner] = 1
     return Fidelity(free)
+
+
+@dataclass(frozen=True, eq=False)
+class TiledSolution:
+    """A denoised image on disk.
+
+    solution: all but its image, which is empty. Its iterations are the work in evaluations of the whole, rounded up.
+    seam: the largest rms(∇J) over the pixels near one of the joins; at most μ times the tolerance if converged.
+    parts: into how many the image was cut along each axis; passes: how often it was solved, the first time included.
+    overlap: of the windows, to both sides, along each axis.
+    """
+
+    solution: Solution
+    seam: float
+    parts: tuple[int, ...]
+    passes: int
+    overlap: tuple[int, ...]
+    reader: Reader
+    scratch: Scratch
+    band: int
+
+    @property
+    def windows(self) -> int:
+        """In how many the image was solved."""
+        return math.prod(self.parts)
+
+    def read(self, window: Window) -> NDArray[np.float32]:
+        """The denoised image in a window, the channels last where there are several, in `denoise`'s units."""
+        return self.reader.image(self.scratch.read(window))
+
+    def blocks(self, rows: int | None = None) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+        """The denoised image in bands of full width, in order; rows: of so many rows, those at the end fewer."""
+        shape = self.reader.shape
+        chunk = self.reader.source.chunk if rows is None else None
+        windows = bands(shape, self.band if rows is None else rows * shape[-1], chunk)
+        for window in windows:
+            yield window, self.read(window)

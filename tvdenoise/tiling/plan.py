@@ -1,4 +1,4 @@
-"""All that is settled before the first window is solved: parameters, certificate, partition."""
+"""The plan of a tiled solve: one pass over the image chooses parameters, certificate and partition."""
 
 from __future__ import annotations
 
@@ -8,24 +8,249 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvdenoise.data import axis_weights_of
-from tvdenoise.parameters import choose_by_sample
-from tvdenoise.tiling.evidence import held_whole
-from tvdenoise.tiling.form import Form
-from tvdenoise.tiling.memory import Budget, TooLittleMemoryError, overlap_for, partition_for
-from tvdenoise.tiling.survey import survey
-from tvdenoise.tiling.windows import size_of
+from tvdenoise.images.data import axis_weights_of
+from tvdenoise.images.layout import require_reasonable
+from tvdenoise.model.objective import Objective
+from tvdenoise.model.penalties import PENALTIES
+from tvdenoise.noise.blocks import BLOCKS
+from tvdenoise.noise.estimation import PATCHES, is_thin
+from tvdenoise.noise.evidence import planes_looked_at, varied
+from tvdenoise.parameters import choose_by_sample, pieces_of
+from tvdenoise.solver.stopping import Certificate
+from tvdenoise.tiling.partition import Budget, TooLittleMemoryError, overlap_for, partition_for
+from tvdenoise.tiling.source import Stage, Tell, bands, size, size_of
 
 if TYPE_CHECKING:
-    from tvdenoise.method import Method
-    from tvdenoise.noise.evidence import NoiseEvidence
+    from numpy.typing import NDArray
+
+    from tvdenoise.noise.evidence import Grid, NoiseEvidence
     from tvdenoise.noise.model import NoiseModel
-    from tvdenoise.settings import Settings
-    from tvdenoise.stopping import Certificate
+    from tvdenoise.problem import Settings
+    from tvdenoise.solver.descent import Method
     from tvdenoise.tiling.partition import Partition
-    from tvdenoise.tiling.progress import Tell
-    from tvdenoise.tiling.source import Reader
-    from tvdenoise.tiling.survey import Survey
+    from tvdenoise.tiling.source import Reader, Window
+
+
+@dataclass(frozen=True)
+class Form:
+    """What J is like for any window of an image, and how it is descended."""
+
+    method: Method
+    mu: float
+    epsilon: float
+
+    def objective(self, noisy: NDArray[np.floating]) -> Objective:
+        """J for planes (channels, ...)."""
+        method = self.method
+        penalty = PENALTIES[method.penalty](self.epsilon)
+        return Objective(noisy, self.mu, penalty, method.tv, method.channel_weights, method.axis_weights)
+
+    def certificate(
+        self, reader: Reader, tolerance: float | None, extremes: tuple[np.floating, np.floating]
+    ) -> Certificate:
+        """That of the whole image, whose least and largest values these are."""
+        stand_in = np.broadcast_to(np.float32(0), (reader.channels, *reader.shape))
+        return Certificate.of(self.objective(stand_in), tolerance, np.dtype(np.float32), extremes=extremes)
+
+
+_FLOAT, _COPIES = 4, 4  # bytes; of a plane whose level is read
+
+
+class StreamedEvidence:
+    """`tvdenoise.noise.evidence.NoiseEvidence` of rows that come in order, those of volumes plane after plane."""
+
+    def __init__(self, shape: tuple[int, int, int], depth: int = 1) -> None:
+        """shape: (channels, rows, columns) in all; depth: of how many planes."""
+        self.shape = shape
+        channels, rows, columns = shape
+        self._depth = depth
+        self._seen = 0
+        #: Equal neighbours by plane: down and across within it, and down from the one before.
+        self._equal = np.zeros((depth, 3), np.int64)
+        self._last = np.empty((channels, 0, columns), np.float32)
+        grids = [] if is_thin(rows, columns) else [PATCHES]
+        grids += [BLOCKS] if min(rows, columns) >= BLOCKS.side else []
+        self._windows = {grid: _Windows(grid, shape) for grid in grids}
+        self._thin: list[NDArray[np.floating]] | None = [] if is_thin(rows, columns) else None
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...]) -> StreamedEvidence:
+        """For an image (channels, rows, columns) or a volume (channels, planes, rows, columns)."""
+        looked_at = _looked_at(shape)
+        return cls(looked_at, looked_at[1] // shape[-2])
+
+    def add_window(
+        self, planes: NDArray[np.floating], window: Window, looked_at: NDArray[np.intp] | None
+    ) -> None:
+        """The next band of an image, or of a volume, of whose planes some are looked at."""
+        if looked_at is None:
+            self.add(planes)
+            return
+        first, last = np.searchsorted(looked_at, (window[0].start, window[0].stop))
+        for plane in looked_at[first:last] - window[0].start:
+            self.add(planes[:, plane])
+
+    def add(self, rows: NDArray[np.floating]) -> None:
+        """The next rows (channels, rows, columns), of one plane."""
+        first, before = rows[0], self._last[0, -1:]
+        plane, row = divmod(self._seen, self.shape[1] // self._depth)
+        equal = self._equal[plane]
+        equal[0] += np.count_nonzero(first[1:] == first[:-1])
+        equal[1] += np.count_nonzero(first[:, 1:] == first[:, :-1])
+        if len(before):
+            equal[0 if row else 2] += np.count_nonzero(first[:1] == before)
+        for windows in self._windows.values():
+            windows.add(self._last, rows, self._seen)
+        if self._thin is not None:
+            self._thin.append(rows.copy())
+        kept = max(PATCHES.side, BLOCKS.side) - 1
+        self._seen += rows.shape[1]
+        self._last = (
+            rows[:, -kept:].copy()
+            if rows.shape[1] >= kept
+            else np.concatenate([self._last, rows], axis=1)[:, -kept:]
+        )
+
+    def equal_neighbours(self) -> float:
+        """The part of neighbouring pixels that are exactly equal, in the direction in which it is less."""
+        rows, columns = self.shape[1] // self._depth, self.shape[2]
+        pairs = np.array([(rows - 1) * columns, rows * (columns - 1), columns])
+        is_varied = (self._equal[:, :2] != pairs[:2]).any(axis=1)
+        if not is_varied.any():
+            is_varied[:] = True
+        after_varied = np.zeros_like(is_varied)
+        after_varied[1:] = is_varied[1:] & is_varied[:-1]
+        within, seams = self._equal[is_varied].sum(axis=0), self._equal[after_varied, 2].sum()
+        planes, between = np.count_nonzero(is_varied), np.count_nonzero(after_varied)
+        equal = (int(within[0] + seams), int(within[1]))
+        counts = (int(planes * pairs[0] + between * pairs[2]), int(planes * pairs[1]))
+        return min(part / count if count else 1.0 for part, count in zip(equal, counts, strict=True))
+
+    def windows(self, grid: Grid, channels: slice) -> NDArray[np.floating]:
+        """The windows (channels, windows, side, side) of these channels at the places of a grid."""
+        taken = self._windows[grid].taken[channels]
+        return taken if self._depth == 1 else varied(taken)
+
+    def planes(self) -> NDArray[np.floating]:
+        """The planes themselves, where they are thin."""
+        assert self._thin is not None
+        return np.concatenate(self._thin, axis=1)
+
+
+def _looked_at(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Channels, rows and columns of what is looked at of an image or a volume (channels, ...)."""
+    channels, *deep, rows, columns = shape
+    planes = planes_looked_at([*deep, rows, columns])
+    return channels, rows if planes is None else rows * len(planes), columns
+
+
+def held_whole(shape: tuple[int, ...]) -> int:
+    """The bytes that estimating the noise of an image or a volume (channels, ...) takes beside bounded samples."""
+    channels, rows, columns = _looked_at(shape)
+    return _FLOAT * (2 * channels + _COPIES) * rows * columns if is_thin(rows, columns) else 0
+
+
+class _Windows:
+    """The windows of a grid, in its order, from rows that come in order."""
+
+    def __init__(self, grid: Grid, shape: tuple[int, int, int]) -> None:
+        channels, rows, columns = shape
+        self._side, self._step = grid.side, grid.step(rows, columns)
+        self._across = len(range(0, columns - grid.side + 1, self._step))
+        down = len(range(0, rows - grid.side + 1, self._step))
+        self.taken = np.empty((channels, down * self._across, grid.side, grid.side), np.float32)
+        self._next = 0
+
+    def add(self, before: NDArray[np.floating], rows: NDArray[np.floating], seen: int) -> None:
+        """before: the last rows of those seen."""
+        while (top := self._next * self._step) + self._side <= seen + rows.shape[1]:
+            if top >= seen:
+                strip = rows[:, top - seen : top - seen + self._side]
+            else:
+                held = before[:, before.shape[1] - (seen - top) :]
+                strip = np.concatenate([held, rows[:, : self._side - held.shape[1]]], axis=1)
+            windows = np.lib.stride_tricks.sliding_window_view(strip, (self._side, self._side), axis=(1, 2))
+            place = self._next * self._across
+            self.taken[:, place : place + self._across] = windows[:, 0, :: self._step]
+            self._next += 1
+
+
+@dataclass(eq=False)
+class Survey:
+    """What one pass found.
+
+    extremes: the least and the largest value of the planes as they are solved.
+    noise, sample: the evidence of the noise, and the sample on which μ is chosen; None where not asked for.
+    """
+
+    extremes: tuple[np.floating, np.floating]
+    noise: StreamedEvidence | None
+    sample: NDArray[np.float32] | None
+
+    @property
+    def span(self) -> float:
+        """Of all planes, in their precision."""
+        low, high = self.extremes
+        return float(high - low)
+
+
+def survey(reader: Reader, most_pixels: int, tell: Tell, *, needs_noise: bool, needs_sample: bool) -> Survey:
+    """Read the image once, in bands. Raises ValueError where values are not finite or too large, as `denoise` does."""
+    shape = (reader.channels, *reader.shape)
+    evidence = StreamedEvidence.of(shape) if needs_noise else None
+    looked_at = planes_looked_at(reader.shape)
+    sampler = _Sampler(shape) if needs_sample else None
+    stored, solved, bad, done = _Extremes(), _Extremes(), 0, 0
+    for window in bands(reader.shape, most_pixels, reader.source.chunk):
+        tell(Stage.READING, done / size_of(reader.shape))
+        planes = reader.stored_planes(window)
+        if not stored.add(planes):
+            bad += int(np.count_nonzero(~np.isfinite(planes)))
+        elif not bad:
+            planes = reader.rotated(planes)
+            solved.add(planes)
+            if evidence is not None:
+                evidence.add_window(planes, window, looked_at)
+            if sampler is not None:
+                sampler.add(planes, window)
+        done += size(window)
+        del planes
+    require_reasonable(float(max(stored.high, -stored.low)), bad)
+    return Survey((solved.low, solved.high), evidence, None if sampler is None else sampler.sample)
+
+
+class _Extremes:
+    def __init__(self) -> None:
+        self.low: np.floating = np.float32(np.inf)
+        self.high: np.floating = np.float32(-np.inf)
+
+    def add(self, planes: NDArray[np.floating]) -> bool:
+        """False, and left out, where a value is not finite."""
+        low, high = planes.min(), planes.max()
+        if not (np.isfinite(low) and np.isfinite(high)):
+            return False
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        return True
+
+
+class _Sampler:
+    """`tvdenoise.parameters.sample`, band by band."""
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        """shape: (channels, ...)."""
+        self._places = pieces_of(shape) or [np.arange(length) for length in shape[1:]]
+        self.sample = np.empty((shape[0], *map(len, self._places)), np.float32)
+
+    def add(self, planes: NDArray[np.floating], window: Window) -> None:
+        """Take from a window (channels, ...) what the sample has of it."""
+        to, source = [], []
+        for places, part in zip(self._places, window, strict=True):
+            first, last = np.searchsorted(places, (part.start, part.stop))
+            to.append(slice(first, last))
+            source.append(places[first:last] - part.start)
+        for values, plane in zip(self.sample, planes, strict=True):
+            values[tuple(to)] = plane[np.ix_(*source)]
+
 
 #: Windows are solved to this part of the tolerance with which the whole would just be met.
 _SLACK = 0.95

@@ -1,0 +1,164 @@
+"""A dry run: what a plan would do, without doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tvdenoise.batch.denoiser import no_volume
+from tvdenoise.batch.in_place import digest_of
+from tvdenoise.batch.large import require_parts_possible
+from tvdenoise.batch.masks import MaskForm
+from tvdenoise.batch.volumes import require_no_mask
+from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
+from tvdenoise.files.large import require_large_carried
+from tvdenoise.files.memory import Budget, require_memory
+from tvdenoise.files.opening import axes_of
+from tvdenoise.files.paths import reason_of
+from tvdenoise.files.reading import examine, examine_large
+from tvdenoise.files.writing import require_several_carried
+from tvdenoise.formats.registry import format_for, format_in_place, format_named
+
+if TYPE_CHECKING:
+    from tvdenoise.batch.outputs import Job
+    from tvdenoise.batch.plan import Plan
+
+
+_IN_PARTS = "in parts, as it is too large for the memory"
+
+
+class Action(StrEnum):
+    """What would be done with a file."""
+
+    DENOISE = "denoise"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What would become of a file.
+
+    size: columns, rows and channels, where the file's header was read and says it; target: None where there is none;
+    reason: why it would be skipped or fail, or how it would be denoised.
+    """
+
+    source: str
+    target: str | None
+    action: Action
+    reason: str | None = None
+    size: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How to tell what a plan would do, from headers alone: what is wrong behind them shows only when it is done.
+
+    max_megapixels: larger pictures fail; first_frame: of several pictures only the first is taken; volume: they are
+    denoised together;
+    replaced: digests of what earlier runs have put in the place of inputs;
+    from_stream: the input is no file that could be looked into; budget: of memory;
+    mask: its file; mask_form: what its masks are for; has_weights: pixels are masked, or may be missing.
+    """
+
+    max_megapixels: float
+    replaced: frozenset[str] = frozenset()
+    from_stream: bool = False
+    first_frame: bool = False
+    volume: bool = False
+    budget: Budget = field(default_factory=Budget)
+    mask: str | None = None
+    mask_form: MaskForm | None = None
+    has_weights: bool = False
+
+    def prospects(self, plan: Plan) -> Iterator[Prospect]:
+        """In the order of a run by one process."""
+        for failure in plan.failures:
+            yield Prospect(str(failure.source), None, Action.FAIL, str(failure.error))
+        for job in plan.skipped:
+            yield Prospect(str(job.source), str(job.target), Action.SKIP, "exists")
+        for job in plan.jobs:
+            yield self._of_job(job)
+
+    def _of_job(self, job: Job) -> Prospect:
+        source, target = str(job.source), str(job.target)
+        if self.from_stream:
+            return Prospect(source, target, Action.DENOISE)
+        header = job.header
+        size = (header.columns, header.rows, header.channels) if header is not None else None
+        try:
+            if self._has_more_to_say(job):
+                record = examine(job.source, self.max_megapixels, first_frame=self.first_frame)
+                if job.once and (record is not None or self._was_put_there(job.source)):
+                    return Prospect(source, target, Action.SKIP, "denoised already", size)
+            if self.volume:
+                _require_volume(job.source)
+            _require_writable_format(job, first_frame=self.first_frame)
+            self._require_mask_fits(job)
+            how = _IN_PARTS if self._is_in_parts(job) else None
+        except TvdenoiseError as error:
+            return Prospect(source, target, Action.FAIL, str(error), size)
+        return Prospect(source, target, Action.DENOISE, how, size)
+
+    def _is_in_parts(self, job: Job) -> bool:
+        """Whether it is too large for the memory. Raises TvdenoiseError where it cannot be denoised in parts either."""
+        if self.volume and job.header is not None:
+            require_memory(job.header.bytes_needed, self.budget)
+            needed = job.header.volume_bytes_needed(has_weights=self.has_weights)
+            if (shortage := self.budget.shortage(needed)) is not None:
+                require_no_mask(self.mask, shortage, self.budget.remedy)
+            return shortage is not None
+        if job.header is None or self.budget.shortage(job.header.bytes_needed) is None:
+            return False
+        large = examine_large(job.source, self.budget, self.max_megapixels, first_frame=self.first_frame)
+        if large is None:
+            return False
+        codec = large.pixel.codec
+        form = format_in_place(job.target, codec) if job.in_place else format_for(job.target, codec)
+        require_large_carried(large, form, self.budget.remedy)
+        require_parts_possible(self.mask, job, self.budget.remedy)
+        return True
+
+    def _require_mask_fits(self, job: Job) -> None:
+        """Raise UnsupportedImageError where the masks are for pictures of another size or number."""
+        if self.mask_form is None or job.header is None:
+            return
+        is_looked_into = self.mask_form.count > 1 and not self.first_frame
+        axes = axes_of(job.source) if is_looked_into else None
+        self.mask_form.require_likely(job.header.columns, job.header.rows, 1 if axes is None else axes.count)
+
+    def _has_more_to_say(self, job: Job) -> bool:
+        """Whether the file has to be looked into once more, which takes time."""
+        header = job.header
+        return (
+            self.volume
+            or job.once
+            or header is None
+            or header.columns * header.rows > self.max_megapixels * 1e6
+        )
+
+    def _was_put_there(self, path: Path) -> bool:
+        try:
+            return bool(self.replaced) and digest_of(path) in self.replaced
+        except OSError as error:
+            raise UnreadableImageError(reason_of(error)) from error
+
+
+def _require_volume(path: Path) -> None:
+    """Raise UnsupportedImageError where no pictures of a file are planes of a volume."""
+    axes = axes_of(path)
+    if axes is None:
+        raise no_volume()
+    _ = axes.volumes
+
+
+def _require_writable_format(job: Job, *, first_frame: bool) -> None:
+    """Raise UnsupportedImageError where the target's name asks for a format that is only read, or holds one picture."""
+    form = None if job.in_place else format_named(job.target.suffix)
+    if form is not None and not form.kinds:
+        raise UnsupportedImageError(f"{form.name} is not written", "choose another format with -o")
+    if form is not None and job.header is not None and job.header.planes > 1 and not first_frame:
+        require_several_carried(form, job.header.planes, job.header.codec)

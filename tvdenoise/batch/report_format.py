@@ -1,0 +1,235 @@
+"""The lines of a report: their fields, as JSON and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+from tvdenoise.batch.outcome import Fate, Outcome, SharedParameters
+
+_CHOSEN = ("mu", "epsilon", "sigma", "noise", "correlation", "growth")
+_FIGURES = (*_CHOSEN, "iterations", "distance_bound", "converged", "planes", "volumes", "spacing")
+FIELDS = ("source", "target", "status", "reason", *_FIGURES, "seconds", "notes")
+REPLACING = "replacing"  # the status of a line that announces a replacement
+PARAMETERS = "parameters"  # that of one with what was chosen for a whole set
+_NUMBERS = (
+    "mu",
+    "epsilon",
+    "sigma",
+    "correlation",
+    "growth",
+    "iterations",
+    "distance_bound",
+    "planes",
+    "volumes",
+    "seconds",
+)
+_WHOLE = ("iterations", "planes", "volumes")
+
+Entry = Mapping[str, Any]
+
+
+def entry_of(outcome: Outcome) -> dict[str, Any]:
+    """What became of a file, by ``FIELDS``; numbers that are not finite are left out."""
+    figures = {name: getattr(outcome.figures, name, None) for name in _FIGURES}
+    return {
+        "source": outcome.source,
+        "target": outcome.target,
+        "status": outcome.fate.value,
+        "reason": outcome.reason,
+        **{name: value if _is_finite(value) else None for name, value in figures.items()},
+        "seconds": round(outcome.seconds, 6),
+        "notes": "; ".join(outcome.notices) or None,
+    }
+
+
+def announcement_of(target: str, digest: str) -> dict[str, Any]:
+    """That a file is about to be replaced by one with this SHA-256."""
+    return {"target": target, "status": REPLACING, "sha256": digest}
+
+
+def entry_of_shared(shared: SharedParameters) -> dict[str, Any]:
+    """What was chosen for all pictures of so many channels, and on which ones."""
+    return {
+        "status": PARAMETERS,
+        "channels": shared.channels,
+        "mu": shared.mu,
+        "sigma": shared.sigma,
+        "notes": "; ".join(shared.sources),
+    }
+
+
+def shared_in(entry: Entry) -> SharedParameters | None:
+    """The parameters in such a line; None in others."""
+    if entry.get("status") != PARAMETERS:
+        return None
+    with suppress(TypeError, ValueError, KeyError):
+        mu, sigma = float(entry["mu"]), entry.get("sigma")
+        if math.isfinite(mu) and mu > 0:
+            sources = tuple(str(entry.get("notes") or "").split("; "))
+            return SharedParameters(
+                int(entry["channels"]), mu, None if sigma is None else float(sigma), sources
+            )
+    return None
+
+
+def _is_finite(value: object) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+class Layout(Protocol):
+    """How entries are written."""
+
+    header: bytes
+
+    def line(self, entry: Entry) -> bytes:
+        """The entry with its line break; there may be others inside."""
+        ...
+
+    def whole(self, contents: bytes) -> int:
+        """How many bytes at the start of a report are whole lines: all but what a killed run left of its last one.
+
+        Raises ValueError for what is no such report.
+        """
+        ...
+
+    def entries(self, contents: bytes) -> Iterator[tuple[int, Entry | None]]:
+        """Each entry with the number of the line where it begins; None for lines that are damaged."""
+        ...
+
+
+class JsonLines:
+    """One JSON object a line."""
+
+    header = b""
+    _starts = (b'{"source": ', b'{"target": ', b'{"status": ')
+
+    def line(self, entry: Entry) -> bytes:
+        return (json.dumps(entry, allow_nan=False) + "\n").encode()
+
+    def whole(self, contents: bytes) -> int:
+        end = contents.rfind(b"\n") + 1
+        first, last = contents[:end].partition(b"\n")[0], contents[end:]
+        entry = _object_in(last)
+        is_half = entry is None and any(last.startswith(start[: len(last)]) for start in self._starts)
+        if (first and not _is_entry(_object_in(first))) or not (is_half or _is_entry(entry)):
+            raise ValueError("not lines of a report")
+        return end if entry is None else len(contents)
+
+    def entries(self, contents: bytes) -> Iterator[tuple[int, Entry | None]]:
+        for number, line in enumerate(contents.split(b"\n"), 1):
+            if line.strip():
+                entry = _object_in(line)
+                yield number, entry if entry is not None and _is_sound(entry) else None
+
+
+class Csv:
+    """Comma-separated values under a line of names; what is not known is empty. Names keep their bytes."""
+
+    _names = (*FIELDS, "sha256", "channels")
+
+    def __init__(self) -> None:
+        self.header = self._joined(self._names)
+
+    def line(self, entry: Entry) -> bytes:
+        return self._joined([entry.get(name) for name in self._names])
+
+    def _joined(self, values: Any) -> bytes:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(values)
+        return text.getvalue().encode("utf-8", "surrogateescape")
+
+    def whole(self, contents: bytes) -> int:
+        if not (contents.startswith(self.header) or self.header.startswith(contents)):
+            raise ValueError("the first line has other names")
+        end = contents.rfind(b"\n") + 1
+        while contents.count(b'"', 0, end) % 2:  # a line break inside quotes, in a file's name
+            end = contents.rfind(b"\n", 0, end - 1) + 1
+        return end
+
+    def entries(self, contents: bytes) -> Iterator[tuple[int, Entry | None]]:
+        text = io.StringIO(contents.decode("utf-8", "surrogateescape"), newline="")
+        reader = csv.reader(text, strict=True)
+        names = next(reader)
+        while True:
+            number = reader.line_num + 1
+            try:
+                values = next(reader)
+            except StopIteration:
+                return
+            except csv.Error:
+                yield number, None
+                continue
+            yield number, _entry_in(names, values)
+
+
+def layout_for(name: str) -> Layout:
+    """The layout that a report's name asks for."""
+    return Csv() if name.lower().endswith(".csv") else JsonLines()
+
+
+def layout_of(contents: bytes) -> Layout | None:
+    """The layout that a report's contents have, or None where they are no report."""
+    if {"source", "status"} <= set(_names_in(contents.partition(b"\n")[0])):
+        return Csv()
+    lines = JsonLines()
+    return lines if any(entry is not None for _, entry in lines.entries(contents)) else None
+
+
+def _names_in(line: bytes) -> list[str]:
+    """The names in the first line of comma-separated values; none where it is no such line."""
+    text = io.StringIO(line.decode("utf-8", "surrogateescape"), newline="")
+    with suppress(csv.Error, StopIteration):
+        return next(csv.reader(text, strict=True))
+    return []
+
+
+def _object_in(line: bytes) -> dict[str, Any] | None:
+    with suppress(ValueError, RecursionError):
+        if isinstance(found := json.loads(line), dict):
+            return found
+    return None
+
+
+def _is_entry(found: dict[str, Any] | None) -> bool:
+    return found is not None and ("source" in found or "status" in found)
+
+
+def _entry_in(names: list[str], values: list[str]) -> Entry | None:
+    """The entry in a line of comma-separated values."""
+    if len(values) != len(names):
+        return None
+    entry: dict[str, Any] = {name: value or None for name, value in zip(names, values, strict=True)}
+    try:
+        for name in _NUMBERS:
+            if (text := entry.get(name)) is not None:
+                entry[name] = int(text) if name in _WHOLE else float(text)
+    except ValueError:
+        return None
+    entry["converged"] = {"True": True, "False": False}.get(entry.get("converged") or "")
+    return entry if _is_sound(entry) else None
+
+
+def _is_sound(entry: Entry) -> bool:
+    """Whether it says of what file what became of it, or is a line of another kind."""
+    if not isinstance(entry.get("status"), str):
+        return False
+    if entry["status"] not in set(Fate):
+        return True
+    numbers = (entry.get(name) for name in _NUMBERS)
+    return isinstance(entry.get("source"), str) and all(
+        number is None or (isinstance(number, int | float) and _is_moderate(number)) for number in numbers
+    )
+
+
+def _is_moderate(number: float) -> bool:
+    """Whether it is a finite float, or an integer that can be one."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False

@@ -1,0 +1,148 @@
+"""Summary of reports: counts, quantiles, and the files that need attention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tvdenoise.batch.outcome import Fate
+from tvdenoise.batch.report_format import Entry, layout_of
+from tvdenoise.errors import TvdenoiseError
+from tvdenoise.files.paths import reason_of
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+MEASURES = ("sigma", "mu", "epsilon", "iterations", "distance_bound", "seconds")
+_BINS = 8
+_SLOWEST = 10
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The entries of a report, and the numbers of its damaged lines."""
+
+    entries: tuple[Entry, ...]
+    damaged: tuple[int, ...]
+
+
+def read_report(path: str) -> Contents:
+    """Raises TvdenoiseError for a file that cannot be read or is no report. An empty file is one without entries."""
+    try:
+        contents = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = reason_of(error) if isinstance(error, OSError) else "not a possible name of a file"
+        raise TvdenoiseError(reason) from error
+    layout = layout_of(contents)
+    if layout is None:
+        if not contents:
+            return Contents((), ())
+        raise TvdenoiseError("not a report", "name a file that tvdenoise run --report has written")
+    numbered = list(layout.entries(contents))
+    return Contents(
+        tuple(entry for _, entry in numbered if entry is not None),
+        tuple(number for number, entry in numbered if entry is None),
+    )
+
+
+def last_of_each(entries: Iterable[Entry]) -> list[Entry]:
+    """The last entry of each source, but what was done stays so when a later run only found it done."""
+    last: dict[str, Entry] = {}
+    for entry in entries:
+        if entry["status"] not in set(Fate):
+            continue
+        source = entry["source"]
+        was_done = source in last and last[source]["status"] == Fate.DONE
+        if not (was_done and entry["status"] == Fate.SKIPPED):
+            last[source] = entry
+    return list(last.values())
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How many values lie between each two edges; the last edge counts as inside."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Account:
+    """What became of all files; intensities are fractions of the data range.
+
+    quantiles: of each of ``MEASURES`` over the files that were done, at ``QUANTILES``; None where no file has one.
+    noise: how many files have which kind; sigma: how its levels are spread, or None.
+    slowest: sources and their seconds, the slowest first; failed, not_converged: sources and reasons.
+    seconds: of all files together, which several processes may have spent at the same time.
+    """
+
+    done: int
+    skipped: int
+    seconds: float
+    quantiles: dict[str, tuple[float, ...] | None]
+    noise: dict[str, int]
+    sigma: Histogram | None
+    slowest: tuple[tuple[str, float], ...]
+    failed: tuple[tuple[str, str], ...]
+    not_converged: tuple[tuple[str, str], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the counts first, and every file with its reason."""
+        return {
+            "done": self.done,
+            "not_converged": len(self.not_converged),
+            "failed": len(self.failed),
+            "skipped": self.skipped,
+            "seconds": self.seconds,
+            "quantiles": {
+                name: values and {f"{part:g}": value for part, value in zip(QUANTILES, values, strict=True)}
+                for name, values in self.quantiles.items()
+            },
+            "noise": self.noise,
+            "sigma": self.sigma and asdict(self.sigma),
+            "slowest": [{"source": source, "seconds": seconds} for source, seconds in self.slowest],
+            "files_not_converged": [{"source": source, "reason": why} for source, why in self.not_converged],
+            "files_failed": [{"source": source, "reason": why} for source, why in self.failed],
+        }
+
+
+def account_of(entries: Iterable[Entry]) -> Account:
+    """Of the entries of one report, or of several one after the other."""
+    files = last_of_each(entries)
+    done = [entry for entry in files if entry["status"] == Fate.DONE]
+    failed = _reasons(entry for entry in files if entry["status"] == Fate.FAILED)
+    short = _reasons(entry for entry in done if entry.get("converged") is False)
+    kinds = [str(entry["noise"]) for entry in done if entry.get("noise")]
+    timed = [(entry["source"], float(entry["seconds"])) for entry in files if entry.get("seconds")]
+    return Account(
+        done=len(done),
+        skipped=len(files) - len(done) - len(failed),
+        seconds=sum(seconds for _, seconds in timed),
+        quantiles={name: _quantiles(_values(done, name)) for name in MEASURES},
+        noise={kind: kinds.count(kind) for kind in sorted(set(kinds))},
+        sigma=_histogram(_values(done, "sigma")),
+        slowest=tuple(sorted(timed, key=lambda pair: -pair[1])[:_SLOWEST]),
+        failed=failed,
+        not_converged=short,
+    )
+
+
+def _reasons(entries: Iterable[Entry]) -> tuple[tuple[str, str], ...]:
+    return tuple((entry["source"], str(entry.get("reason") or "")) for entry in entries)
+
+
+def _values(entries: Iterable[Entry], name: str) -> list[float]:
+    return [float(entry[name]) for entry in entries if entry.get(name) is not None]
+
+
+def _quantiles(values: Sequence[float]) -> tuple[float, ...] | None:
+    return tuple(np.quantile(values, QUANTILES).tolist()) if values else None
+
+
+def _histogram(values: Sequence[float]) -> Histogram | None:
+    if not values or min(values) == max(values):  # one bin says no more than the quantiles
+        return None
+    counts, edges = np.histogram(values, _BINS)
+    return Histogram(tuple(edges.tolist()), tuple(counts.tolist()))

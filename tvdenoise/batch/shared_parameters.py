@@ -1,0 +1,170 @@
+"""The same parameters for a set: chosen on a few of its images, used for all."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tvdenoise.batch.denoiser import Denoiser, spacing_of
+from tvdenoise.batch.outcome import SharedParameters
+from tvdenoise.batch.plan import with_headers
+from tvdenoise.batch.volumes import mask_of_volume
+from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UsageError
+from tvdenoise.files.large import LargePicture
+from tvdenoise.files.paths import printable, reason_of
+from tvdenoise.files.reading import open_within
+from tvdenoise.files.stack import Stack, gathered
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tvdenoise.batch.outputs import Job
+    from tvdenoise.batch.plan import Plan
+    from tvdenoise.batch.request import Request, Settings
+    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.stack import Volume
+    from tvdenoise.parameters import Parameters
+
+
+_SAMPLE = 9  # pictures of a kind; an odd number, so that a median is one of theirs
+_MOST_VALUES, _LEAST_PLANES = 1 << 24, 4  # of a volume that are looked at
+_SIDE = 1024  # rows and columns of a large picture that are looked at
+
+
+def share_parameters(
+    plan: Plan,
+    settings: Settings,
+    known: tuple[SharedParameters, ...],
+    announce_compilation: Callable[[], None],
+) -> tuple[Settings, tuple[SharedParameters, ...]]:
+    """Settings with the same mu for all pictures of a plan with as many channels, and what was chosen for that.
+
+    known: what the run chose that this one continues; only for other numbers of channels something is chosen then.
+    """
+    kept = frozenset(shared.channels for shared in known)
+    chosen = choose_shared(plan, Denoiser(settings, announce_compilation), settings, kept)
+    shared_mu = sorted((shared.channels, shared.mu) for shared in known + chosen)
+    return replace(settings, shared_mu=tuple(shared_mu)), chosen
+
+
+def refuse_useless(request: Request, settings: Settings) -> None:
+    """Raise UsageError where parameters cannot be shared, or would be others in a run that continues this one."""
+    if settings.mu is not None:
+        raise UsageError("--shared-parameters chooses mu, and --mu gives it", "give one of them")
+    if settings.per_plane:
+        reason = "--shared-parameters chooses one mu for all, and --per-plane one for each picture"
+        raise UsageError(reason, "give one of them")
+    if request.reads_standard_input or request.writes_standard_output:
+        raise UsageError("--shared-parameters is for several files", "leave it out")
+    if request.in_place and request.report is None:
+        raise UsageError(
+            "--shared-parameters with --in-place would choose others when it is run again, on what is denoised",
+            "add --report FILE to keep them there",
+        )
+
+
+def choose_shared(
+    plan: Plan, denoiser: Denoiser, settings: Settings, known: frozenset[int] = frozenset()
+) -> tuple[SharedParameters, ...]:
+    """Parameters for each other number of channels, from a sample of the whole plan, what is done already included.
+
+    So a run that continues another one comes to the same parameters. Pictures that cannot be read are left out.
+    """
+    found = defaultdict(list)
+    for stated, jobs in _by_channels(plan.jobs + plan.skipped).items():
+        for job in sample_of(jobs) if stated not in known else ():
+            for channels, mu, sigma in _chosen(job, denoiser, settings):
+                found[channels].append((mu, sigma, printable(job.source)))
+    return tuple(
+        _median(channels, choices) for channels, choices in sorted(found.items()) if channels not in known
+    )
+
+
+def _by_channels(jobs: Iterable[Job]) -> dict[int, list[Job]]:
+    """The jobs apart by the channels that their headers state, so that few pictures of a kind are not passed over."""
+    found = defaultdict(list)
+    for job in with_headers(jobs):
+        header = job.header
+        found[header.channels - header.has_alpha if header is not None else 0].append(job)
+    return found
+
+
+def sample_of(jobs: Sequence[Job]) -> list[Job]:
+    """At most so many jobs, evenly spread over their sources in the order of their names."""
+    ordered = sorted(jobs, key=lambda job: str(job.source))
+    if len(ordered) <= _SAMPLE:
+        return ordered
+    return [ordered[round(number * (len(ordered) - 1) / (_SAMPLE - 1))] for number in range(_SAMPLE)]
+
+
+def _chosen(job: Job, denoiser: Denoiser, settings: Settings) -> Iterator[tuple[int, float, float | None]]:
+    try:
+        found = _choice_on(job.source, denoiser, settings)
+    except TvdenoiseError:  # told when the picture's turn comes
+        return
+    if found is not None:
+        channels, chosen = found
+        yield channels, chosen.mu, None if chosen.noise is None else chosen.noise.sigma
+
+
+def _choice_on(path: Path, denoiser: Denoiser, settings: Settings) -> tuple[int, Parameters] | None:
+    """Channels and parameters of a file's picture, of the one, or the volume, in the middle of its stack, or of the
+    middle of a large picture.
+
+    None of a stack of channels, which share nothing.
+    """
+    try:
+        with path.open("rb") as stream:
+            found = open_within(
+                stream,
+                settings.budget,
+                settings.max_megapixels,
+                first_frame=settings.first_frame,
+                may_have_nan=settings.fills_missing,
+            )
+            if isinstance(found, Stack) and found.axes.channel_count > 1:
+                return None
+            noisy, mask = _in_the_middle(found, denoiser, settings)
+    except OSError as error:
+        raise UnreadableImageError(reason_of(error)) from error
+    return noisy.channels, denoiser.choose(noisy, mask)
+
+
+def _in_the_middle(
+    found: Picture | Stack | LargePicture, denoiser: Denoiser, settings: Settings
+) -> tuple[Picture | Volume, NDArray[np.bool_] | None]:
+    """The picture or the volume, with its mask."""
+    if isinstance(found, LargePicture):
+        return found.middle(_SIDE), None
+    if not isinstance(found, Stack):
+        return found, next(denoiser.masks(found, (0,)))
+    if settings.volume:
+        volumes = found.axes.volumes
+        numbers = _middle(volumes[len(volumes) // 2], _MOST_VALUES // found.first.intensities.size)
+        spacing, _ = spacing_of(found.axes, settings.spacing)
+        return gathered(found, numbers, spacing), mask_of_volume(denoiser, found, numbers)
+    numbers = (found.count // 2,)
+    return next(found.read(numbers)), next(denoiser.masks(found, numbers))
+
+
+def _middle(numbers: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """At most so many, but a few."""
+    most = max(most, _LEAST_PLANES)
+    start = max(0, (len(numbers) - most) // 2)
+    return numbers[start : start + most]
+
+
+def _median(channels: int, choices: list[tuple[float, float | None, str]]) -> SharedParameters:
+    levels = [sigma for _, sigma, _ in choices if sigma is not None]
+    return SharedParameters(
+        channels,
+        statistics.median_low(mu for mu, _, _ in choices),
+        statistics.median_low(levels) if levels else None,
+        tuple(source for _, _, source in choices),
+    )

@@ -1,0 +1,101 @@
+"""Exit codes: the one place that turns errors and signals into messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
+from types import FrameType
+
+import typer
+
+from tvdenoise.errors import ExitCode, TvdenoiseError
+from tvdenoise.files.paths import printable, reason_of
+
+_KEPT = "what was finished is kept"
+_PATIENCE = 1.5  # seconds; long computations in a library hear of a signal only when they end
+
+
+class Terminated(BaseException):
+    """The process was asked to end (SIGTERM)."""
+
+
+@contextmanager
+def exit_codes(*, debug: bool, continuation: str = "--skip-existing continues") -> Iterator[None]:
+    """Inside, errors that users can act on and signals end the command with one line and their exit code.
+
+    continuation: how to go on after a signal.
+    """
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        with _in_time(continuation):
+            yield
+    except TvdenoiseError as error:
+        if debug:
+            traceback.print_exc()
+        _tell(str(error))
+        raise typer.Exit(error.exit_code) from error
+    except BrokenPipeError:  # whoever read has what was wanted; Typer ends quietly
+        raise
+    except OSError as error:  # a last resort: whoever knows what was attempted says it better
+        if debug:
+            traceback.print_exc()
+        name = (
+            f"{printable(os.fsdecode(error.filename))}: " if isinstance(error.filename, str | bytes) else ""
+        )
+        _tell(f"{name}{reason_of(error)}")
+        raise typer.Exit(ExitCode.FILE_FAILED) from error
+    except KeyboardInterrupt as interrupt:
+        _tell(f"interrupted; {_KEPT}, {continuation}")
+        raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
+    except Terminated as termination:
+        _tell(f"terminated; {_KEPT}, {continuation}")
+        raise typer.Exit(ExitCode.TERMINATED) from termination
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def _in_time(continuation: str) -> Iterator[None]:
+    """Inside, a signal that is not heard in time ends the process all the same, without temporaries left behind."""
+    heard, woken = os.pipe()
+    os.set_blocking(woken, False)
+    is_over = Event()
+    previous = signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    Thread(target=_enforce, args=(heard, is_over, continuation), daemon=True).start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        signal.set_wakeup_fd(previous)
+        os.close(woken)  # which ends the thread
+
+
+def _enforce(heard: int, is_over: Event, continuation: str) -> None:
+    """Wait for a signal, then for the end of the command, then no longer."""
+    with os.fdopen(heard, "rb", buffering=0) as signals:
+        while number := signals.read(1):
+            codes = {
+                bytes([signal.SIGINT]): (ExitCode.INTERRUPTED, "interrupted"),
+                bytes([signal.SIGTERM]): (ExitCode.TERMINATED, "terminated"),
+            }
+            if number in codes and not is_over.wait(_PATIENCE):
+                code, word = codes[number]
+                from tvdenoise.files.atomic import remove_unfinished
+
+                remove_unfinished()
+                _tell(f"{word}; {_KEPT}, {continuation}")
+                os._exit(code)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _tell(message: str) -> None:
+    with suppress(OSError):  # the exit code says it all the same
+        print(f"tvdenoise: {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,233 @@
+"""AVIF: written with the input's chroma subsampling, at quality 95, or 100 where there is alpha, which stays exact."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from PIL import Image, ImageFile, features
+
+from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.files.decoded import Picture
+from tvdenoise.files.pillow import image_of
+from tvdenoise.formats.boxes import ColourCodes, colour_codes, item_properties, notices_of_companions
+from tvdenoise.formats.family import Family, Format, Inspection
+from tvdenoise.formats.tiff_tags import ORIENTATION, orientation_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+_PREFIX = b"Exif\0\0"
+_MAKER_NOTE, _SHORTEST = 37500, 6  # longer than 4 bytes, so that it is stored apart
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """EXIF data with the length and the orientation of others.
+
+    given: to Pillow; stored: what it makes of them; contents: what belongs in their place, with its prefix.
+    """
+
+    given: bytes
+    stored: bytes
+    contents: bytes
+
+    @classmethod
+    def for_exif(cls, contents: bytes) -> StandIn | None:
+        """None for data that are too short to have a stand-in."""
+        prefixed, exif = _PREFIX + contents, Image.Exif()
+        exif[_MAKER_NOTE] = bytes(_SHORTEST)
+        missing = len(prefixed) - len(exif.tobytes())
+        if missing < 0:
+            return None
+        exif[_MAKER_NOTE] = bytes(_SHORTEST + missing)
+        stored = exif.tobytes()
+        if (orientation := orientation_of(contents)) == 1:
+            return cls(stored[: len(prefixed)], stored[: len(prefixed)], prefixed)
+        exif[ORIENTATION] = orientation
+        return cls(exif.tobytes(), stored, prefixed.ljust(len(stored), b"\0"))  # of an even length
+
+    def replaced(self, written: bytes) -> bytes:
+        """A file, with the data in the place of their stand-in."""
+        before, found, after = written.partition(self.stored)
+        if not found or self.stored in after:
+            raise ValueError("its EXIF data cannot be placed")
+        return before + self.contents + after
+
+
+_QUALITY, _EXACT_QUALITY = 95, 100
+# Flags in the third byte of a codec's configuration.
+_HIGH_DEPTH, _TWELVE_BITS, _GREY, _SUBSAMPLED = 0x40, 0x20, 0x10, 0x0C
+_SUBSAMPLING = {0x00: "4:4:4", 0x08: "4:2:2", 0x0C: "4:2:0"}
+_MOST_PIXELS = 1 << 28  # that Pillow's decoder takes
+_BRANDS = (b"avif", b"avis")
+_COLOUR_BOX = b"colrnclx"
+
+
+@dataclass(frozen=True)
+class AvifTraits:
+    """subsampling: of the chroma, as Pillow names it; colour: codes that say something else than sRGB."""
+
+    subsampling: str = "4:4:4"
+    colour: ColourCodes | None = None
+
+
+@dataclass(frozen=True)
+class _Coding:
+    """How the pictures in a file (tiles, alpha and companions too) are coded: a byte of flags for each."""
+
+    flags: tuple[int, ...]
+
+    @classmethod
+    def of(cls, properties: list[tuple[bytes, bytes]]) -> _Coding:
+        flags = [contents[2] for kind, contents in properties if kind == b"av1C" and len(contents) > 2]
+        return cls(tuple(sorted(flags, key=lambda flag: bool(flag & _GREY))))  # colour before alpha
+
+    @property
+    def is_grey(self) -> bool:
+        return bool(self.flags) and bool(self.flags[0] & _GREY)
+
+    @property
+    def subsampling(self) -> str:
+        return _SUBSAMPLING[self.flags[0] & _SUBSAMPLED] if self.flags else "4:4:4"
+
+    @property
+    def bits(self) -> int:
+        deep = [flag for flag in self.flags if flag & _HIGH_DEPTH]
+        return (12 if deep[0] & _TWELVE_BITS else 10) if deep else 8
+
+
+def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
+    properties = item_properties(stream)
+    coding = _Coding.of(properties)
+    colour = None if "icc_profile" in opened.info else colour_codes(properties)
+    if colour is not None and colour.are_usual:
+        colour = None
+    notices = notices_of_companions(properties)
+    if any(kind == b"clap" for kind, _ in properties):
+        notices += ("its crop is left out, and the whole picture written",)
+    if coding.bits > 8:
+        notices += (f"{coding.bits}-bit intensities are written with 16 bits",)
+    codes = f"{colour.primaries}/{colour.transfer}" if colour else ""
+    return Inspection(
+        notices,
+        AvifTraits(coding.subsampling, colour),
+        elsewhere=(f"its colour description (CICP {codes}) is left out",) if colour else (),
+    )
+
+
+def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
+    """Above 8 bits, which Pillow cuts, and grey with alpha, which Pillow turns into colour."""
+    coding = _Coding.of(item_properties(stream))
+    if coding.bits > 8:
+        import imagecodecs
+
+        stream.seek(0)
+        values = np.asarray(imagecodecs.avif_decode(stream.read()))
+        if values.shape[1::-1] != opened.size:
+            raise ValueError("its header is not clear")
+        if values.dtype == np.uint16:  # otherwise only a companion is that deep
+            return _planes(_stretched(values, 2**coding.bits - 1))
+    if coding.is_grey and opened.mode == "RGBA":
+        values = np.array(opened)
+        return _planes(values[..., ::3])
+    return None
+
+
+def _bytes_per_sample(_opened: ImageFile.ImageFile, stream: BinaryIO) -> int:
+    return 1 + (_Coding.of(item_properties(stream)).bits > 8)
+
+
+def _stretched(values: NDArray[Any], largest: int) -> NDArray[np.uint16]:
+    return ((values.astype(np.uint32) * 65535 + largest // 2) // largest).astype(np.uint16)
+
+
+def _planes(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Intensities and alpha of values with the shape (rows, columns) or (rows, columns, channels)."""
+    if values.ndim == 2 or values.shape[2] == 3:
+        return values, None
+    intensities = values[..., 0] if values.shape[2] == 2 else values[..., :3]
+    return np.ascontiguousarray(intensities), np.ascontiguousarray(values[..., -1])
+
+
+def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
+    if not features.check("avif"):
+        raise _missing()
+    traits = picture.traits if isinstance(picture.traits, AvifTraits) else AvifTraits()
+    usual = _QUALITY if picture.alpha is None else _EXACT_QUALITY
+    return {
+        "quality": usual if quality is None else quality,
+        "subsampling": traits.subsampling if picture.has_channel_axis else "4:0:0",
+        "autotiling": False,  # the number of processors would change what is written
+        "max_threads": 1,
+        "speed": 8,  # three times as fast as the usual 6, for 0.3 dB
+        "icc_profile": picture.metadata.icc,
+        "xmp": picture.metadata.xmp or b"",
+    }
+
+
+def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
+    """What Pillow writes, with EXIF data and colour codes in it that Pillow would change."""
+    exif, contents = picture.metadata.exif, BytesIO()
+    stand_in = StandIn.for_exif(exif) if exif else None
+    image_of(picture).save(contents, "AVIF", **options, exif=stand_in.given if stand_in else exif)
+    written = contents.getvalue()
+    if stand_in is not None:
+        written = stand_in.replaced(written)
+    if (
+        isinstance(picture.traits, AvifTraits)
+        and (colour := picture.traits.colour)
+        and not picture.metadata.icc
+    ):
+        before, found, after = written.partition(_COLOUR_BOX)
+        assert found
+        codes = colour.primaries.to_bytes(2, "big") + colour.transfer.to_bytes(2, "big")
+        written = before + found + codes + after[4:]
+    return written
+
+
+def _explain(stream: BinaryIO) -> UnsupportedImageError | None:
+    stream.seek(4)
+    header = stream.read(8)
+    if header[:4] != b"ftyp" or header[4:] not in _BRANDS:
+        return None
+    if not features.check("avif"):
+        return _missing()
+    sizes = [
+        contents for kind, contents in item_properties(stream) if kind == b"ispe" and len(contents) == 12
+    ]
+    if any(math.prod(struct.unpack(">4x2I", size)) > _MOST_PIXELS for size in sizes):
+        return UnsupportedImageError(
+            f"AVIF of more than {_MOST_PIXELS // 10**6} megapixels is not carried", "save it as TIFF"
+        )
+    return None
+
+
+def _missing() -> UnsupportedImageError:
+    return UnsupportedImageError("the installed Pillow was built without AVIF", "install one that has it")
+
+
+FAMILY = Family(
+    formats=(
+        Format(
+            "AVIF",
+            "AVIF",
+            (".avif",),
+            kinds=frozenset({"L", "LA", "RGB", "RGBA"}),
+            carries=frozenset({"icc", "exif", "xmp"}),
+            longest_side=65_536,
+        ),
+    ),
+    inspect=_inspect,
+    options=_options,
+    explain=_explain,
+    bytes_per_sample=_bytes_per_sample,
+    decode=_decode,
+    encode=_encode,
+)

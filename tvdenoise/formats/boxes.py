@@ -1,0 +1,106 @@
+"""The boxes of AVIF, HEIF and JPEG 2000 files (ISO/IEC 14496-12 and 15444-1)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from tvdenoise.errors import UnreadableImageError
+from tvdenoise.formats.family import most_pieces, too_many
+
+_TO_THE_END, _LONG = 0, 1
+_CONTAINER = {b"iprp", b"ipco"}
+_META, _META_HEADER = b"meta", 4  # version and flags come before the boxes inside
+_LARGEST_META = 1 << 24
+
+
+@dataclass(frozen=True)
+class Box:
+    """kind: four bytes; start, end: of its contents in the file."""
+
+    kind: bytes
+    start: int
+    end: int
+
+    def contents(self, stream: BinaryIO) -> bytes:
+        stream.seek(self.start)
+        return stream.read(self.end - self.start)
+
+
+def boxes(stream: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[Box]:
+    """The boxes side by side in a part of a file.
+
+    Raises UnreadableImageError where one is not whole, and UnsupportedImageError where there are too many.
+    """
+    most, found = most_pieces(stream), 0
+    end = stream.seek(0, os.SEEK_END) if end is None else end
+    while start < end:
+        if (found := found + 1) > most:
+            raise too_many(most, "boxes")
+        stream.seek(start)
+        header = stream.read(8)
+        length, width = int.from_bytes(header[:4], "big"), 8
+        if length == _LONG:
+            length, width = int.from_bytes(stream.read(8), "big"), 16
+        elif length == _TO_THE_END:
+            length = end - start
+        if len(header) < 8 or length < width or start + length > end:
+            raise UnreadableImageError("the file is truncated or damaged", "use a complete copy")
+        yield Box(header[4:], start + width, start + length)
+        start += length
+
+
+def packed(kind: bytes, contents: bytes) -> bytes:
+    """A box as it is stored."""
+    if len(contents) + 8 < 1 << 32:
+        return (len(contents) + 8).to_bytes(4, "big") + kind + contents
+    return _LONG.to_bytes(4, "big") + kind + (len(contents) + 16).to_bytes(8, "big") + contents
+
+
+def item_properties(stream: BinaryIO) -> list[tuple[bytes, bytes]]:
+    """Kinds and contents of all the properties (and of the list of items, `iinf`) of an AVIF or HEIF file."""
+    meta = next((box for box in boxes(stream) if box.kind == _META), None)
+    if meta is None or meta.end - meta.start > _LARGEST_META:
+        return []
+    return list(_inside(stream, meta.start + _META_HEADER, meta.end))
+
+
+def _inside(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
+    for box in boxes(stream, start, end):
+        if box.kind in _CONTAINER:
+            yield from _inside(stream, box.start, box.end)
+        else:
+            yield box.kind, box.contents(stream)
+
+
+@dataclass(frozen=True)
+class ColourCodes:
+    """Primaries and transfer function by their numbers in ITU-T H.273."""
+
+    primaries: int
+    transfer: int
+
+    @property
+    def are_usual(self) -> bool:
+        """Whether they are those of sRGB, or so near that programs take one for the other, or unspecified."""
+        return self.primaries in (1, 2) and self.transfer in (1, 2, 6, 13, 14, 15)
+
+
+def colour_codes(properties: list[tuple[bytes, bytes]]) -> ColourCodes | None:
+    """The first colour codes among the properties of a file."""
+    for kind, contents in properties:
+        if kind == b"colr" and contents[:4] == b"nclx" and len(contents) >= 8:
+            return ColourCodes(int.from_bytes(contents[4:6], "big"), int.from_bytes(contents[6:8], "big"))
+    return None
+
+
+def notices_of_companions(properties: list[tuple[bytes, bytes]]) -> tuple[str, ...]:
+    """Notices about pictures beside the one that is read (depth, gain maps) and about a crop."""
+    companions = any(
+        (kind == b"auxC" and b"alpha" not in contents and b"auxid:1" not in contents)
+        or (kind == b"iinf" and b"tmap" in contents)
+        for kind, contents in properties
+    )
+    return ("its depth or gain map is left out",) if companions else ()

@@ -1,0 +1,393 @@
+"""JPEG: written at quality 95 with the input's chroma subsampling, and inks as inks without a transform."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from PIL import ImageFile, JpegImagePlugin, MpoImagePlugin
+from PIL.TiffImagePlugin import RESOLUTION_UNIT, X_RESOLUTION
+
+from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.files.decoded import Picture, record_in
+from tvdenoise.files.pillow import encoded
+from tvdenoise.formats.family import Family, Format, Inspection, most_pieces, too_many
+from tvdenoise.formats.tiff_tags import MALFORMED
+
+NO_UNIT, _CENTIMETRES = 0, 2
+_LARGEST_DPI = 65_535
+
+
+def states_resolution(opened: JpegImagePlugin.JpegImageFile) -> bool:
+    if opened.info.get("jfif_unit", NO_UNIT) != NO_UNIT:
+        return True
+    with suppress(*MALFORMED):
+        return {X_RESOLUTION, RESOLUTION_UNIT} <= set(opened.getexif())
+    return False
+
+
+def density_of(opened: ImageFile.ImageFile) -> tuple[int, int, int] | None:
+    """Dots per centimetre, or how much wider pixels are than high."""
+    unit, density = opened.info.get("jfif_unit"), opened.info.get("jfif_density", (1, 1))
+    is_aspect = unit == NO_UNIT and density[0] != density[1]
+    return (unit, *density) if all(density) and (is_aspect or unit == _CENTIMETRES) else None
+
+
+def can_state(dpi: tuple[float, float]) -> bool:
+    """Not that of a microscope's pictures."""
+    return max(dpi) <= _LARGEST_DPI
+
+
+def losses(picture: Picture) -> tuple[str, ...]:
+    dpi = picture.metadata.dpi
+    if dpi is None or can_state(dpi):
+        return ()
+    return (f"JPEG cannot state its resolution of {max(dpi):,.0f} dots per inch",)
+
+
+_MOST_EXIF_SEGMENTS = 256  # which Pillow joins one by one
+_MOST_SCANS = 200
+_START, _START_OF_SCAN, _END = 0xD8, 0xDA, 0xD9
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, _START + 1)})
+
+
+def screen(stream: BinaryIO) -> None:
+    """Refuse millions of segments, or of bytes between them, before the pixels, and endless scans."""
+    most = most_pieces(stream)
+    stream.seek(0)
+    if stream.read(3) != b"\xff\xd8\xff":
+        return
+    stream.seek(2)
+    count = exif_count = 0
+    before = b""
+    while len(byte := stream.read(1)) == 1:
+        if (count := count + 1) > 2 * most:  # a segment counts as two: its marker has two bytes
+            raise too_many(most, "segments")
+        is_marker, before = before == b"\xff" and byte not in b"\0\xff", byte
+        if not is_marker or byte[0] in _WITHOUT_LENGTH:
+            continue
+        if byte[0] == _START_OF_SCAN:
+            _require_few_scans(stream)
+        if byte[0] in (_START_OF_SCAN, _END):
+            return
+        beginning = stream.read(2 + len(_EXIF_PREFIX))
+        length = max(2, int.from_bytes(beginning[:2], "big"))
+        stream.seek(length - len(beginning), os.SEEK_CUR)
+        exif_count += beginning[2:] == _EXIF_PREFIX
+        if exif_count > _MOST_EXIF_SEGMENTS:
+            raise too_many(_MOST_EXIF_SEGMENTS, "segments of EXIF data")
+
+
+def _require_few_scans(stream: BinaryIO) -> None:
+    """Each may be of a few bytes, and yet passes over all pixels. Among those bytes no marker occurs by chance."""
+    count, before = 1, b""
+    while block := stream.read(_BLOCK):
+        block = before + block
+        end = block.find(bytes((0xFF, _END)))
+        count += block.count(bytes((0xFF, _START_OF_SCAN)), 0, len(block) if end < 0 else end)
+        if count > _MOST_SCANS:
+            raise too_many(_MOST_SCANS, "scans")
+        if end >= 0:
+            return
+        before = block[-1:]
+
+
+EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+_MULTIPLE_PICTURES, _GAIN_MAP = b"MPF\0", b"urn:iso:std:iso:ts:21496:-1\0"
+#: Which the reader and the writer see to themselves.
+_HANDLED = (
+    ("APP0", b"JFIF\0"),
+    ("APP1", b"Exif\0\0"),
+    ("APP1", b"http://ns.adobe.com/xap/1.0/\0"),
+    ("APP2", b"ICC_PROFILE\0"),
+    ("APP14", b"Adobe"),
+)
+#: Which become untrue: small copies, signatures, what another decoder adds to the pixels.
+_UNTRUE = (("APP0", b""), ("APP10", b"AROT"), ("APP11", b""))
+#: Which tell of pictures behind the first one.
+_OF_OTHERS = (("APP2", _MULTIPLE_PICTURES), ("APP2", _GAIN_MAP))
+_MOST_NAMES = 8
+_LARGEST_BEHIND = 1 << 26  # bytes, that are kept
+_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
+_LITTLE, _BLOCK = 1 << 6, 1 << 20  # bytes that are searched at a time, at first and then
+_LONGEST_NAME = 32
+
+Segment = tuple[str, bytes]  # as Pillow gives it
+
+
+def is_kept(segment: Segment) -> bool:
+    """Whether it is copied, as it stays true and is not written anyway."""
+    return segment[0].startswith("APP") and not _is_among(segment, _HANDLED + _UNTRUE + _OF_OTHERS)
+
+
+def names_of_left_out(segments: Iterable[Segment]) -> str:
+    """Those that no JPEG written has; empty where there are none."""
+    return named(
+        segment for segment in segments if not _is_among(segment, _HANDLED) and _is_among(segment, _UNTRUE)
+    )
+
+
+def named(segments: Iterable[Segment]) -> str:
+    """Them by number and by what they say that they are."""
+    names = sorted({_name(segment) for segment in segments})
+    return ", ".join(names[:_MOST_NAMES]) + (" and others" if len(names) > _MOST_NAMES else "")
+
+
+def has_gain_map(segments: Iterable[Segment]) -> bool:
+    """Whether the first picture says that another one makes it brighter where a display can show that."""
+    return any(_is_among(segment, (("APP2", _GAIN_MAP),)) for segment in segments)
+
+
+def has_place_of_others(segments: Iterable[Segment]) -> bool:
+    """Whether a segment says where in the file other pictures begin."""
+    return any(_is_among(segment, (("APP2", _MULTIPLE_PICTURES),)) for segment in segments)
+
+
+def packed(segment: Segment) -> bytes:
+    """With its marker and its length."""
+    name, contents = segment
+    marker = bytes((0xFF, 0xE0 + int(name.removeprefix("APP"))))
+    return marker + (len(contents) + 2).to_bytes(2, "big") + contents
+
+
+def data_behind(stream: BinaryIO) -> tuple[bytes, int]:
+    """What follows the picture, and its length; nothing where it is only zeros, or where it is too much to be kept."""
+    end = _end_of_picture(stream)
+    length = stream.seek(0, os.SEEK_END)
+    if end is None or end == length:
+        return b"", 0
+    stream.seek(end)
+    if length - end > _LARGEST_BEHIND:
+        return b"", length - end
+    found = stream.read()
+    return (found, len(found)) if found.strip(b"\0") else (b"", 0)
+
+
+def _end_of_picture(stream: BinaryIO) -> int | None:
+    place = 2
+    while (found := _next_marker(stream, place)) is not None:
+        marker, place = found
+        if marker == _END:
+            return place
+        stream.seek(place)
+        place += max(2, int.from_bytes(stream.read(2), "big"))
+    return None
+
+
+def _next_marker(stream: BinaryIO, place: int) -> tuple[int, int] | None:
+    """The next one, and where it ends; within pixels, those that divide them do not count."""
+    size = _LITTLE
+    stream.seek(place)
+    before = b""
+    while block := stream.read(size):
+        if (found := _MARKER.search(before + block)) is not None:
+            return found[0][-1], place - len(before) + found.end()
+        place += len(block)
+        before, size = block[-1:], _BLOCK
+    return None
+
+
+def _is_among(segment: Segment, known: Iterable[Segment]) -> bool:
+    return any(segment[0] == name and segment[1].startswith(beginning) for name, beginning in known)
+
+
+def _name(segment: Segment) -> str:
+    number, contents = segment
+    beginning = re.match(rb"[A-Za-z][\w .:/-]*", contents[:_LONGEST_NAME])
+    return f"{number} ({beginning[0].decode()})" if beginning else number
+
+
+_QUALITY = 95
+_FULL_CHROMA = 0
+_EXIF_PREFIX = b"Exif\0\0"
+_LARGEST_SEGMENT = 65_533
+_LARGEST = {
+    "exif": _LARGEST_SEGMENT - len(_EXIF_PREFIX),
+    "xmp": _LARGEST_SEGMENT - len(b"http://ns.adobe.com/xap/1.0/\0"),
+}
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers
+_UNIT_AT = 13  # of the resolution, in what Pillow writes
+_MP_ENTRIES = 0xB002
+_LEFT_BEHIND = "{:,} bytes behind the picture (previews, a gain map or a film) are left out"
+
+
+@dataclass(frozen=True)
+class JpegTraits:
+    """subsampling: of the chroma, as Pillow numbers it (0 for none).
+
+    comment: of the file, the last of several; segments: the other comments, IPTC, long XMP and what other programs have
+    there, as stored; behind: data that follow the picture.
+    density: unit and numbers of the resolution, where it is none in dots per inch.
+    """
+
+    subsampling: int = _FULL_CHROMA
+    comment: bytes = b""
+    segments: bytes = b""
+    behind: bytes = b""
+    density: tuple[int, int, int] | None = None
+
+
+def _plain(opened: ImageFile.ImageFile, stream: BinaryIO) -> ImageFile.ImageFile:
+    """A file whose other pictures are only previews of the first one, or its gain map, holds one picture."""
+    if opened.format != "MPO":
+        return opened
+    assert isinstance(opened, MpoImagePlugin.MpoImageFile)
+    entries = (opened.mpinfo or {}).get(_MP_ENTRIES, ())
+    others = [str(entry["Attribute"]["MPType"]) for entry in entries[1:]]
+    kinds = (
+        {"Large", "Undefined"} if has_gain_map(opened.applist) else {"Large"}
+    )  # thumbnails of several sizes
+    if {kind.partition(" ")[0] for kind in others} - kinds:
+        return opened
+    stream.seek(0)
+    return JpegImagePlugin.JpegImageFile(stream)  # type: ignore[no-untyped-call,unused-ignore]
+
+
+def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
+    if opened.mode == "CMYK" and "adobe" not in opened.info:
+        # Adobe stores inks inverted, as Pillow reads and writes them; without its mark programs disagree.
+        raise UnsupportedImageError(
+            "this CMYK JPEG does not say whether it is inverted", "save it as TIFF or as RGB first"
+        )
+    assert isinstance(opened, JpegImagePlugin.JpegImageFile)
+    if not states_resolution(opened):
+        opened.info.pop("dpi", None)  # Pillow says 72 dots per inch where EXIF data say nothing
+    subsampling = JpegImagePlugin.get_sampling(opened)
+    segments = opened.applist
+    comments = [contents for name, contents in segments if name == "COM"]
+    records = [found for comment in comments if (found := _record(comment))]
+    others = [comment for comment in comments if not _record(comment)] or [b""]
+    kept = [segment for segment in segments if is_kept(segment)]
+    behind, length = data_behind(stream)
+    if has_place_of_others(segments):
+        behind = b""
+    traits = JpegTraits(
+        subsampling if subsampling >= 0 else _FULL_CHROMA,
+        others[-1],
+        b"".join((*map(_comment_segment, others[:-1]), *map(packed, kept))),
+        behind,
+        density_of(opened),
+    )
+    return Inspection(
+        _notices(segments, length - len(behind), is_first_of_several=opened.format == "MPO"),
+        traits=traits,
+        record=records[-1] if records else None,
+        elsewhere=_elsewhere(traits, kept, has_comments=any(others)),
+    )
+
+
+def _notices(segments: list[Segment], left_behind: int, *, is_first_of_several: bool) -> tuple[str, ...]:
+    """What no JPEG has that is written."""
+    notices = []
+    if names := names_of_left_out(segments):
+        notices.append(f"its JPEG segments {names} are left out")
+    if left_behind and not is_first_of_several:
+        notices.append(_LEFT_BEHIND.format(left_behind))
+    return tuple(notices)
+
+
+def _elsewhere(traits: JpegTraits, kept: list[Segment], *, has_comments: bool) -> tuple[str, ...]:
+    names = ["comments"] if has_comments else []
+    names += ["IPTC data"] if any(name == "APP13" for name, _ in kept) else []
+    is_extended = [contents.startswith(EXTENDED_XMP) for _, contents in kept]
+    names += ["extended XMP data"] if any(is_extended) else []
+    unnamed = [segment for segment, is_xmp in zip(kept, is_extended, strict=True) if not is_xmp]
+    unnamed = [segment for segment in unnamed if segment[0] != "APP13"]
+    names += [f"JPEG segments {named(unnamed)}"] if unnamed else []
+    notices = [f"its {', '.join(names)} are left out"] if names else []
+    notices += ["its pixel aspect is left out"] if traits.density and traits.density[0] == NO_UNIT else []
+    notices += [_LEFT_BEHIND.format(len(traits.behind))] if traits.behind else []
+    return tuple(notices)
+
+
+def _explain(stream: BinaryIO) -> UnsupportedImageError | None:
+    """Pillow knows no JPEG of other depths than 8 bits."""
+    stream.seek(0)
+    if stream.read(2) != b"\xff\xd8":
+        return None
+    while len(head := stream.read(4)) == 4 and head[0] == 0xFF:
+        if head[1] in _FRAMES:
+            depth = int.from_bytes(stream.read(1), "big")
+            reason = f"JPEG of {depth} bits is not carried"
+            return UnsupportedImageError(reason, "convert it to TIFF or PNG first") if depth != 8 else None
+        stream.seek(int.from_bytes(head[2:], "big") - 2, os.SEEK_CUR)
+    return None
+
+
+def _record(comment: bytes) -> str | None:
+    """The record, where a comment holds nothing else."""
+    text = comment.rstrip(b"\0").decode("latin-1")
+    return text if record_in(text) == text else None
+
+
+def _comment_segment(comment: bytes) -> bytes:
+    return b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
+
+
+def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
+    traits = picture.traits if isinstance(picture.traits, JpegTraits) else JpegTraits()
+    metadata = picture.metadata
+    record = _comment_segment(metadata.record.encode()) if metadata.record else b""
+    options: dict[str, Any] = {
+        "quality": _QUALITY if quality is None else quality,
+        "subsampling": traits.subsampling,
+        "icc_profile": metadata.icc,
+        "exif": _within_segment("exif", metadata.exif, prefix=_EXIF_PREFIX),
+        "xmp": _within_segment("xmp", metadata.xmp),
+        "comment": traits.comment,
+        "extra": traits.segments + record,  # before the comment: many programs show the last one
+    }
+    if traits.density is not None:
+        options["dpi"] = traits.density[1:]
+    elif metadata.dpi is not None and can_state(metadata.dpi):
+        options["dpi"] = metadata.dpi
+    return options
+
+
+def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
+    """What Pillow writes, with another unit of the resolution, and what followed the picture."""
+    traits = picture.traits
+    if not isinstance(traits, JpegTraits) or not (traits.behind or traits.density):
+        return None
+    written = bytearray(encoded(picture, "JPEG", options))
+    if traits.density is not None and written[_UNIT_AT - 7 : _UNIT_AT - 2] == b"JFIF\0":
+        written[_UNIT_AT] = traits.density[0]
+    return bytes(written) + traits.behind
+
+
+def _within_segment(name: str, contents: bytes | None, prefix: bytes = b"") -> bytes:
+    """The contents where they fit a JPEG's segment of 64 kB, else nothing."""
+    return prefix + contents if contents and len(contents) <= _LARGEST[name] else b""
+
+
+def _strip(traits: object) -> object:
+    assert isinstance(traits, JpegTraits)
+    aspect = traits.density if traits.density and traits.density[0] == NO_UNIT else None
+    return JpegTraits(traits.subsampling, density=aspect)
+
+
+FAMILY = Family(
+    formats=(
+        Format(
+            "JPEG",
+            "JPEG",
+            (".jpg", ".jpeg", ".jpe", ".jfif"),
+            kinds=frozenset({"L", "RGB", "CMYK"}),
+            carries=frozenset({"icc", "exif", "xmp", "dpi", "record"}),
+            largest=_LARGEST,
+            longest_side=65_500,
+        ),
+    ),
+    inspect=_inspect,
+    options=_options,
+    screen=screen,
+    explain=_explain,
+    strip=_strip,
+    plain=_plain,
+    encode=_encode,
+    losses=losses,
+)

@@ -1,0 +1,186 @@
+"""The chunks of a PNG: which are kept, which are left out, and the 16-bit pixels that Pillow would cut."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from tvdenoise.errors import UnreadableImageError
+from tvdenoise.files.pillow import SILENT_LIBRARIES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tvdenoise.files.decoded import Picture
+
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+BLOCK = 1 << 20  # bytes that are read at a time
+_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"fdAT"}  # the last one of an animation
+
+
+@dataclass(frozen=True)
+class Chunk:
+    kind: bytes
+    contents: bytes  # empty for those that are only checked
+
+
+def packed(kind: bytes, contents: bytes) -> bytes:
+    checksum = zlib.crc32(contents, zlib.crc32(kind))
+    return struct.pack(">I4s", len(contents), kind) + contents + struct.pack(">I", checksum)
+
+
+def chunks_of(stream: BinaryIO, kept: set[bytes] | None) -> Iterator[Chunk]:
+    """All complete chunks to the end of the image, their checksums compared; the contents of some kinds, or of all."""
+    stream.seek(len(SIGNATURE))
+    while len(header := stream.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", header)
+        checksum, blocks = zlib.crc32(kind), []
+        remaining = length
+        while remaining:
+            block = stream.read(min(remaining, BLOCK))
+            if not block:
+                return
+            checksum = zlib.crc32(block, checksum)
+            if kept is None or kind in kept:
+                blocks.append(block)
+            remaining -= len(block)
+        if len(stored := stream.read(4)) < 4:
+            return
+        if kind in _CRITICAL and int.from_bytes(stored, "big") != checksum:
+            raise UnreadableImageError("the file is damaged (a checksum is wrong)", "use an undamaged copy")
+        yield Chunk(kind, b"".join(blocks))
+        if kind == b"IEND":
+            return
+
+
+COLOUR_CHUNKS = frozenset({b"cHRM", b"cICP", b"gAMA", b"sRGB"})
+TEXT_CHUNKS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+BACKGROUND, RESOLUTION = b"bKGD", b"pHYs"
+# What the reader and the writer see to themselves.
+_HANDLED = frozenset(
+    {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP", b"eXIf", RESOLUTION, b"acTL", b"fcTL", b"fdAT"}
+)
+# What denoising makes untrue: how many bits mean something, when it was changed, how often colours occur, and
+# where its rows lie in the file.
+_OUT_OF_DATE = frozenset({b"sBIT", b"tIME", b"hIST", b"sPLT", b"iDOT"})
+_PALETTE = 3
+# The gamma and the primaries of sRGB, which every program assumes.
+_USUAL = {
+    b"gAMA": struct.pack(">I", 45455),
+    b"cHRM": struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),
+}
+
+
+def is_copied(kind: bytes) -> bool:
+    """Whether a chunk is another program's own, and marked as one that may be copied when pixels change."""
+    return kind[1:2].islower() and kind[3:4].islower()
+
+
+def keeps_background(depth: int, colour: int) -> bool:
+    """Whether the background colour means the same in what is written."""
+    return depth >= 8 and colour != _PALETTE
+
+
+def notices_of_left_out(
+    kinds: Collection[bytes], *, has_aspect: bool, keeps_background: bool
+) -> tuple[str, ...]:
+    """One notice that names the chunks that no PNG written has, where there are any.
+
+    has_aspect: the resolution is in no unit, and says that pixels are not square.
+    """
+    kept = _HANDLED | COLOUR_CHUNKS | TEXT_CHUNKS | _OUT_OF_DATE
+    kept |= {BACKGROUND} if keeps_background else set()
+    left_out = {kind for kind in kinds if kind not in kept and not is_copied(kind)}
+    left_out |= {RESOLUTION} if has_aspect else set()
+    return _named(left_out)
+
+
+def notices_elsewhere(kept: Mapping[bytes, bytes], kinds: Collection[bytes]) -> tuple[str, ...]:
+    """One notice that names the chunks (kept: their contents by name) of which other formats know nothing."""
+    names = {kind for kind in kept if kind not in COLOUR_CHUNKS | TEXT_CHUNKS}
+    names |= {b"cICP"} & set(kept)
+    if not {b"iCCP", b"sRGB"} & set(kinds):
+        names |= {kind for kind, usual in _USUAL.items() if kept.get(kind, usual) != usual}
+    return _named(names)
+
+
+def _named(kinds: Collection[bytes]) -> tuple[str, ...]:
+    names = ", ".join(kind.decode("latin-1") for kind in sorted(kinds))
+    return (f"its PNG chunks {names} are left out",) if names else ()
+
+
+_GREY = 0
+_DECODED = {b"IHDR", b"IDAT", b"IEND"}
+
+
+def decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
+    """16 bits of colour or with alpha, of which Pillow keeps 8."""
+    position = stream.tell()
+    depth, colour = next(chunks_of(stream, {b"IHDR"})).contents[8:10]
+    if depth != 16 or (colour == _GREY and "transparency" not in opened.info):
+        stream.seek(position)
+        return None
+    import imagecodecs
+
+    chunks = list(chunks_of(stream, _DECODED | {b"tRNS"}))
+    transparent = next((chunk.contents for chunk in chunks if chunk.kind == b"tRNS"), None)
+    columns, rows = opened.size
+    _require_no_excess(chunks, 2 * rows * (1 + columns * 2 * len(opened.getbands())) + BLOCK)
+    pixels = b"".join(packed(chunk.kind, chunk.contents) for chunk in chunks if chunk.kind in _DECODED)
+    with SILENT_LIBRARIES:  # libpng prints what it finds odd
+        values = np.asarray(imagecodecs.png_decode(SIGNATURE + pixels))
+    if values.dtype != np.uint16 or values.shape[1::-1] != opened.size:
+        raise ValueError("its header is not clear")
+    if transparent is not None:
+        same = values == np.frombuffer(transparent, ">u2")
+        hidden = same.all(axis=-1) if values.ndim == 3 else same
+        return values, np.where(hidden, 0, 65535).astype(np.uint16)
+    if values.shape[2] == 3:
+        return values, None
+    intensities = values[..., 0] if values.shape[2] == 2 else values[..., :3]
+    return np.ascontiguousarray(intensities), np.ascontiguousarray(values[..., -1])
+
+
+def _require_no_excess(chunks: list[Chunk], most: int) -> None:
+    """Raise UnreadableImageError where the pixels are followed by more data, through which libpng would read.
+
+    most: bytes of pixels, at least twice what they take.
+    """
+    inflater = zlib.decompressobj()
+    for chunk in chunks:
+        data = chunk.contents if chunk.kind == b"IDAT" else b""
+        while data and not inflater.eof:
+            most -= len(inflater.decompress(data, BLOCK))
+            data = inflater.unconsumed_tail
+            if most < 0:
+                raise UnreadableImageError(
+                    "the file is damaged (it holds more than its pixels)", "use an undamaged copy"
+                )
+
+
+def encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
+    """The chunks that Pillow writes around a single pixel, around all those that it cannot write."""
+    if picture.kind not in ("LA;16", "RGB;16", "RGBA;16"):
+        return None
+    import imagecodecs
+
+    frame = BytesIO()
+    Image.new("L", (1, 1)).save(frame, "PNG", **options)
+    values = picture.intensities if picture.alpha is None else np.dstack((picture.intensities, picture.alpha))
+    encoded = imagecodecs.png_encode(np.ascontiguousarray(values), level=6)
+    pixels: dict[bytes, list[bytes]] = {kind: [] for kind in _DECODED}
+    for chunk in chunks_of(BytesIO(encoded), _DECODED):
+        if chunk.kind in pixels:
+            pixels[chunk.kind].append(packed(chunk.kind, chunk.contents))
+    parts = [SIGNATURE]
+    for chunk in chunks_of(BytesIO(frame.getvalue()), None):
+        parts += pixels.get(chunk.kind) or [packed(chunk.kind, chunk.contents)]
+    return b"".join(parts)

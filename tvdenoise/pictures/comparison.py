@@ -1,0 +1,211 @@
+"""Images beside a reference: whole, in the crop where they differ most, and their differences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tvdenoise.files.paths import printable
+from tvdenoise.pictures.figures import save_figure
+from tvdenoise.pictures.screen import Displayed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+    from numpy.typing import NDArray
+
+    from tvdenoise.files.decoded import Picture
+
+
+WIDTH = 3.3  # inches of a column
+_LABELS, _HEADS, _GAP, _BAR = 0.5, 0.5, 0.1, 0.2  # inches of what lies beside them
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """A figure of columns of equal width and rows of given heights (inches), with places for texts beside them.
+
+    Whatever the shapes of the pictures in them, cells and texts keep their places.
+    """
+
+    figure: Figure
+    heights: tuple[float, ...]
+
+    @classmethod
+    def of(cls, columns: int, heights: tuple[float, ...]) -> Sheet:
+        from matplotlib.figure import Figure
+
+        width = _LABELS + columns * (WIDTH + _GAP)
+        return cls(Figure(figsize=(width, _HEADS + sum(heights) + _GAP * len(heights))), heights)
+
+    def axes(self, row: int, column: int) -> Axes:
+        """Without marks, in the place of a cell."""
+        axes = self.figure.add_axes(self._place(_left(column), self._bottom(row), WIDTH, self.heights[row]))
+        axes.set_xticks([])
+        axes.set_yticks([])
+        return axes
+
+    def bar(self, row: int) -> Axes:
+        """For the scale of colours of a row whose first cell is free."""
+        return self.figure.add_axes(
+            self._place(_left(1) - 2 * _GAP - _BAR, self._bottom(row), _BAR, self.heights[row])
+        )
+
+    def head(self, column: int, text: str) -> None:
+        """Over a column."""
+        top = self.figure.get_figheight() - _HEADS / 2
+        x, y, _, _ = self._place(_left(column) + WIDTH / 2, top, 0, 0)
+        self.figure.text(x, y, text, ha="center", va="center", fontsize=9)
+
+    def label(self, row: int, text: str) -> None:
+        """On the left of a row."""
+        x, y, _, _ = self._place(_LABELS / 2, self._bottom(row) + self.heights[row] / 2, 0, 0)
+        self.figure.text(x, y, text, ha="center", va="center", rotation="vertical", fontsize=8)
+
+    def _bottom(self, row: int) -> float:
+        return sum(self.heights[row + 1 :]) + _GAP * (len(self.heights) - row)
+
+    def _place(
+        self, left: float, bottom: float, width: float, height: float
+    ) -> tuple[float, float, float, float]:
+        """Inches in fractions of the figure."""
+        columns, rows = self.figure.get_size_inches()
+        return left / columns, bottom / rows, width / columns, height / rows
+
+
+def _left(column: int) -> float:
+    return _LABELS + column * (WIDTH + _GAP)
+
+
+_OVERVIEW = 640  # pixels of the longer side of a picture that is shown as a whole, at most
+_LEAST_CROP, _LARGEST_CROP = 8, 160  # pixels
+_LONGEST_NAME = 30  # characters
+_FAINT = 0.5  # intensities that span less of the data range are stretched
+_OUTLIERS = 0.5  # percent of the differences that may lie beyond the end of the colours
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """A picture in a column of its own; caption: a line about it, under its name."""
+
+    name: str
+    picture: Picture
+    caption: str
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Rows and columns of a picture, upright."""
+
+    top: int
+    left: int
+    rows: int
+    columns: int
+
+    @property
+    def part(self) -> tuple[slice, slice]:
+        return slice(self.top, self.top + self.rows), slice(self.left, self.left + self.columns)
+
+
+def save_side_by_side(reference: Panel, others: Sequence[Panel], white: float, path: str) -> None:
+    """Draw a reference and pictures of the same size and kind, as a PNG, SVG or PDF file.
+
+    From the top: the whole pictures, a crop, and the differences (root mean square over channels). All pictures are
+    shown in the same way. white: the value that counts as 1. Raises UnwritableImageError.
+    """
+    shown = [Displayed.of(panel.picture, white) for panel in (reference, *others)]
+    rows, columns = shown[0].pixels.shape[:2]
+    factor = -(-max(rows, columns) // _OVERVIEW)
+    maps = [each.squared_difference(shown[0], factor) for each in shown[1:]]
+    crop = crop_of(maps, factor, rows, columns)
+    whole, part = (WIDTH * min(max(ratio, 0.4), 2) for ratio in (rows / columns, crop.rows / crop.columns))
+    sheet = Sheet.of(len(shown), (whole, part, whole))
+    for column, panel in enumerate((reference, *others)):
+        sheet.head(column, f"{_elided(panel.name)}\n{panel.caption}")
+    _draw_pictures(sheet, shown, factor, crop)
+    _draw_differences(sheet, maps, factor, white)
+    save_figure(sheet.figure, Path(path))
+
+
+def crop_of(maps: Sequence[NDArray[np.float32]], factor: int, rows: int, columns: int) -> Crop:
+    """Where pictures of so many rows and columns differ most; in the middle where they do not.
+
+    maps: squared differences, means of blocks of factor × factor pixels; each has an equal say.
+    """
+    from scipy.ndimage import uniform_filter
+
+    side = min(_LARGEST_CROP, max(_LEAST_CROP, min(rows, columns) // 4))
+    height, width = min(side, rows), min(side, columns)
+    total = sum((each / mean for each in maps if (mean := float(each.mean())) > 0), np.zeros_like(maps[0]))
+    size = [
+        min(max(1, length // factor), count)
+        for length, count in zip((height, width), total.shape, strict=True)
+    ]
+    if not total.any():
+        return Crop((rows - height) // 2, (columns - width) // 2, height, width)
+    # Blocks around each centre; only centres whose blocks all lie in the picture.
+    inside = tuple(
+        slice(each // 2, each // 2 + count - each + 1) for each, count in zip(size, total.shape, strict=True)
+    )
+    means = uniform_filter(total, size)[inside]
+    top, left = (int(place) * factor for place in np.unravel_index(np.argmax(means), means.shape))
+    return Crop(min(top, rows - height), min(left, columns - width), height, width)
+
+
+def _draw_pictures(sheet: Sheet, shown: Sequence[Displayed], factor: int, crop: Crop) -> None:
+    overviews = [each.overview(factor) for each in shown]
+    low, high = (float(each) for each in np.percentile(overviews[0], (0.1, 99.9)))
+    is_faint = 0 < high - low < _FAINT
+    low, high = (low, high) if is_faint else (0.0, 1.0)
+    for column, (each, overview) in enumerate(zip(shown, overviews, strict=True)):
+        axes = sheet.axes(0, column)
+        _show(axes, _stretched(overview, low, high), factor)
+        _frame(axes, crop)
+        _show(sheet.axes(1, column), _stretched(each.light(crop.part), low, high), 1)
+    sheet.label(0, "whole" + (f"\n({low:.2g} to {high:.2g} of range)" if is_faint else ""))
+    sheet.label(1, f"crop of {crop.columns} × {crop.rows}\nat {crop.left}, {crop.top}")
+
+
+def _draw_differences(sheet: Sheet, maps: Sequence[NDArray[np.float32]], factor: int, white: float) -> None:
+    """The same colours for all, from nothing to the largest but for outliers."""
+    differences = [np.sqrt(each) * np.float32(white) for each in maps]
+    largest = float(np.percentile(np.stack(differences), 100 - _OUTLIERS)) or white / 255
+    for column, difference in enumerate(differences, 1):
+        drawn = _show(sheet.axes(2, column), difference, factor)
+        drawn.set(cmap="cividis", clim=(0, largest))
+    bar = sheet.figure.colorbar(drawn, cax=sheet.bar(2), ticklocation="left")
+    bar.set_label(f"difference (of {white:g})", fontsize=9)
+
+
+def _show(axes: Axes, pixels: NDArray[np.float32], factor: int) -> AxesImage:
+    """Grey or colour in [0, 1], blocks of so many pixels, the axes in pixels."""
+    rows, columns = (length * factor for length in pixels.shape[:2])
+    extent = (0, columns, rows, 0)
+    return axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, extent=extent, interpolation="antialiased")
+
+
+def _frame(axes: Axes, crop: Crop) -> None:
+    """A frame that is seen on dark and on bright."""
+    from matplotlib.patches import Rectangle
+
+    for colour, width in (("black", 2.5), ("white", 1.0)):
+        corner = (crop.left, crop.top)
+        axes.add_patch(Rectangle(corner, crop.columns, crop.rows, fill=False, color=colour, linewidth=width))
+
+
+def _stretched(pixels: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+    stretched: NDArray[np.float32] = np.clip((pixels - np.float32(low)) / np.float32(high - low), 0, 1)
+    return stretched
+
+
+def _elided(name: str) -> str:
+    """The end of a name, without what matplotlib would take for mathematics."""
+    shown = printable(name)
+    shown = shown if len(shown) <= _LONGEST_NAME else f"…{shown[1 - _LONGEST_NAME :]}"
+    return shown.replace("$", r"\$")

@@ -1,0 +1,90 @@
+"""What a solve removed, as a picture: input less result around mid grey, so that structure in it can be seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tvdenoise.files.decoded import Metadata, Picture
+from tvdenoise.files.paths import printable
+from tvdenoise.files.writing import without_metadata, write
+from tvdenoise.formats.registry import format_named
+from tvdenoise.pictures.screen import as_light
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+_NOTHING = 128  # the grey of what was not changed
+_DEVIATIONS = 4  # so many fit between mid grey and white, at least
+_LARGEST_GAIN = 2.0**14  # beyond which roundings of single precision would show
+_BAND = 1 << 18  # values that are looked at together
+
+
+def save_residual(
+    picture: Picture, denoised: NDArray[np.floating], white: float, name: str, target: Path
+) -> float:
+    """Write what was removed from a picture as an 8-bit PNG and return the gain; raises as `files.writing.write`.
+
+    denoised: the solution before it is rounded to the picture's depth, in [0, 1] (float pictures: in their units).
+    white: the value that counts as 1 in float pictures; name: of the input, for the text that says what is shown.
+    """
+    residual, gain = residual_picture(picture, denoised, white)
+    text = (
+        f"What tvdenoise removed from {printable(name)}: input less result, before rounding, ×{gain:g}. "
+        f"{_NOTHING} is nothing; a grey level is {1 / gain:g}/255 of the data range."
+    )
+    metadata = replace(residual.metadata, text=(("Description", text),))
+    form = format_named("png")
+    assert form is not None
+    write(replace(residual, metadata=metadata), target, form)
+    return gain
+
+
+def residual_picture(
+    picture: Picture, denoised: NDArray[np.floating], white: float = 1.0
+) -> tuple[Picture, float]:
+    """Input less result as an 8-bit picture, and its gain: the power of two with which 4 standard deviations fit.
+
+    It is the same for all channels; invisible pixels show as not changed, inks as the light that they let through.
+    """
+    squares, count = 0.0, 0
+    for _, difference in _differences(picture, denoised, white):
+        squares += float(np.sum(np.square(difference, dtype=np.float64)))
+        count += difference.size
+    gain = _gain(math.sqrt(squares / count))
+    rows, columns = picture.intensities.shape[:2]
+    shape = (rows, columns) if picture.channels == 1 else (rows, columns, 3)
+    shown = np.empty(shape, np.uint8)
+    for band, difference in _differences(picture, denoised, white):
+        shown[band] = np.clip(np.rint(difference * np.float32(gain * 255) + _NOTHING), 0, 255)
+    orientation = without_metadata(replace(picture, traits=None)).metadata.exif
+    return Picture(shown, metadata=Metadata(exif=orientation)), gain
+
+
+def _differences(
+    picture: Picture, denoised: NDArray[np.floating], white: float
+) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Bands of rows, and what was removed from them, in data ranges."""
+    intensities, visible = picture.intensities, picture.visible
+    whites = (white, white) if picture.is_float else (float(np.iinfo(intensities.dtype).max), 1.0)
+    height = max(1, _BAND * len(intensities) // intensities.size)
+    for top in range(0, len(intensities), height):
+        band = slice(top, min(top + height, len(intensities)))
+        difference = as_light(intensities[band], whites[0]) - as_light(denoised[band], whites[1])
+        if visible is not None:
+            difference[~visible[band]] = 0
+        yield band, difference
+
+
+def _gain(deviation: float) -> float:
+    """A power of two."""
+    if deviation == 0:
+        return 1.0
+    return min(2.0 ** math.floor(math.log2(0.5 / (_DEVIATIONS * deviation))), _LARGEST_GAIN)
