@@ -1,4 +1,4 @@
-"""Makes the README's picture of the page that `tvdenoise tune --live` opens, in a headless browser.
+"""Makes the manual's image of the page that `tvdenoise tune --live` opens, in a headless browser.
 
 python tests/make_live_picture.py
 """

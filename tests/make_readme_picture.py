@@ -1,4 +1,4 @@
-"""Makes the README's pictures with the commands themselves: before and after, and a comparison.
+"""Makes the README's image before and after, and the manual's comparison, with the commands themselves.
 
 python tests/make_readme_picture.py
 """

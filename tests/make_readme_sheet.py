@@ -1,4 +1,4 @@
-"""Makes the README's contact sheet with `tvdenoise tune`, in 256 colours so that it stays small.
+"""Makes the manual's contact sheet with `tvdenoise tune`, in 256 colours so that it stays small.
 
 python tests/make_readme_sheet.py
 """

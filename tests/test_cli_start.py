@@ -18,7 +18,13 @@ import tvdenoise
 HEAVY = ("numpy", "scipy", "numba", "PIL", "imagecodecs", "tvdenoise.api")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["tune", "--help"], []])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["--help"], ["--version"], ["run", "--help"], ["tune", "--help"], []),
+        *(["help"], ["help", "method"], ["help", "run"]),
+    ],
+)
 def test_nothing_numerical_is_imported_for_help_and_version(arguments: list[str]) -> None:
     script = (
         "import sys\n"
@@ -38,7 +44,7 @@ def test_nothing_numerical_is_imported_for_help_and_version(arguments: list[str]
 
 
 @pytest.mark.parametrize("columns", [80, 100])
-@pytest.mark.parametrize("name", ["run", "watch", "tune", "noise", "compare", "report"])
+@pytest.mark.parametrize("name", ["run", "watch", "tune", "noise", "compare", "report", "help"])
 def test_the_sentences_of_a_help_fill_the_lines_of_the_terminal(name: str, columns: int) -> None:
     words = [sys.executable, "-m", "tvdenoise", name, "--help"]
     variables = environment() | {"COLUMNS": str(columns)}
@@ -83,7 +89,7 @@ def test_the_help_of_tune_teaches(command, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told", "command_told"),
     [
-        (["run"], "missing argument 'INPUT'", "tvdenoise run"),
+        (["run"], r"missing argument 'INPUT\.\.\.'", "tvdenoise run"),
         (["run", "--nose", "white", "a.png"], "no such option.*--noise", "tvdenoise run"),
         (["run", "--noise", "pink", "a.png"], "invalid value for '--noise': 'pink'", "tvdenoise run"),
         (["run", "a.png", "--quiet=3"], "option '--quiet' does not take a value", "tvdenoise run"),
@@ -103,6 +109,27 @@ def test_flags_are_shown_without_a_type(command, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     for arguments in (["--help"], ["run", "--help"], ["tune", "--help"]):
         assert "bool" not in command(*arguments).stdout.lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("run", ["INPUT..."]),
+        ("watch", ["FOLDER"]),
+        ("tune", ["IMAGE"]),
+        ("noise", ["IMAGE..."]),
+        ("compare", ["REFERENCE", "IMAGE..."]),
+        ("report", ["FILE..."]),
+        ("help", ["[TOPIC]"]),
+    ],
+)
+def test_arguments_are_shown_by_name_alone(command, monkeypatch, name: str, arguments: list[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = command(name, "--help").stdout
+    assert re.search(rf"Usage: \S+ {name} {re.escape(' '.join(['[OPTIONS]', *arguments]))} ", shown)
+    for argument in arguments:
+        assert re.search(rf"│ +\*? +{re.escape(argument.strip('[]'))}  +[A-Z]", shown)
+    assert "list[" not in shown
 
 
 def test_the_completion_of_shells_is_offered(command) -> None:

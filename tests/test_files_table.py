@@ -1,4 +1,4 @@
-"""Every combination of format, pixels and metadata that the README's table claims comes through the command."""
+"""Every combination of format, pixels and metadata that the manual's table claims comes through the command."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process tells its caller; the README documents every value."""
+    """What the process tells its caller; the page ``batches`` of the manual explains every value."""
 
     DONE = 0
     FILE_FAILED = 1
