@@ -343,7 +343,7 @@ def test_a_full_disk_under_temporary_files_is_one_line(options, tmp_path: Path) 
     tifffile.imwrite(tmp_path / "a.tif", values, **stored)
     arguments = ["run", "a.tif", "-o", "-", "--memory", "300MB", *options]
     script = (
-        "import resource, sys; from tvdenoise.cli import main; "
+        "import resource, sys; from tvdenoise.commands.app import main; "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)); main()"
     )
     ended = subprocess.run(

@@ -317,7 +317,7 @@ def test_a_scheduler_without_tvdenoise_is_refused() -> None:
 
 LATE_WORDS = """
 import logging
-from tvdenoise.batch.cluster_connection import silence
+from tvdenoise.batch.cluster import silence
 with silence():
     pass
 for name in ("distributed.batched", "distributed.client", "tornado.application", "asyncio"):

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tvdenoise.model.objective import Objective
-    from tvdenoise.tiling.source import extended
-from tvdenoise.tiling.source import Window
+from tvdenoise.tiling.source import Window, extended
 
 
 def rise(places: NDArray[np.intp], border: int, reach: int) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from tvdenoise.images.layout import Layout
 from tvdenoise.model.colour import RGB_CHANNELS, from_opponent, to_opponent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
