@@ -18,7 +18,7 @@ from threading import Event, Thread
 import pytest
 from conftest import environment, noise, temporaries
 
-from tvdenoise.batch.in_place import NoLedger
+from tvdenoise.batch.in_place import NoReplacementLog
 from tvdenoise.batch.outputs import Job
 from tvdenoise.batch.processes import Crew
 from tvdenoise.batch.request import Settings
@@ -250,7 +250,7 @@ class Reluctant(Share):
 
 def test_no_worker_waits_for_one_that_waits_for_its_memory(make_image, tmp_path: Path) -> None:
     jobs = [Job(make_image(f"{name}.png"), tmp_path / f"{name}_denoised.png") for name in "abc"]
-    crew, done = Crew(Settings(mu=9.0), 2, Reluctant(jobs), NoLedger(), lambda: None), Event()
+    crew, done = Crew(Settings(mu=9.0), 2, Reluctant(jobs), NoReplacementLog(), lambda: None), Event()
     Thread(target=lambda: (list(crew.outcomes(jobs)), done.set()), daemon=True).start()
     assert done.wait(30)
     assert all(job.target.exists() for job in jobs)

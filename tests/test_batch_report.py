@@ -16,7 +16,7 @@ from conftest import environment, noise
 from PIL import Image
 
 from tvdenoise.batch import report
-from tvdenoise.batch.outcome import Fate, Outcome
+from tvdenoise.batch.outcome import FileStatus, Outcome
 from tvdenoise.batch.plan import make_plan
 from tvdenoise.batch.request import Request
 from tvdenoise.files import writing
@@ -376,7 +376,7 @@ def test_threads_write_whole_lines(make_image, tmp_path: Path, monkeypatch) -> N
     with report.open_report(request, make_plan(request)) as opened, ThreadPoolExecutor(4) as threads:
         for number in range(50):
             threads.submit(opened.announce, f"{number}.bmp", "0" * 64)
-            threads.submit(opened.add, Outcome(f"{number}.bmp", None, Fate.FAILED, "no reason"))
+            threads.submit(opened.add, Outcome(f"{number}.bmp", None, FileStatus.FAILED, "no reason"))
     found = rows(tmp_path / "r.csv")
     assert sorted((row["source"] or row["target"], row["status"]) for row in found) == sorted(
         (f"{number}.bmp", status) for number in range(50) for status in ("failed", "replacing")

@@ -7,8 +7,8 @@ from threading import Thread
 
 import pytest
 
-from tvdenoise.batch.in_place import NoLedger
-from tvdenoise.batch.outcome import Fate, Outcome
+from tvdenoise.batch.in_place import NoReplacementLog
+from tvdenoise.batch.outcome import FileStatus, Outcome
 from tvdenoise.batch.outputs import Job
 from tvdenoise.batch.plan import Plan
 from tvdenoise.batch.processes import Crew
@@ -115,7 +115,7 @@ def test_what_is_given_is_shared_beside_the_processes_themselves() -> None:
 def shifts(jobs: list[Job], memory: int | None, workers: int = 2) -> list[tuple[type, list[Job]]]:
     """Who does which jobs."""
     plan, settings = Plan(tuple(jobs)), Settings(memory=memory)
-    found = workforce_for(plan, settings, Streams(), NoLedger(), lambda: None, workers)
+    found = workforce_for(plan, settings, Streams(), NoReplacementLog(), lambda: None, workers)
     if isinstance(found, InTurn):
         return [(type(workforce), list(own)) for workforce, own in found._shifts]
     return [(type(found), jobs)]
@@ -134,7 +134,7 @@ def test_every_file_of_every_shift_is_told() -> None:
     class Told:
         def outcomes(self, jobs):
             for one in jobs:
-                yield Outcome(str(one.source), None, Fate.DONE)
+                yield Outcome(str(one.source), None, FileStatus.DONE)
 
     first, second = [job(1), job(2)], [job(3)]
     told = InTurn(((Told(), first), (Told(), second))).outcomes([*first, *second])

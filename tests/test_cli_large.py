@@ -24,7 +24,7 @@ from pictures import rms
 from test_files_tiff_kinds import KINDS, store, together
 
 from tvdenoise.batch import large
-from tvdenoise.files.memory import Budget
+from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.reading import is_whole, read
 from tvdenoise.model.part_sums import prepare_parts
 from tvdenoise.model.volume_kernels import prepare_volumes
@@ -60,7 +60,7 @@ def in_parts(monkeypatch: pytest.MonkeyPatch):
     @contextmanager
     def inside():
         with monkeypatch.context() as patch:
-            patch.setattr(Budget, "shortage", lambda *_: "it is too large")
+            patch.setattr(MemoryBudget, "shortage", lambda *_: "it is too large")
             patch.setattr(
                 large, "memory_for",
                 lambda large, _: memory_needed(large.shape, large.channels, large.dtype),

@@ -13,7 +13,7 @@ from tvdenoise import denoise
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.batch.request import Settings
 from tvdenoise.errors import UnsupportedImageError, UsageError
-from tvdenoise.files.decoded import Picture
+from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.orientation import Orientation
 
 WHITE_DISC = np.where(np.hypot(*(np.indices((40, 50)) - 20)) < 15, 255, 0).astype(np.uint8)
@@ -201,7 +201,7 @@ def test_nan_is_filled_where_it_is_asked_for_and_said(shape, extension, tmp_path
     from tvdenoise.formats.registry import format_for
 
     source, values = tmp_path / f"a.{extension}", _with_holes(shape)
-    write(Picture(values), source, format_for(source, "TIFF"))
+    write(DecodedImage(values), source, format_for(source, "TIFF"))
     refused = command("run", source.name)
     assert refused.exit_code == 1
     assert refused.stderr.startswith(f"tvdenoise: {source.name}: some values are not finite (NaN); ")
@@ -259,7 +259,7 @@ def test_settings_of_volumes_reach_the_solver() -> None:
     with pytest.raises(UsageError, match="--spacing is for --volume"):
         Settings(spacing=(1.0, 1.0, 1.0))
     with pytest.raises(UnsupportedImageError, match="not a volume"):
-        Denoiser(Settings(volume=True), lambda: None).solve(Picture(noise(9, 9)))
+        Denoiser(Settings(volume=True), lambda: None).solve(DecodedImage(noise(9, 9)))
 
 
 def _pages(path: Path, values: np.ndarray) -> np.ndarray:

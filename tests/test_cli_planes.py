@@ -11,7 +11,7 @@ import tifffile
 from conftest import noise
 
 from tvdenoise.batch.planes import Planes
-from tvdenoise.files.decoded import Picture
+from tvdenoise.files.decoded import DecodedImage
 
 
 def _stack(path: Path, values: np.ndarray) -> None:
@@ -70,7 +70,7 @@ def test_a_stack_that_changes_meanwhile_gives_no_result(
     _stack(path, _specimen(3))
     denoise_one = Planes._one
 
-    def changing(*arguments: object) -> Picture:
+    def changing(*arguments: object) -> DecodedImage:
         path.write_bytes(path.read_bytes() + b"\0")
         return denoise_one(*arguments)
 

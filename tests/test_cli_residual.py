@@ -11,7 +11,7 @@ from pictures import SAMPLES, clean, with_noise
 from PIL import Image
 
 from tvdenoise import denoise
-from tvdenoise.files.decoded import Picture
+from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.pictures.residual import residual_picture
 
 
@@ -41,7 +41,7 @@ def test_it_is_input_less_result_around_mid_grey(command, tmp_path, name):
 def test_the_gain_is_the_power_of_two_with_which_four_deviations_fit(deviation, gain):
     values = np.full((40, 40), 0.5, np.float32)
     removed = deviation * np.where(np.arange(1600).reshape(40, 40) % 2, 1, -1).astype(np.float32)
-    residual, found = residual_picture(Picture(values + removed), values)
+    residual, found = residual_picture(DecodedImage(values + removed), values)
     assert found == gain
     assert residual.intensities.dtype == np.uint8
 
@@ -49,7 +49,7 @@ def test_the_gain_is_the_power_of_two_with_which_four_deviations_fit(deviation, 
 def test_structure_that_went_with_the_noise_is_seen():
     sharp = clean("brick")
     noisy = (with_noise(sharp, 0.02, 3).clip(0, 1) * 255).round().astype(np.uint8)
-    shown, _ = residual_picture(Picture(noisy), denoise(noisy, mu=2).image)
+    shown, _ = residual_picture(DecodedImage(noisy), denoise(noisy, mu=2).image)
     assert np.corrcoef(shown.intensities.ravel(), sharp.ravel())[0, 1] > 0.3
 
 

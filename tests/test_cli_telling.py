@@ -9,7 +9,7 @@ import pytest
 from conftest import noise
 from PIL import Image
 
-from tvdenoise.batch.outcome import Fate, Outcome
+from tvdenoise.batch.outcome import FileStatus, Outcome
 from tvdenoise.batch.outputs import Job
 from tvdenoise.batch.plan import Plan
 from tvdenoise.batch.share import Pace
@@ -88,18 +88,18 @@ def test_the_time_left_goes_by_the_work_and_passes() -> None:
     now = 100.0
     pace = Pace(Plan(jobs), clock=lambda: now)
     assert (pace.files_per_second, pace.seconds_left) == (None, None)
-    pace.add(Outcome("c", "c.out", Fate.SKIPPED))
+    pace.add(Outcome("c", "c.out", FileStatus.SKIPPED))
     total = pace.total
     assert pace.seconds_left is None
     now += 2
-    pace.add(Outcome("a", "a.out", Fate.DONE))
+    pace.add(Outcome("a", "a.out", FileStatus.DONE))
     assert pace.files_per_second == pytest.approx(0.5)
     assert pace.seconds_left == pytest.approx(2 * (total - pace.done) / pace.done)
     assert pace.seconds_left > 100
     before = pace.seconds_left
     now += 5
     assert pace.seconds_left == pytest.approx(before - 5)
-    pace.add(Outcome("b", "b.out", Fate.FAILED))
+    pace.add(Outcome("b", "b.out", FileStatus.FAILED))
     assert pace.seconds_left == 0
     assert pace.done == pytest.approx(pace.total)
 
@@ -117,7 +117,7 @@ def test_a_part_of_the_file_at_work_counts_until_it_is_over() -> None:
     pace = Pace(Plan(jobs), clock=lambda: 0.0)
     pace.reach(0.25)
     assert pace.done == pytest.approx(0.125 * pace.total)
-    pace.add(Outcome("0.tif", "0_denoised.tif", Fate.DONE))
+    pace.add(Outcome("0.tif", "0_denoised.tif", FileStatus.DONE))
     assert pace.done == pytest.approx(0.5 * pace.total)
     pace.reach(1.0)
     assert pace.done == pytest.approx(pace.total)

@@ -24,7 +24,7 @@ pytest.importorskip("distributed", reason="tvdenoise[cluster] is not installed")
 
 from tvdenoise.batch import cluster as cluster_module
 from tvdenoise.batch.cluster import Cluster, require_same_versions
-from tvdenoise.batch.outcome import Fate, Outcome
+from tvdenoise.batch.outcome import FileStatus, Outcome
 
 
 @contextmanager
@@ -214,9 +214,9 @@ def test_a_job_that_is_done_again_by_another_worker_is_not_denoised_twice(make_i
     monkeypatch.setattr(cluster_module, "_threads", lambda: 1)
     source = make_image("a.png")
     job = Job(source, source, in_place=True, once=True)
-    assert cluster_module.attempt(Settings(), job, cluster_module.__version__).fate is Fate.DONE
+    assert cluster_module.attempt(Settings(), job, cluster_module.__version__).status is FileStatus.DONE
     once = source.read_bytes()
-    assert cluster_module.attempt(Settings(), job, cluster_module.__version__).fate is Fate.SKIPPED
+    assert cluster_module.attempt(Settings(), job, cluster_module.__version__).status is FileStatus.SKIPPED
     assert source.read_bytes() == once
 
 
@@ -253,7 +253,7 @@ class FakeClient:
 
     def finish(self) -> None:
         future = self.waiting.pop(0)
-        future.set_result(Outcome(str(future.job.source), str(future.job.target), Fate.DONE))
+        future.set_result(Outcome(str(future.job.source), str(future.job.target), FileStatus.DONE))
 
     def cancel(self, futures: list[Future[Outcome]], *, force: bool) -> None:
         assert force
@@ -304,7 +304,7 @@ def test_a_file_that_kills_every_worker_costs_no_other_file(monkeypatch) -> None
     names = ["a.png", "poison.png", "b.png", "c.png"]
     client = DeadlyClient()
     found = list(Cluster(client, Settings(), None).outcomes([Job(Path(n), Path("out", n)) for n in names]))  # type: ignore[arg-type]
-    assert [outcome.source for outcome in found if outcome.fate is Fate.FAILED] == ["poison.png"]
+    assert [outcome.source for outcome in found if outcome.status is FileStatus.FAILED] == ["poison.png"]
     assert sorted(outcome.source for outcome in found) == sorted(names)
     assert found[-1].reason == "every worker that tried it was killed, as happens when memory runs out"
     assert client.worker <= 7

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, features
 from test_files_metadata import PROFILE, XMP, exif_bytes, information
 
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError
-from tvdenoise.files.decoded import Picture
+from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import encode, write
 from tvdenoise.formats.avif import AvifTraits
@@ -28,9 +28,9 @@ def gradual(*shape: int) -> np.ndarray:
     return np.clip(steps, 0, 255).astype(np.uint8)
 
 
-def picture_of(kind: str) -> Picture:
+def picture_of(kind: str) -> DecodedImage:
     shape = (30, 40) if kind.startswith("L") else (30, 40, 3)
-    return Picture(gradual(*shape), noise(30, 40) if kind.endswith("A") else None)
+    return DecodedImage(gradual(*shape), noise(30, 40) if kind.endswith("A") else None)
 
 
 @pytest.mark.parametrize(("kind", "levels"), [("L", 4), ("LA", 0), ("RGB", 10), ("RGBA", 4)])

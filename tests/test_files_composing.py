@@ -11,7 +11,7 @@ from animation_files import CLEAR, KEEP, RESTORE, Frame, gif, in_colours, png, s
 from conftest import noise
 from PIL import Image
 
-from tvdenoise.files.decoded import Picture
+from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.reading import open_pictures
 from tvdenoise.files.stack import Stack
 from tvdenoise.formats.animation import over
@@ -122,7 +122,7 @@ def test_a_gif_whose_picture_covers_a_part_is_transparent_around_it(
         assert command("run", "a.gif", "-o", target, "--first-frame", "--mu", "1e9").exit_code == 0
         with (tmp_path / target).open("rb") as stream:
             found = open_pictures(stream)
-        assert isinstance(found, Picture)
+        assert isinstance(found, DecodedImage)
         np.testing.assert_array_equal(_visible(found.intensities, found.alpha), expected)
 
 

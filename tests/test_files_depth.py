@@ -18,7 +18,7 @@ from test_files_metadata import PROFILE, XMP, exif_bytes, information
 from test_files_refusals import simple_tiff
 
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.decoded import Metadata, Picture
+from tvdenoise.files.decoded import DecodedImage, Metadata
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import encode, write
 from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
@@ -108,7 +108,7 @@ def test_horizontal_differences_of_floats_are_undone(dtype: type, bits: type, tm
     values = FLOATS.astype(dtype)
     differences = values.view(bits).copy()
     differences[:, 1:] -= values.view(bits)[:, :-1]
-    contents = encode(Picture(differences.view(dtype)), FORMAT_BY_EXTENSION[".tif"])
+    contents = encode(DecodedImage(differences.view(dtype)), FORMAT_BY_EXTENSION[".tif"])
     (tmp_path / "a.tif").write_bytes(with_tag(contents, 317, 2))
     np.testing.assert_array_equal(read(tmp_path / "a.tif").intensities, values)
 
@@ -133,7 +133,7 @@ def test_metadata_and_alpha_of_16_bits_are_kept(
     values = noise(9, 13, channels, dtype=np.uint16)
     intensities = values[..., 0] if channels == 2 else values[..., :3]
     metadata = Metadata(PROFILE, exif_bytes(1)[6:], XMP, (300, 150))
-    picture = Picture(intensities, values[..., -1] if channels != 3 else None, metadata=metadata)
+    picture = DecodedImage(intensities, values[..., -1] if channels != 3 else None, metadata=metadata)
     write(picture, tmp_path / f"a.{extension}", FORMAT_BY_EXTENSION[f".{extension}"])
     path = returned(command, f"a.{extension}")
     again = read(path)
@@ -246,7 +246,7 @@ def test_floats_are_never_made_integers(command, tmp_path: Path) -> None:
 
 
 def test_half_precision_never_becomes_infinite() -> None:
-    stored = Picture(np.zeros((1, 2), np.float16)).with_denoised(np.array([[7e4, -7e4]], np.float32))
+    stored = DecodedImage(np.zeros((1, 2), np.float16)).with_denoised(np.array([[7e4, -7e4]], np.float32))
     assert stored.intensities.tolist() == [[65504, -65504]]
 
 
@@ -323,7 +323,7 @@ def deep_file(name: str) -> bytes:
         tifffile.imwrite(stream, COLOUR, photometric="rgb", tile=(16, 16), compression="lzw")
         return stream.getvalue()
     values = FLOATS if name == "f.tif" else COLOUR
-    return encode(Picture(values), FORMAT_BY_EXTENSION[Path(name).suffix])
+    return encode(DecodedImage(values), FORMAT_BY_EXTENSION[Path(name).suffix])
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "f.tif", "t.tif", "a.ppm"])

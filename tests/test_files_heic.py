@@ -15,7 +15,7 @@ from test_files_avif import gradual, picture_of
 from test_files_metadata import PROFILE, XMP, exif_bytes, information
 
 from tvdenoise.errors import TvdenoiseError
-from tvdenoise.files.decoded import Metadata, Picture
+from tvdenoise.files.decoded import DecodedImage, Metadata
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import write
 from tvdenoise.formats.heic import HeicTraits
@@ -107,7 +107,7 @@ def test_pixels_are_turned_once(orientation: int, command, tmp_path: Path) -> No
     values = gradual(20, 10, 3)
     values[:5, :5] = 255
     metadata = Metadata(exif=exif_bytes(orientation).removeprefix(b"Exif\0\0"))
-    write(Picture(values, metadata=metadata), tmp_path / "a.heic", HEIC)
+    write(DecodedImage(values, metadata=metadata), tmp_path / "a.heic", HEIC)
     assert command("run", "a.heic", "-o", "b.heic", "--mu", "1e9").exit_code == 0
     assert command("run", "b.heic", "-o", "c.png", "--mu", "1e9").exit_code == 0
     turned = Image.fromarray(values)

@@ -16,7 +16,7 @@ from test_files_record import ASKED, RECORD
 from test_files_round_trip import VALUES, picture_of
 
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.decoded import Metadata, Picture
+from tvdenoise.files.decoded import DecodedImage, Metadata
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import write
 from tvdenoise.formats.boxes import boxes, packed
@@ -102,7 +102,7 @@ def test_what_is_lossy_stays_lossy_at_about_48_decibels(dtype: type, command, tm
 
 
 def test_quality_makes_lossless_files_lossy_and_small(command, tmp_path: Path) -> None:
-    write(Picture(noise(64, 64, 3)), tmp_path / "a.jp2", JP2)
+    write(DecodedImage(noise(64, 64, 3)), tmp_path / "a.jp2", JP2)
     assert command("run", "a.jp2", "--quality", "30", "--mu", "1e9").exit_code == 0
     assert (tmp_path / "a_denoised.jp2").stat().st_size < (tmp_path / "a.jp2").stat().st_size / 2
 
@@ -110,7 +110,7 @@ def test_quality_makes_lossless_files_lossy_and_small(command, tmp_path: Path) -
 def test_metadata_boxes_and_comments_are_kept(command, tmp_path: Path) -> None:
     exif = exif_bytes(orientation=6).removeprefix(b"Exif\0\0")
     metadata = Metadata(icc=PROFILE, exif=exif, xmp=XMP, dpi=(300.0, 72.5))
-    write(Picture(noise(8, 10, 3), metadata=metadata), tmp_path / "a.jp2", JP2)
+    write(DecodedImage(noise(8, 10, 3), metadata=metadata), tmp_path / "a.jp2", JP2)
     add_box(tmp_path / "a.jp2", b"uuid", GEOTIFF)
     add_box(tmp_path / "a.jp2", b"xml ", b"<gml/>")
     for source, target in (("a.jp2", "b.jp2"), ("b.jp2", "c.jp2")):
@@ -149,7 +149,7 @@ def test_comments_of_the_codestream_stay(extension: str, make_image, command, tm
 
 @pytest.mark.parametrize("dpi", [1.0, 72.0, 299.99, 0.01, 1e6, 25.4, 1234567.89])
 def test_any_resolution_is_kept_nearly(dpi: float, tmp_path: Path) -> None:
-    write(Picture(noise(4, 4), metadata=Metadata(dpi=(dpi, 2 * dpi))), tmp_path / "a.jp2", JP2)
+    write(DecodedImage(noise(4, 4), metadata=Metadata(dpi=(dpi, 2 * dpi))), tmp_path / "a.jp2", JP2)
     assert read(tmp_path / "a.jp2").metadata.dpi == pytest.approx((dpi, 2 * dpi), rel=1e-4)
 
 
@@ -278,5 +278,5 @@ def test_no_damage_gets_past_the_package_s_own_errors(extension: str, make_image
 @pytest.mark.parametrize("quality", [(), ("--quality", "95")])
 def test_the_smallest_and_constant_images_pass(shape, quality, command, tmp_path: Path) -> None:
     for name, values in (("a.jp2", noise(*shape)), ("b.jp2", np.full(shape, 77, np.uint8))):
-        write(Picture(values), tmp_path / name, JP2)
+        write(DecodedImage(values), tmp_path / name, JP2)
         assert command("run", name, *quality).exit_code == 0

@@ -16,9 +16,9 @@ from test_files_tiff_kinds import KINDS, store, together
 
 from tvdenoise.errors import UnsupportedImageError, UnwritableImageError
 from tvdenoise.files import large as large_files
-from tvdenoise.files.decoded import Picture
-from tvdenoise.files.large import LargePicture, LargeWriter, require_large_carried
-from tvdenoise.files.memory import Budget
+from tvdenoise.files.decoded import DecodedImage
+from tvdenoise.files.large import LargeImage, LargeWriter, require_large_carried
+from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import encode, require_readable, with_record, without_metadata
 from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
@@ -31,20 +31,20 @@ RECORD = "tvdenoise 0.1.0; mu=12.5; epsilon=0.01"
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of a few rows, and as many as are asked for."""
-    monkeypatch.setattr(Budget, "for_parts", None)
+    monkeypatch.setattr(MemoryBudget, "for_parts", None)
     monkeypatch.setattr("tvdenoise.formats.tiff_regions._PIECE", 400)
     monkeypatch.setattr("tvdenoise.formats.tiff_encoding._STRIP", 700)
     monkeypatch.setattr(large_files, "_AT_ONCE", 1500)
 
 
-def denoised_of(picture: Picture) -> np.ndarray:
+def denoised_of(picture: DecodedImage) -> np.ndarray:
     """Intensities as a solve gives them, some beyond what can be stored."""
     shape = picture.intensities.shape
     values = noise(*shape, dtype=np.float32, seed=3) * 1.2 - 0.1
     return values * 1e5 if picture.is_float else values
 
 
-def writer(picture: LargePicture, pixel: Picture, denoised: np.ndarray) -> LargeWriter:
+def writer(picture: LargeImage, pixel: DecodedImage, denoised: np.ndarray) -> LargeWriter:
     return LargeWriter(picture, pixel, TIFF, lambda window: denoised[window], lambda _: None)
 
 

@@ -20,7 +20,7 @@ from seeds import SEEDS
 
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files import memory, opening
-from tvdenoise.files.memory import Budget, bytes_needed
+from tvdenoise.files.memory import MemoryBudget, bytes_needed
 from tvdenoise.files.opening import header_of
 from tvdenoise.files.reading import is_whole, read
 
@@ -181,7 +181,7 @@ def test_without_a_word_from_the_system_nothing_is_refused(tmp_path: Path, monke
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is another one")
 def test_what_was_freed_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: None)
-    budget = Budget(10**12)
+    budget = MemoryBudget(10**12)
     before = budget.left or 0
     chunks = [bytearray(100_000) for _ in range(2000)]  # too small to be mapped by themselves
     pinned = bytearray(100_000)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from conftest import noise, pixels
 
-from tvdenoise.files.decoded import Picture
+from tvdenoise.files.decoded import DecodedImage
 
 
 @pytest.mark.parametrize(("dtype", "largest"), [(np.uint8, 255), (np.uint16, 65535)])
 def test_values_are_rounded_half_to_even_and_clipped(dtype: type, largest: int) -> None:
-    picture = Picture(np.zeros((1, 5), dtype))
+    picture = DecodedImage(np.zeros((1, 5), dtype))
     values = np.array([[-0.1, 0.5 / largest, 1.5 / largest, 1.0, 1.2]], np.float32)
     stored = picture.with_denoised(values).intensities
     assert stored.dtype == dtype
@@ -22,18 +22,18 @@ def test_values_are_rounded_half_to_even_and_clipped(dtype: type, largest: int) 
 def test_large_pictures_are_rounded_to_their_last_row(shape: tuple[int, ...]) -> None:
     values = noise(*shape, dtype=np.uint16)
     denoised = values.astype(np.float32) / np.float32(65535)
-    stored = Picture(np.zeros(shape, np.uint16)).with_denoised(denoised).intensities
+    stored = DecodedImage(np.zeros(shape, np.uint16)).with_denoised(denoised).intensities
     np.testing.assert_array_equal(stored, values)
 
 
 def test_the_denoised_values_are_not_modified() -> None:
     values = np.full((2, 2), 0.3, np.float32)
-    Picture(np.zeros((2, 2), np.uint8)).with_denoised(values)
+    DecodedImage(np.zeros((2, 2), np.uint8)).with_denoised(values)
     assert np.all(values == np.float32(0.3))
 
 
 def test_float_pictures_keep_their_units() -> None:
-    picture = Picture(np.zeros((1, 2), np.float32))
+    picture = DecodedImage(np.zeros((1, 2), np.float32))
     assert picture.with_denoised(np.array([[-3.5, 900.0]], np.float32)).intensities.tolist() == [
         [-3.5, 900.0]
     ]
@@ -41,7 +41,7 @@ def test_float_pictures_keep_their_units() -> None:
 
 def test_hidden_pixels_take_the_nearest_visible_intensity_and_return_as_stored() -> None:
     intensities = np.array([[10, 99, 98, 40]], np.uint8)
-    picture = Picture(intensities, np.array([[255, 0, 0, 1]], np.uint8))
+    picture = DecodedImage(intensities, np.array([[255, 0, 0, 1]], np.uint8))
     assert picture.noisy().tolist() == [[10, 10, 40, 40]]
     denoised = picture.with_denoised(np.full((1, 4), 20 / 255, np.float32))
     assert denoised.intensities.tolist() == [[20, 99, 98, 20]]
@@ -49,7 +49,7 @@ def test_hidden_pixels_take_the_nearest_visible_intensity_and_return_as_stored()
 
 
 def test_without_a_visible_pixel_nothing_is_filled() -> None:
-    picture = Picture(noise(3, 3, 3), np.zeros((3, 3), np.uint8))
+    picture = DecodedImage(noise(3, 3, 3), np.zeros((3, 3), np.uint8))
     np.testing.assert_array_equal(picture.noisy(), picture.intensities)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from test_files_depth import close, returned
 
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError
-from tvdenoise.files.decoded import Picture
+from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import encode
 from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
@@ -46,7 +46,7 @@ def test_a_pfm_comes_through_in_either_byte_order(values, order, extension, comm
 def test_pillow_reads_what_is_written_in_grey() -> None:
     from io import BytesIO
 
-    with Image.open(BytesIO(encode(Picture(GREY), FORMAT_BY_EXTENSION[".pfm"]))) as opened:
+    with Image.open(BytesIO(encode(DecodedImage(GREY), FORMAT_BY_EXTENSION[".pfm"]))) as opened:
         np.testing.assert_array_equal(np.array(opened), GREY)
 
 

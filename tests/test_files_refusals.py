@@ -13,7 +13,7 @@ from conftest import noise
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.decoded import Picture
+from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.pillow import PILLOW_SETTINGS
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import encode
@@ -98,7 +98,7 @@ def test_a_tiff_with_premultiplied_alpha_or_extra_channels_is_refused(extra: int
     ("extension", "name"), [("ppm", "PPM"), ("bmp", "BMP"), ("jpg", "JPEG"), ("gif", "GIF")]
 )
 def test_alpha_is_never_dropped_on_the_way_out(extension: str, name: str) -> None:
-    picture = Picture(noise(4, 4, 3), noise(4, 4))
+    picture = DecodedImage(noise(4, 4, 3), noise(4, 4))
     with pytest.raises(
         UnsupportedImageError, match=f"{name} cannot hold 8-bit colour with alpha; choose PNG"
     ):
@@ -109,7 +109,7 @@ def test_a_picture_larger_than_a_format_allows_is_refused() -> None:
     with pytest.raises(
         UnsupportedImageError, match="WebP holds at most 16383 columns and rows, not 16384 × 1"
     ):
-        encode(Picture(np.zeros((1, 16384), np.uint8)), FORMAT_BY_EXTENSION[".webp"])
+        encode(DecodedImage(np.zeros((1, 16384), np.uint8)), FORMAT_BY_EXTENSION[".webp"])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

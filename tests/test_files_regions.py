@@ -15,13 +15,13 @@ from seeds import SEEDS
 from test_files_tiff_kinds import KINDS, STORED, store, together
 
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.decoded import Picture
-from tvdenoise.files.large import LargePicture
-from tvdenoise.files.memory import Budget
+from tvdenoise.files.decoded import DecodedImage
+from tvdenoise.files.large import LargeImage
+from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.reading import open_within, read
 from tvdenoise.formats.tiff_compression import DECOMPRESS
 
-NOTHING = Budget(0)
+NOTHING = MemoryBudget(0)
 WHOLE = {"palette.tif", "one_bit.tif", "jpeg.tif"}  # seeds that are decoded whole
 WINDOWS = [(0, 37, 0, 50), (0, 1, 0, 1), (36, 37, 49, 50), (3, 20, 15, 33), (15, 17, 0, 50), (0, 37, 31, 32)]
 
@@ -29,22 +29,22 @@ WINDOWS = [(0, 37, 0, 50), (0, 1, 0, 1), (36, 37, 49, 50), (3, 20, 15, 33), (15,
 @pytest.fixture
 def plenty_for_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """However little was given, parts may be read."""
-    monkeypatch.setattr(Budget, "for_parts", None)
+    monkeypatch.setattr(MemoryBudget, "for_parts", None)
 
 
-def large(stream: BinaryIO, **options: bool) -> LargePicture:
+def large(stream: BinaryIO, **options: bool) -> LargeImage:
     found = open_within(stream, NOTHING, **options)
-    assert isinstance(found, LargePicture)
+    assert isinstance(found, LargeImage)
     return found
 
 
-def part(picture: LargePicture, window: tuple[int, int, int, int]) -> np.ndarray:
+def part(picture: LargeImage, window: tuple[int, int, int, int]) -> np.ndarray:
     top, bottom, left, right = window
     intensities, alpha = picture.parts((slice(top, bottom), slice(left, right)))
     return intensities if alpha is None else np.dstack((intensities, alpha))
 
 
-def same_file(picture: LargePicture, whole: Picture) -> None:
+def same_file(picture: LargeImage, whole: DecodedImage) -> None:
     """Whether both say the same of a file, but for its pixels."""
     assert (picture.size, picture.pixel.kind, picture.dtype) == (
         whole.size,
@@ -196,14 +196,14 @@ def test_a_file_that_must_be_decoded_whole_is_refused_with_what_it_needs(
     remedy = "save it as a TIFF in tiles, which is denoised in parts, or allow more with --memory"
     message = rf"it needs 0\.44 GB of memory, and --memory allows 0\.21 GB, as it is not stored in small .*; {remedy}"
     with (tmp_path / "a.tif").open("rb") as stream, pytest.raises(UnsupportedImageError, match=message):
-        open_within(stream, Budget(210_000_000))
+        open_within(stream, MemoryBudget(210_000_000))
 
 
 def test_a_format_that_is_decoded_whole_is_refused_with_what_it_needs(tmp_path: Path) -> None:
     Image.fromarray(noise(3000, 4000)).save(tmp_path / "a.png", compress_level=0)
     message = r"it needs 0\.44 GB of memory, and --memory allows 0\.21 GB; save it as a TIFF in tiles"
     with (tmp_path / "a.png").open("rb") as stream, pytest.raises(UnsupportedImageError, match=message):
-        open_within(stream, Budget(210_000_000))
+        open_within(stream, MemoryBudget(210_000_000))
 
 
 @pytest.mark.usefixtures("plenty_for_parts")

@@ -11,7 +11,7 @@ import pytest
 from conftest import noise, pixels
 from PIL import Image
 
-from tvdenoise.files.decoded import Picture
+from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import write
 from tvdenoise.formats.registry import FORMATS
@@ -40,12 +40,12 @@ CARRIED = [(form.name, kind) for form in FORMATS for kind in sorted(form.kinds)]
 LOSSLESS = [pair for pair in CARRIED if pair[0] not in ("JPEG", "AVIF", "HEIC")]
 
 
-def picture_of(kind: str) -> Picture:
+def picture_of(kind: str) -> DecodedImage:
     values = VALUES[kind]
     if "A" in kind.removesuffix(";16"):
         intensities = values[..., :-1] if values.shape[-1] > 2 else values[..., 0]
-        return Picture(intensities, values[..., -1])
-    return Picture(values)
+        return DecodedImage(intensities, values[..., -1])
+    return DecodedImage(values)
 
 
 @pytest.mark.parametrize(("name", "kind"), LOSSLESS)
@@ -68,7 +68,7 @@ def test_a_written_picture_reads_as_the_same_pixels(name: str, kind: str, tmp_pa
 def test_jpeg_at_quality_95_is_within_a_few_levels(name: str, kind: str, tmp_path: Path) -> None:
     smooth = np.linspace(0, 255, 9 * 13).reshape(9, 13)
     values = smooth if kind == "L" else np.dstack((smooth, smooth, smooth))
-    picture = Picture(values.astype(np.uint8))
+    picture = DecodedImage(values.astype(np.uint8))
     write(picture, tmp_path / "a.jpg", FORMAT_BY_NAME[name])
     difference = read(tmp_path / "a.jpg").intensities.astype(int) - picture.intensities
     assert np.abs(difference).max() <= 6

@@ -15,7 +15,7 @@ from test_files_depth import close, returned
 from test_files_metadata import PROFILE, XMP, exif_bytes
 
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.decoded import Metadata, Picture
+from tvdenoise.files.decoded import DecodedImage, Metadata
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import encode, write
 from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
@@ -78,7 +78,7 @@ def store(path: Path, values: np.ndarray, options: dict, *, planar: bool = False
     tifffile.imwrite(path, values, **options)
 
 
-def together(picture: Picture) -> np.ndarray:
+def together(picture: DecodedImage) -> np.ndarray:
     if picture.alpha is None:
         return picture.intensities
     return np.dstack((picture.intensities, picture.alpha))
@@ -122,7 +122,7 @@ def test_metadata_of_every_kind_are_kept(name: str, command, tmp_path: Path) -> 
     store(tmp_path / "plain.tif", values, options)
     picture = read(tmp_path / "plain.tif")
     metadata = Metadata(PROFILE, exif_bytes(1)[6:], XMP, (300, 150))
-    picture = Picture(picture.intensities, picture.alpha, metadata=metadata)
+    picture = DecodedImage(picture.intensities, picture.alpha, metadata=metadata)
     write(picture, tmp_path / "a.tif", FORMAT_BY_EXTENSION[".tif"])
     again = read(returned(command, "a.tif"))
     assert (again.metadata.icc, again.metadata.xmp) == (PROFILE, XMP)
@@ -193,7 +193,7 @@ def test_floats_of_which_zero_is_white_keep_their_values_and_say_so(dtype, comma
 
 def test_what_is_transparent_or_negative_in_float_alpha_takes_no_part() -> None:
     alpha = np.array([[1, 0, -1, 0.5]], np.float32)
-    picture = Picture(np.array([[1, 9, 9, 4]], np.float32), alpha)
+    picture = DecodedImage(np.array([[1, 9, 9, 4]], np.float32), alpha)
     assert picture.noisy().tolist() == [[1, 1, 4, 4]]
     assert picture.kind == "FA"
 
@@ -323,7 +323,7 @@ def test_what_may_be_too_large_for_a_classic_tiff_is_written_as_bigtiff(
     traits = TiffTraits(compression=compression)
     metadata = Metadata(PROFILE, exif_bytes(1)[6:], XMP, (300, 150))
     write(
-        Picture(plain.intensities, plain.alpha, "TIFF", metadata, traits),
+        DecodedImage(plain.intensities, plain.alpha, "TIFF", metadata, traits),
         tmp_path / "a.tif",
         FORMAT_BY_EXTENSION[".tif"],
     )
@@ -363,7 +363,7 @@ def test_no_damage_gets_past_the_package_s_own_errors(name: str, tmp_path: Path)
 
 
 def test_tags_of_a_tiff_written_by_this_package_are_in_order() -> None:
-    contents = encode(Picture(noise(4, 4, 4, dtype=np.uint16)), FORMAT_BY_EXTENSION[".tif"])
+    contents = encode(DecodedImage(noise(4, 4, 4, dtype=np.uint16)), FORMAT_BY_EXTENSION[".tif"])
     directory = TiffImagePlugin.ImageFileDirectory_v2(contents[:8])
     stream = BytesIO(contents)
     stream.seek(directory.next)

@@ -138,7 +138,7 @@ def test_the_command_shown_writes_the_file_that_save_writes(page, folder):
         command = client.message("setting")["command"]
         header, _ = client.full(request)
         client.send(type="save", mu=7.5, epsilon=None, chroma=2.25)
-        assert client.message("saved")["fate"] == "done"
+        assert client.message("saved")["status"] == "done"
     saved = target.read_bytes()
     target.unlink()
     words = shlex.split(command)
@@ -159,7 +159,7 @@ def test_an_existing_file_is_replaced_only_where_that_is_confirmed(page, folder)
             assert "exists already" in client.message("exists")["line"]
         assert target.read_bytes() == b"precious"
         client.send(type="save", overwrite=True, **setting)
-        assert client.message("saved")["fate"] == "done"
+        assert client.message("saved")["status"] == "done"
     assert pixels(target).shape == (60, 80, 3)
     target.unlink()
 

@@ -18,11 +18,11 @@ from tvdenoise.noise.estimation import estimate_planes
 from tvdenoise.noise.evidence import noise_shown
 from tvdenoise.noise.model import NoiseModel
 from tvdenoise.parameters import Parameters
-from tvdenoise.problem import DEFAULT_CHROMA, NANS, NanName, NoiseName, Settings, pose
+from tvdenoise.problem import DEFAULT_CHROMA, NANS, NanName, NoiseName, Settings, problem_of
 from tvdenoise.solver.descent import DEFAULT_MAX_ITERATIONS, EngineName, PenaltyName, Solution
 from tvdenoise.solver.step_rules import StepName
 from tvdenoise.tiling.passes import Scratch, TiledSolution, Windows
-from tvdenoise.tiling.plan import Plan
+from tvdenoise.tiling.plan import TilingPlan
 from tvdenoise.tiling.refining import Refinement
 from tvdenoise.tiling.source import Reader, Source, Stage, Tell, tell_nobody
 
@@ -111,7 +111,7 @@ def denoise(
     """
     tolerance = checks.tolerance(tolerance)
     max_iterations = checks.count("max_iterations", max_iterations)
-    posed = pose(
+    posed = problem_of(
         noisy, mu, epsilon, sigma=sigma, noise=noise, strength=strength, tv=tv, penalty=penalty, step=step,
         engine=engine, chroma=chroma, channel_axis=channel_axis, spatial_axes=spatial_axes, spacing=spacing,
         weights=weights, mask=mask, nan=nan, data_range=data_range, threads=threads, max_iterations=max_iterations,
@@ -165,7 +165,7 @@ def choose_parameters(
     threads: int | None = None,
 ) -> Parameters:
     """The parameters with which `denoise` would denoise an image, given the same arguments; raises the same errors."""
-    return pose(
+    return problem_of(
         noisy, mu, epsilon, sigma=sigma, noise=noise, strength=strength, tv=tv, penalty=penalty, step=step,
         engine=engine, chroma=chroma, channel_axis=channel_axis, spatial_axes=spatial_axes, spacing=spacing,
         weights=weights, mask=mask, nan=nan, data_range=data_range, threads=threads,
@@ -266,7 +266,7 @@ def denoise_tiled(
         max_iterations=checks.count("max_iterations", max_iterations), tv=tv, penalty=penalty, step=step,
         engine=engine, chroma=chroma, threads=threads,
     )  # fmt: skip
-    plan = Plan.of(
+    plan = TilingPlan.of(
         Reader.of(source, checks.optional_number("data_range", data_range, checks.DATA_RANGE)),
         settings,
         memory=checks.count("memory", memory),
@@ -294,7 +294,7 @@ def denoise_tiled(
         )
 
 
-def _solution(plan: Plan, status: Status, iterations: int, found: Evaluation) -> Solution:
+def _solution(plan: TilingPlan, status: Status, iterations: int, found: Evaluation) -> Solution:
     """The solution without its image."""
     return Solution(
         image=np.empty((0,) * len(plan.reader.shape), np.float32),

@@ -50,7 +50,7 @@ class UnsupportedImageError(TvdenoiseError):
     """The file is an image that cannot be carried through without loss."""
 
 
-class SeveralPicturesError(UnsupportedImageError):
+class SeveralImagesError(UnsupportedImageError):
     """The file holds several pictures, of which only the first can be taken.
 
     otherwise: another remedy, which holds for commands without ``--first-frame``, too.

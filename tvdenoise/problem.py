@@ -124,7 +124,7 @@ NANS: tuple[NanName, ...] = get_args(NanName)
 
 
 @dataclass(frozen=True, eq=False)
-class Posed:
+class Problem:
     """A problem that is ready to be solved."""
 
     data: Data
@@ -132,7 +132,7 @@ class Posed:
     parameters: Parameters
 
 
-def pose(
+def problem_of(
     noisy: ArrayLike,
     mu: float | None,
     epsilon: float | None,
@@ -154,7 +154,7 @@ def pose(
     nan: NanName = "refuse",
     data_range: float | None = None,
     threads: int | None = None,
-) -> Posed:
+) -> Problem:
     """Check all arguments of `tvdenoise.denoise` and choose the parameters that are not given; raises as it does."""
     settings = Settings.of(
         mu, epsilon, sigma=sigma, noise=noise, strength=strength, max_iterations=max_iterations, tv=tv,
@@ -171,4 +171,4 @@ def pose(
     chosen = choose(
         data.planes, method, model, settings.mu, settings.epsilon, settings.strength, data.fidelity
     )
-    return Posed(data, method, Parameters(*chosen, model))
+    return Problem(data, method, Parameters(*chosen, model))

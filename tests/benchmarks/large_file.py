@@ -79,7 +79,7 @@ write_to = large_writing.LargeWriter.write_to
 def writing(self, stream):
     reach("writing")
     write_to(self, stream)
-    reach("placing")
+    reach("replacement")
 parts._scratch_file, parts._Progress.__call__, large_writing.LargeWriter.write_to = scratch, progress, writing
 try:
     main()

@@ -30,7 +30,7 @@ from pictures import clean
 
 from tvdenoise.api import denoise_tiled
 from tvdenoise.model.colour import from_opponent
-from tvdenoise.problem import pose
+from tvdenoise.problem import problem_of
 from tvdenoise.solver.descent import Minimiser
 from tvdenoise.tiling.passes import TiledSolution
 from tvdenoise.tiling.source import ArraySource, Stage
@@ -102,7 +102,7 @@ class TimedFile:
 
 def whole(noisy: np.ndarray, clock: Clock) -> Minimiser:
     """The image solved in memory."""
-    posed = pose(noisy, MU, None, channel_axis=-1 if noisy.ndim == 3 else None, threads=THREADS)
+    posed = problem_of(noisy, MU, None, channel_axis=-1 if noisy.ndim == 3 else None, threads=THREADS)
     with clock.running("whole"):
         return posed.method.minimise(posed.data.planes, posed.parameters.mu, posed.parameters.epsilon)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setup:
-    """To a worker, first of all: the settings, and the digests that the ledger holds."""
+    """To a worker, first of all: the settings, and the digests that the replacement_log holds."""
 
     settings: Settings
     replaced: frozenset[str]

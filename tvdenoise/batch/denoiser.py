@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tvdenoise.batch.request import Settings
-    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.files.stack import Axes, Stack
     from tvdenoise.parameters import Parameters
     from tvdenoise.solver.descent import Solution
@@ -79,13 +79,15 @@ class Denoiser:
     def settings(self) -> Settings:
         return self._settings
 
-    def masks(self, found: Picture | Stack, numbers: Iterable[int]) -> Iterator[NDArray[np.bool_] | None]:
+    def masks(
+        self, found: DecodedImage | Stack, numbers: Iterable[int]
+    ) -> Iterator[NDArray[np.bool_] | None]:
         """The masks of the pictures of increasing numbers, at least as many; None for no mask. See `MaskFile.masks`."""
         return repeat(None) if self._mask_file is None else self._mask_file.masks(found, numbers)
 
     def solve(
         self,
-        noisy: Picture | Volume,
+        noisy: DecodedImage | Volume,
         threads: int | None = None,
         mu: float | None = None,
         mask: NDArray[np.bool_] | None = None,
@@ -112,7 +114,7 @@ class Denoiser:
         solution = _done(values, options | told, denoise)
         return solution if chosen is None else replace(solution, noise=chosen.noise)
 
-    def choose(self, noisy: Picture | Volume, mask: NDArray[np.bool_] | None = None) -> Parameters:
+    def choose(self, noisy: DecodedImage | Volume, mask: NDArray[np.bool_] | None = None) -> Parameters:
         """The parameters for a picture, or a volume, by itself; raises as `solve`."""
         from tvdenoise.api import choose_parameters
 
@@ -122,7 +124,7 @@ class Denoiser:
         return _done(values, _of_choice(options), choose_parameters) if chosen is None else chosen
 
     def _options(
-        self, noisy: Picture | Volume, mask: NDArray[np.bool_] | None, mu: float | None = None
+        self, noisy: DecodedImage | Volume, mask: NDArray[np.bool_] | None, mu: float | None = None
     ) -> dict[str, Any]:
         spacing = noisy.spacing if isinstance(noisy, Volume) else None
         if self._settings.volume and spacing is None:

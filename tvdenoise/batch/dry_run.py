@@ -15,7 +15,7 @@ from tvdenoise.batch.masks import MaskForm
 from tvdenoise.batch.volumes import require_no_mask
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.large import require_large_carried
-from tvdenoise.files.memory import Budget, require_memory
+from tvdenoise.files.memory import MemoryBudget, require_memory
 from tvdenoise.files.opening import axes_of
 from tvdenoise.files.paths import reason_of
 from tvdenoise.files.reading import examine, examine_large
@@ -69,7 +69,7 @@ class Forecast:
     from_stream: bool = False
     first_frame: bool = False
     volume: bool = False
-    budget: Budget = field(default_factory=Budget)
+    budget: MemoryBudget = field(default_factory=MemoryBudget)
     mask: str | None = None
     mask_form: MaskForm | None = None
     has_weights: bool = False

@@ -14,12 +14,12 @@ from tvdenoise.files.paths import reason_of
 
 if TYPE_CHECKING:
     from tvdenoise.batch.outputs import Job
-    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.formats.family import Format
     from tvdenoise.solver.descent import Solution
 
 
-class Ledger(Protocol):
+class ReplacementLog(Protocol):
     """The digests (SHA-256) of what was put in the place of inputs."""
 
     @property
@@ -32,7 +32,7 @@ class Ledger(Protocol):
         ...
 
 
-class NoLedger:
+class NoReplacementLog:
     """That of runs which keep none."""
 
     replaced: frozenset[str] = frozenset()
@@ -93,22 +93,22 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class Placing:
+class Replacement:
     """How a job's result takes the place of its input.
 
-    is_recorded: the file itself will say that it is denoised; otherwise the ledger says so beforehand.
+    is_recorded: the file itself will say that it is denoised; otherwise the replacement_log says so beforehand.
     """
 
     job: Job
     origin: Origin
     is_recorded: bool
-    ledger: Ledger
+    replacement_log: ReplacementLog
 
     def before(self, written: Path) -> None:
         """What has to be sure before the file is replaced. Raises TvdenoiseError where it is not."""
         self.origin.require_unchanged()
         if not self.is_recorded:
-            self.ledger.announce(str(self.job.target), digest_of(written))
+            self.replacement_log.announce(str(self.job.target), digest_of(written))
 
 
 def digest_of(path: Path) -> str:
@@ -117,13 +117,13 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def is_done(job: Job, picture: Picture, ledger: Ledger) -> bool:
+def is_done(job: Job, picture: DecodedImage, replacement_log: ReplacementLog) -> bool:
     """Whether an earlier run has denoised a file that is to be denoised once."""
     if not job.once:
         return False
     if picture.metadata.record is not None:
         return True
-    return bool(ledger.replaced) and digest_of(job.source) in ledger.replaced
+    return bool(replacement_log.replaced) and digest_of(job.source) in replacement_log.replaced
 
 
 def has_place_for_record(form: Format, *, strips_metadata: bool) -> bool:

@@ -13,7 +13,7 @@ from tvdenoise.batch.in_place import record_of
 from tvdenoise.batch.planes import Before, ignore
 from tvdenoise.batch.summary import figures_of, shortfall_of
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError, UnwritableImageError
-from tvdenoise.files.large import LargePicture, LargeWriter, require_large_carried
+from tvdenoise.files.large import LargeImage, LargeWriter, require_large_carried
 from tvdenoise.files.paths import printable, reason_of
 from tvdenoise.files.writing import lost_metadata, with_record, without_metadata
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tvdenoise.batch.outcome import Figures
     from tvdenoise.batch.outputs import Job
     from tvdenoise.batch.request import Settings
-    from tvdenoise.files.memory import Budget
+    from tvdenoise.files.memory import MemoryBudget
     from tvdenoise.files.stack import VolumeFile
     from tvdenoise.formats.family import Format
     from tvdenoise.solver.descent import Solution
@@ -35,7 +35,7 @@ _SLACK = 64_000_000  # bytes for what is loaded late, and for what the allocator
 
 @contextmanager
 def solved_in_parts(
-    large: LargePicture | VolumeFile,
+    large: LargeImage | VolumeFile,
     settings: Settings,
     folder: Path | None,
     threads: int | None,
@@ -84,7 +84,7 @@ def solved_in_parts(
         tiled.__exit__(None, None, None)
 
 
-def memory_for(large: LargePicture | VolumeFile, budget: Budget) -> int:
+def memory_for(large: LargeImage | VolumeFile, budget: MemoryBudget) -> int:
     """The bytes that solving in parts may take beside what is loaded and what reading takes.
 
     With a given total they depend on nothing else, unless this process holds far more than is usual: the parts, and
@@ -97,7 +97,7 @@ def memory_for(large: LargePicture | VolumeFile, budget: Budget) -> int:
     assert left is not None
     memory = min(planned - _SLACK, left)
     least = 1  # of volumes the overlap depends on the spacing, and the solver tells
-    if isinstance(large, LargePicture):
+    if isinstance(large, LargeImage):
         memory -= large.regions.memory
         least = memory_needed(large.shape, large.channels, large.dtype)
     if memory < least:
@@ -156,7 +156,7 @@ class Large:
 
     def __init__(
         self,
-        large: LargePicture,
+        large: LargeImage,
         form: Format,
         settings: Settings,
         job: Job,

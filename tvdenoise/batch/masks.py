@@ -12,7 +12,7 @@ import numpy as np
 
 from tvdenoise.batch.outputs import identity_of
 from tvdenoise.errors import (
-    SeveralPicturesError,
+    SeveralImagesError,
     TvdenoiseError,
     UnreadableImageError,
     UnsupportedImageError,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tvdenoise.batch.plan import Plan
-    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.decoded import DecodedImage
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class MaskFile:
             )
         return self._form(shape)
 
-    def masks(self, found: Picture | Stack, numbers: Iterable[int]) -> Iterator[NDArray[np.bool_]]:
+    def masks(self, found: DecodedImage | Stack, numbers: Iterable[int]) -> Iterator[NDArray[np.bool_]]:
         """Those of the pictures of increasing numbers, as their pixels are stored; without an end where one serves all.
 
         Raises UnsupportedImageError for pictures of another size, or of another number than there are masks.
@@ -129,10 +129,10 @@ class MaskFile:
             raise self._unusable(error) from error
 
     def _unusable(self, error: TvdenoiseError) -> UsageError:
-        remedy = error.remedy_elsewhere if isinstance(error, SeveralPicturesError) else error.remedy
+        remedy = error.remedy_elsewhere if isinstance(error, SeveralImagesError) else error.remedy
         return UsageError(f"the mask {self._name} cannot be used: {error.reason}", remedy)
 
-    def _white_in(self, picture: Picture) -> NDArray[np.bool_]:
+    def _white_in(self, picture: DecodedImage) -> NDArray[np.bool_]:
         """Where a mask is white, as it is shown."""
         values = picture.intensities
         values = values if values.ndim == 3 else values[..., np.newaxis]
@@ -150,7 +150,7 @@ class MaskFile:
             raise UsageError(f"the mask {self._name} is transparent in places", "save it without alpha")
         return Orientation.of(picture).shown(is_white)
 
-    def _as_stored(self, mask: NDArray[np.bool_], picture: Picture) -> NDArray[np.bool_]:
+    def _as_stored(self, mask: NDArray[np.bool_], picture: DecodedImage) -> NDArray[np.bool_]:
         """A mask, given as it is shown, as a picture's pixels are stored."""
         orientation = Orientation.of(picture)
         columns, rows = orientation.shown_size(picture.size)
@@ -166,6 +166,6 @@ def require_apart(path: str, plan: Plan) -> None:
             raise UsageError(
                 f"{name} is the mask and an input", "move it elsewhere, or leave it out with --exclude"
             )
-        if any(identity_of(output) == identity for output in (job.target, *job.companions)):
+        if any(identity_of(output) == identity for output in (job.target, *job.extra_outputs)):
             reason = f"{name} is the mask and would be an output of {printable(job.source)}"
             raise UsageError(reason, "choose another name with -o")

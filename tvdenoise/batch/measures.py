@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tvdenoise.batch.request import Patterns
-    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.noise.model import NoiseModel
 
 
@@ -113,7 +113,7 @@ _MOST_PANELS = 9
 
 
 @dataclass(frozen=True, eq=False)
-class Likeness:
+class Similarity:
     """How alike two pictures are.
 
     psnr: in decibels, infinite where they are equal; ssim: None where they are too small for it, or where too little
@@ -131,23 +131,23 @@ class Comparison:
     """A file beside the reference: its likeness and its picture, or why there is none."""
 
     source: str
-    found: tuple[Likeness, Picture] | None
+    found: tuple[Similarity, DecodedImage] | None
     error: TvdenoiseError | None = None
 
     @property
-    def likeness(self) -> Likeness:
+    def likeness(self) -> Similarity:
         """Only where there is no error."""
         assert self.found is not None
         return self.found[0]
 
     @property
-    def picture(self) -> Picture:
+    def picture(self) -> DecodedImage:
         """Only where there is no error."""
         assert self.found is not None
         return self.found[1]
 
 
-def read_reference(source: str, max_megapixels: float) -> Picture:
+def read_reference(source: str, max_megapixels: float) -> DecodedImage:
     """The picture that others are compared with. The errors of reading it name it."""
     require_named((source,))
     try:
@@ -157,7 +157,11 @@ def read_reference(source: str, max_megapixels: float) -> Picture:
 
 
 def comparisons(
-    reference: Picture, name: str, images: tuple[str, ...], data_range: float | None, max_megapixels: float
+    reference: DecodedImage,
+    name: str,
+    images: tuple[str, ...],
+    data_range: float | None,
+    max_megapixels: float,
 ) -> Iterator[Comparison]:
     """Each image beside the reference of this name; data_range: None for that of its type. Raises UsageError."""
     require_named(images)
@@ -170,7 +174,9 @@ def comparisons(
             yield Comparison(source, None, error)
 
 
-def likeness_of(reference: Picture, picture: Picture, data_range: float | None = None) -> Likeness:
+def likeness_of(
+    reference: DecodedImage, picture: DecodedImage, data_range: float | None = None
+) -> Similarity:
     """How alike two pictures are that can be compared, where they are visible."""
     white = data_range or white_of(reference)
     first, second, visible = reference.intensities, picture.intensities, reference.visible
@@ -179,17 +185,17 @@ def likeness_of(reference: Picture, picture: Picture, data_range: float | None =
     if picture.metadata.icc != reference.metadata.icc:
         notices = ("its colour profile is another one, and numbers are compared as they are stored",)
     try:
-        return Likeness(ratio, ssim(first, second, white, visible), white, notices)
+        return Similarity(ratio, ssim(first, second, white, visible), white, notices)
     except ValueError:
-        return Likeness(ratio, None, white, (*notices, f"SSIM needs {WINDOW} × {WINDOW} visible pixels"))
+        return Similarity(ratio, None, white, (*notices, f"SSIM needs {WINDOW} × {WINDOW} visible pixels"))
 
 
-def white_of(picture: Picture) -> float:
+def white_of(picture: DecodedImage) -> float:
     """The value that counts as white by the type of the intensities: 255, 65535, or 1 for floats."""
     return 1.0 if picture.is_float else float(np.iinfo(picture.intensities.dtype).max)
 
 
-def require_comparable(reference: Picture, name: str, picture: Picture) -> None:
+def require_comparable(reference: DecodedImage, name: str, picture: DecodedImage) -> None:
     """Raise UnsupportedImageError unless a picture has the reference's size, kind, orientation and visible pixels."""
     name = printable(name)
     for ours, theirs, remedy in (
@@ -206,18 +212,18 @@ def require_comparable(reference: Picture, name: str, picture: Picture) -> None:
         raise UnsupportedImageError(f"nothing of it and of the reference {name} is visible", "remove alpha")
 
 
-def _size(picture: Picture) -> str:
+def _size(picture: DecodedImage) -> str:
     columns, rows = picture.size
     return f"{columns} × {rows} pixels"
 
 
-def _kind(picture: Picture) -> str:
+def _kind(picture: DecodedImage) -> str:
     """Without alpha: one that hides nothing makes no difference."""
     kind = picture.kind.replace("A", "") if picture.alpha is not None else picture.kind
     return PIXEL_KINDS["I;16" if kind == "L;16" else kind] + " pixels"
 
 
-def _orientation(picture: Picture) -> str:
+def _orientation(picture: DecodedImage) -> str:
     return f"the EXIF orientation {orientation_of(picture.metadata.exif)}"
 
 

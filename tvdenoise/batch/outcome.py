@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     pass
 
 
-class Fate(StrEnum):
+class FileStatus(StrEnum):
     """What became of a file."""
 
     DONE = "done"
@@ -74,7 +74,7 @@ class Outcome:
 
     source: str
     target: str | None
-    fate: Fate
+    status: FileStatus
     reason: str | None = None
     remedy: str | None = None
     figures: Figures | None = None
@@ -97,9 +97,9 @@ class Tally:
     short_of_tolerance: int = 0
 
     def add(self, outcome: Outcome) -> None:
-        self.done += outcome.fate is Fate.DONE
-        self.failed += outcome.fate is Fate.FAILED
-        self.skipped += outcome.fate is Fate.SKIPPED
+        self.done += outcome.status is FileStatus.DONE
+        self.failed += outcome.status is FileStatus.FAILED
+        self.skipped += outcome.status is FileStatus.SKIPPED
         self.short_of_tolerance += outcome.is_short_of_tolerance
 
     @property

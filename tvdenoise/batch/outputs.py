@@ -22,7 +22,7 @@ from tvdenoise.pictures.residual import save_residual
 
 if TYPE_CHECKING:
     from tvdenoise.batch.request import Request
-    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.solver.descent import Solution
 
 
@@ -33,7 +33,7 @@ class Job:
     in_place: the target is the source; once: it is left alone where an earlier run in place has denoised it.
     place: where the target's name leads, links followed; header: what the source's header says, or None where it
     was not read or says nothing.
-    residual, trace: what else is to be written (see `companions`), or None.
+    residual, trace: what else is to be written (see `extra_outputs`), or None.
     needed: bytes of memory, where that is not what one of its pictures takes.
     """
 
@@ -48,14 +48,14 @@ class Job:
     needed: int | None = None
 
     @property
-    def companions(self) -> tuple[Path, ...]:
+    def extra_outputs(self) -> tuple[Path, ...]:
         """What is written beside the target."""
         return tuple(path for path in (self.residual, self.trace) if path is not None)
 
     @property
     def folders(self) -> tuple[Path, ...]:
         """Where all that is written, and before it temporaries, lies."""
-        return (self.folder, *(Path(os.path.realpath(path)).parent for path in self.companions))
+        return (self.folder, *(Path(os.path.realpath(path)).parent for path in self.extra_outputs))
 
     @property
     def values(self) -> int:
@@ -291,8 +291,8 @@ def without_kept(job: Job) -> Job:
     return replace(job, residual=residual, trace=trace)
 
 
-def write_companions(
-    job: Job, picture: Picture, solution: Solution, data_range: float | None
+def write_extra_outputs(
+    job: Job, picture: DecodedImage, solution: Solution, data_range: float | None
 ) -> tuple[str, ...]:
     """Write what was asked for beside the result of a job, and say what has to be known of it.
 

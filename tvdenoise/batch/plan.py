@@ -31,7 +31,7 @@ from tvdenoise.files.paths import RealPaths, printable
 from tvdenoise.files.reading import codec_of, is_whole
 from tvdenoise.formats.registry import format_in_place
 
-_NO_LEDGER = "do these files without --cluster, and with --report FILE to keep the record there"
+_NO_REPLACEMENT_LOG = "do these files without --cluster, and with --report FILE to keep the record there"
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class Plan:
         return len(self.jobs) + len(self.skipped) + len(self.failures)
 
 
-def make_plan(request: Request, *, strips_metadata: bool = False, has_ledger: bool = True) -> Plan:
+def make_plan(request: Request, *, strips_metadata: bool = False, has_replacement_log: bool = True) -> Plan:
     """Raises UsageError and NothingToDoError; nothing has been changed then.
 
-    has_ledger: a report, if there is one, can tell a later run in place what has been replaced.
+    has_replacement_log: a report, if there is one, can tell a later run in place what has been replaced.
     """
     destination = destination_of(request)
     require_possible(request)
@@ -67,10 +67,12 @@ def make_plan(request: Request, *, strips_metadata: bool = False, has_ledger: bo
     failures += unnameable
     jobs = with_trace(jobs, request, len(jobs) + len(failures))
     if request.in_place:
-        if request.report is None or not has_ledger:
-            remedy = "add --report FILE to keep the record there" if has_ledger else _NO_LEDGER
+        if request.report is None or not has_replacement_log:
+            remedy = (
+                "add --report FILE to keep the record there" if has_replacement_log else _NO_REPLACEMENT_LOG
+            )
             _require_places_for_records(jobs, remedy, strips_metadata=strips_metadata)
-        jobs = _settle_companions(jobs, request)
+        jobs = _settle_extra_outputs(jobs, request)
         require_folders_writable(jobs, request)
         replacing = (replace(job, in_place=True, once=not request.again) for job in jobs)
         return Plan(with_headers(replacing), failures=tuple(failures))
@@ -93,19 +95,19 @@ def _require_places_for_records(jobs: list[Job], remedy: str, *, strips_metadata
 
 def settle(jobs: list[Job], request: Request, failures: tuple[Failure, ...] = ()) -> Plan:
     """The plan of some jobs, once none of their outputs does harm. Raises UsageError."""
-    refuse_collisions((job, path) for job in jobs for path in (job.target, *job.companions))
+    refuse_collisions((job, path) for job in jobs for path in (job.target, *job.extra_outputs))
     refuse_outputs_that_are_inputs(jobs, [(job, job.target) for job in jobs])
     existing = [job for job in jobs if os.path.lexists(job.target)]
     refuse_existing([job.target for job in existing], request)
     skipped = {job: None for job in existing if request.skip_existing and is_whole(job.target)}
-    remaining = _settle_companions([job for job in jobs if job not in skipped], request)
+    remaining = _settle_extra_outputs([job for job in jobs if job not in skipped], request)
     require_folders_writable(remaining, request)
     return Plan(with_headers(remaining), tuple(skipped), failures)
 
 
-def _settle_companions(jobs: list[Job], request: Request) -> list[Job]:
+def _settle_extra_outputs(jobs: list[Job], request: Request) -> list[Job]:
     """The jobs with what is still to be written beside their targets, once that does no harm. Raises UsageError."""
-    named = [(job, path) for job in jobs for path in job.companions]
+    named = [(job, path) for job in jobs for path in job.extra_outputs]
     if not named:
         return jobs
     refuse_collisions(named)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from tvdenoise.batch.outputs import write_companions
-from tvdenoise.batch.summary import Findings
-from tvdenoise.errors import SeveralPicturesError, UnreadableImageError, UnsupportedImageError
+from tvdenoise.batch.outputs import write_extra_outputs
+from tvdenoise.batch.summary import FileSummary
+from tvdenoise.errors import SeveralImagesError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.stack import Stack
 from tvdenoise.files.writing import StackWriter, encode, require_carried, require_stack_carried, write
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tvdenoise.batch.outcome import Figures
     from tvdenoise.batch.outputs import Job
     from tvdenoise.batch.request import Settings
-    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.formats.family import Format
     from tvdenoise.parameters import Parameters
 
@@ -49,7 +49,7 @@ class Planes:
 
     def __init__(
         self,
-        found: Picture | Stack,
+        found: DecodedImage | Stack,
         form: Format,
         denoiser: Denoiser,
         settings: Settings,
@@ -68,7 +68,7 @@ class Planes:
         self._job = job
         self._threads = threads
         self._tell = tell
-        self._findings = Findings(form, settings)
+        self._findings = FileSummary(form, settings)
         self._chosen: dict[int, Parameters] = {}
 
     @property
@@ -98,7 +98,7 @@ class Planes:
     def _writer(self, stack: Stack) -> StackWriter:
         return StackWriter(stack, self._form, self._settings.quality)
 
-    def _denoised(self) -> Iterator[Picture]:
+    def _denoised(self) -> Iterator[DecodedImage]:
         """Each picture as it is to be written, decoded and denoised when it is asked for."""
         masks = self._denoiser.masks(self._found, range(self.count))
         if isinstance(self._found, Stack):
@@ -121,7 +121,7 @@ class Planes:
         try:
             yield
         except (UnreadableImageError, UnsupportedImageError) as error:
-            if isinstance(error, SeveralPicturesError):  # which says so
+            if isinstance(error, SeveralImagesError):  # which says so
                 raise
             reason = f"picture {number + 1} of {self.count}: {error.reason}"
             raise type(error)(reason, error.remedy) from error
@@ -149,7 +149,9 @@ class Planes:
             middle = statistics.median_low(choice.mu for choice in choices)
             self._chosen[channel] = next(choice for choice in choices if choice.mu == middle)
 
-    def _one(self, picture: Picture, mask: NDArray[np.bool_] | None, number: int, channel: int) -> Picture:
+    def _one(
+        self, picture: DecodedImage, mask: NDArray[np.bool_] | None, number: int, channel: int
+    ) -> DecodedImage:
         findings = self._findings
         findings.note(picture.notices)
         findings.note_missing(picture.missing)
@@ -166,7 +168,7 @@ class Planes:
         )
         findings.add(solution)
         result = picture.with_denoised(solution.image)
-        findings.note(write_companions(self._job, picture, solution, self._settings.data_range))
+        findings.note(write_extra_outputs(self._job, picture, solution, self._settings.data_range))
         return findings.recorded(result, number)
 
     def _progress(self, number: int) -> Callable[[float], None]:
@@ -193,7 +195,7 @@ class Planes:
 def require_stack_possible(stack: Stack, form: Format, job: Job) -> None:
     """Raise UnsupportedImageError where what is asked for cannot be done with several pictures."""
     require_stack_carried(stack, form)
-    if job.companions:
+    if job.extra_outputs:
         raise UnsupportedImageError(
             "--residual and --trace are for files of one picture", "leave them out for this one"
         )

@@ -31,7 +31,7 @@ from tvdenoise.files.atomic import sweep
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tvdenoise.batch.in_place import Ledger
+    from tvdenoise.batch.in_place import ReplacementLog
     from tvdenoise.batch.outcome import Outcome
     from tvdenoise.batch.outputs import Job
     from tvdenoise.batch.request import Settings
@@ -62,7 +62,7 @@ class _Worker:
         self._setup: Setup | None = setup
 
     def ask(
-        self, message: Prepare | Task, ledger: Ledger, on_compiling: Callable[[], None]
+        self, message: Prepare | Task, replacement_log: ReplacementLog, on_compiling: Callable[[], None]
     ) -> Prepared | Finished:
         """Send a message and wait for its answer, serving the worker meanwhile. Raises WorkerLostError."""
         try:
@@ -75,7 +75,7 @@ class _Worker:
                     case Compiling():
                         on_compiling()
                     case Announcement(target, digest):
-                        self._channel.send(Reply(_refusal(ledger, target, digest)))
+                        self._channel.send(Reply(_refusal(replacement_log, target, digest)))
                     case Prepared() | Finished():
                         return answer
         except (EOFError, OSError) as error:
@@ -111,9 +111,9 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _refusal(ledger: Ledger, target: str, digest: str) -> tuple[str, str | None] | None:
+def _refusal(replacement_log: ReplacementLog, target: str, digest: str) -> tuple[str, str | None] | None:
     try:
-        ledger.announce(target, digest)
+        replacement_log.announce(target, digest)
     except TvdenoiseError as error:
         return error.reason, error.remedy
     return None
@@ -127,13 +127,13 @@ class Crew:
         settings: Settings,
         workers: int,
         share: Share,
-        ledger: Ledger,
+        replacement_log: ReplacementLog,
         announce_compilation: Callable[[], None],
     ) -> None:
-        self._setup = Setup(settings, ledger.replaced)
+        self._setup = Setup(settings, replacement_log.replaced)
         self._workers = workers
         self._share = share
-        self._ledger = ledger
+        self._replacement_log = replacement_log
         self._announce_compilation = announce_compilation
         self._outcomes: SimpleQueue[Outcome | BaseException] = SimpleQueue()
         self._alive: dict[_Worker, Job | None] = {}
@@ -188,7 +188,7 @@ class Crew:
         try:
             if not is_first:
                 self._is_compiled.wait()
-            worker.ask(Prepare(), self._ledger, self._announce_compilation)
+            worker.ask(Prepare(), self._replacement_log, self._announce_compilation)
         except WorkerLostError:
             self._forget(worker, None)
             raise
@@ -200,7 +200,7 @@ class Crew:
     def _do(self, worker: _Worker, job: Job, threads: int) -> Outcome:
         with self._lock:
             self._alive[worker] = job
-        answer = worker.ask(Task(job, threads), self._ledger, self._announce_compilation)
+        answer = worker.ask(Task(job, threads), self._replacement_log, self._announce_compilation)
         with self._lock:
             self._alive[worker] = None
         assert isinstance(answer, Finished)

@@ -16,7 +16,7 @@ from tvdenoise.batch.plan import Plan
 from tvdenoise.batch.report_format import (
     Entry,
     JsonLines,
-    Layout,
+    ReportFormat,
     announcement_of,
     entry_of,
     entry_of_shared,
@@ -65,7 +65,7 @@ def _require_openable(path: Path) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
 
 
-def whole_length(path: Path, layout: Layout, request: Request) -> int:
+def whole_length(path: Path, layout: ReportFormat, request: Request) -> int:
     """How many bytes of a report are kept, without what a killed run left of its last line. Raises UsageError."""
     if not (request.skip_existing and path.exists()):
         return 0
@@ -82,10 +82,12 @@ def _refuse_taken(request: Request, plan: Plan, name: str) -> None:
     assert request.report is not None
     real = RealPaths()
     jobs = plan.jobs + plan.skipped
-    paths = [path for job in jobs for path in (job.source, job.target, *job.companions)]
+    paths = [path for job in jobs for path in (job.source, job.target, *job.extra_outputs)]
     paths += [failure.source for failure in plan.failures]
     places = {real.of(path) for path in paths}
-    for folder in {os.path.dirname(real.of(path)) for job in jobs for path in (job.target, *job.companions)}:
+    for folder in {
+        os.path.dirname(real.of(path)) for job in jobs for path in (job.target, *job.extra_outputs)
+    }:
         places.update(map(real.of, map(str, (folder, *Path(folder).parents))))
     identities = {identity_of(path) for path in paths}
     if request.reads_standard_input:
@@ -110,7 +112,7 @@ class Report:
         descriptor: int | None = None,
         name: str = "",
         replaced: frozenset[str] = frozenset(),
-        layout: Layout | None = None,
+        layout: ReportFormat | None = None,
     ) -> None:
         self._descriptor = descriptor
         self._name = name
@@ -227,7 +229,7 @@ def shared_before(request: Request) -> tuple[SharedParameters, ...]:
     return tuple(found.values())
 
 
-def _begin(descriptor: int, layout: Layout, *, whole: int) -> None:
+def _begin(descriptor: int, layout: ReportFormat, *, whole: int) -> None:
     """Make an open report end with a whole line. Raises OSError."""
     os.ftruncate(descriptor, whole)
     if whole == 0:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
-from tvdenoise.batch.outcome import Fate, Outcome, SharedParameters
+from tvdenoise.batch.outcome import FileStatus, Outcome, SharedParameters
 
 _CHOSEN = ("mu", "epsilon", "sigma", "noise", "correlation", "growth")
 _FIGURES = (*_CHOSEN, "iterations", "distance_bound", "converged", "planes", "volumes", "spacing")
@@ -40,7 +40,7 @@ def entry_of(outcome: Outcome) -> dict[str, Any]:
     return {
         "source": outcome.source,
         "target": outcome.target,
-        "status": outcome.fate.value,
+        "status": outcome.status.value,
         "reason": outcome.reason,
         **{name: value if _is_finite(value) else None for name, value in figures.items()},
         "seconds": round(outcome.seconds, 6),
@@ -82,7 +82,7 @@ def _is_finite(value: object) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-class Layout(Protocol):
+class ReportFormat(Protocol):
     """How entries are written."""
 
     header: bytes
@@ -168,12 +168,12 @@ class Csv:
             yield number, _entry_in(names, values)
 
 
-def layout_for(name: str) -> Layout:
+def layout_for(name: str) -> ReportFormat:
     """The layout that a report's name asks for."""
     return Csv() if name.lower().endswith(".csv") else JsonLines()
 
 
-def layout_of(contents: bytes) -> Layout | None:
+def layout_of(contents: bytes) -> ReportFormat | None:
     """The layout that a report's contents have, or None where they are no report."""
     if {"source", "status"} <= set(_names_in(contents.partition(b"\n")[0])):
         return Csv()
@@ -219,7 +219,7 @@ def _is_sound(entry: Entry) -> bool:
     """Whether it says of what file what became of it, or is a line of another kind."""
     if not isinstance(entry.get("status"), str):
         return False
-    if entry["status"] not in set(Fate):
+    if entry["status"] not in set(FileStatus):
         return True
     numbers = (entry.get(name) for name in _NUMBERS)
     return isinstance(entry.get("source"), str) and all(

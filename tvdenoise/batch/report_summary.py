@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tvdenoise.batch.outcome import Fate
+from tvdenoise.batch.outcome import FileStatus
 from tvdenoise.batch.report_format import Entry, layout_of
 from tvdenoise.errors import TvdenoiseError
 from tvdenoise.files.paths import reason_of
@@ -51,11 +51,11 @@ def last_of_each(entries: Iterable[Entry]) -> list[Entry]:
     """The last entry of each source, but what was done stays so when a later run only found it done."""
     last: dict[str, Entry] = {}
     for entry in entries:
-        if entry["status"] not in set(Fate):
+        if entry["status"] not in set(FileStatus):
             continue
         source = entry["source"]
-        was_done = source in last and last[source]["status"] == Fate.DONE
-        if not (was_done and entry["status"] == Fate.SKIPPED):
+        was_done = source in last and last[source]["status"] == FileStatus.DONE
+        if not (was_done and entry["status"] == FileStatus.SKIPPED):
             last[source] = entry
     return list(last.values())
 
@@ -69,7 +69,7 @@ class Histogram:
 
 
 @dataclass(frozen=True)
-class Account:
+class ReportSummary:
     """What became of all files; intensities are fractions of the data range.
 
     quantiles: of each of ``MEASURES`` over the files that were done, at ``QUANTILES``; None where no file has one.
@@ -108,15 +108,15 @@ class Account:
         }
 
 
-def account_of(entries: Iterable[Entry]) -> Account:
+def summary_of_report(entries: Iterable[Entry]) -> ReportSummary:
     """Of the entries of one report, or of several one after the other."""
     files = last_of_each(entries)
-    done = [entry for entry in files if entry["status"] == Fate.DONE]
-    failed = _reasons(entry for entry in files if entry["status"] == Fate.FAILED)
+    done = [entry for entry in files if entry["status"] == FileStatus.DONE]
+    failed = _reasons(entry for entry in files if entry["status"] == FileStatus.FAILED)
     short = _reasons(entry for entry in done if entry.get("converged") is False)
     kinds = [str(entry["noise"]) for entry in done if entry.get("noise")]
     timed = [(entry["source"], float(entry["seconds"])) for entry in files if entry.get("seconds")]
-    return Account(
+    return ReportSummary(
         done=len(done),
         skipped=len(files) - len(done) - len(failed),
         seconds=sum(seconds for _, seconds in timed),

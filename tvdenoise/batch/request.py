@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tvdenoise.errors import UsageError
-from tvdenoise.files.memory import Budget
+from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.paths import printable
 from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
 
@@ -209,8 +209,8 @@ class Settings:
                 raise UsageError(f"--volume and {option} contradict each other", "give one of them")
 
     @property
-    def budget(self) -> Budget:
-        return Budget(self.memory)
+    def budget(self) -> MemoryBudget:
+        return MemoryBudget(self.memory)
 
     @property
     def fills_missing(self) -> bool:

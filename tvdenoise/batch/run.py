@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 from tvdenoise.batch.denoiser import Denoiser
-from tvdenoise.batch.outcome import Fate, Outcome
+from tvdenoise.batch.outcome import FileStatus, Outcome
 from tvdenoise.batch.planes import ignore
 from tvdenoise.batch.processes import Crew
 from tvdenoise.batch.runner import Runner, failed
@@ -22,7 +22,7 @@ from tvdenoise.model.engines import available_threads
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from tvdenoise.batch.in_place import Ledger
+    from tvdenoise.batch.in_place import ReplacementLog
     from tvdenoise.batch.outputs import Job
     from tvdenoise.batch.plan import Plan
     from tvdenoise.batch.request import Request, Settings
@@ -69,7 +69,7 @@ def outcomes(plan: Plan, workforce: Workforce, *, fail_fast: bool = False) -> Ge
     with closing(_all_outcomes(plan, workforce)) as found:
         for outcome in found:
             yield outcome
-            if fail_fast and outcome.fate is Fate.FAILED:
+            if fail_fast and outcome.status is FileStatus.FAILED:
                 return
 
 
@@ -77,7 +77,7 @@ def _all_outcomes(plan: Plan, workforce: Workforce) -> Generator[Outcome, None, 
     for failure in plan.failures:
         yield failed(str(failure.source), None, failure.error)
     for job in plan.skipped:
-        yield Outcome(str(job.source), str(job.target), Fate.SKIPPED)
+        yield Outcome(str(job.source), str(job.target), FileStatus.SKIPPED)
     with closing(workforce.outcomes(plan.jobs)) as found:
         yield from found
     for folder in dict.fromkeys(folder for job in plan.jobs for folder in job.folders):
@@ -121,7 +121,7 @@ def workforce_for(
     plan: Plan,
     settings: Settings,
     streams: Streams,
-    ledger: Ledger,
+    replacement_log: ReplacementLog,
     announce_compilation: Callable[[], None],
     jobs: int | None = None,
     tell_plane: Callable[[float, int], None] = ignore,
@@ -131,7 +131,9 @@ def workforce_for(
     workers = useful_workers(todo, machine, settings.threads) if jobs is None else min(jobs, len(todo))
     if total is not None and todo:
         workers = affordable_workers(todo, workers, total)
-    alone = Alone(Runner(settings, Denoiser(settings, announce_compilation), streams, ledger, tell_plane))
+    alone = Alone(
+        Runner(settings, Denoiser(settings, announce_compilation), streams, replacement_log, tell_plane)
+    )
     if workers < 2 or not streams.are_unused:
         return alone
     shared = machine.beside(workers + 1, total)
@@ -139,7 +141,7 @@ def workforce_for(
     room = math.inf if total is None else shared.memory
     large = tuple(job for job in todo if job.memory > room)
     together = tuple(job for job in todo if job.memory <= room)
-    crew = Crew(settings, workers, Share(together, workers, shared), ledger, announce_compilation)
+    crew = Crew(settings, workers, Share(together, workers, shared), replacement_log, announce_compilation)
     return InTurn(((crew, together), (alone, large))) if large else crew
 
 

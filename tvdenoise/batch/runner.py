@@ -10,15 +10,22 @@ from io import BytesIO
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
-from tvdenoise.batch.in_place import Ledger, NoLedger, Origin, Placing, has_place_for_record, is_done
+from tvdenoise.batch.in_place import (
+    NoReplacementLog,
+    Origin,
+    Replacement,
+    ReplacementLog,
+    has_place_for_record,
+    is_done,
+)
 from tvdenoise.batch.large import REMEDY_FOR_TEMPORARIES, Large
-from tvdenoise.batch.outcome import Fate, Outcome
+from tvdenoise.batch.outcome import FileStatus, Outcome
 from tvdenoise.batch.planes import Before, Planes, ignore
 from tvdenoise.batch.streams import Streams
 from tvdenoise.batch.volumes import Volumes
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnwritableImageError
-from tvdenoise.files.decoded import Picture
-from tvdenoise.files.large import LargePicture
+from tvdenoise.files.decoded import DecodedImage
+from tvdenoise.files.large import LargeImage
 from tvdenoise.files.paths import reason_of
 from tvdenoise.files.reading import open_within
 from tvdenoise.files.stack import Stack
@@ -34,7 +41,7 @@ if TYPE_CHECKING:
 class Runner:
     """Does jobs with the same settings.
 
-    ledger: knows and is told what is replaced in place by files that cannot say it themselves.
+    replacement_log: knows and is told what is replaced in place by files that cannot say it themselves.
     tell: called with how many pictures of a file are done, and how many it holds, where these are several; and with the
         part that is done of one that is denoised in parts, and 1.
     """
@@ -44,13 +51,13 @@ class Runner:
         settings: Settings,
         denoiser: Denoiser,
         streams: Streams | None = None,
-        ledger: Ledger | None = None,
+        replacement_log: ReplacementLog | None = None,
         tell: Callable[[float, int], None] = ignore,
     ) -> None:
         self._settings = settings
         self._denoiser = denoiser
         self._streams = streams or Streams()
-        self._ledger = ledger or NoLedger()
+        self._replacement_log = replacement_log or NoReplacementLog()
         self._tell = tell
 
     def attempt(self, job: Job, threads: int | None = None) -> Outcome:
@@ -73,18 +80,18 @@ class Runner:
         origin = None if self._streams.source is not None else Origin.of(job.source)
         with self._opened(job) as found:
             first = _first(found)
-            if is_done(job, first, self._ledger):
+            if is_done(job, first, self._replacement_log):
                 reason, remedy = "denoised already", "--again denoises it once more"
-                return Outcome(str(job.source), str(job.target), Fate.SKIPPED, reason, remedy)
+                return Outcome(str(job.source), str(job.target), FileStatus.SKIPPED, reason, remedy)
             notices = origin.notices if origin is not None and job.in_place else ()
             form = self._format_of(job, first)
             work = self._work(job, found, form, threads)
             start += self._denoiser.prepare(in_parts=work.is_in_parts)
-            self._write(job, work, form, origin, is_read_on=not isinstance(found, Picture))
+            self._write(job, work, form, origin, is_read_on=not isinstance(found, DecodedImage))
         return Outcome(
             str(job.source),
             str(job.target),
-            Fate.DONE,
+            FileStatus.DONE,
             *work.shortfall,
             figures=work.figures,
             notices=work.notices + notices,
@@ -92,7 +99,7 @@ class Runner:
         )
 
     @contextmanager
-    def _opened(self, job: Job) -> Iterator[Picture | Stack | LargePicture]:
+    def _opened(self, job: Job) -> Iterator[DecodedImage | Stack | LargeImage]:
         """What the source holds; several pictures, or a large one, are read from it as long as this lasts."""
         try:
             stream = job.source.open("rb") if self._streams.source is None else self._streams.contents()
@@ -106,21 +113,21 @@ class Runner:
                 may_have_nan=self._settings.fills_missing,
                 first_frame=self._settings.first_frame,
             )
-            if isinstance(found, Picture):
+            if isinstance(found, DecodedImage):
                 stream.close()
             yield found
 
     def _work(
-        self, job: Job, found: Picture | Stack | LargePicture, form: Format, threads: int | None
+        self, job: Job, found: DecodedImage | Stack | LargeImage, form: Format, threads: int | None
     ) -> Planes | Large | Volumes:
         scratch = job.folder if self._streams.target is None else None
         if isinstance(found, Stack) and self._settings.volume:
             return Volumes(found, form, self._denoiser, self._settings, job, scratch, threads, self._tell)
-        if not isinstance(found, LargePicture):
+        if not isinstance(found, LargeImage):
             return Planes(found, form, self._denoiser, self._settings, job, threads, self._tell)
         return Large(found, form, self._settings, job, scratch, threads, self._tell)
 
-    def _format_of(self, job: Job, picture: Picture) -> Format:
+    def _format_of(self, job: Job, picture: DecodedImage) -> Format:
         if self._streams.target is not None:
             return self._streams.form or format_for(None, picture.codec)
         if job.in_place:
@@ -152,16 +159,16 @@ class Runner:
         before: Before | None = None
         if origin is not None and job.in_place:
             is_recorded = has_place_for_record(form, strips_metadata=self._settings.strip_metadata)
-            before = Placing(job, origin, is_recorded, self._ledger).before
+            before = Replacement(job, origin, is_recorded, self._replacement_log).before
         elif origin is not None and is_read_on:
             before = origin.require_unchanged_before
         times = origin.times if origin is not None and self._settings.preserve_times else None
         work.write(job.target, before, times)
 
 
-def _first(found: Picture | Stack | LargePicture) -> Picture:
+def _first(found: DecodedImage | Stack | LargeImage) -> DecodedImage:
     """A picture with what the file says of all."""
-    if isinstance(found, LargePicture):
+    if isinstance(found, LargeImage):
         return found.pixel
     return found.first if isinstance(found, Stack) else found
 
@@ -169,4 +176,6 @@ def _first(found: Picture | Stack | LargePicture) -> Picture:
 def failed(source: str, target: str | None, error: TvdenoiseError, seconds: float = 0.0) -> Outcome:
     """The outcome of a job that raised an error."""
     trace = "".join(traceback.format_exception(error)).rstrip()
-    return Outcome(source, target, Fate.FAILED, error.reason, error.remedy, trace=trace, seconds=seconds)
+    return Outcome(
+        source, target, FileStatus.FAILED, error.reason, error.remedy, trace=trace, seconds=seconds
+    )

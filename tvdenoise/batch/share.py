@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from threading import Condition
 from typing import TYPE_CHECKING
 
-from tvdenoise.batch.outcome import Fate, Outcome
+from tvdenoise.batch.outcome import FileStatus, Outcome
 from tvdenoise.batch.plan import Plan
 from tvdenoise.files.memory import PROCESS, available_memory
 from tvdenoise.model.engines import available_threads
@@ -137,7 +137,7 @@ class Pace:
         """A file is over."""
         self._begun = 0.0
         work = self._work.pop((outcome.source, outcome.target or ""), 0.0)
-        if outcome.fate is Fate.SKIPPED:  # took no time, so that it says nothing about the others
+        if outcome.status is FileStatus.SKIPPED:  # took no time, so that it says nothing about the others
             self.total -= work
             return
         self._done += work

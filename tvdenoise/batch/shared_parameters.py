@@ -13,7 +13,7 @@ from tvdenoise.batch.outcome import SharedParameters
 from tvdenoise.batch.plan import with_headers
 from tvdenoise.batch.volumes import mask_of_volume
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UsageError
-from tvdenoise.files.large import LargePicture
+from tvdenoise.files.large import LargeImage
 from tvdenoise.files.paths import printable, reason_of
 from tvdenoise.files.reading import open_within
 from tvdenoise.files.stack import Stack, gathered
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tvdenoise.batch.outputs import Job
     from tvdenoise.batch.plan import Plan
     from tvdenoise.batch.request import Request, Settings
-    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.files.stack import Volume
     from tvdenoise.parameters import Parameters
 
@@ -137,10 +137,10 @@ def _choice_on(path: Path, denoiser: Denoiser, settings: Settings) -> tuple[int,
 
 
 def _in_the_middle(
-    found: Picture | Stack | LargePicture, denoiser: Denoiser, settings: Settings
-) -> tuple[Picture | Volume, NDArray[np.bool_] | None]:
+    found: DecodedImage | Stack | LargeImage, denoiser: Denoiser, settings: Settings
+) -> tuple[DecodedImage | Volume, NDArray[np.bool_] | None]:
     """The picture or the volume, with its mask."""
-    if isinstance(found, LargePicture):
+    if isinstance(found, LargeImage):
         return found.middle(_SIDE), None
     if not isinstance(found, Stack):
         return found, next(denoiser.masks(found, (0,)))

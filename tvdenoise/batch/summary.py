@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tvdenoise.batch.request import Settings
-    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.formats.family import Format
     from tvdenoise.noise.model import NoiseModel
     from tvdenoise.parameters import Parameters
@@ -64,7 +64,7 @@ def figures_of(
     )
 
 
-class Findings:
+class FileSummary:
     """Gathers what is told of a file on its way into a format."""
 
     def __init__(self, form: Format, settings: Settings) -> None:
@@ -91,11 +91,11 @@ class Findings:
         """So many pixels of one more picture were missing, and are filled."""
         self._missing.append(count)
 
-    def stripped(self, picture: Picture) -> Picture:
+    def stripped(self, picture: DecodedImage) -> DecodedImage:
         """The picture with what of its metadata is to be written."""
         return without_metadata(picture) if self._settings.strip_metadata else picture
 
-    def recorded(self, picture: Picture, number: int) -> Picture:
+    def recorded(self, picture: DecodedImage, number: int) -> DecodedImage:
         """A denoised picture as it is written: the first one of a file records how it was denoised."""
         if number > 0:
             picture = replace(picture, metadata=replace(picture.metadata, record=None))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tvdenoise.batch.request import Settings
-    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.parameters import Parameters
 
 
@@ -37,7 +37,7 @@ _MOST = 9  # columns, and rows
 
 
 @dataclass(frozen=True)
-class Setting:
+class CellSetting:
     """One setting of a sheet.
 
     name: a letter for the row and a number for the column; strength: what the chosen μ is divided by, before rounding.
@@ -63,7 +63,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Grid:
+class SettingsGrid:
     """μ falls from column to column and ε rises from row to row; both numbers are odd."""
 
     columns: int = 5
@@ -78,7 +78,7 @@ class Grid:
                     "for example 5x3: five mu, three epsilon",
                 )
 
-    def settings(self, choose: Callable[[float], Parameters]) -> tuple[tuple[Setting, ...], ...]:
+    def settings(self, choose: Callable[[float], Parameters]) -> tuple[tuple[CellSetting, ...], ...]:
         """Rows of settings around the choice; all but that have μ and ε of three digits."""
         centre = choose(1.0)
         middle = self.rows // 2, self.columns // 2
@@ -91,13 +91,13 @@ class Grid:
         )
 
 
-def _around(centre: Parameters, name: str, right: int, below: int) -> Setting:
+def _around(centre: Parameters, name: str, right: int, below: int) -> CellSetting:
     if right == below == 0:
-        return Setting(name, centre.mu, centre.epsilon, 1.0, ())
+        return CellSetting(name, centre.mu, centre.epsilon, 1.0, ())
     mu = in_three_digits(centre.mu / _MU_STEP**right)
     epsilon = in_three_digits(centre.epsilon * _EPSILON_STEP**below)
     asks = (("--mu", mu), ("--epsilon", epsilon))
-    return Setting(name, float(mu), float(epsilon), _MU_STEP**right, asks)
+    return CellSetting(name, float(mu), float(epsilon), _MU_STEP**right, asks)
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,13 @@ class Strengths:
 
     values: tuple[float, ...]
 
-    def settings(self, choose: Callable[[float], Parameters]) -> tuple[tuple[Setting, ...], ...]:
+    def settings(self, choose: Callable[[float], Parameters]) -> tuple[tuple[CellSetting, ...], ...]:
         """The row, in which each μ has the ε that goes with it."""
         row = []
         for column, strength in enumerate(sorted({*self.values, 1.0})):
             chosen = choose(strength)
             asks = () if strength == 1 else (("--strength", f"{strength:.12g}"),)
-            row.append(Setting(_name(0, column), chosen.mu, chosen.epsilon, strength, asks))
+            row.append(CellSetting(_name(0, column), chosen.mu, chosen.epsilon, strength, asks))
         return (tuple(row),)
 
 
@@ -126,7 +126,7 @@ def in_three_digits(value: float) -> str:
 
 
 @dataclass(frozen=True)
-class Likeness:
+class CellSimilarity:
     """How close pixels are to a clean reference; ssim: None where there are too few pixels."""
 
     psnr: float
@@ -140,10 +140,10 @@ class Cell:
     converged: whether the solve reached its tolerance, without which it shows little of the setting.
     """
 
-    setting: Setting
+    setting: CellSetting
     intensities: NDArray[Any]
     converged: bool = True
-    likeness: Likeness | None = None
+    likeness: CellSimilarity | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,14 +155,14 @@ class Tuned:
     reference: the crop of the clean picture, of the picture's type; noisy_likeness: that of the noisy crop.
     """
 
-    picture: Picture
+    picture: DecodedImage
     box: Box
     shown_box: Box
     orientation: Orientation
     parameters: Parameters
     cells: tuple[tuple[Cell, ...], ...]
     reference: NDArray[Any] | None = None
-    noisy_likeness: Likeness | None = None
+    noisy_likeness: CellSimilarity | None = None
 
     @property
     def noisy(self) -> NDArray[Any]:
@@ -175,12 +175,12 @@ class Tuned:
         return None if alpha is None else alpha[self.box.rows, self.box.columns]
 
     @property
-    def best(self) -> Setting | None:
+    def best(self) -> CellSetting | None:
         """The setting of the highest PSNR, where there is a reference."""
         return self._highest(lambda likeness: likeness.psnr)
 
     @property
-    def most_similar(self) -> Setting | None:
+    def most_similar(self) -> CellSetting | None:
         """The setting of the highest SSIM, where there is a reference."""
         return self._highest(lambda likeness: likeness.ssim)
 
@@ -196,7 +196,7 @@ class Tuned:
         )
         return tuple(mark for mark, is_true in marks if is_true)
 
-    def _highest(self, measure: Callable[[Likeness], float | None]) -> Setting | None:
+    def _highest(self, measure: Callable[[CellSimilarity], float | None]) -> CellSetting | None:
         known = [
             (value, cell.setting)
             for row in self.cells
@@ -221,7 +221,7 @@ class Tuner:
 
     def __init__(
         self,
-        grid: Grid | Strengths,
+        grid: SettingsGrid | Strengths,
         settings: Settings,
         crop: Box | None,
         announce_compilation: Callable[[], None],
@@ -254,13 +254,13 @@ class Tuner:
         )
         return tuned if clean is None else self._measured(tuned, clean)
 
-    def _read(self, source: Path) -> Picture:
+    def _read(self, source: Path) -> DecodedImage:
         try:
             return read(source, self._settings.max_megapixels)
         except TvdenoiseError as error:
             raise _named(error, source) from error
 
-    def _box(self, picture: Picture, orientation: Orientation) -> Box:
+    def _box(self, picture: DecodedImage, orientation: Orientation) -> Box:
         if self._crop is None:
             return telling_box(picture.intensities, picture.visible)
         columns, rows = orientation.shown_size(picture.size)
@@ -275,7 +275,7 @@ class Tuner:
             )
         return orientation.stored_box(self._crop, picture.size)
 
-    def _crop_of_reference(self, reference: Path, picture: Picture, box: Box) -> NDArray[Any]:
+    def _crop_of_reference(self, reference: Path, picture: DecodedImage, box: Box) -> NDArray[Any]:
         clean = self._read(reference)
         for what, theirs, ours in (
             ("size", clean.size, picture.size),
@@ -290,7 +290,7 @@ class Tuner:
                 )
         return clean.intensities[box.rows, box.columns].copy()
 
-    def _choose(self, picture: Picture) -> tuple[Parameters, tuple[tuple[Setting, ...], ...]]:
+    def _choose(self, picture: DecodedImage) -> tuple[Parameters, tuple[tuple[CellSetting, ...], ...]]:
         """The parameters for the picture, and the settings around them."""
         chosen = Denoiser(self._settings, self._announce_compilation).choose(picture)
 
@@ -303,11 +303,11 @@ class Tuner:
         return chosen, self._grid.settings(for_strength)
 
     def _cells(
-        self, picture: Picture, box: Box, rows: tuple[tuple[Setting, ...], ...]
+        self, picture: DecodedImage, box: Box, rows: tuple[tuple[CellSetting, ...], ...]
     ) -> tuple[tuple[Cell, ...], ...]:
         noisy = picture.noisy()
 
-        def solve(setting: Setting) -> Cell:
+        def solve(setting: CellSetting) -> Cell:
             window = box.widened(self._margin(setting, picture.channels), *picture.size)
             part = replace(picture, intensities=noisy[window.rows, window.columns].copy(), alpha=None)
             solution = Denoiser(setting.of(self._settings), self._announce_compilation).solve(part, threads=1)
@@ -319,7 +319,7 @@ class Tuner:
             solved = iter(list(pool.map(solve, chain.from_iterable(rows))))
         return tuple(tuple(islice(solved, len(row))) for row in rows)
 
-    def _margin(self, setting: Setting, channels: int) -> int:
+    def _margin(self, setting: CellSetting, channels: int) -> int:
         """Pixels around the crop that have a say in it."""
         weight = max(1.0, self._settings.chroma or _default_chroma()) if channels == 3 else 1.0
         falls = weight / math.sqrt(setting.mu * setting.epsilon)
@@ -331,12 +331,12 @@ class Tuner:
         span = (self._settings.data_range or 1.0) if is_float else float(np.iinfo(clean.dtype).max)
         hidden = None if tuned.alpha is None else tuned.alpha == 0
 
-        def likeness(intensities: NDArray[Any]) -> Likeness:
+        def likeness(intensities: NDArray[Any]) -> CellSimilarity:
             seen = intensities.copy()
             if hidden is not None:
                 seen[hidden] = clean[hidden]
             is_large = min(seen.shape[:2]) >= _LEAST_SIDE_FOR_SSIM
-            return Likeness(psnr(seen, clean, span), ssim(seen, clean, span) if is_large else None)
+            return CellSimilarity(psnr(seen, clean, span), ssim(seen, clean, span) if is_large else None)
 
         cells = tuple(
             tuple(replace(cell, likeness=likeness(cell.intensities)) for cell in row) for row in tuned.cells
@@ -344,7 +344,7 @@ class Tuner:
         return replace(tuned, cells=cells, noisy_likeness=likeness(tuned.noisy))
 
 
-def require_typeable(epsilon: float, picture: Picture) -> None:
+def require_typeable(epsilon: float, picture: DecodedImage) -> None:
     """Raise UsageError for an ε that is more than `run` takes: then the picture's values are far above its range."""
     if epsilon > ASKED_EPSILON[1]:
         largest = math.ceil(float(np.abs(picture.intensities).max()))

@@ -13,7 +13,7 @@ import numpy as np
 from tvdenoise.batch.denoiser import shown, spacing_of
 from tvdenoise.batch.large import existing, in_parts, solved_in_parts
 from tvdenoise.batch.planes import Before, ignore, require_stack_possible
-from tvdenoise.batch.summary import Findings, filled
+from tvdenoise.batch.summary import FileSummary, filled
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.memory import volume_bytes_needed
 from tvdenoise.files.stack import Shelf, gathered, gathered_on_disk
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tvdenoise.batch.outcome import Figures
     from tvdenoise.batch.outputs import Job
     from tvdenoise.batch.request import Settings
-    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.files.stack import Stack
     from tvdenoise.formats.family import Format
 
@@ -63,7 +63,7 @@ class Volumes:
         self._threads = threads
         self._tell = tell
         self._folder = folder
-        self._findings = Findings(form, settings)
+        self._findings = FileSummary(form, settings)
         self._volumes = stack.axes.volumes
         self._spacing, self._assumed = spacing_of(stack.axes, settings.spacing)
         self._missing = 0
@@ -101,7 +101,7 @@ class Volumes:
     def _writer(self) -> StackWriter:
         return StackWriter(self._stack, self._form, self._settings.quality)
 
-    def _denoised(self) -> Iterator[Picture]:
+    def _denoised(self) -> Iterator[DecodedImage]:
         """Each picture as it is to be written, in the order of the file."""
         self._findings.note((*self._stack.series.notices, *self._assumed))
         self._reach(0)
@@ -147,7 +147,7 @@ class Volumes:
             for plane in range(len(numbers)):
                 yield result.read((slice(plane, plane + 1), rows, columns))[0]
 
-    def _written(self, planes: Iterator[NDArray[np.floating]]) -> Iterator[Picture]:
+    def _written(self, planes: Iterator[NDArray[np.floating]]) -> Iterator[DecodedImage]:
         """The next pictures, read once more for what stays as it is."""
         start = self._done
         for plane, number, picture in zip(planes, count(start), self._stack.read(count(start)), strict=False):

@@ -50,8 +50,8 @@ class _Parent:
             os._exit(0)
 
 
-class _ParentsLedger:
-    """The ledger that the parent keeps for all workers."""
+class _ParentsReplacementLog:
+    """The replacement_log that the parent keeps for all workers."""
 
     def __init__(self, parent: _Parent, replaced: frozenset[str]) -> None:
         self._parent = parent
@@ -70,7 +70,7 @@ def main() -> None:
     parent = _Parent(_channel())
     setup: Setup = parent.receive()
     denoiser = Denoiser(setup.settings, lambda: parent.send(Compiling()))
-    runner = Runner(setup.settings, denoiser, ledger=_ParentsLedger(parent, setup.replaced))
+    runner = Runner(setup.settings, denoiser, replacement_log=_ParentsReplacementLog(parent, setup.replaced))
     while True:
         match parent.receive():
             case Prepare():

@@ -18,8 +18,8 @@ from tvdenoise.files.paths import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tvdenoise.batch.measures import Comparison, Likeness
-    from tvdenoise.files.decoded import Picture
+    from tvdenoise.batch.measures import Comparison, Similarity
+    from tvdenoise.files.decoded import DecodedImage
 
 
 def compare(
@@ -77,14 +77,14 @@ def compare(
     raise typer.Exit(1 if len(found) < len(images) else 0)
 
 
-def _draw(reference: str, truth: Picture, found: list[Comparison], plot: str) -> None:
+def _draw(reference: str, truth: DecodedImage, found: list[Comparison], plot: str) -> None:
     from tvdenoise.pictures.comparison import Panel, save_side_by_side
 
     panels = [Panel(each.source, each.picture, _caption(each.likeness)) for each in found]
     save_side_by_side(Panel(reference, truth, "reference"), panels, found[0].likeness.data_range, plot)
 
 
-def _caption(likeness: Likeness) -> str:
+def _caption(likeness: Similarity) -> str:
     if math.isinf(likeness.psnr):
         return "equal to the reference"
     return f"PSNR {likeness.psnr:.2f} dB" + ("" if likeness.ssim is None else f", SSIM {likeness.ssim:.3f}")

@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from tvdenoise.batch.outcome import Fate, Outcome, Tally
+from tvdenoise.batch.outcome import FileStatus, Outcome, Tally
 from tvdenoise.commands.wording import (
     details_of,
     duration,
@@ -193,7 +193,7 @@ class Console:
             self._bar.add(outcome)
 
     def _lines(self, outcome: Outcome) -> Iterator[str]:
-        if outcome.fate is Fate.FAILED:
+        if outcome.status is FileStatus.FAILED:
             yield line_of(outcome)
             if self._debug and outcome.trace is not None:
                 yield outcome.trace

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tvdenoise.batch.report_format import Entry
-    from tvdenoise.batch.report_summary import Account
+    from tvdenoise.batch.report_summary import ReportSummary
 
 
 _SHOWN = 20  # files of a table; --json lists all
@@ -44,11 +44,11 @@ def report(
     tvdenoise report monday.csv tuesday.csv --json > both.json
     """
     with exit_codes(debug=debug):
-        from tvdenoise.batch.report_summary import account_of
+        from tvdenoise.batch.report_summary import summary_of_report
 
         entries, is_whole = _read_all(files)
         if entries is not None:
-            account = account_of(entries)
+            account = summary_of_report(entries)
             if as_json:
                 print(json.dumps(account.as_dict(), indent=2))
             else:
@@ -90,7 +90,7 @@ def _tell(name: str, message: str) -> None:
     print(f"tvdenoise: {printable(name)}: {message}", file=sys.stderr)
 
 
-def _print_tables(account: Account) -> None:
+def _print_tables(account: ReportSummary) -> None:
     for table in (
         _counts(account),
         _quantiles(account),
@@ -104,7 +104,7 @@ def _print_tables(account: Account) -> None:
             print_table(table)
 
 
-def _counts(account: Account) -> Table:
+def _counts(account: ReportSummary) -> Table:
     table = new_table(
         "done", "not converged", "failed", "skipped", "seconds, all files together", title="files"
     )
@@ -113,7 +113,7 @@ def _counts(account: Account) -> Table:
     return table
 
 
-def _quantiles(account: Account) -> Table | None:
+def _quantiles(account: ReportSummary) -> Table | None:
     from tvdenoise.batch.report_summary import QUANTILES
 
     heads = {0.0: "least", 0.5: "median", 1.0: "most"}
@@ -127,14 +127,14 @@ def _quantiles(account: Account) -> Table | None:
     return table if table.row_count else None
 
 
-def _noise(account: Account) -> Table | None:
+def _noise(account: ReportSummary) -> Table | None:
     table = new_table("noise", "files", title="kinds of noise")
     for kind, count in account.noise.items():
         table.add_row(kind, str(count))
     return table if table.row_count else None
 
 
-def _histogram(account: Account) -> Table | None:
+def _histogram(account: ReportSummary) -> Table | None:
     if account.sigma is None:
         return None
     table = new_table("noise level (of 255)", "files", "", title="noise levels")

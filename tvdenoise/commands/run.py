@@ -219,7 +219,7 @@ def _carry_out(
     if cluster is not None:
         require_clusters_possible(request, settings)
     if streams.are_unused:
-        plan = make_plan(request, strips_metadata=strips, has_ledger=cluster is None)
+        plan = make_plan(request, strips_metadata=strips, has_replacement_log=cluster is None)
     else:
         require_possible(request)
         plan = plan_with_streams(request)

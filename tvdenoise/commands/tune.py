@@ -25,7 +25,7 @@ from tvdenoise.files.paths import printable
 
 if TYPE_CHECKING:
     from tvdenoise.batch.request import Settings
-    from tvdenoise.batch.tuning import Cell, Grid, Strengths, Tuned
+    from tvdenoise.batch.tuning import Cell, SettingsGrid, Strengths, Tuned
     from tvdenoise.files.orientation import Box
     from tvdenoise.live.scene import Scene
 
@@ -358,9 +358,9 @@ def _beside(image: str) -> str:
     return str(path.with_name(path.stem + SHEET_ENDING)) if path.name else SHEET_ENDING
 
 
-def _shown_settings(grid: str | None, strength: str | None, mu: str | None) -> Grid | Strengths:
+def _shown_settings(grid: str | None, strength: str | None, mu: str | None) -> SettingsGrid | Strengths:
     """Raises UsageError."""
-    from tvdenoise.batch.tuning import Grid, Strengths
+    from tvdenoise.batch.tuning import SettingsGrid, Strengths
     from tvdenoise.errors import UsageError
 
     if strength is not None:
@@ -371,13 +371,13 @@ def _shown_settings(grid: str | None, strength: str | None, mu: str | None) -> G
         values = [positive("--strength", part.strip()) for part in strength.split(",")]
         return Strengths(tuple(value for value in values if value is not None))
     if grid is None:
-        return Grid()
+        return SettingsGrid()
     columns, cross, rows = grid.lower().replace("×", "x").partition("x")
     if not (cross and columns.isdecimal() and rows.isdecimal()):
         raise UsageError(
             f"--grid must be COLUMNSxROWS, not {grid!r}", "for example 5x3: five mu, three epsilon"
         )
-    return Grid(int(columns), int(rows))
+    return SettingsGrid(int(columns), int(rows))
 
 
 def _box(text: str | None) -> Box | None:

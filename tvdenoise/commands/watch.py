@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from tvdenoise.batch.outcome import Fate, Outcome
+from tvdenoise.batch.outcome import FileStatus, Outcome
 from tvdenoise.commands.exits import exit_codes
 from tvdenoise.commands.numbers import count_or_auto, positive
 from tvdenoise.commands.options import accuracy, advanced, files, messages, volumes
@@ -123,4 +123,4 @@ def _serve(
 
 def _was_taken_away(outcome: Outcome) -> bool:
     """Whether a file was gone before it was read, which is no failure."""
-    return outcome.fate is Fate.FAILED and not os.path.lexists(outcome.source)
+    return outcome.status is FileStatus.FAILED and not os.path.lexists(outcome.source)

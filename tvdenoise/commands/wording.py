@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from tvdenoise.batch.outcome import Fate, Figures, Outcome, Tally
+from tvdenoise.batch.outcome import Figures, FileStatus, Outcome, Tally
 from tvdenoise.files.paths import printable
 
 
 def line_of(outcome: Outcome) -> str:
     """What became of a file, on one line."""
-    if outcome.fate is Fate.FAILED:
+    if outcome.status is FileStatus.FAILED:
         remedy = f"; {outcome.remedy}" if outcome.remedy else ""
         return f"tvdenoise: {printable(outcome.source)}: {outcome.reason}{remedy}"
     route = f"{printable(outcome.source)} → {printable(outcome.target or '')}"

@@ -121,7 +121,7 @@ class Metadata:
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class DecodedImage:
     """A decoded image.
 
     intensities: (rows, columns), or (rows, columns, 3) for RGB and 4 for CMYK (integers, of which 0 is no ink);
@@ -187,7 +187,7 @@ class Picture:
         """The intensities to denoise, invisible ones replaced by the nearest visible ones."""
         return self.intensities if self.visible is None else fill_hidden(self.intensities, self.visible)
 
-    def with_denoised(self, denoised: NDArray[np.floating]) -> Picture:
+    def with_denoised(self, denoised: NDArray[np.floating]) -> DecodedImage:
         """The same picture with other intensities, in [0, 1] (float pictures: in their own units).
 
         Integers are rounded half to even and clipped. Invisible pixels keep what they hold.

@@ -12,8 +12,8 @@ from PIL import ImageFile
 
 from tvdenoise.errors import UnsupportedImageError, UnwritableImageError
 from tvdenoise.files.atomic import write_atomically
-from tvdenoise.files.decoded import Metadata, Picture, stored
-from tvdenoise.files.memory import Budget
+from tvdenoise.files.decoded import DecodedImage, Metadata, stored
+from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.opening import decoder_errors
 from tvdenoise.files.pillow import PILLOW_SETTINGS, metadata_of
 from tvdenoise.files.writing import require_carried, require_readable
@@ -30,14 +30,14 @@ _MOST_FOR_READING = 0.25  # of the memory for a picture in parts
 
 
 @dataclass(frozen=True, eq=False)
-class LargePicture:
+class LargeImage:
     """A picture in a file, whose stream has to stay open.
 
     pixel: a picture of one pixel with the kind, the metadata and the notices of the whole.
     needed: the bytes of memory that it would take to denoise it whole.
     """
 
-    pixel: Picture
+    pixel: DecodedImage
     regions: Regions
     needed: int
 
@@ -97,7 +97,7 @@ class LargePicture:
         for top in range(0, rows, height):
             yield slice(top, min(top + height, rows)), slice(0, columns)
 
-    def middle(self, side: int) -> Picture:
+    def middle(self, side: int) -> DecodedImage:
         """A picture of its middle, of at most so many rows and columns. Raises UnreadableImageError."""
         starts = [max(0, (length - side) // 2) for length in self.shape]
         rows, columns = (
@@ -129,8 +129,8 @@ class LargePicture:
 
 
 def large_picture(
-    opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, budget: Budget, needed: int
-) -> LargePicture:
+    opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, budget: MemoryBudget, needed: int
+) -> LargeImage:
     """The picture of an opened file, which would need more memory than a budget has.
 
     Raises UnsupportedImageError where it can only be decoded whole.
@@ -143,8 +143,8 @@ def large_picture(
         remedy = f"save it as a TIFF in tiles, which is denoised in parts, or {budget.remedy}"
         raise UnsupportedImageError(f"{budget.shortage(needed)}{whole}", remedy)
     metadata = metadata_of(opened, inspection)
-    pixel = Picture(*_pixel_of(regions), family.codec, metadata, inspection.traits, inspection.notices)
-    return LargePicture(pixel, regions, needed)
+    pixel = DecodedImage(*_pixel_of(regions), family.codec, metadata, inspection.traits, inspection.notices)
+    return LargeImage(pixel, regions, needed)
 
 
 def _pixel_of(regions: Regions) -> tuple[NDArray[Any], NDArray[Any] | None]:
@@ -184,7 +184,7 @@ MEMORY = _AT_ONCE * _BYTES_A_VALUE
 Denoised = Callable[[Window], "NDArray[np.floating]"]
 
 
-def require_large_carried(large: LargePicture, form: Format, remedy: str) -> None:
+def require_large_carried(large: LargeImage, form: Format, remedy: str) -> None:
     """Raise UnsupportedImageError unless the format holds such pictures and is written in parts.
 
     remedy: how there would be memory for another one.
@@ -202,12 +202,12 @@ class LargeWriter:
     """Writes a large picture in a format.
 
     pixel: a picture of one pixel with what is to be written beside the pixels of the large one.
-    denoised: gives the intensities in a window, as `Picture.with_denoised` takes them.
+    denoised: gives the intensities in a window, as `DecodedImage.with_denoised` takes them.
     tell: called with the part that is written, from 0 to 1.
     """
 
-    large: LargePicture
-    pixel: Picture
+    large: LargeImage
+    pixel: DecodedImage
     form: Format
     denoised: Denoised
     tell: Callable[[float], None]

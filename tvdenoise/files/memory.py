@@ -155,7 +155,7 @@ def volume_bytes_needed(
 
 
 @dataclass(frozen=True)
-class Budget:
+class MemoryBudget:
     """The memory that a run may take.
 
     total: bytes that were given to it, code included, or None for what the machine has.
@@ -216,9 +216,9 @@ class Budget:
         return min([*known, *(() if self.total is None else (self.total - held,))], default=None)
 
 
-def require_memory(needed: int, budget: Budget | None = None) -> None:
+def require_memory(needed: int, budget: MemoryBudget | None = None) -> None:
     """Raise UnsupportedImageError where there is less memory than is needed (bytes)."""
-    budget = budget or Budget()
+    budget = budget or MemoryBudget()
     if (shortage := budget.shortage(needed)) is not None:
         raise UnsupportedImageError(shortage, f"split the picture, or {budget.remedy}")
 

@@ -12,7 +12,7 @@ from tvdenoise.formats.tiff_tags import orientation_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.decoded import DecodedImage
 
 
 #: By the orientation: whether rows and columns change places, and whether rows and columns are reversed after that.
@@ -69,7 +69,7 @@ class Orientation:
     number: int = 1
 
     @classmethod
-    def of(cls, picture: Picture) -> Orientation:
+    def of(cls, picture: DecodedImage) -> Orientation:
         return cls(orientation_of(picture.metadata.exif))
 
     def shown(self, stored: NDArray[Any]) -> NDArray[Any]:

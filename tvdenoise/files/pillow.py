@@ -21,7 +21,7 @@ from tvdenoise.formats.family import Inspection
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.decoded import DecodedImage
 
 
 _STANDARD_ERROR = 2
@@ -146,7 +146,7 @@ def _alpha_from(values: NDArray[Any], transparent: int | tuple[int, int, int]) -
     return np.where(hidden, 0, 255).astype(np.uint8)
 
 
-def image_of(picture: Picture) -> Image.Image:
+def image_of(picture: DecodedImage) -> Image.Image:
     """The picture for Pillow's encoders, without metadata."""
     planes = picture.intensities
     if picture.alpha is not None:
@@ -156,7 +156,7 @@ def image_of(picture: Picture) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(planes))
 
 
-def encoded(picture: Picture, codec: str, options: Mapping[str, Any]) -> bytes:
+def encoded(picture: DecodedImage, codec: str, options: Mapping[str, Any]) -> bytes:
     """The contents of a file, as Pillow writes it."""
     contents = BytesIO()
     image_of(picture).save(contents, codec, **options)

@@ -11,10 +11,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageFile
 
-from tvdenoise.errors import SeveralPicturesError, UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.decoded import Picture
-from tvdenoise.files.large import LargePicture, large_picture, require_finite, require_finite_alpha
-from tvdenoise.files.memory import PROCESS, Budget, require_memory
+from tvdenoise.errors import SeveralImagesError, UnreadableImageError, UnsupportedImageError
+from tvdenoise.files.decoded import DecodedImage
+from tvdenoise.files.large import LargeImage, large_picture, require_finite, require_finite_alpha
+from tvdenoise.files.memory import PROCESS, MemoryBudget, require_memory
 from tvdenoise.files.opening import header_from, opened_image
 from tvdenoise.files.paths import open_unnoticed, reason_of
 from tvdenoise.files.pillow import metadata_of, planes_of, require_known_mode
@@ -34,7 +34,7 @@ def family_of(opened: ImageFile.ImageFile, *, first_frame: bool) -> Family:
         return FAMILIES[opened.format]
     if first_frame and opened.format in _FIRST_OF:
         return FAMILIES[_FIRST_OF[opened.format]]
-    raise SeveralPicturesError(f"the file holds several pictures ({opened.format})")
+    raise SeveralImagesError(f"the file holds several pictures ({opened.format})")
 
 
 def require_pixels_within(opened: Image.Image, max_megapixels: float) -> None:
@@ -71,10 +71,10 @@ def surveyed(
 def _require_single_picture(opened: Image.Image) -> None:
     """Refuse several pictures in a format of which only one is carried."""
     if getattr(opened, "is_animated", False):
-        raise SeveralPicturesError(f"several pictures in one {opened.format} are not carried yet")
+        raise SeveralImagesError(f"several pictures in one {opened.format} are not carried yet")
 
 
-def alone(first: Picture, family: Family, count: int | None) -> Picture:
+def alone(first: DecodedImage, family: Family, count: int | None) -> DecodedImage:
     """The first of so many pictures, said."""
     if count == 1:
         return first
@@ -87,11 +87,11 @@ def large_or_none(
     opened: ImageFile.ImageFile,
     stream: BinaryIO,
     family: Family,
-    budget: Budget,
+    budget: MemoryBudget,
     count: int | None,
     *,
     is_single: bool,
-) -> LargePicture | None:
+) -> LargeImage | None:
     """A picture for which the memory does not suffice, left in its file; None where it does.
 
     count: of pictures in the file; is_single: only the first one counts. Raises UnsupportedImageError where there must
@@ -124,8 +124,12 @@ def examine(
 
 
 def examine_large(
-    source: Path, budget: Budget, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, *, first_frame: bool = False
-) -> LargePicture | None:
+    source: Path,
+    budget: MemoryBudget,
+    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
+    *,
+    first_frame: bool = False,
+) -> LargeImage | None:
     """The picture of a file that is too large for a budget, of which no part can be read any more, or None.
 
     Raises UnreadableImageError and UnsupportedImageError.
@@ -150,7 +154,9 @@ def codec_of(path: Path) -> str | None:
         return None
 
 
-_LITTLE = Budget(PROCESS + (1 << 27))  # with which files are only looked at, where they can be read in parts
+_LITTLE = MemoryBudget(
+    PROCESS + (1 << 27)
+)  # with which files are only looked at, where they can be read in parts
 
 
 def read(
@@ -160,7 +166,7 @@ def read(
     to_denoise: bool = True,
     may_have_nan: bool = False,
     first_frame: bool | None = None,
-) -> Picture:
+) -> DecodedImage:
     """Decode a file of one picture, to denoise it or only to look at it.
 
     first_frame: of several, take the first; None where the user has no such choice.
@@ -181,8 +187,8 @@ def read(
                 first_frame=bool(first_frame),
             )
         if isinstance(found, Stack):
-            raise SeveralPicturesError(f"the file holds {found.count} pictures")
-    except SeveralPicturesError as error:
+            raise SeveralImagesError(f"the file holds {found.count} pictures")
+    except SeveralImagesError as error:
         if first_frame is not None:
             raise
         raise UnsupportedImageError(error.reason, error.remedy_elsewhere) from error
@@ -196,7 +202,7 @@ def open_pictures(
     to_denoise: bool = True,
     may_have_nan: bool = False,
     first_frame: bool = False,
-) -> Picture | Stack:
+) -> DecodedImage | Stack:
     """The picture that a seekable stream holds, decoded, or, where there are several, a stack of them.
 
     to_denoise: refuse, before memory is taken, what the machine has not the memory to decode, denoise and encode.
@@ -205,25 +211,25 @@ def open_pictures(
     """
     found = open_within(
         stream,
-        Budget() if to_denoise else None,
+        MemoryBudget() if to_denoise else None,
         max_megapixels,
         may_have_nan=may_have_nan,
         first_frame=first_frame,
         in_parts=False,
     )
-    assert not isinstance(found, LargePicture)
+    assert not isinstance(found, LargeImage)
     return found
 
 
 def open_within(
     stream: BinaryIO,
-    budget: Budget | None,
+    budget: MemoryBudget | None,
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
     *,
     may_have_nan: bool = False,
     first_frame: bool = False,
     in_parts: bool = True,
-) -> Picture | Stack | LargePicture:
+) -> DecodedImage | Stack | LargeImage:
     """As `open_pictures`, within a budget of memory, or None for no limit.
 
     in_parts: a picture for which it does not suffice is not refused, but left in its file, if that can be read in
@@ -247,7 +253,7 @@ def open_within(
     if series is None:
         return first
 
-    def numbered(numbers: Iterable[int]) -> Iterator[Picture]:
+    def numbered(numbers: Iterable[int]) -> Iterator[DecodedImage]:
         return _numbered(stream, family, series, first, numbers, max_megapixels, may_have_nan=may_have_nan)
 
     first = next(numbered((0,)))
@@ -258,12 +264,12 @@ def _numbered(
     stream: BinaryIO,
     family: Family,
     series: Series,
-    first: Picture,
+    first: DecodedImage,
     numbers: Iterable[int],
     max_megapixels: float,
     *,
     may_have_nan: bool,
-) -> Iterator[Picture]:
+) -> Iterator[DecodedImage]:
     """The pictures of increasing numbers, each decoded when it is asked for."""
     several = family.several
     assert several is not None
@@ -278,14 +284,16 @@ def _numbered(
             require_known_mode(opened)
             picture = _decoded(opened, page, family, may_have_nan=may_have_nan)
         if (picture.kind, picture.size) != (first.kind, first.size):
-            raise SeveralPicturesError(
+            raise SeveralImagesError(
                 f"its page {number + 1} differs from the first in size or kind of pixels",
                 "save each as a file of its own",
             )
         yield picture
 
 
-def _decoded(opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, may_have_nan: bool) -> Picture:
+def _decoded(
+    opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, may_have_nan: bool
+) -> DecodedImage:
     """The picture of a file, or the first one."""
     position = stream.tell()
     inspection = family.inspect(opened, stream)
@@ -295,7 +303,7 @@ def _decoded(opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, m
     require_finite(intensities, may_have_nan=may_have_nan)
     if alpha is not None:
         require_finite_alpha(alpha)
-    return Picture(
+    return DecodedImage(
         intensities, alpha, family.codec, metadata, inspection.traits, inspection.notices + notices
     )
 
@@ -319,7 +327,7 @@ def is_whole(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             found = _in_parts_if_large(stream)
-            if isinstance(found, LargePicture):
+            if isinstance(found, LargeImage):
                 for window in found.bands():
                     found.parts(window)
             elif isinstance(found, Stack) and found.series.timing is None:
@@ -331,7 +339,7 @@ def is_whole(path: Path) -> bool:
     return True
 
 
-def _in_parts_if_large(stream: BinaryIO) -> Picture | Stack | LargePicture:
+def _in_parts_if_large(stream: BinaryIO) -> DecodedImage | Stack | LargeImage:
     try:
         return open_within(stream, _LITTLE, math.inf)
     except UnsupportedImageError:  # or one that must be decoded whole

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from tvdenoise.errors import UnsupportedImageError
-from tvdenoise.files.decoded import Picture
+from tvdenoise.files.decoded import DecodedImage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,9 +144,9 @@ class Stack:
     The stream that it is read from has to stay open.
     """
 
-    first: Picture
+    first: DecodedImage
     series: Series
-    read: Callable[[Iterable[int]], Iterator[Picture]]
+    read: Callable[[Iterable[int]], Iterator[DecodedImage]]
 
     @property
     def count(self) -> int:
@@ -160,7 +160,7 @@ class Stack:
     def codec(self) -> str:
         return self.first.codec
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self) -> Iterator[DecodedImage]:
         """All of them, in order."""
         return self.read(range(self.count))
 
@@ -179,7 +179,7 @@ class Volume:
     intensities: (planes, rows, columns), with the colours last where there are some; as stored, but that invisible
     ones are replaced by the nearest visible ones of their plane, or of the nearest plane that has some.
     visible: (planes, rows, columns), or None where every pixel is.
-    channels, is_float: as in `Picture`; spacing: the distances of planes, rows and columns, in any unit.
+    channels, is_float: as in `DecodedImage`; spacing: the distances of planes, rows and columns, in any unit.
     missing: how many visible pixels are NaN; notices: those of the pictures.
     """
 
@@ -196,7 +196,7 @@ class Volume:
         return self.intensities
 
 
-def in_order(stack: Stack, numbers: Sequence[int]) -> Iterator[tuple[int, Picture]]:
+def in_order(stack: Stack, numbers: Sequence[int]) -> Iterator[tuple[int, DecodedImage]]:
     """The pictures of some numbers, read in their order in the file, each with its place among the numbers."""
     places = sorted(range(len(numbers)), key=numbers.__getitem__)
     yield from zip(places, stack.read([numbers[place] for place in places]), strict=True)
@@ -345,7 +345,7 @@ def gathered_on_disk(stack: Stack, numbers: Sequence[int], folder: Path | None) 
         yield VolumeFile(file, shape, first.channels, first.intensities.dtype, tuple(notices))
 
 
-def _refuse_what_needs_all(picture: Picture) -> None:
+def _refuse_what_needs_all(picture: DecodedImage) -> None:
     what = None
     if picture.visible is not None:
         what = "colours under full transparency"

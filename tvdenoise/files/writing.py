@@ -11,7 +11,7 @@ from PIL import Image
 
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError, UnwritableImageError
 from tvdenoise.files.atomic import write_atomically
-from tvdenoise.files.decoded import PIXEL_KINDS, Metadata, Picture
+from tvdenoise.files.decoded import PIXEL_KINDS, DecodedImage, Metadata
 from tvdenoise.files.opening import opened_image
 from tvdenoise.files.pillow import PILLOW_SETTINGS, encoded
 from tvdenoise.files.stack import Stack
@@ -41,7 +41,7 @@ _REOPENED = {
 _ON_ITS_SIDE = range(5, 9)
 
 
-def require_carried(picture: Picture, form: Format) -> None:
+def require_carried(picture: DecodedImage, form: Format) -> None:
     """Raise UnsupportedImageError unless the format can hold the picture's pixels."""
     is_same = picture.codec == form.codec
     if picture.kind not in form.kinds and not (is_same and picture.kind in form.approximates):
@@ -59,7 +59,7 @@ def require_carried(picture: Picture, form: Format) -> None:
         )
 
 
-def without_metadata(picture: Picture) -> Picture:
+def without_metadata(picture: DecodedImage) -> DecodedImage:
     """The picture with nothing but what it needs to look the same: its colour profile and its orientation."""
     metadata = Metadata(icc=picture.metadata.icc, exif=_orientation_alone(picture.metadata.exif))
     traits = picture.traits
@@ -77,13 +77,13 @@ def _orientation_alone(contents: bytes | None) -> bytes | None:
     return kept.tobytes().removeprefix(b"Exif\0\0")
 
 
-def with_record(picture: Picture, form: Format, record: str) -> Picture:
+def with_record(picture: DecodedImage, form: Format, record: str) -> DecodedImage:
     """The picture with a record of how it was denoised, where the format has a place for it."""
     kept = record if "record" in form.carries else None
     return replace(picture, metadata=replace(picture.metadata, record=kept))
 
 
-def lost_metadata(picture: Picture, form: Format) -> tuple[str, ...]:
+def lost_metadata(picture: DecodedImage, form: Format) -> tuple[str, ...]:
     """Notices about metadata for which the format has no place, or not enough, and about the pixels' own losses."""
     metadata = picture.metadata
     lost = [_named(name, metadata) for name in METADATA_NAMES if name in metadata.present - form.carries]
@@ -101,13 +101,13 @@ def _named(name: str, metadata: Metadata) -> str:
     return METADATA_NAMES[name] + numbers
 
 
-def _sizes(picture: Picture) -> set[tuple[int, int]]:
+def _sizes(picture: DecodedImage) -> set[tuple[int, int]]:
     """The sizes that a reader may find, who turns pixels as the orientation says."""
     is_on_its_side = orientation_of(picture.metadata.exif) in _ON_ITS_SIDE
     return {picture.size, picture.size[::-1]} if is_on_its_side else {picture.size}
 
 
-def encode(picture: Picture, form: Format, quality: int | None = None) -> bytes:
+def encode(picture: DecodedImage, form: Format, quality: int | None = None) -> bytes:
     """The contents of a file. Raises UnsupportedImageError and UnwritableImageError."""
     require_carried(picture, form)
     family = FAMILIES[form.codec]
@@ -124,7 +124,7 @@ def encode(picture: Picture, form: Format, quality: int | None = None) -> bytes:
 
 
 def write(
-    picture: Picture,
+    picture: DecodedImage,
     target: Path,
     form: Format,
     quality: int | None = None,
@@ -148,7 +148,7 @@ def write(
 
 
 def require_readable(
-    written: Path, picture: Picture, form: Format, count: int = 1, size: tuple[int, int] | None = None
+    written: Path, picture: DecodedImage, form: Format, count: int = 1, size: tuple[int, int] | None = None
 ) -> None:
     """Raise UnwritableImageError unless a file reads as so many pictures of that size and kind.
 
@@ -201,7 +201,7 @@ class StackWriter:
     form: Format
     quality: int | None = None
 
-    def write_to(self, stream: BinaryIO, pictures: Iterable[Picture]) -> None:
+    def write_to(self, stream: BinaryIO, pictures: Iterable[DecodedImage]) -> None:
         """To an empty stream that can be sought. Raises UnsupportedImageError and UnwritableImageError."""
         several = FAMILIES[self.form.codec].several
         assert several is not None
@@ -220,7 +220,7 @@ class StackWriter:
     def write(
         self,
         target: Path,
-        pictures: Iterable[Picture],
+        pictures: Iterable[DecodedImage],
         *,
         before: Callable[[Path], None] | None = None,
         times: tuple[int, int] | None = None,
@@ -234,7 +234,7 @@ class StackWriter:
 
         write_atomically(target, lambda stream: self.write_to(stream, pictures), verify, times)
 
-    def _carried(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
+    def _carried(self, pictures: Iterable[DecodedImage]) -> Iterator[DecodedImage]:
         try:
             for picture in pictures:
                 require_carried(picture, self.form)

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.decoded import Picture
+from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.stack import TIME, Axes, Series, Timing
 
 if TYPE_CHECKING:
@@ -107,7 +107,9 @@ def in_units(seconds: Fraction, unit: Fraction, most: int, name: str) -> int:
     return int(number)
 
 
-def plain_frame(values: NDArray[np.uint8], first: Picture, *, has_alpha: bool, is_grey: bool) -> Picture:
+def plain_frame(
+    values: NDArray[np.uint8], first: DecodedImage, *, has_alpha: bool, is_grey: bool
+) -> DecodedImage:
     """A frame of colours with alpha, (rows, columns, 4), as a picture of the same kind for all frames of a file."""
     alpha = values[..., 3].copy() if has_alpha else None
     colours = values[..., 0] if is_grey else values[..., :3]
@@ -133,9 +135,9 @@ def whole_frames(
             number = next(wanted, None)
 
 
-def without_metadata_of_all(picture: Picture) -> Picture:
+def without_metadata_of_all(picture: DecodedImage) -> DecodedImage:
     """The pixels and how they are stored, without what a file says once."""
-    return Picture(picture.intensities, picture.alpha, picture.codec, traits=picture.traits)
+    return DecodedImage(picture.intensities, picture.alpha, picture.codec, traits=picture.traits)
 
 
 def palette_is_grey(opened: Image.Image) -> bool:

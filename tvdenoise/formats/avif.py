@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageFile, features
 
 from tvdenoise.errors import UnsupportedImageError
-from tvdenoise.files.decoded import Picture
+from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.pillow import image_of
 from tvdenoise.formats.boxes import ColourCodes, colour_codes, item_properties, notices_of_companions
 from tvdenoise.formats.family import Family, Format, Inspection
@@ -80,7 +80,7 @@ class AvifTraits:
 
 @dataclass(frozen=True)
 class _Coding:
-    """How the pictures in a file (tiles, alpha and companions too) are coded: a byte of flags for each."""
+    """How the pictures in a file (tiles, alpha and extra_outputs too) are coded: a byte of flags for each."""
 
     flags: tuple[int, ...]
 
@@ -156,7 +156,7 @@ def _planes(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
     return np.ascontiguousarray(intensities), np.ascontiguousarray(values[..., -1])
 
 
-def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
+def _options(picture: DecodedImage, quality: int | None) -> dict[str, Any]:
     if not features.check("avif"):
         raise _missing()
     traits = picture.traits if isinstance(picture.traits, AvifTraits) else AvifTraits()
@@ -172,7 +172,7 @@ def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
     }
 
 
-def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
+def _encode(picture: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
     """What Pillow writes, with EXIF data and colour codes in it that Pillow would change."""
     exif, contents = picture.metadata.exif, BytesIO()
     stand_in = StandIn.for_exif(exif) if exif else None

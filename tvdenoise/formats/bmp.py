@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 from PIL import ImageFile
 
-from tvdenoise.files.decoded import Picture
+from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.formats.family import Family, Format, Inspection
 
 _HEADER = 14  # bytes before the one that says of the picture
@@ -38,7 +38,7 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     return Inspection()
 
 
-def _options(picture: Picture, _quality: int | None) -> dict[str, Any]:
+def _options(picture: DecodedImage, _quality: int | None) -> dict[str, Any]:
     return {"dpi": picture.metadata.dpi} if picture.metadata.dpi else {}
 
 

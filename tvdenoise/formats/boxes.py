@@ -17,7 +17,7 @@ _LARGEST_META = 1 << 24
 
 
 @dataclass(frozen=True)
-class Box:
+class FileBox:
     """kind: four bytes; start, end: of its contents in the file."""
 
     kind: bytes
@@ -29,7 +29,7 @@ class Box:
         return stream.read(self.end - self.start)
 
 
-def boxes(stream: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[Box]:
+def boxes(stream: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[FileBox]:
     """The boxes side by side in a part of a file.
 
     Raises UnreadableImageError where one is not whole, and UnsupportedImageError where there are too many.
@@ -48,7 +48,7 @@ def boxes(stream: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[
             length = end - start
         if len(header) < 8 or length < width or start + length > end:
             raise UnreadableImageError("the file is truncated or damaged", "use a complete copy")
-        yield Box(header[4:], start + width, start + length)
+        yield FileBox(header[4:], start + width, start + length)
         start += length
 
 
@@ -98,9 +98,9 @@ def colour_codes(properties: list[tuple[bytes, bytes]]) -> ColourCodes | None:
 
 def notices_of_companions(properties: list[tuple[bytes, bytes]]) -> tuple[str, ...]:
     """Notices about pictures beside the one that is read (depth, gain maps) and about a crop."""
-    companions = any(
+    extra_outputs = any(
         (kind == b"auxC" and b"alpha" not in contents and b"auxid:1" not in contents)
         or (kind == b"iinf" and b"tmap" in contents)
         for kind, contents in properties
     )
-    return ("its depth or gain map is left out",) if companions else ()
+    return ("its depth or gain map is left out",) if extra_outputs else ()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from PIL import ImageFile
 
 from tvdenoise.errors import UnsupportedImageError
-from tvdenoise.files.decoded import Picture, StoredTag
+from tvdenoise.files.decoded import DecodedImage, StoredTag
 from tvdenoise.files.stack import Series
 
 if TYPE_CHECKING:
@@ -172,12 +172,12 @@ def whole_only(_opened: ImageFile.ImageFile, _stream: BinaryIO) -> Regions | Non
     return None
 
 
-def encode_nothing(_picture: Picture, _options: Mapping[str, Any]) -> bytes | None:
+def encode_nothing(_picture: DecodedImage, _options: Mapping[str, Any]) -> bytes | None:
     """Most families leave all encoding to Pillow."""
     return None
 
 
-def lose_nothing(_picture: Picture) -> tuple[str, ...]:
+def lose_nothing(_picture: DecodedImage) -> tuple[str, ...]:
     """Most families write pixels as well as their formats allow, or not at all."""
     return ()
 
@@ -196,7 +196,7 @@ def screen_nothing(_stream: BinaryIO) -> None:
     """The decoders of most families cope with any file of theirs."""
 
 
-def unchanged(picture: Picture) -> Picture:
+def unchanged(picture: DecodedImage) -> DecodedImage:
     """What describes the first picture of most files describes it alone."""
     return picture
 
@@ -217,12 +217,13 @@ class Several:
     """
 
     survey: Callable[[ImageFile.ImageFile, BinaryIO], Series | None]
-    write: Callable[[Series, Iterator[Picture], BinaryIO, int | None], None]
+    write: Callable[[Series, Iterator[DecodedImage], BinaryIO, int | None], None]
     page: Callable[[BinaryIO, Series, int], BinaryIO] | None = None
     frames: (
-        Callable[[ImageFile.ImageFile, BinaryIO, Series, Picture, Iterable[int]], Iterator[Picture]] | None
+        Callable[[ImageFile.ImageFile, BinaryIO, Series, DecodedImage, Iterable[int]], Iterator[DecodedImage]]
+        | None
     ) = None
-    alone: Callable[[Picture], Picture] = unchanged
+    alone: Callable[[DecodedImage], DecodedImage] = unchanged
 
     @property
     def is_of_frames(self) -> bool:
@@ -261,7 +262,7 @@ class Family:
 
     formats: tuple[Format, ...]
     inspect: Callable[[ImageFile.ImageFile, BinaryIO], Inspection]
-    options: Callable[[Picture, int | None], dict[str, Any]]
+    options: Callable[[DecodedImage, int | None], dict[str, Any]]
     explain: Callable[[BinaryIO], UnsupportedImageError | None] = unexplained
     is_pillows: bool = True
     screen: Callable[[BinaryIO], None] = screen_nothing
@@ -271,16 +272,16 @@ class Family:
     decode: Callable[[ImageFile.ImageFile, BinaryIO], tuple[NDArray[Any], NDArray[Any] | None] | None] = (
         decode_nothing
     )
-    encode: Callable[[Picture, Mapping[str, Any]], bytes | None] = encode_nothing
+    encode: Callable[[DecodedImage, Mapping[str, Any]], bytes | None] = encode_nothing
     regions: Callable[[ImageFile.ImageFile, BinaryIO], Regions | None] = whole_only
     region_writer: (
         Callable[
-            [Picture, Mapping[str, Any], tuple[int, int], tuple[int, int] | None, BinaryIO], RegionWriter
+            [DecodedImage, Mapping[str, Any], tuple[int, int], tuple[int, int] | None, BinaryIO], RegionWriter
         ]
         | None
     ) = None
     bytes_per_sample: Callable[[ImageFile.ImageFile, BinaryIO], int | None] = as_opened
-    losses: Callable[[Picture], tuple[str, ...]] = lose_nothing
+    losses: Callable[[DecodedImage], tuple[str, ...]] = lose_nothing
     several: Several | None = None
 
     @property

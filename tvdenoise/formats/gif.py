@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from tvdenoise.errors import UnreadableImageError
-from tvdenoise.files.decoded import Picture, record_in, with_record, without_record
+from tvdenoise.files.decoded import DecodedImage, record_in, with_record, without_record
 from tvdenoise.files.pillow import encoded, planes_of
 from tvdenoise.formats.animation import (
     Disposal,
@@ -230,7 +230,10 @@ def _plays(stream: BinaryIO, block: Block, before: int) -> int:
 
 
 def write(
-    encode: Callable[[Picture], bytes], series: Series, pictures: Iterator[Picture], stream: BinaryIO
+    encode: Callable[[DecodedImage], bytes],
+    series: Series,
+    pictures: Iterator[DecodedImage],
+    stream: BinaryIO,
 ) -> None:
     """Frames, as they come, each the whole picture; encode: a picture as a GIF of its own."""
     timing = series.timing
@@ -258,7 +261,7 @@ def write(
     stream.write(b";")
 
 
-def _screen(series: Series, picture: Picture) -> bytes:
+def _screen(series: Series, picture: DecodedImage) -> bytes:
     if isinstance(series.traits, GifFrames):
         return b"GIF89a" + struct.pack("<HH", *picture.size) + series.traits.screen[10:]
     return b"GIF89a" + struct.pack("<HHBBB", *picture.size, 0x70, 0, 0)
@@ -306,8 +309,8 @@ _MOST_BEYOND = 4  # times the pixels of the picture that a frame may have
 
 
 def frames(
-    opened: ImageFile.ImageFile, stream: BinaryIO, series: Series, first: Picture, numbers: Iterable[int]
-) -> Iterator[Picture]:
+    opened: ImageFile.ImageFile, stream: BinaryIO, series: Series, first: DecodedImage, numbers: Iterable[int]
+) -> Iterator[DecodedImage]:
     """The frames as viewers show them; the background of the canvas, which none of them shows, is transparent."""
     traits = series.traits
     assert isinstance(traits, GifFrames)
@@ -407,7 +410,7 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
     return intensities, alpha
 
 
-def _options(picture: Picture, _quality: int | None) -> dict[str, Any]:
+def _options(picture: DecodedImage, _quality: int | None) -> dict[str, Any]:
     traits = picture.traits if isinstance(picture.traits, GifTraits) else GifTraits()
     comment, record = traits.comment.decode("latin-1"), picture.metadata.record
     if record:
@@ -415,7 +418,7 @@ def _options(picture: Picture, _quality: int | None) -> dict[str, Any]:
     return {"comment": comment.encode("latin-1"), "interlace": traits.interlace}
 
 
-def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
+def _encode(picture: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
     """A picture with a palette; one of 8-bit grey without alpha is left to Pillow, which writes it exactly."""
     if picture.kind == "L":
         return None
@@ -435,11 +438,11 @@ def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
     return contents.getvalue()
 
 
-def _visible(picture: Picture) -> NDArray[np.bool_]:
+def _visible(picture: DecodedImage) -> NDArray[np.bool_]:
     return np.ones(picture.intensities.shape[:2], bool) if picture.visible is None else picture.visible
 
 
-def _room(picture: Picture) -> int:
+def _room(picture: DecodedImage) -> int:
     """How many colours there may be beside the transparent one."""
     return _COLOURS if picture.visible is None else _COLOURS - 1
 
@@ -468,7 +471,7 @@ def _codes(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
     return colours.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
 
 
-def _losses(picture: Picture) -> tuple[str, ...]:
+def _losses(picture: DecodedImage) -> tuple[str, ...]:
     if picture.kind == "L":
         return ()
     colours = np.dstack([picture.intensities] * (1 if picture.has_channel_axis else 3))
@@ -481,8 +484,8 @@ def _strip(traits: object) -> object:
     return replace(traits, comment=b"")
 
 
-def _write(series: Series, pictures: Iterator[Picture], stream: BinaryIO, _quality: int | None) -> None:
-    def encode(picture: Picture) -> bytes:
+def _write(series: Series, pictures: Iterator[DecodedImage], stream: BinaryIO, _quality: int | None) -> None:
+    def encode(picture: DecodedImage) -> bytes:
         options = _options(picture, None)
         if (reduced := _encode(picture, options)) is not None:
             return reduced

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import ImageFile
 
 from tvdenoise.errors import UnsupportedImageError
-from tvdenoise.files.decoded import Picture
+from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.pillow import image_of
 from tvdenoise.formats.boxes import ColourCodes
 from tvdenoise.formats.family import Family, Format, Inspection
@@ -168,7 +168,7 @@ def _stretched(values: NDArray[Any], largest: int) -> NDArray[np.uint16]:
     return ((values.astype(np.uint32) * 65535 + largest // 2) // largest).astype(np.uint16)
 
 
-def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
+def _options(picture: DecodedImage, quality: int | None) -> dict[str, Any]:
     _require_package()
     traits = picture.traits if isinstance(picture.traits, HeicTraits) else HeicTraits()
     is_lossless = quality is None and picture.alpha is not None
@@ -189,7 +189,7 @@ def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
     return options
 
 
-def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes:
+def _encode(picture: DecodedImage, options: Mapping[str, Any]) -> bytes:
     import pillow_heif
 
     contents = BytesIO()

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import ImageFile
 
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.decoded import Picture, record_in
-from tvdenoise.formats.boxes import Box, boxes, packed
+from tvdenoise.files.decoded import DecodedImage, record_in
+from tvdenoise.formats.boxes import FileBox, boxes, packed
 from tvdenoise.formats.family import Family, Format, Inspection, most_pieces, too_many
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def without_colour_boxes(stream: BinaryIO) -> bytearray:
     return contents
 
 
-def _first(stream: BinaryIO, identified: dict[Box, bytes], identifier: bytes) -> bytes | None:
+def _first(stream: BinaryIO, identified: dict[FileBox, bytes], identifier: bytes) -> bytes | None:
     found = next((box for box, name in identified.items() if name == identifier), None)
     return found.contents(stream)[16:].removeprefix(_EXIF_PREFIX) if found else None
 
@@ -250,7 +250,7 @@ def _has_alpha(definitions: bytes) -> bool:
     return True
 
 
-def boxed(codestream: bytes, picture: Picture, resolution: bytes, kept: tuple[KeptBox, ...]) -> bytes:
+def boxed(codestream: bytes, picture: DecodedImage, resolution: bytes, kept: tuple[KeptBox, ...]) -> bytes:
     """A JP2 file.
 
     resolution: contents of the box `res ` to write, in place of one made from the picture's metadata.
@@ -439,7 +439,7 @@ def _stretched(values: NDArray[Any], bits: int) -> NDArray[Any]:
     return stored
 
 
-def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
+def _options(picture: DecodedImage, quality: int | None) -> dict[str, Any]:
     """The ratio of peak to noise in decibels, for the encoder, and whether it is to lose nothing."""
     traits = picture.traits if isinstance(picture.traits, Jp2Traits) else Jp2Traits()
     lossless = quality is None and (traits.lossless or picture.alpha is not None)
@@ -447,7 +447,7 @@ def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
     return {"level": 0 if lossless else ratio, "reversible": lossless}
 
 
-def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes:
+def _encode(picture: DecodedImage, options: Mapping[str, Any]) -> bytes:
     import imagecodecs
 
     traits = picture.traits if isinstance(picture.traits, Jp2Traits) else Jp2Traits()

@@ -13,7 +13,7 @@ from PIL import ImageFile, JpegImagePlugin, MpoImagePlugin
 from PIL.TiffImagePlugin import RESOLUTION_UNIT, X_RESOLUTION
 
 from tvdenoise.errors import UnsupportedImageError
-from tvdenoise.files.decoded import Picture, record_in
+from tvdenoise.files.decoded import DecodedImage, record_in
 from tvdenoise.files.pillow import encoded
 from tvdenoise.formats.family import Family, Format, Inspection, most_pieces, too_many
 from tvdenoise.formats.tiff_tags import MALFORMED
@@ -42,7 +42,7 @@ def can_state(dpi: tuple[float, float]) -> bool:
     return max(dpi) <= _LARGEST_DPI
 
 
-def losses(picture: Picture) -> tuple[str, ...]:
+def losses(picture: DecodedImage) -> tuple[str, ...]:
     dpi = picture.metadata.dpi
     if dpi is None or can_state(dpi):
         return ()
@@ -328,7 +328,7 @@ def _comment_segment(comment: bytes) -> bytes:
     return b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
 
 
-def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
+def _options(picture: DecodedImage, quality: int | None) -> dict[str, Any]:
     traits = picture.traits if isinstance(picture.traits, JpegTraits) else JpegTraits()
     metadata = picture.metadata
     record = _comment_segment(metadata.record.encode()) if metadata.record else b""
@@ -348,7 +348,7 @@ def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
     return options
 
 
-def _encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
+def _encode(picture: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
     """What Pillow writes, with another unit of the resolution, and what followed the picture."""
     traits = picture.traits
     if not isinstance(traits, JpegTraits) or not (traits.behind or traits.density):

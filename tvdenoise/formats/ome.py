@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from xml.etree import ElementTree
 
-from tvdenoise.errors import SeveralPicturesError
+from tvdenoise.errors import SeveralImagesError
 from tvdenoise.files.stack import CHANNEL, DEPTH, TIME
 
 #: In metres, by the names that ImageJ and OME use.
@@ -64,7 +64,7 @@ class OmeImage:
 
 
 def ome_of(text: str) -> OmeImage | None:
-    """What a description says; None where it is not OME's. Raises SeveralPicturesError where other files belong to it.
+    """What a description says; None where it is not OME's. Raises SeveralImagesError where other files belong to it.
 
     Of several images in one file, the channels are numbered on, and the axes are those of none.
     """
@@ -96,7 +96,7 @@ def _require_one_file(root: ElementTree.Element) -> None:
     }
     is_elsewhere = any(_name(element) == "BinaryOnly" for element in root.iter())
     if is_elsewhere or len(others) > 1 or (own is not None and others - {own}):
-        raise SeveralPicturesError("the stack is spread over several OME-TIFF files", _REMEDY)
+        raise SeveralImagesError("the stack is spread over several OME-TIFF files", _REMEDY)
 
 
 def _interleaved(root: ElementTree.Element) -> dict[str, int]:

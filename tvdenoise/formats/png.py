@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from PIL import Image, ImageFile
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
-from tvdenoise.errors import SeveralPicturesError, UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.decoded import Picture, record_in
+from tvdenoise.errors import SeveralImagesError, UnreadableImageError, UnsupportedImageError
+from tvdenoise.files.decoded import DecodedImage, record_in
 from tvdenoise.files.pillow import encoded
 from tvdenoise.formats.animation import (
     Disposal,
@@ -98,7 +98,7 @@ def survey(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
     if len(durations) == 1:
         return None
     if found[0].contents[8:9] == b"\x10":
-        raise SeveralPicturesError("animated PNG of 16 bits is not carried", "save it with 8 bits")
+        raise SeveralImagesError("animated PNG of 16 bits is not carried", "save it with 8 bits")
     controls = [chunk.contents for chunk in found if chunk.kind == _FRAME_CONTROL]
     return animation(durations, plays, PngFrames(has_still, _leave_gaps(controls, found[0].contents)))
 
@@ -131,7 +131,10 @@ def _duration(contents: bytes) -> Fraction:
 
 
 def write(
-    encode: Callable[[Picture], bytes], series: Series, pictures: Iterator[Picture], stream: BinaryIO
+    encode: Callable[[DecodedImage], bytes],
+    series: Series,
+    pictures: Iterator[DecodedImage],
+    stream: BinaryIO,
 ) -> None:
     """Frames, as they come, each the whole picture; encode: a picture as a PNG of its own."""
     timing = series.timing
@@ -213,8 +216,8 @@ class _Single:
 
 
 def frames(
-    opened: ImageFile.ImageFile, stream: BinaryIO, series: Series, first: Picture, numbers: Iterable[int]
-) -> Iterator[Picture]:
+    opened: ImageFile.ImageFile, stream: BinaryIO, series: Series, first: DecodedImage, numbers: Iterable[int]
+) -> Iterator[DecodedImage]:
     """The still picture, where there is one, and the frames as viewers show them."""
     traits = series.traits
     assert isinstance(traits, PngFrames)
@@ -350,7 +353,7 @@ def _text_of(chunk: Chunk) -> str:
     return chunk.contents.partition(b"\0")[2].decode("latin-1")
 
 
-def _options(picture: Picture, _quality: int | None) -> dict[str, Any]:
+def _options(picture: DecodedImage, _quality: int | None) -> dict[str, Any]:
     metadata = picture.metadata
     return {
         "icc_profile": metadata.icc,
@@ -360,7 +363,7 @@ def _options(picture: Picture, _quality: int | None) -> dict[str, Any]:
     }
 
 
-def _info(picture: Picture) -> PngInfo:
+def _info(picture: DecodedImage) -> PngInfo:
     info = PngInfo()
     if picture.metadata.record:
         info.add_text(_RECORD_KEYWORD.decode(), picture.metadata.record)
@@ -380,7 +383,7 @@ def _strip(traits: object) -> object:
     return PngTraits(tuple(chunk for chunk in traits.chunks if chunk[0] in COLOUR_CHUNKS))
 
 
-def _encode_whole(picture: Picture) -> bytes:
+def _encode_whole(picture: DecodedImage) -> bytes:
     """A PNG, by Pillow where it can."""
     options = _options(picture, None)
     if (deep := encode(picture, options)) is not None:
@@ -388,7 +391,7 @@ def _encode_whole(picture: Picture) -> bytes:
     return encoded(picture, "PNG", options)
 
 
-def _write(series: Series, pictures: Iterator[Picture], stream: BinaryIO, _quality: int | None) -> None:
+def _write(series: Series, pictures: Iterator[DecodedImage], stream: BinaryIO, _quality: int | None) -> None:
     write(_encode_whole, series, pictures, stream)
 
 

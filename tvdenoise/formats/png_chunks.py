@@ -18,7 +18,7 @@ from tvdenoise.files.pillow import SILENT_LIBRARIES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.decoded import DecodedImage
 
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -166,7 +166,7 @@ def _require_no_excess(chunks: list[Chunk], most: int) -> None:
                 )
 
 
-def encode(picture: Picture, options: Mapping[str, Any]) -> bytes | None:
+def encode(picture: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
     """The chunks that Pillow writes around a single pixel, around all those that it cannot write."""
     if picture.kind not in ("LA;16", "RGB;16", "RGBA;16"):
         return None

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import ImageFile
 
 from tvdenoise.errors import UnreadableImageError
-from tvdenoise.files.decoded import Picture
+from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.formats.family import Family, Format, Inspection, most_pieces, notices_behind, too_many
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def decode_pfm(stream: BinaryIO, header: PfmHeader) -> NDArray[np.float32]:
     return np.ascontiguousarray(values if header.channels == 3 else values[..., 0], np.float32)
 
 
-def encode_pfm(picture: Picture) -> bytes:
+def encode_pfm(picture: DecodedImage) -> bytes:
     """The contents of a PFM of float32 in grey or colour, in little-endian order."""
     columns, rows = picture.size
     scale = picture.traits.scale if isinstance(picture.traits, PfmTraits) else 1.0
@@ -232,7 +232,7 @@ def _words(stream: BinaryIO) -> Iterator[list[bytes]]:
     yield rest.replace(b" #", b"").split()
 
 
-def _encode(picture: Picture, _options: Mapping[str, Any]) -> bytes | None:
+def _encode(picture: DecodedImage, _options: Mapping[str, Any]) -> bytes | None:
     if picture.is_float:
         return encode_pfm(picture)
     if picture.kind != "RGB;16":
@@ -241,7 +241,7 @@ def _encode(picture: Picture, _options: Mapping[str, Any]) -> bytes | None:
     return b"P6\n%d %d\n65535\n" % (columns, rows) + picture.intensities.astype(">u2").tobytes()
 
 
-def _options(_picture: Picture, _quality: int | None) -> dict[str, Any]:
+def _options(_picture: DecodedImage, _quality: int | None) -> dict[str, Any]:
     return {}
 
 

@@ -17,7 +17,7 @@ from PIL.TiffImagePlugin import (
 )
 
 from tvdenoise.errors import UnsupportedImageError
-from tvdenoise.files.decoded import PIXEL_KINDS, Picture, StoredTag, record_in, without_record
+from tvdenoise.files.decoded import PIXEL_KINDS, DecodedImage, StoredTag, record_in, without_record
 from tvdenoise.files.pillow import SILENT_LIBRARIES
 from tvdenoise.formats.family import Family, Format, Inspection, Several
 from tvdenoise.formats.tiff_axes import description_of, with_colours_last
@@ -188,7 +188,7 @@ def _drop_orientation(opened: TiffImageFile, orientation: int) -> None:
         opened.info["xmp"] = single.info["xmp"]
 
 
-def _alone(picture: Picture) -> Picture:
+def _alone(picture: DecodedImage) -> DecodedImage:
     """The first page, without what describes all of them."""
     traits = picture.traits
     assert isinstance(traits, TiffTraits)

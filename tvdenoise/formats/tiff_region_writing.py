@@ -14,7 +14,7 @@ from tvdenoise.formats.tiff_writing import frame_of, is_too_large, storage_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.formats.family import Window
 
 
@@ -26,7 +26,7 @@ class TiffRegionWriter:
 
     def __init__(
         self,
-        pixel: Picture,
+        pixel: DecodedImage,
         given: Mapping[str, Any],
         shape: tuple[int, int],
         tile: tuple[int, int] | None,

@@ -17,7 +17,7 @@ from PIL.TiffImagePlugin import (
     TiffImageFile,
 )
 
-from tvdenoise.errors import SeveralPicturesError, UnreadableImageError
+from tvdenoise.errors import SeveralImagesError, UnreadableImageError
 from tvdenoise.files.stack import Series
 from tvdenoise.formats.spliced import Spliced, Window
 from tvdenoise.formats.tiff_axes import described_by
@@ -59,7 +59,7 @@ def survey(opened: Any, stream: BinaryIO) -> Series | None:
     found = [directory for directory in directories(stream) if not directory.is_mask]
     pages = [directory for directory in found if not directory.is_overview]
     if len(pages) == 1 and (stated := pages[0].entries.get(_METAMORPH_STACK)) and stated.count > 1:
-        raise SeveralPicturesError("MetaMorph stacks are not carried", "save it as an ImageJ or OME TIFF")
+        raise SeveralImagesError("MetaMorph stacks are not carried", "save it as an ImageJ or OME TIFF")
     described = described_by(texts_in(stream, IMAGEDESCRIPTION))
     if len(pages) < 2:
         single = pages[0] if pages else found[0]
@@ -86,7 +86,7 @@ def _values(page: Directory, tags: Mapping[int, Any]) -> int:
 
 def _require_one_form(pages: list[Directory]) -> None:
     if len({page.form for page in pages}) > 1:
-        raise SeveralPicturesError(
+        raise SeveralImagesError(
             f"its {len(pages)} pages differ in size or kind of pixels", "save each as a file of its own"
         )
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import IMAGEDESCRIPTION, X_RESOLUTION, XMP
 
-from tvdenoise.files.decoded import Picture, StoredTag, with_record
+from tvdenoise.files.decoded import DecodedImage, StoredTag, with_record
 from tvdenoise.files.stack import Series
 from tvdenoise.formats.tiff_appending import Pages, in_layout
 from tvdenoise.formats.tiff_directories import Layout
@@ -42,7 +42,7 @@ class TiffTraits:
     descriptions: tuple[bytes, ...] = ()
 
 
-def options(picture: Picture, _quality: int | None) -> dict[str, Any]:
+def options(picture: DecodedImage, _quality: int | None) -> dict[str, Any]:
     metadata, traits = picture.metadata, picture.traits
     if not isinstance(traits, TiffTraits):
         traits = TiffTraits(without_malformed(tags_of_exif(metadata.exif), "raw")[0])
@@ -55,7 +55,7 @@ def options(picture: Picture, _quality: int | None) -> dict[str, Any]:
     return given
 
 
-def _further(picture: Picture) -> dict[int, StoredTag]:
+def _further(picture: DecodedImage) -> dict[int, StoredTag]:
     """The further tags, the record among them, after what other programs wrote into the same tag."""
     tags = dict(picture.metadata.tags)
     if picture.metadata.record:
@@ -64,7 +64,7 @@ def _further(picture: Picture) -> dict[int, StoredTag]:
     return tags
 
 
-def encode(picture: Picture, given: Mapping[str, Any]) -> bytes:
+def encode(picture: DecodedImage, given: Mapping[str, Any]) -> bytes:
     """The contents of a TIFF, a BigTIFF where a classic one might grow too large."""
     return _encode(picture, given, is_big=is_too_large(_values_size(picture)))
 
@@ -74,14 +74,14 @@ def is_too_large(size: int) -> bool:
     return size + _ROOM_FOR_TAGS > LARGEST
 
 
-def _encode(picture: Picture, given: Mapping[str, Any], *, is_big: bool) -> bytes:
+def _encode(picture: DecodedImage, given: Mapping[str, Any], *, is_big: bool) -> bytes:
     columns, rows = picture.size
     planes = (picture.intensities, *(() if picture.alpha is None else (picture.alpha,)))
     storage = storage_of(picture, rows, columns)
     return encode_samples(frame_of(picture, given, is_big=is_big), np.dstack(planes), storage)
 
 
-def frame_of(picture: Picture, given: Mapping[str, Any], *, is_big: bool) -> bytes:
+def frame_of(picture: DecodedImage, given: Mapping[str, Any], *, is_big: bool) -> bytes:
     """A TIFF of one pixel with the tags that the options give."""
     single = BytesIO()
     pillows = {name: value for name, value in given.items() if name != _FIELDS}
@@ -92,7 +92,9 @@ def frame_of(picture: Picture, given: Mapping[str, Any], *, is_big: bool) -> byt
     return in_layout(single.getvalue(), Layout(order, is_big), given[_FIELDS])
 
 
-def storage_of(picture: Picture, rows: int, columns: int, tile: tuple[int, int] | None = None) -> Storage:
+def storage_of(
+    picture: DecodedImage, rows: int, columns: int, tile: tuple[int, int] | None = None
+) -> Storage:
     """How a picture of that kind and size is stored."""
     has_alpha, traits = picture.alpha is not None, traits_of(picture)
     return Storage(
@@ -108,12 +110,14 @@ def storage_of(picture: Picture, rows: int, columns: int, tile: tuple[int, int] 
     )
 
 
-def traits_of(picture: Picture) -> TiffTraits:
+def traits_of(picture: DecodedImage) -> TiffTraits:
     """Those of its own, or those that a TIFF has of itself."""
     return picture.traits if isinstance(picture.traits, TiffTraits) else TiffTraits()
 
 
-def write_pages(series: Series, pictures: Iterator[Picture], stream: BinaryIO, _quality: int | None) -> None:
+def write_pages(
+    series: Series, pictures: Iterator[DecodedImage], stream: BinaryIO, _quality: int | None
+) -> None:
     """A TIFF of as many pages as there are pictures, of which each has its own tags."""
     pages = None
     order = "<"
@@ -133,10 +137,10 @@ def write_pages(series: Series, pictures: Iterator[Picture], stream: BinaryIO, _
     pages.close()
 
 
-def _has_description(picture: Picture) -> bool:
+def _has_description(picture: DecodedImage) -> bool:
     return isinstance(picture.traits, TiffTraits) and IMAGEDESCRIPTION in picture.traits.tags
 
 
-def _values_size(picture: Picture) -> int:
+def _values_size(picture: DecodedImage) -> int:
     """Bytes, uncompressed."""
     return picture.intensities.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ImageFile
 
 from tvdenoise.errors import UnreadableImageError
-from tvdenoise.files.decoded import Picture
+from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.pillow import encoded
 from tvdenoise.formats.animation import animation, in_units, plain_frame, without_metadata_of_all
 from tvdenoise.formats.family import (
@@ -112,8 +112,12 @@ def _names(stream: BinaryIO, length: int) -> set[bytes]:
 
 
 def frames(
-    opened: ImageFile.ImageFile, _stream: BinaryIO, series: Series, first: Picture, numbers: Iterable[int]
-) -> Iterator[Picture]:
+    opened: ImageFile.ImageFile,
+    _stream: BinaryIO,
+    series: Series,
+    first: DecodedImage,
+    numbers: Iterable[int],
+) -> Iterator[DecodedImage]:
     """As libwebp composes them."""
     traits = series.traits
     assert isinstance(traits, WebpFrames)
@@ -125,7 +129,10 @@ def frames(
 
 
 def write(
-    encode: Callable[[Picture], bytes], series: Series, pictures: Iterator[Picture], stream: BinaryIO
+    encode: Callable[[DecodedImage], bytes],
+    series: Series,
+    pictures: Iterator[DecodedImage],
+    stream: BinaryIO,
 ) -> None:
     """Frames, as they come, each the whole picture; encode: a picture as a WebP of its own."""
     timing = series.timing
@@ -191,7 +198,7 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     return Inspection(notices, WebpTraits(lossless=b"VP8L" in names))
 
 
-def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
+def _options(picture: DecodedImage, quality: int | None) -> dict[str, Any]:
     traits = picture.traits if isinstance(picture.traits, WebpTraits) else WebpTraits()
     metadata = picture.metadata
     return {
@@ -204,7 +211,7 @@ def _options(picture: Picture, quality: int | None) -> dict[str, Any]:
     }
 
 
-def _write(series: Series, pictures: Iterator[Picture], stream: BinaryIO, quality: int | None) -> None:
+def _write(series: Series, pictures: Iterator[DecodedImage], stream: BinaryIO, quality: int | None) -> None:
     write(lambda picture: encoded(picture, "WEBP", _options(picture, quality)), series, pictures, stream)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tvdenoise.batch.request import Settings
-    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.parameters import Parameters
 
 
@@ -196,7 +196,7 @@ def _span(values: NDArray[Any], layout: Layout) -> float:
     return largest - least
 
 
-def _alpha(picture: Picture) -> Reductions | None:
+def _alpha(picture: DecodedImage) -> Reductions | None:
     alpha = picture.alpha
     if alpha is None:
         return None

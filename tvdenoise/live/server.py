@@ -246,7 +246,7 @@ class _Conversation:
         try:
             answer = await asyncio.to_thread(session.save, message)
         except InvalidMessageError as error:
-            answer = {"type": "saved", "line": str(error), "fate": "failed"}
+            answer = {"type": "saved", "line": str(error), "status": "failed"}
         with suppress(RuntimeError, WebSocketDisconnect):  # where the page was closed meanwhile
             await self._websocket.send_json(answer)
 

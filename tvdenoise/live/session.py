@@ -260,7 +260,7 @@ class Session:
             outcome = self._studio.saver.save(settings, overwrite=message.get("overwrite") is True)
         except TargetExistsError as error:
             return {"type": "exists", "line": error.reason}
-        return {"type": "saved", "line": self._studio.line_of(outcome), "fate": outcome.fate.value}
+        return {"type": "saved", "line": self._studio.line_of(outcome), "status": outcome.status.value}
 
     def _setting(self, message: Mapping[str, Any]) -> Setting:
         """An epsilon of null follows mu."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.fft import dctn
 
-from tvdenoise.noise.evidence import Grid, windows_of
+from tvdenoise.noise.evidence import WindowGrid, windows_of
 from tvdenoise.noise.model import BLOCK
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 #: Where the blocks are; what is left out is spread evenly over the image.
-BLOCKS = Grid(BLOCK, stride=2, most=30_000)
+BLOCKS = WindowGrid(BLOCK, stride=2, most=30_000)
 _CLASSES = 12
 #: A class of intensities holds at least this part of the blocks, and so many.
 _LEAST_PART, _LEAST_BLOCKS = 0.03, 300

@@ -17,7 +17,7 @@ from threadpoolctl import ThreadpoolController
 
 from tvdenoise.model.colour import RGB_CHANNELS
 from tvdenoise.noise.blocks import BLOCKS, Blocks, Spectrum, spectrum_of
-from tvdenoise.noise.evidence import ArrayEvidence, Grid, NoiseEvidence
+from tvdenoise.noise.evidence import ArrayEvidence, NoiseEvidence, WindowGrid
 from tvdenoise.noise.model import BLOCK, ChannelNoise, NoiseKind, NoiseModel
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _controller() -> ThreadpoolController:
 _SIDE = 7
 _PIXELS = _SIDE * _SIDE
 #: Where the patches are.
-PATCHES = Grid(_SIDE, stride=2, most=100_000)
+PATCHES = WindowGrid(_SIDE, stride=2, most=100_000)
 _ROUNDS = 3
 #: Changes of the variance below this part end the rounds.
 _SETTLED = 0.005

@@ -26,7 +26,7 @@ _LEAST_WINDOWS = 200
 
 
 @dataclass(frozen=True)
-class Grid:
+class WindowGrid:
     """Where windows are taken: of side × side pixels, a stride apart or an odd multiple of it, at most so many."""
 
     side: int
@@ -50,9 +50,9 @@ def windows_of(
 ) -> NDArray[np.floating]:
     """Square windows (channels, windows, side, side) of planes (channels, rows, columns), at most so many.
 
-    where: (rows, columns), false for pixels that no window should hold. The places are those of a `Grid`.
+    where: (rows, columns), false for pixels that no window should hold. The places are those of a `WindowGrid`.
     """
-    step = Grid(side, stride, most).step(*planes.shape[1:])
+    step = WindowGrid(side, stride, most).step(*planes.shape[1:])
     windows = np.lib.stride_tricks.sliding_window_view(planes, (side, side), axis=(1, 2))
     chosen = windows[:, ::step, ::step].reshape(len(planes), -1, side, side)
     if where is None:
@@ -109,7 +109,7 @@ class NoiseEvidence(Protocol):
     def equal_neighbours(self) -> float:
         """The part of the first channel's neighbouring pixels that are exactly equal, where it is less."""
 
-    def windows(self, grid: Grid, channels: slice) -> NDArray[np.floating]:
+    def windows(self, grid: WindowGrid, channels: slice) -> NDArray[np.floating]:
         """The windows (channels, windows, side, side) of these channels at the places of a grid."""
 
     def planes(self) -> NDArray[np.floating]:
@@ -166,7 +166,7 @@ class ArrayEvidence:
             True if self.where is None else self.where
         )
 
-    def windows(self, grid: Grid, channels: slice) -> NDArray[np.floating]:
+    def windows(self, grid: WindowGrid, channels: slice) -> NDArray[np.floating]:
         """The windows (channels, windows, side, side) of these channels at the places of a grid."""
         found = windows_of(
             self.array[channels], grid.side, stride=grid.stride, most=grid.most, where=self.where
@@ -180,7 +180,7 @@ class ArrayEvidence:
 
 #: A part that holds fewer windows tells little of its noise: then what is kept around it tells, too.
 _LEAST_WINDOWS_WITHIN = 1000
-_WINDOWS = Grid(8, stride=2, most=30_000)
+_WINDOWS = WindowGrid(8, stride=2, most=30_000)
 _MARGIN = 64  # pixels around the part
 
 

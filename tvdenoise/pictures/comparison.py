@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
     from numpy.typing import NDArray
 
-    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.decoded import DecodedImage
 
 
 WIDTH = 3.3  # inches of a column
@@ -95,7 +95,7 @@ class Panel:
     """A picture in a column of its own; caption: a line about it, under its name."""
 
     name: str
-    picture: Picture
+    picture: DecodedImage
     caption: str
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tvdenoise.batch.tuning import in_three_digits
 from tvdenoise.errors import UsageError
-from tvdenoise.files.decoded import Metadata, Picture
+from tvdenoise.files.decoded import DecodedImage, Metadata
 from tvdenoise.files.paths import printable
 from tvdenoise.files.writing import write
 from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
@@ -23,7 +23,7 @@ from tvdenoise.pictures.screen import Tone
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tvdenoise.batch.tuning import Cell, Likeness, Tuned
+    from tvdenoise.batch.tuning import Cell, CellSimilarity, Tuned
 
 
 _EXTENSION = ".png"
@@ -69,7 +69,11 @@ def save_sheet(tuned: Tuned, title: str, path: str) -> None:
         elif mode != "RGB":
             profile = None
     target = Path(path)
-    write(Picture(np.asarray(sheet), metadata=Metadata(icc=profile)), target, FORMAT_BY_EXTENSION[_EXTENSION])
+    write(
+        DecodedImage(np.asarray(sheet), metadata=Metadata(icc=profile)),
+        target,
+        FORMAT_BY_EXTENSION[_EXTENSION],
+    )
 
 
 def draw(tuned: Tuned, title: str) -> Image.Image:
@@ -105,7 +109,7 @@ def _tile_of(cell: Cell, tuned: Tuned, tone: Tone) -> _Tile:
     return _Tile(_shown(tuned, cell.intensities, tone), lines, frames)
 
 
-def _likeness_lines(likeness: Likeness | None) -> tuple[tuple[str, tuple[int, int, int]], ...]:
+def _likeness_lines(likeness: CellSimilarity | None) -> tuple[tuple[str, tuple[int, int, int]], ...]:
     if likeness is None:
         return ()
     similarity = "" if likeness.ssim is None else f"  SSIM {likeness.ssim:.3f}"

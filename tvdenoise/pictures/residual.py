@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvdenoise.files.decoded import Metadata, Picture
+from tvdenoise.files.decoded import DecodedImage, Metadata
 from tvdenoise.files.paths import printable
 from tvdenoise.files.writing import without_metadata, write
 from tvdenoise.formats.registry import format_named
@@ -28,7 +28,7 @@ _BAND = 1 << 18  # values that are looked at together
 
 
 def save_residual(
-    picture: Picture, denoised: NDArray[np.floating], white: float, name: str, target: Path
+    picture: DecodedImage, denoised: NDArray[np.floating], white: float, name: str, target: Path
 ) -> float:
     """Write what was removed from a picture as an 8-bit PNG and return the gain; raises as `files.writing.write`.
 
@@ -48,8 +48,8 @@ def save_residual(
 
 
 def residual_picture(
-    picture: Picture, denoised: NDArray[np.floating], white: float = 1.0
-) -> tuple[Picture, float]:
+    picture: DecodedImage, denoised: NDArray[np.floating], white: float = 1.0
+) -> tuple[DecodedImage, float]:
     """Input less result as an 8-bit picture, and its gain: the power of two with which 4 standard deviations fit.
 
     It is the same for all channels; invisible pixels show as not changed, inks as the light that they let through.
@@ -65,11 +65,11 @@ def residual_picture(
     for band, difference in _differences(picture, denoised, white):
         shown[band] = np.clip(np.rint(difference * np.float32(gain * 255) + _NOTHING), 0, 255)
     orientation = without_metadata(replace(picture, traits=None)).metadata.exif
-    return Picture(shown, metadata=Metadata(exif=orientation)), gain
+    return DecodedImage(shown, metadata=Metadata(exif=orientation)), gain
 
 
 def _differences(
-    picture: Picture, denoised: NDArray[np.floating], white: float
+    picture: DecodedImage, denoised: NDArray[np.floating], white: float
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Bands of rows, and what was removed from them, in data ranges."""
     intensities, visible = picture.intensities, picture.visible

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tvdenoise.files.decoded import Picture
+    from tvdenoise.files.decoded import DecodedImage
 
 
 _INKS = 4
@@ -48,7 +48,7 @@ class Displayed:
     white: float
 
     @classmethod
-    def of(cls, picture: Picture, white: float) -> Displayed:
+    def of(cls, picture: DecodedImage, white: float) -> Displayed:
         orientation = Orientation.of(picture)
         visible = None if picture.visible is None else orientation.shown(picture.visible)
         return cls(orientation.shown(picture.intensities), visible, white)
@@ -115,7 +115,7 @@ class Tone:
     is_stretched: bool = False
 
     @classmethod
-    def of(cls, picture: Picture) -> Tone:
+    def of(cls, picture: DecodedImage) -> Tone:
         """The ends of the range for integers; percentiles for floats, and for integers that use little of theirs."""
         values = picture.intensities
         step = max(1, round((values.size / _SAMPLE) ** 0.5))

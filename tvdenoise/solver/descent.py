@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tvdenoise.solver.step_rules import StepRule
 
 
-class Approach:
+class Progress:
     """Tells the part that is done after each evaluation, from 0 to 1 and never less than before.
 
     The distance bound falls about evenly on a logarithmic scale: the part is that of its way there.
@@ -203,7 +203,7 @@ class Method:
 
         start: by default the noisy image. fidelity: the weights of pixels, None for ones.
         stored: the precision of the result, where not that of the planes; trace: keep what each evaluation told.
-        progress: called with the part that is done after each; see `Approach`.
+        progress: called with the part that is done after each; see `Progress`.
         floor_part: the solve is given up as exhausted at this part of the least bound that the precision can certify.
         """
         penalty = PENALTIES[self.penalty](epsilon)
@@ -216,7 +216,7 @@ class Method:
             told: list[Evaluation] = []
             watchers = [told.append] if trace else []
             if progress is not None:
-                watchers.append(Approach(certificate, progress).add)
+                watchers.append(Progress(certificate, progress).add)
             status, iterations, last = minimise(engine, rule, certificate, self.max_iterations, watchers)
             return Minimiser(
                 x=engine.iterate,

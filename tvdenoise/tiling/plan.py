@@ -23,7 +23,7 @@ from tvdenoise.tiling.source import Stage, Tell, bands, size, size_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tvdenoise.noise.evidence import Grid, NoiseEvidence
+    from tvdenoise.noise.evidence import NoiseEvidence, WindowGrid
     from tvdenoise.noise.model import NoiseModel
     from tvdenoise.problem import Settings
     from tvdenoise.solver.descent import Method
@@ -126,7 +126,7 @@ class StreamedEvidence:
         counts = (int(planes * pairs[0] + between * pairs[2]), int(planes * pairs[1]))
         return min(part / count if count else 1.0 for part, count in zip(equal, counts, strict=True))
 
-    def windows(self, grid: Grid, channels: slice) -> NDArray[np.floating]:
+    def windows(self, grid: WindowGrid, channels: slice) -> NDArray[np.floating]:
         """The windows (channels, windows, side, side) of these channels at the places of a grid."""
         taken = self._windows[grid].taken[channels]
         return taken if self._depth == 1 else varied(taken)
@@ -153,7 +153,7 @@ def held_whole(shape: tuple[int, ...]) -> int:
 class _Windows:
     """The windows of a grid, in its order, from rows that come in order."""
 
-    def __init__(self, grid: Grid, shape: tuple[int, int, int]) -> None:
+    def __init__(self, grid: WindowGrid, shape: tuple[int, int, int]) -> None:
         channels, rows, columns = shape
         self._side, self._step = grid.side, grid.step(rows, columns)
         self._across = len(range(0, columns - grid.side + 1, self._step))
@@ -257,7 +257,7 @@ _SLACK = 0.95
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class TilingPlan:
     """How an image is solved in windows.
 
     noise: that μ was chosen for, None where μ was given. band: pixels of a band that is streamed.
@@ -282,7 +282,7 @@ class Plan:
         spacing: Sequence[float] | None,
         overlap: int | None,
         tell: Tell,
-    ) -> Plan:
+    ) -> TilingPlan:
         """From one pass over the image. Raises as `tvdenoise.tiling.denoise_tiled` does."""
         method = settings.method(reader.channels, axis_weights_of(spacing, len(reader.shape)))
         budget = Budget(memory, reader.channels, reader.stored_bytes, is_sparse=method.engine == "sparse")

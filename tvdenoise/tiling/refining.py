@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tvdenoise.tiling.partition import Face
     from tvdenoise.tiling.passes import Scratch, Windows
-    from tvdenoise.tiling.plan import Form, Plan
+    from tvdenoise.tiling.plan import Form, TilingPlan
     from tvdenoise.tiling.source import Reader, Tell, Window
 
 
@@ -134,7 +134,7 @@ class Refinement:
     """
 
     windows: Windows
-    plan: Plan
+    plan: TilingPlan
     tell: Tell
     audit: Audit = field(init=False)
     seam: float = 0.0
