@@ -20,6 +20,7 @@ from tvdenoise.files.paths import printable
 from tvdenoise.files.reading import read
 from tvdenoise.images.metrics import psnr, ssim
 from tvdenoise.model.engines import available_threads
+from tvdenoise.pictures.contact_sheet import Cell, CellSetting, CellSimilarity, Tuned, in_three_digits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,32 +35,6 @@ if TYPE_CHECKING:
 #: From one column to the next μ is divided by this, from one row to the next ε is multiplied by that.
 _MU_STEP, _EPSILON_STEP = 2**0.5, 3.0
 _MOST = 9  # columns, and rows
-
-
-@dataclass(frozen=True)
-class CellSetting:
-    """One setting of a sheet.
-
-    name: a letter for the row and a number for the column; strength: what the chosen μ is divided by, before rounding.
-    asks: the options of `tvdenoise run`, and their values, that ask for it.
-    """
-
-    name: str
-    mu: float
-    epsilon: float
-    strength: float
-    asks: tuple[tuple[str, str], ...]
-
-    @property
-    def is_centre(self) -> bool:
-        """True for the setting around which the others lie."""
-        return not self.asks
-
-    def of(self, settings: Settings) -> Settings:
-        """The settings of a run with this μ and ε."""
-        return replace(
-            settings, mu=self.mu, epsilon=self.epsilon, sigma=None, noise="auto", strength=None, threads=None
-        )
 
 
 @dataclass(frozen=True)
@@ -118,92 +93,6 @@ class Strengths:
 
 def _name(row: int, column: int) -> str:
     return f"{chr(ord('A') + row)}{column + 1}"
-
-
-def in_three_digits(value: float) -> str:
-    """A number as it is shown and asked for."""
-    return f"{float(f'{value:.3g}'):g}"
-
-
-@dataclass(frozen=True)
-class CellSimilarity:
-    """How close pixels are to a clean reference; ssim: None where there are too few pixels."""
-
-    psnr: float
-    ssim: float | None
-
-
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """The crop with one setting: its intensities as `run` would store them.
-
-    converged: whether the solve reached its tolerance, without which it shows little of the setting.
-    """
-
-    setting: CellSetting
-    intensities: NDArray[Any]
-    converged: bool = True
-    likeness: CellSimilarity | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Tuned:
-    """All that a sheet shows.
-
-    picture: the whole, as read; box: the crop's place in the picture as it is stored, shown_box: in that as shown.
-    parameters: those around which the settings lie; cells: in rows.
-    reference: the crop of the clean picture, of the picture's type; noisy_likeness: that of the noisy crop.
-    """
-
-    picture: DecodedImage
-    box: Box
-    shown_box: Box
-    orientation: Orientation
-    parameters: Parameters
-    cells: tuple[tuple[Cell, ...], ...]
-    reference: NDArray[Any] | None = None
-    noisy_likeness: CellSimilarity | None = None
-
-    @property
-    def noisy(self) -> NDArray[Any]:
-        """The crop as it was."""
-        return self.picture.intensities[self.box.rows, self.box.columns]
-
-    @property
-    def alpha(self) -> NDArray[Any] | None:
-        alpha = self.picture.alpha
-        return None if alpha is None else alpha[self.box.rows, self.box.columns]
-
-    @property
-    def best(self) -> CellSetting | None:
-        """The setting of the highest PSNR, where there is a reference."""
-        return self._highest(lambda likeness: likeness.psnr)
-
-    @property
-    def most_similar(self) -> CellSetting | None:
-        """The setting of the highest SSIM, where there is a reference."""
-        return self._highest(lambda likeness: likeness.ssim)
-
-    def marks(self, cell: Cell) -> tuple[str, ...]:
-        """What is to be said of a cell."""
-        setting = cell.setting
-        centre = "given" if self.parameters.noise is None else "automatic"
-        marks = (
-            (centre, setting.is_centre),
-            ("best PSNR", setting is self.best),
-            ("best SSIM", setting is self.most_similar),
-            ("not converged", not cell.converged),
-        )
-        return tuple(mark for mark, is_true in marks if is_true)
-
-    def _highest(self, measure: Callable[[CellSimilarity], float | None]) -> CellSetting | None:
-        known = [
-            (value, cell.setting)
-            for row in self.cells
-            for cell in row
-            if cell.likeness is not None and (value := measure(cell.likeness)) is not None
-        ]
-        return max(known, key=lambda pair: pair[0])[1] if known else None
 
 
 #: A cell is solved with a margin of so many times the distance over which an influence falls to 1/e where the
@@ -310,7 +199,9 @@ class Tuner:
         def solve(setting: CellSetting) -> Cell:
             window = box.widened(self._margin(setting, picture.channels), *picture.size)
             part = replace(picture, intensities=noisy[window.rows, window.columns].copy(), alpha=None)
-            solution = Denoiser(setting.of(self._settings), self._announce_compilation).solve(part, threads=1)
+            solution = Denoiser(_settings_of(setting, self._settings), self._announce_compilation).solve(
+                part, threads=1
+            )
             inner = box.seen_from(window)
             denoised = part.with_denoised(solution.image).intensities[inner.rows, inner.columns]
             return Cell(setting, denoised, solution.converged)
@@ -358,6 +249,13 @@ def _default_chroma() -> float:
     from tvdenoise.problem import DEFAULT_CHROMA
 
     return DEFAULT_CHROMA
+
+
+def _settings_of(setting: CellSetting, common: Settings) -> Settings:
+    """The settings of a run with the μ and ε of a cell."""
+    return replace(
+        common, mu=setting.mu, epsilon=setting.epsilon, sigma=None, noise="auto", strength=None, threads=None
+    )
 
 
 def _said(value: object) -> str:

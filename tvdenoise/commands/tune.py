@@ -25,9 +25,10 @@ from tvdenoise.files.paths import printable
 
 if TYPE_CHECKING:
     from tvdenoise.batch.request import Settings
-    from tvdenoise.batch.tuning import Cell, SettingsGrid, Strengths, Tuned
+    from tvdenoise.batch.tuning import SettingsGrid, Strengths
     from tvdenoise.files.orientation import Box
     from tvdenoise.live.scene import Scene
+    from tvdenoise.pictures.contact_sheet import Cell, Tuned
 
 
 #: Options that change a result, by the names of a command's parameters; values that are defaults are left out.
@@ -73,8 +74,8 @@ _COLUMNS = ("cell", "mu", "epsilon", "strength", "psnr", "ssim", "mark", "comman
 
 def summary_of(image: str, sheet: str, tuned: Tuned, seconds: float) -> str:
     """What was done, in one line."""
-    from tvdenoise.batch.tuning import in_three_digits
     from tvdenoise.files.paths import printable
+    from tvdenoise.pictures.contact_sheet import in_three_digits
 
     parameters, box = tuned.parameters, tuned.shown_box
     origin = (
@@ -105,7 +106,7 @@ def print_cells(tuned: Tuned, image: str, sheet: str, given: dict[str, Any], *, 
 
 
 def _columns(tuned: Tuned, cell: Cell, command: str) -> tuple[str, ...]:
-    from tvdenoise.batch.tuning import in_three_digits
+    from tvdenoise.pictures.contact_sheet import in_three_digits
 
     setting, likeness = cell.setting, cell.likeness
     similarity = None if likeness is None else likeness.ssim
