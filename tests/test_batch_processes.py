@@ -20,9 +20,9 @@ from conftest import environment, noise, temporaries
 
 from tvdenoise.batch.in_place import NoReplacementLog
 from tvdenoise.batch.outputs import Job
-from tvdenoise.batch.processes import Crew
 from tvdenoise.batch.request import Settings
 from tvdenoise.batch.share import Machine, Share
+from tvdenoise.batch.workers import WorkerPool
 
 COUNT = 24
 SLOW = ("--mu", "0.3", "--step", "fixed", "--tolerance", "1e-4", "--max-iterations", "3000")
@@ -177,6 +177,38 @@ def test_ctrl_c_never_reaches_a_worker_not_even_while_it_starts(make_image, comm
     assert result.stderr.endswith("2 files: 2 done, 0 failed, 0 skipped\n")
 
 
+@needs_proc
+def test_a_worker_killed_while_it_starts_costs_one_file(undisturbed, inputs: Path) -> None:
+    child = start(inputs, "--jobs", "2")
+    while not (workers := workers_of(child.pid)):
+        assert child.poll() is None
+        time.sleep(0.01)
+    os.kill(workers[0], signal.SIGKILL)
+    _, told = child.communicate(timeout=120)
+    assert child.returncode == 1
+    assert b"24 files: 23 done, 1 failed, 0 skipped" in told
+    assert tree(inputs / "out").items() <= undisturbed[1].items()
+
+
+@needs_proc
+def test_long_jobs_die_with_their_parent(tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "in").mkdir()
+    for name, side in (("a", 2), ("b", 1200), ("c", 1200)):
+        Image.fromarray(noise(side, side)).save(tmp_path / "in" / f"{name}.png")
+    long = ("--mu", "0.01", "--tolerance", "1e-5", "--max-iterations", "100000")
+    child = start(tmp_path, "--jobs", "2", *long)
+    lines_until(child, 1)
+    time.sleep(0.5)
+    workers = workers_of(child.pid)
+    assert workers
+    child.kill()
+    child.wait()  # not for the end of its messages, which the workers keep open
+    assert are_gone(workers)
+    child.communicate()
+
+
 def test_runs_killed_at_any_moment_are_continued_to_the_same_bytes(undisturbed, inputs: Path) -> None:
     moments = random.Random(5)
     for _ in range(10):
@@ -250,7 +282,7 @@ class Reluctant(Share):
 
 def test_no_worker_waits_for_one_that_waits_for_its_memory(make_image, tmp_path: Path) -> None:
     jobs = [Job(make_image(f"{name}.png"), tmp_path / f"{name}_denoised.png") for name in "abc"]
-    crew, done = Crew(Settings(mu=9.0), 2, Reluctant(jobs), NoReplacementLog(), lambda: None), Event()
+    crew, done = WorkerPool(Settings(mu=9.0), 2, Reluctant(jobs), NoReplacementLog(), lambda: None), Event()
     Thread(target=lambda: (list(crew.outcomes(jobs)), done.set()), daemon=True).start()
     assert done.wait(30)
     assert all(job.target.exists() for job in jobs)

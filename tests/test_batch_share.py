@@ -11,11 +11,11 @@ from tvdenoise.batch.in_place import NoReplacementLog
 from tvdenoise.batch.outcome import FileStatus, Outcome
 from tvdenoise.batch.outputs import Job
 from tvdenoise.batch.plan import Plan
-from tvdenoise.batch.processes import Crew
 from tvdenoise.batch.request import Settings
 from tvdenoise.batch.run import Alone, InTurn, workforce_for
 from tvdenoise.batch.share import Machine, Share, affordable_workers, useful_workers
 from tvdenoise.batch.streams import Streams
+from tvdenoise.batch.workers import WorkerPool
 from tvdenoise.files.memory import PROCESS
 from tvdenoise.files.opening import Header
 
@@ -124,10 +124,10 @@ def shifts(jobs: list[Job], memory: int | None, workers: int = 2) -> list[tuple[
 def test_a_file_without_room_beside_other_processes_is_done_when_they_have_ended() -> None:
     small, large = [job(n) for n in range(3)], job(9, 20_000)
     total = 3 * PROCESS + 2 * small[0].memory
-    assert shifts([*small, large], total) == [(Crew, small), (Alone, [large])]
-    assert shifts(small, total) == [(Crew, small)]
+    assert shifts([*small, large], total) == [(WorkerPool, small), (Alone, [large])]
+    assert shifts(small, total) == [(WorkerPool, small)]
     assert shifts(small, 2 * PROCESS) == [(Alone, small)]
-    assert shifts([*small, large], None) == [(Crew, [*small, large])]
+    assert shifts([*small, large], None) == [(WorkerPool, [*small, large])]
 
 
 def test_every_file_of_every_shift_is_told() -> None:

@@ -113,6 +113,15 @@ def test_volumes_that_appear_are_denoised_together(tmp_path: Path) -> None:
         assert watch.end(signal.SIGINT)[0] == 130
 
 
+def test_without_the_extra_it_says_what_to_install(command, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tvdenoise.batch.watch.find_spec", lambda _name: None)
+    (tmp_path / "in").mkdir()
+    result = command("watch", "in", "-o", "out")
+    assert result.exit_code == 2
+    assert result.stderr.endswith("which is not installed; pip install 'tvdenoise[watch]'\n")
+    assert not (tmp_path / "out").exists()
+
+
 def first_plan(folder: Path, *, recursive: bool = False) -> Plan:
     plans = Watch(folder, Folder(folder / "out", ""), recursive, settling=1e-9).plans()
     return next(plan for plan in plans if plan.count)

@@ -3,14 +3,13 @@
 request            which files, and where results go
 streams            standard input and output
 discovery          images among files and folders
-outputs            names of outputs, and what is refused
-extra_outputs      residuals and traces
+outputs            a job, the names of its outputs, extra outputs, and what is refused
 in_place           replacing an input once
 plan               every job and every refusal, before the first pixel
 dry_run            what a plan would do
 run                carrying out a plan
 share              processors, memory and time for each job
-processes, worker, channel   worker processes
+workers, worker    worker processes: the pool in this process, and what runs in each
 cluster            a Dask cluster as workforce
 runner             one job: read, solve, write
 denoiser           one image or one volume
@@ -23,6 +22,6 @@ outcome            what became of a file, and of a run
 summary            the solves of one file
 report, report_format, report_summary   the report, its lines, its summary
 measures           noise and similarity of files
-watch              a watched folder
+watch, folder_events   a watched folder
 tuning, crop       the cells of a contact sheet, and where they are cut
 """

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.batch.outcome import FileStatus, Outcome
 from tvdenoise.batch.planes import ignore
-from tvdenoise.batch.processes import Crew
 from tvdenoise.batch.runner import Runner, failed
 from tvdenoise.batch.share import Machine, Share, affordable_workers, useful_workers
+from tvdenoise.batch.workers import WorkerPool
 from tvdenoise.errors import UsageError
 from tvdenoise.files.atomic import sweep
 from tvdenoise.model.engines import available_threads
@@ -141,7 +141,9 @@ def workforce_for(
     room = math.inf if total is None else shared.memory
     large = tuple(job for job in todo if job.memory > room)
     together = tuple(job for job in todo if job.memory <= room)
-    crew = Crew(settings, workers, Share(together, workers, shared), replacement_log, announce_compilation)
+    crew = WorkerPool(
+        settings, workers, Share(together, workers, shared), replacement_log, announce_compilation
+    )
     return InTurn(((crew, together), (alone, large))) if large else crew
 
 

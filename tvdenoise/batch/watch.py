@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from threading import Condition
-from types import TracebackType
 from typing import TYPE_CHECKING
-
-from watchdog.events import FileSystemEventHandler
-from watchdog.observers import Observer
-from watchdog.observers.polling import PollingObserver
 
 from tvdenoise.batch.discovery import Discovery, Failure, Found
 from tvdenoise.batch.outputs import Folder, Job, identity_of
@@ -23,11 +17,11 @@ from tvdenoise.batch.plan import Plan, plan_replacing
 from tvdenoise.batch.request import DEFAULT_SUFFIX
 from tvdenoise.errors import TvdenoiseError, UnwritableImageError, UsageError
 from tvdenoise.files.atomic import require_writable, sweep
-from tvdenoise.files.paths import key_of, printable, reason_of
+from tvdenoise.files.paths import key_of, printable
 from tvdenoise.files.reading import codec_of
 
 if TYPE_CHECKING:
-    from watchdog.events import FileSystemEvent
+    pass
 
 
 @dataclass(frozen=True)
@@ -105,61 +99,6 @@ class Arrivals:
         return self._settling + min(look.since for look in self._waiting.values())
 
 
-_NO_NEWS = {"opened", "closed_no_write"}  # someone has only read it
-_SHORTAGES = {errno.ENOSPC, errno.EMFILE}  # how Linux says that there are too many watches
-
-
-class FolderEvents(FileSystemEventHandler):
-    """A folder under watch, from entering to leaving.
-
-    recursive: with all below; polling: seconds from one look to the next, for file systems that tell nothing, or None.
-    However many events there are of a file, it is named once.
-    """
-
-    def __init__(self, folder: Path, *, recursive: bool, polling: float | None) -> None:
-        self._folder = folder
-        self._place = os.path.realpath(folder)  # some systems name only this one
-        self._recursive = recursive
-        self._observer = Observer() if polling is None else PollingObserver(timeout=polling)
-        self._changed: set[Path] = set()
-        self._news = Condition()
-
-    def __enter__(self) -> FolderEvents:
-        """Raises UsageError where the folder cannot be watched."""
-        try:
-            self._observer.schedule(self, self._place, recursive=self._recursive)
-            self._observer.start()
-        except OSError as error:
-            reason = f"cannot watch {printable(self._folder)}: {reason_of(error)}"
-            remedy = "raise fs.inotify.max_user_watches, or" if error.errno in _SHORTAGES else "try"
-            raise UsageError(reason, f"{remedy} --poll SECONDS") from error
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._observer.stop()
-        self._observer.join(timeout=1)
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        """Called by watchdog, from its own thread."""
-        if event.event_type in _NO_NEWS or (event.is_directory and event.event_type == "modified"):
-            return
-        with self._news:
-            for name in filter(None, (event.src_path, event.dest_path)):
-                path = Path(os.fsdecode(name))  # type: ignore[arg-type]  # which its types leave open
-                if path.is_relative_to(self._place):  # not where it was moved from, or to
-                    self._changed.add(self._folder / path.relative_to(self._place))
-            self._news.notify_all()
-
-    def take(self, timeout: float) -> set[Path]:
-        """The files and folders of which there is news, waiting for some; may be none when the time is over."""
-        with self._news:
-            self._news.wait_for(lambda: self._changed, max(0.0, timeout))
-            changed, self._changed = self._changed, set()
-        return changed
-
-
 _BREATH = 0.1  # seconds in which the events of a burst come together
 _TICK = 1.0  # seconds between looks whether the folder is still there
 _ROUND = 60.0  # seconds between searches of the whole folder, for what the events have missed
@@ -170,7 +109,7 @@ class Watch:
     """A folder, and where the results go.
 
     settling: seconds that a file must be unchanged; polling: between two looks, or None to be told of changes.
-    Raises UsageError for folders that do not go together.
+    Raises UsageError for folders that do not go together, or where watchdog is not installed.
     """
 
     folder: Path
@@ -180,6 +119,9 @@ class Watch:
     polling: float | None = None
 
     def __post_init__(self) -> None:
+        if find_spec("watchdog") is None:
+            reason = "watching a folder requires watchdog, which is not installed"
+            raise UsageError(reason, "pip install 'tvdenoise[watch]'")
         here, there = (Path(os.path.realpath(path)) for path in (self.folder, self.destination.path))
         if not here.is_dir():
             raise UsageError(f"{printable(self.folder)} is not a folder", "name one that exists")
@@ -216,6 +158,8 @@ class Watch:
 
     def _plans_of_one(self, arrivals: Arrivals, intake: _Intake) -> Iterator[Plan]:
         """As long as no other folder, and no file system, has taken the place of the folder."""
+        from tvdenoise.batch.folder_events import FolderEvents  # which needs watchdog
+
         next_round = time.monotonic()
         with FolderEvents(self.folder, recursive=self.recursive, polling=self.polling) as events:
             watched = identity_of(self.folder)

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from tvdenoise.batch.channel import (
-    Announcement,
-    Channel,
-    Compiling,
-    Finished,
-    Prepare,
-    Prepared,
-    Reply,
-    Setup,
-    Task,
-)
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.batch.runner import Runner
+from tvdenoise.batch.workers import Announcement, Channel, Compiling, Finished, Prepared, Reply, Setup, Task
 from tvdenoise.errors import TvdenoiseError
 
 
@@ -71,25 +60,17 @@ def main() -> None:
     setup: Setup = parent.receive()
     denoiser = Denoiser(setup.settings, lambda: parent.send(Compiling()))
     runner = Runner(setup.settings, denoiser, replacement_log=_ParentsReplacementLog(parent, setup.replaced))
+    denoiser.prepare()
+    parent.send(Prepared())
     while True:
-        match parent.receive():
-            case Prepare():
-                denoiser.prepare()
-                parent.send(Prepared())
-            case Task(job, threads):
-                parent.send(Finished(runner.attempt(job, threads)))
+        task: Task = parent.receive()
+        parent.send(Finished(runner.attempt(task.job, task.threads)))
 
 
 def _channel() -> Channel:
     """The standard streams' pipes, out of reach of whatever prints."""
     incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
-    sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  # as long as the process
     return Channel(incoming, outgoing)
-
-
-if __name__ == "__main__":
-    main()

@@ -23,44 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_PREFIX = b"Exif\0\0"
-_MAKER_NOTE, _SHORTEST = 37500, 6  # longer than 4 bytes, so that it is stored apart
-
-
-@dataclass(frozen=True)
-class StandIn:
-    """EXIF data with the length and the orientation of others.
-
-    given: to Pillow; stored: what it makes of them; contents: what belongs in their place, with its prefix.
-    """
-
-    given: bytes
-    stored: bytes
-    contents: bytes
-
-    @classmethod
-    def for_exif(cls, contents: bytes) -> StandIn | None:
-        """None for data that are too short to have a stand-in."""
-        prefixed, exif = _PREFIX + contents, Image.Exif()
-        exif[_MAKER_NOTE] = bytes(_SHORTEST)
-        missing = len(prefixed) - len(exif.tobytes())
-        if missing < 0:
-            return None
-        exif[_MAKER_NOTE] = bytes(_SHORTEST + missing)
-        stored = exif.tobytes()
-        if (orientation := orientation_of(contents)) == 1:
-            return cls(stored[: len(prefixed)], stored[: len(prefixed)], prefixed)
-        exif[ORIENTATION] = orientation
-        return cls(exif.tobytes(), stored, prefixed.ljust(len(stored), b"\0"))  # of an even length
-
-    def replaced(self, written: bytes) -> bytes:
-        """A file, with the data in the place of their stand-in."""
-        before, found, after = written.partition(self.stored)
-        if not found or self.stored in after:
-            raise ValueError("its EXIF data cannot be placed")
-        return before + self.contents + after
-
-
 _QUALITY, _EXACT_QUALITY = 95, 100
 # Flags in the third byte of a codec's configuration.
 _HIGH_DEPTH, _TWELVE_BITS, _GREY, _SUBSAMPLED = 0x40, 0x20, 0x10, 0x0C
@@ -68,6 +30,7 @@ _SUBSAMPLING = {0x00: "4:4:4", 0x08: "4:2:2", 0x0C: "4:2:0"}
 _MOST_PIXELS = 1 << 28  # that Pillow's decoder takes
 _BRANDS = (b"avif", b"avis")
 _COLOUR_BOX = b"colrnclx"
+_EXIF_PREFIX = b"Exif\0\0"
 
 
 @dataclass(frozen=True)
@@ -80,7 +43,7 @@ class AvifTraits:
 
 @dataclass(frozen=True)
 class _Coding:
-    """How the pictures in a file (tiles, alpha and extra_outputs too) are coded: a byte of flags for each."""
+    """How the pictures in a file (tiles, alpha and companions too) are coded: a byte of flags for each."""
 
     flags: tuple[int, ...]
 
@@ -172,14 +135,30 @@ def _options(picture: DecodedImage, quality: int | None) -> dict[str, Any]:
     }
 
 
+class _ExactExif(Image.Exif):
+    """EXIF data that Pillow writes byte for byte; it would write bytes that hold an orientation anew.
+
+    Pillow takes the orientation out, for the file's own way of saying it, and then asks for the rest.
+    """
+
+    def __init__(self, contents: bytes) -> None:
+        super().__init__()
+        self._contents = contents
+        if (orientation := orientation_of(contents)) != 1:
+            self[ORIENTATION] = orientation
+
+    def __bool__(self) -> bool:
+        return True
+
+    def tobytes(self, offset: int = 8) -> bytes:  # noqa: ARG002
+        return _EXIF_PREFIX + self._contents
+
+
 def _encode(picture: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
-    """What Pillow writes, with EXIF data and colour codes in it that Pillow would change."""
+    """What Pillow writes, with the colour codes of the source in it, for which Pillow has no option."""
     exif, contents = picture.metadata.exif, BytesIO()
-    stand_in = StandIn.for_exif(exif) if exif else None
-    image_of(picture).save(contents, "AVIF", **options, exif=stand_in.given if stand_in else exif)
+    image_of(picture).save(contents, "AVIF", **options, exif=_ExactExif(exif) if exif else None)
     written = contents.getvalue()
-    if stand_in is not None:
-        written = stand_in.replaced(written)
     if (
         isinstance(picture.traits, AvifTraits)
         and (colour := picture.traits.colour)

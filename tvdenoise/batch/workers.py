@@ -1,0 +1,303 @@
+"""Worker processes: the pool in this process, and what it and its workers say to each other over a pair of pipes.
+
+One killed worker costs one file. Why not a library: `WorkerPool` was built on loky 3.7 and on pebble 5.2, and failed
+tests in `tests/test_batch_processes.py`.
+
+- Loky gives up all jobs, running and waiting, when one worker dies: `test_a_killed_worker_costs_its_own_file_only`.
+- Pebble does the same when a worker dies before its first job: `test_a_worker_killed_while_it_starts_costs_one_file`.
+- The workers of both finish their jobs after their parent was killed: `test_long_jobs_die_with_their_parent`.
+- In neither can a worker ask its parent anything during a job, so we would need our channel beside the library's:
+  `test_a_run_in_place_keeps_its_ledger_in_the_report_whatever_process_replaces`.
+"""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import tvdenoise
+from tvdenoise.batch.runner import failed
+from tvdenoise.errors import TvdenoiseError
+from tvdenoise.files.atomic import sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tvdenoise.batch.in_place import ReplacementLog
+    from tvdenoise.batch.outcome import Outcome
+    from tvdenoise.batch.outputs import Job
+    from tvdenoise.batch.request import Settings
+    from tvdenoise.batch.share import Share
+
+
+@dataclass(frozen=True)
+class Setup:
+    """To a worker, first: load the kernels, or compile them; the settings, and the digests in the replacement_log."""
+
+    settings: Settings
+    replaced: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Task:
+    """To a worker: do a job on so many threads."""
+
+    job: Job
+    threads: int
+
+
+@dataclass(frozen=True)
+class Compiling:
+    """From a worker: the kernels have to be compiled, which takes a while."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """From a worker: it is ready for tasks."""
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """From a worker: this is about to replace a file; it waits for a `Reply`."""
+
+    target: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Reply:
+    """To a worker: the announcement is kept, or why not (reason and remedy)."""
+
+    refusal: tuple[str, str | None] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """From a worker: what became of its job."""
+
+    outcome: Outcome
+
+
+class Channel:
+    """One end of the two pipes. Messages arrive whole and in order."""
+
+    def __init__(self, incoming: BinaryIO, outgoing: BinaryIO) -> None:
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._lock = Lock()
+
+    def send(self, message: object) -> None:
+        """Raises OSError where the other side is gone."""
+        packed = pickle.dumps(message)
+        with self._lock:
+            self._outgoing.write(packed)
+            self._outgoing.flush()
+
+    def receive(self) -> Any:
+        """Wait for the next message. Raises EOFError where the other side is gone."""
+        try:
+            return pickle.load(self._incoming)
+        except (OSError, pickle.UnpicklingError) as error:  # it was killed while it wrote
+            raise EOFError from error
+
+    def close(self) -> None:
+        for stream in (self._incoming, self._outgoing):
+            with suppress(OSError):  # what could not be flushed has no reader
+                stream.close()
+
+
+_START = "import sys; sys.path.append(sys.argv[1]); from tvdenoise.batch.worker import main; main()"
+_SIGNALS_OF_SHORTAGE = {"SIGKILL", "SIGBUS", "SIGSEGV", "SIGABRT"}
+
+
+class WorkerLostError(TvdenoiseError):
+    """A worker process ended before its job did."""
+
+
+class _Worker:
+    """A worker process, seen from its parent.
+
+    on_compiling: called when it has to compile the kernels.
+    """
+
+    def __init__(self, replacement_log: ReplacementLog, on_compiling: Callable[[], None]) -> None:
+        package = str(Path(tvdenoise.__file__).parents[1])
+        # -P: nothing that lies in the current folder is taken for a module.
+        with _interrupts_blocked():
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _START, package], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._channel = Channel(self._process.stdout, self._process.stdin)  # type: ignore[arg-type]
+        self._replacement_log = replacement_log
+        self._on_compiling = on_compiling
+        self._job: Job | None = None
+
+    def prepare(self, setup: Setup) -> None:
+        """Load the kernels, or compile them. Raises WorkerLostError."""
+        self._ask(setup)
+
+    def do(self, job: Job, threads: int) -> Outcome:
+        """Do a job on so many threads. Raises WorkerLostError."""
+        self._job = job
+        answer = self._ask(Task(job, threads))
+        assert isinstance(answer, Finished)
+        self._job = None
+        return answer.outcome
+
+    def _ask(self, message: Setup | Task) -> Prepared | Finished:
+        """Send a message and wait for its answer, serving the worker meanwhile."""
+        try:
+            self._channel.send(message)
+            while True:
+                match answer := self._channel.receive():
+                    case Compiling():
+                        self._on_compiling()
+                    case Announcement(target, digest):
+                        self._channel.send(Reply(self._refusal(target, digest)))
+                    case Prepared() | Finished():
+                        return answer
+        except (EOFError, OSError) as error:
+            raise self._lost() from error
+
+    def _refusal(self, target: str, digest: str) -> tuple[str, str | None] | None:
+        try:
+            self._replacement_log.announce(target, digest)
+        except TvdenoiseError as error:
+            return error.reason, error.remedy
+        return None
+
+    def _lost(self) -> WorkerLostError:
+        code = self._process.wait()
+        if code >= 0:
+            return WorkerLostError(
+                f"the worker process ended (exit code {code})", "run it again with --jobs 1"
+            )
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+        cause = ", as happens when memory runs out" if name in _SIGNALS_OF_SHORTAGE else ""
+        return WorkerLostError(f"the worker process was killed ({name}){cause}", "try fewer --jobs")
+
+    def end(self) -> None:
+        """Kill it, and remove what it has half written; what it has finished is whole on the disk."""
+        self._process.kill()
+        self._process.wait()
+        self._channel.close()
+        if self._job is not None:
+            for folder in self._job.folders:
+                sweep(folder)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """What this thread starts meanwhile never gets Ctrl-C, not even before it can ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class WorkerPool:
+    """Worker processes that do the jobs of a share, each served by a thread of this process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        workers: int,
+        share: Share,
+        replacement_log: ReplacementLog,
+        announce_compilation: Callable[[], None],
+    ) -> None:
+        self._setup = Setup(settings, replacement_log.replaced)
+        self._workers = workers
+        self._share = share
+        self._replacement_log = replacement_log
+        self._announce_compilation = announce_compilation
+        self._outcomes: SimpleQueue[Outcome | BaseException] = SimpleQueue()
+        self._alive: set[_Worker] = set()
+        self._lock = Lock()
+        self._first = Lock()  # held for good by a thread that has a job, so that no memory keeps it waiting
+        self._is_compiled = Event()
+        self._ended = False
+
+    def outcomes(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
+        """The outcomes of the jobs of the share, as they come. When left early, the jobs at work are given up."""
+        threads = [Thread(target=self._serve, daemon=True) for _ in range(self._workers)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in jobs:
+                outcome = self._outcomes.get()
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                yield outcome
+        finally:
+            self._end()
+
+    def _serve(self) -> None:
+        worker: _Worker | None = None
+        try:
+            while (taken := self._share.take()) is not None:
+                job, threads = taken
+                is_first = self._first.acquire(blocking=False)
+                try:
+                    if worker is None:
+                        worker = self._new_worker()
+                        self._prepare(worker, is_first=is_first)
+                    outcome = worker.do(job, threads)
+                except WorkerLostError as error:
+                    outcome = failed(str(job.source), str(job.target), error)
+                    self._forget(worker)
+                    worker = None
+                finally:
+                    self._share.give_back(job)
+                self._outcomes.put(outcome)
+        except BaseException as error:  # noqa: BLE001  # told where the outcomes are waited for
+            self._outcomes.put(error)
+        finally:
+            self._is_compiled.set()
+
+    def _new_worker(self) -> _Worker:
+        worker = _Worker(self._replacement_log, self._announce_compilation)
+        with self._lock:
+            if not self._ended:
+                self._alive.add(worker)
+                return worker
+        worker.end()
+        raise WorkerLostError("the run has ended")
+
+    def _prepare(self, worker: _Worker, *, is_first: bool) -> None:
+        """Have the kernels loaded; the first worker compiles them where they are missing."""
+        try:
+            if not is_first:
+                self._is_compiled.wait()
+            worker.prepare(self._setup)
+        finally:
+            self._is_compiled.set()
+
+    def _forget(self, worker: _Worker | None) -> None:
+        if worker is not None:
+            with self._lock:
+                self._alive.discard(worker)
+            worker.end()
+
+    def _end(self) -> None:
+        self._share.stop()
+        with self._lock:
+            self._ended = True
+            alive = tuple(self._alive)
+        for worker in alive:
+            worker.end()
