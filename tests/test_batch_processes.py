@@ -20,9 +20,9 @@ from conftest import environment, noise, temporaries
 
 from tvdenoise.batch.in_place import NoReplacementLog
 from tvdenoise.batch.outputs import Job
-from tvdenoise.batch.request import Settings
 from tvdenoise.batch.share import Machine, Share
 from tvdenoise.batch.workers import WorkerPool
+from tvdenoise.options import FileOptions
 
 COUNT = 24
 SLOW = ("--mu", "0.3", "--step", "fixed", "--tolerance", "1e-4", "--max-iterations", "3000")
@@ -282,7 +282,10 @@ class Reluctant(Share):
 
 def test_no_worker_waits_for_one_that_waits_for_its_memory(make_image, tmp_path: Path) -> None:
     jobs = [Job(make_image(f"{name}.png"), tmp_path / f"{name}_denoised.png") for name in "abc"]
-    crew, done = WorkerPool(Settings(mu=9.0), 2, Reluctant(jobs), NoReplacementLog(), lambda: None), Event()
+    crew, done = (
+        WorkerPool(FileOptions(mu=9.0), 2, Reluctant(jobs), NoReplacementLog(), lambda: None),
+        Event(),
+    )
     Thread(target=lambda: (list(crew.outcomes(jobs)), done.set()), daemon=True).start()
     assert done.wait(30)
     assert all(job.target.exists() for job in jobs)

@@ -11,13 +11,13 @@ from tvdenoise.batch.in_place import NoReplacementLog
 from tvdenoise.batch.outcome import FileStatus, Outcome
 from tvdenoise.batch.outputs import Job
 from tvdenoise.batch.plan import Plan
-from tvdenoise.batch.request import Settings
 from tvdenoise.batch.run import Alone, InTurn, workforce_for
 from tvdenoise.batch.share import Machine, Share, affordable_workers, useful_workers
 from tvdenoise.batch.streams import Streams
 from tvdenoise.batch.workers import WorkerPool
 from tvdenoise.files.memory import PROCESS
 from tvdenoise.files.opening import Header
+from tvdenoise.options import FileOptions
 
 
 def job(number: int, columns: int = 1000) -> Job:
@@ -114,7 +114,7 @@ def test_what_is_given_is_shared_beside_the_processes_themselves() -> None:
 
 def shifts(jobs: list[Job], memory: int | None, workers: int = 2) -> list[tuple[type, list[Job]]]:
     """Who does which jobs."""
-    plan, settings = Plan(tuple(jobs)), Settings(memory=memory)
+    plan, settings = Plan(tuple(jobs)), FileOptions(memory=memory)
     found = workforce_for(plan, settings, Streams(), NoReplacementLog(), lambda: None, workers)
     if isinstance(found, InTurn):
         return [(type(workforce), list(own)) for workforce, own in found._shifts]

@@ -7,9 +7,12 @@ from scipy.optimize import minimize
 
 from tvdenoise import Status, denoise
 from tvdenoise.model.colour import chroma_weights, from_opponent, to_opponent
-from tvdenoise.model.objective import TOTAL_VARIATIONS, Objective
+from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import PENALTIES
+from tvdenoise.options import Options, specs
 from tvdenoise.solver.stopping import Certificate
+
+TOTAL_VARIATIONS = specs(Options)["tv"].kind.names
 
 MU, EPSILON = 14.0, 0.01
 #: Single precision cannot certify less than about 5e-4 for weighted chroma at this ε.

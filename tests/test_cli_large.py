@@ -512,10 +512,10 @@ def test_a_size_that_makes_no_sense_is_refused(text: str, message: str, command,
     ],
 )  # fmt: skip
 def test_sizes_are_written_as_people_write_them(text: str, expected: int) -> None:
-    from tvdenoise.commands.numbers import size
+    from tvdenoise.commands.options import parsed
 
-    assert size("--memory", text) == expected
-    assert size("--memory", None) is None
+    assert parsed("memory", text) == expected
+    assert parsed("memory", None) is None
 
 
 def test_a_watch_takes_a_size_too(command, tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from PIL import Image, ImageOps
 
 from tvdenoise import denoise
 from tvdenoise.batch.denoiser import Denoiser
-from tvdenoise.batch.request import Settings
+from tvdenoise.commands.options import Asked
 from tvdenoise.errors import UnsupportedImageError, UsageError
 from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.orientation import Orientation
+from tvdenoise.options import ContradictionError, FileOptions
 
 WHITE_DISC = np.where(np.hypot(*(np.indices((40, 50)) - 20)) < 15, 255, 0).astype(np.uint8)
 
@@ -251,15 +252,13 @@ def test_files_without_missing_pixels_come_out_the_same_with_and_without_nan_fil
     assert Path("plain.tif").read_bytes() == Path("fill.tif").read_bytes()
 
 
-def test_settings_of_volumes_reach_the_solver() -> None:
-    options = Settings(volume=True).solver_options(channels=1, is_float=False, spacing=(4.0, 1.0, 1.0))
-    assert options["spatial_axes"] == (0, 1, 2)
-    assert options["spacing"] == (4.0, 1.0, 1.0)
-    assert "spatial_axes" not in Settings().solver_options(channels=1, is_float=False)
+def test_contradicting_options_of_volumes_are_refused() -> None:
+    with pytest.raises(ContradictionError, match="spacing is for volume"):
+        FileOptions(spacing=(1.0, 1.0, 1.0))
     with pytest.raises(UsageError, match="--spacing is for --volume"):
-        Settings(spacing=(1.0, 1.0, 1.0))
+        Asked({"spacing": "1,1,1"}).options()
     with pytest.raises(UnsupportedImageError, match="not a volume"):
-        Denoiser(Settings(volume=True), lambda: None).solve(DecodedImage(noise(9, 9)))
+        Denoiser(FileOptions(volume=True), lambda: None).solve(DecodedImage(noise(9, 9)))
 
 
 def _pages(path: Path, values: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ def test_the_result_is_what_the_library_computes(make_image, command, tmp_path: 
         ({"sigma": 15 / 255}, ("--sigma", "15/255")),
         ({"tolerance": 0.01}, ("--tolerance", "1e-2")),
         ({"tolerance": 0, "max_iterations": 7}, ("--tolerance", "0", "--max-iterations", "7")),
-        ({"tv": "componentwise", "step": "fixed"}, ("--tv", "componentwise", "--step", "fixed")),
+        ({"tv": "anisotropic", "step": "fixed"}, ("--tv", "anisotropic", "--step", "fixed")),
         ({"engine": "sparse", "threads": 1}, ("--engine", "sparse", "--threads", "1")),
     ],
 )

@@ -17,8 +17,8 @@ import pytest
 from conftest import environment, noise, temporaries
 
 from tvdenoise.batch.outputs import Job
-from tvdenoise.batch.request import Settings
 from tvdenoise.errors import UsageError
+from tvdenoise.options import FileOptions
 
 pytest.importorskip("distributed", reason="tvdenoise[cluster] is not installed")
 
@@ -214,20 +214,20 @@ def test_a_job_that_is_done_again_by_another_worker_is_not_denoised_twice(make_i
     monkeypatch.setattr(cluster_module, "_threads", lambda: 1)
     source = make_image("a.png")
     job = Job(source, source, in_place=True, once=True)
-    assert cluster_module.attempt(Settings(), job, cluster_module.__version__).status is FileStatus.DONE
+    assert cluster_module.attempt(FileOptions(), job, cluster_module.__version__).status is FileStatus.DONE
     once = source.read_bytes()
-    assert cluster_module.attempt(Settings(), job, cluster_module.__version__).status is FileStatus.SKIPPED
+    assert cluster_module.attempt(FileOptions(), job, cluster_module.__version__).status is FileStatus.SKIPPED
     assert source.read_bytes() == once
 
 
 def test_a_worker_says_what_it_does_not_see_and_what_it_is_not(make_image, tmp_path: Path) -> None:
     unseen = cluster_module.attempt(
-        Settings(), Job(tmp_path / "x.png", tmp_path / "y.png"), cluster_module.__version__
+        FileOptions(), Job(tmp_path / "x.png", tmp_path / "y.png"), cluster_module.__version__
     )
     assert unseen.reason is not None
     assert unseen.reason.startswith("no such file on the worker ")
     assert unseen.remedy == "all workers need the same file system under the same paths"
-    other = cluster_module.attempt(Settings(), Job(make_image(), tmp_path / "y.png"), "0.0")
+    other = cluster_module.attempt(FileOptions(), Job(make_image(), tmp_path / "y.png"), "0.0")
     assert other.reason is not None
     assert "not 0.0" in other.reason
 
@@ -292,7 +292,7 @@ class FakeFuture(Future[Outcome]):
 def test_only_two_jobs_a_worker_are_handed_out_at_a_time() -> None:
     client = FakeClient()
     jobs = [Job(Path(f"{number}.png"), Path(f"out/{number}.png")) for number in range(50)]
-    found = Cluster(client, Settings(), None).outcomes(jobs)  # type: ignore[arg-type]
+    found = Cluster(client, FileOptions(), None).outcomes(jobs)  # type: ignore[arg-type]
     sources = [next(found).source for _ in range(40)]
     assert sources == [f"{number}.png" for number in range(40)]
     assert client.most == 4
@@ -303,7 +303,7 @@ def test_a_file_that_kills_every_worker_costs_no_other_file(monkeypatch) -> None
     monkeypatch.setattr("tvdenoise.batch.cluster._INTERVAL", 0.001)
     names = ["a.png", "poison.png", "b.png", "c.png"]
     client = DeadlyClient()
-    found = list(Cluster(client, Settings(), None).outcomes([Job(Path(n), Path("out", n)) for n in names]))  # type: ignore[arg-type]
+    found = list(Cluster(client, FileOptions(), None).outcomes([Job(Path(n), Path("out", n)) for n in names]))  # type: ignore[arg-type]
     assert [outcome.source for outcome in found if outcome.status is FileStatus.FAILED] == ["poison.png"]
     assert sorted(outcome.source for outcome in found) == sorted(names)
     assert found[-1].reason == "every worker that tried it was killed, as happens when memory runs out"

@@ -5,8 +5,11 @@ import pytest
 
 from tvdenoise.model import engines
 from tvdenoise.model.engines import FusedEngine, SparseEngine
-from tvdenoise.model.objective import TOTAL_VARIATIONS, Objective
+from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import PENALTIES
+from tvdenoise.options import Options, specs
+
+TOTAL_VARIATIONS = specs(Options)["tv"].kind.names
 
 SHAPES = [
     (1, 1, 1), (1, 1, 2), (1, 1, 130), (1, 9, 1), (1, 2, 2), (1, 63, 65), (1, 300, 7), (2, 5, 4), (3, 1, 1),

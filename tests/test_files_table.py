@@ -29,7 +29,7 @@ CONTENTS = ("noise", "constant", "extremes")
 OPTIONS = (
     ("--epsilon", "0.2"),
     ("--epsilon", "1e-9", "--chroma", "5"),
-    ("--penalty", "huber", "--tv", "componentwise"),
+    ("--penalty", "huber", "--tv", "anisotropic"),
     ("--step", "fixed", "--tolerance", "0"),
     ("--engine", "sparse"),
     ("--data-range", "1000"),

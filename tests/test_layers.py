@@ -23,7 +23,7 @@ LAYERS = (
     ("noise",),
     ("images",),
     ("model",),
-    ("checks",),
+    ("options",),
     ("errors",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -74,7 +74,7 @@ def test_a_module_imports_only_downwards(relative):
             other = rest.split(".")[0]
             assert RANK[other] >= RANK[layer], f"{relative} imports {name}"
             if layer in ("files", "formats"):
-                assert other in ("files", "formats", "errors"), "files know nothing of denoising"
+                assert other in ("files", "formats", "options", "errors"), "files know nothing of denoising"
         if top in CONFINED:
             assert layer in CONFINED[top], f"{relative} imports {name}"
 

@@ -15,7 +15,6 @@ from conftest import noise
 from PIL import Image, ImageOps
 
 from tvdenoise import denoise
-from tvdenoise.batch.request import Settings
 from tvdenoise.errors import UsageError
 from tvdenoise.live.preview import Preview, Stage
 from tvdenoise.live.scene import Reductions, Scene, frame, visible_planes
@@ -23,12 +22,13 @@ from tvdenoise.live.session import Newest, PageClosedError, Saver, Session, Stud
 from tvdenoise.live.setting import InvalidMessageError, Setting, parameter
 from tvdenoise.live.view import Region, reduced, region_of
 from tvdenoise.model.colour import from_opponent
+from tvdenoise.options import FileOptions
 
 SAMPLES = Path(__file__).parents[1] / "sample_images"
 
 
 def scene_of(path: Path, **settings: object) -> Scene:
-    return Scene.read(path, Settings(**settings), lambda: None)
+    return Scene.read(path, FileOptions(**settings), lambda: None)
 
 
 def never() -> bool:
@@ -57,7 +57,7 @@ def test_a_part_is_the_part_of_the_whole_solution_within_the_bounds(name):
 
 def test_a_small_move_costs_less_from_the_last_solution_than_from_the_input():
     scene = scene_of(SAMPLES / "camera.png")
-    moved = Setting(scene.automatic.mu * 1.05, scene.automatic.epsilon / 1.05)
+    moved = Setting.of(scene.settings, scene.automatic.mu * 1.05, scene.automatic.epsilon / 1.05)
     region = Region(0, 0, 0, scene.rows, scene.columns)
     warm = Preview(scene)
     last(warm, region, scene.automatic)
@@ -108,7 +108,7 @@ def test_a_stale_solve_is_given_up_unless_nothing_has_been_shown_for_long():
     now = 0.0
     preview = Preview(scene, clock=lambda: now)
     last(preview, region, scene.automatic)
-    moved = Setting(scene.automatic.mu / 2, scene.automatic.epsilon * 2)
+    moved = Setting.of(scene.settings, scene.automatic.mu / 2, scene.automatic.epsilon * 2)
     assert list(preview.pictures(region, moved, lambda: True, now)) == []
     now = 1.0
     (shown,) = preview.pictures(region, moved, lambda: True, now)
@@ -169,10 +169,10 @@ def test_half_the_resolution_looks_like_the_whole_one_reduced():
     right = error(scene.automatic)
     assert right < 0.5 * np.std(scene.planes.part(Region(1, 0, 0, rows, columns)) - reduced_whole)
     for wrong in (
-        Setting(mu / 2, epsilon),
-        Setting(mu * 2, epsilon),
-        Setting(mu, epsilon / 2),
-        Setting(mu, epsilon * 2),
+        Setting.of(scene.settings, mu / 2, epsilon),
+        Setting.of(scene.settings, mu * 2, epsilon),
+        Setting.of(scene.settings, mu, epsilon / 2),
+        Setting.of(scene.settings, mu, epsilon * 2),
     ):
         assert right < error(wrong)
 
@@ -218,8 +218,10 @@ def test_bytes_are_rounded_and_clipped_and_inks_are_mixed():
 
 
 def test_the_command_is_quoted_and_says_every_digit():
-    setting = Setting(parameter({"mu": 12.34567}, "mu"), parameter({"epsilon": 1.23456e-5}, "epsilon"), 2.0)
-    command = setting.command(Path("-my cat's.png"), Path("out dir/x.png"), Settings(max_megapixels=900.0), 3)
+    common = FileOptions(max_megapixels=900.0, penalty="huber")
+    mu, epsilon = parameter({"mu": 12.34567}, "mu"), parameter({"epsilon": 1.23456e-5}, "epsilon")
+    setting = Setting.of(common, mu, epsilon, chroma=2.0)
+    command = setting.command(Path("-my cat's.png"), Path("out dir/x.png"), 3)
     words = shlex.split(command)
     assert words[2] == "./-my cat's.png"
     assert [float(words[words.index(name) + 1]) for name in ("--mu", "--epsilon", "--chroma")] == [
@@ -227,7 +229,7 @@ def test_the_command_is_quoted_and_says_every_digit():
     ]  # fmt: skip
     assert words[words.index("--max-pixels") + 1] == "900.0"
     assert words[-1] == "out dir/x.png"
-    assert "--chroma" not in setting.command(Path("a.png"), Path("b.png"), Settings(), 1)
+    assert "--chroma" not in setting.command(Path("a.png"), Path("b.png"), 1)
 
 
 @pytest.mark.parametrize("value", [None, "1", True, 0, -1, math.inf, math.nan, 1e31])
@@ -240,8 +242,8 @@ def test_a_parameter_out_of_its_limits_is_refused(value):
 def test_the_page_is_told_the_limits_of_the_command_line_and_the_ends_are_taken(command, name):
     scene = scene_of(SAMPLES / "coffee.png")
     for value in scene_message(scene, Path("x.png"))["limits"][name]:
-        setting = replace(scene.automatic, **{name: parameter({name: value}, name)})
-        words = shlex.split(setting.command(SAMPLES / "coffee.png", Path("x.png"), scene.settings, 3))
+        setting = Setting(replace(scene.automatic.options, **{name: parameter({name: value}, name)}))
+        words = shlex.split(setting.command(SAMPLES / "coffee.png", Path("x.png"), 3))
         assert command(*words[1:], "--dry-run").exit_code == 0
 
 

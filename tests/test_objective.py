@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
-from tvdenoise.model.objective import TOTAL_VARIATIONS, Objective
+from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import PENALTIES, Huber, Hyperbolic
+from tvdenoise.options import Options, specs
+
+TOTAL_VARIATIONS = specs(Options)["tv"].kind.names
 
 MODELS = [(tv, kind) for tv in TOTAL_VARIATIONS for kind in PENALTIES.values()]
 

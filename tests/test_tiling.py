@@ -18,7 +18,8 @@ from tvdenoise.model.engines import FusedEngine, VolumeEngine
 from tvdenoise.model.kernels import sweep_band
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import Hyperbolic
-from tvdenoise.problem import Settings
+from tvdenoise.options import Options
+from tvdenoise.problem import method_of
 from tvdenoise.tiling.partition import Partition, memory_needed
 from tvdenoise.tiling.passes import Windows
 from tvdenoise.tiling.refining import Audit
@@ -118,7 +119,7 @@ def objective_of(image: np.ndarray, solution, alike: dict) -> Objective:
         spatial_axes=alike.get("spatial_axes"),
         spacing=alike.get("spacing"),
     )
-    method = Settings.of(MU, None).method(len(data.planes), data.axis_weights)
+    method = method_of(Options(mu=MU), len(data.planes), data.axis_weights)
     penalty = Hyperbolic(solution.epsilon)
     return Objective(data.planes, MU, penalty, "isotropic", method.channel_weights, data.axis_weights)
 
@@ -203,7 +204,7 @@ def recorded(renew, values: list[float]):
     return renew_and_record
 
 
-@pytest.mark.parametrize("tv", ["isotropic", "componentwise"])
+@pytest.mark.parametrize("tv", ["isotropic", "anisotropic"])
 def test_overlaps_that_are_too_narrow_for_a_small_epsilon_are_made_up_for_by_further_passes(tv):
     image = noisy()
     options = {"epsilon": SIGMA / 100, "tv": tv}

@@ -6,9 +6,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from tvdenoise.model.objective import TOTAL_VARIATIONS, Objective
+from tvdenoise.model.objective import Objective
 from tvdenoise.model.part_sums import squared_norm_of_part, value_of_part
 from tvdenoise.model.penalties import PENALTIES
+from tvdenoise.options import Options, specs
 from tvdenoise.tiling.partition import (
     Budget,
     Partition,
@@ -19,6 +20,8 @@ from tvdenoise.tiling.partition import (
 )
 from tvdenoise.tiling.passes import Scratch, put_weighted
 from tvdenoise.tiling.source import bands, common, extended, lengths, size, within
+
+TOTAL_VARIATIONS = specs(Options)["tv"].kind.names
 
 
 def objective_on(

@@ -9,10 +9,13 @@ from tvdenoise import Status, denoise, estimate_noise
 from tvdenoise.model import engines
 from tvdenoise.model.colour import to_opponent
 from tvdenoise.model.engines import SparseEngine, VolumeEngine, fused_engine
-from tvdenoise.model.objective import TOTAL_VARIATIONS, Objective
+from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import PENALTIES, Huber
+from tvdenoise.options import Options, specs
 from tvdenoise.parameters import sample
 from tvdenoise.solver.stopping import Certificate
+
+TOTAL_VARIATIONS = specs(Options)["tv"].kind.names
 
 SIGMA = 25 / 255
 AXES = (0, 1, 2)

@@ -11,9 +11,12 @@ from tvdenoise.images.data import fill, with_noise_where_missing
 from tvdenoise.model import engines
 from tvdenoise.model.engines import VolumeEngine
 from tvdenoise.model.fidelity import Fidelity
-from tvdenoise.model.objective import TOTAL_VARIATIONS, Objective
+from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import PENALTIES
+from tvdenoise.options import Options, specs
 from tvdenoise.solver.stopping import Certificate
+
+TOTAL_VARIATIONS = specs(Options)["tv"].kind.names
 
 SIGMA = 25 / 255
 SHAPES = [(1, 1, 1), (1, 9, 1), (1, 1, 9), (3, 33, 17), (1, 70, 33), (1, 3, 9, 7), (3, 4, 6, 5)]

@@ -6,21 +6,19 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from tvdenoise import checks
 from tvdenoise.images.data import data_of
 from tvdenoise.model.colour import RGB_CHANNELS, from_opponent
-from tvdenoise.model.objective import TotalVariation
 from tvdenoise.noise.estimation import estimate_planes
 from tvdenoise.noise.evidence import noise_shown
 from tvdenoise.noise.model import NoiseModel
+from tvdenoise.options import Count, Options, checked, with_option_keywords
 from tvdenoise.parameters import Parameters
-from tvdenoise.problem import DEFAULT_CHROMA, NANS, NanName, NoiseName, Settings, problem_of
-from tvdenoise.solver.descent import DEFAULT_MAX_ITERATIONS, EngineName, PenaltyName, Solution
-from tvdenoise.solver.step_rules import StepName
+from tvdenoise.problem import problem_of
+from tvdenoise.solver.descent import Solution
 from tvdenoise.tiling.passes import Scratch, TiledSolution, Windows
 from tvdenoise.tiling.plan import TilingPlan
 from tvdenoise.tiling.refining import Refinement
@@ -34,53 +32,28 @@ if TYPE_CHECKING:
     from tvdenoise.solver.descent import Minimiser, Status
 
 
+@with_option_keywords
 def denoise(
     noisy: ArrayLike,
     mu: float | None = None,
     epsilon: float | None = None,
     *,
-    sigma: float | None = None,
-    noise: NoiseName | NoiseModel = "auto",
-    strength: float = 1.0,
-    tolerance: float | None = None,
-    max_iterations: int = DEFAULT_MAX_ITERATIONS,
-    tv: TotalVariation = "isotropic",
-    penalty: PenaltyName = "hyperbolic",
-    step: StepName = "bb",
-    engine: EngineName = "fused",
-    chroma: float = DEFAULT_CHROMA,
+    options: Options | None = None,
     channel_axis: int | None = None,
     spatial_axes: Sequence[int] | None = None,
     spacing: Sequence[float] | None = None,
     weights: ArrayLike | None = None,
     mask: ArrayLike | None = None,
-    nan: NanName = "refuse",
-    data_range: float | None = None,
-    threads: int | None = None,
     trace: bool = False,
     progress: Callable[[float], None] | None = None,
+    **fields: Any,
 ) -> Solution:
     """Minimise J(x) = Σ h(∇x) + μ/2 Σ w (x − f)² for the noisy image f.
 
     noisy: (rows, columns), or three axes with ``channel_axis`` naming the channels, or a volume whose three
         ``spatial_axes`` are named; any integer or real floating type. It is never modified.
-    mu: weight of the fidelity, > 0, in 1/data range; larger stays closer to the input. Where not given, the
-        one of least estimated risk for noise like the image's own.
-    epsilon: smoothing of the penalty, > 0, in data ranges; 0.14/μ where not given (0.28/μ for RGB), at most a
-        sixth of the span of the intensities.
-    sigma: the level of white noise that ``mu`` is chosen for, > 0, in data ranges.
-    noise: "auto" estimates the noise's growth with intensity and its correlation, "white" its level alone; or a
-        model that `estimate_noise` returned, of this image or of one like it.
-    strength: the chosen μ is divided by it, > 0: larger is smoother.
-    tolerance: stop as soon as the rms distance to the exact minimiser is certain to be at most this, ≥ 0, in
-        data ranges. Where not given 0.03/μ, at most 3 % of the span of the intensities, and never less than
-        what the precision can certify.
-    max_iterations: the most evaluations of the objective gradient.
-    tv: "isotropic", or "componentwise" for each difference in a root of its own.
-    penalty: "hyperbolic" √(z² + ε²), or "huber" z²/(2ε) up to ε, |z| − ε/2 beyond.
-    step: "bb" for Barzilai–Borwein steps, "fixed" for 1/L.
-    engine: "fused" for the fast kernel, "sparse" for scipy's sparse operators in double precision.
-    chroma: factor of the colour differences' image gradient, > 0, for three channels.
+    mu, epsilon, and all further keywords: the fields of `tvdenoise.Options`, by their names.
+    options: the same as one record. A field that is given by keyword must have its default there.
     channel_axis: the axis of the channels. Three channels are red, green and blue; other counts are coupled
         with equal weight.
     spatial_axes: two or three axes along which differences are taken: all that are not the channels. In a volume
@@ -88,12 +61,9 @@ def denoise(
     spacing: the distances of neighbours along the spatial axes, > 0, in their order and any unit. Differences
         along an axis are multiplied by the least distance over its own, so that ‖∇‖² ≤ 4 Σ (h_min/hᵢ)².
     weights: w ≥ 0, with the shape of the image without its channels; ones where not given. Zero for missing
-        pixels: what they hold is not looked at, and the total variation alone fills them.
+        pixels: their values are ignored, and the total variation alone fills them.
     mask: booleans of the same shape, false for pixels that are kept: data that the others are compared with,
         which come back as they were, bit for bit. They are no unknowns, and ``weights`` do not count there.
-    nan: "refuse" NaN, or "fill": float pixels that are NaN (in any channel) are missing.
-    data_range: the intensity that counts as 1. By default the largest value of an integer type, 1 for floats.
-    threads: the number of threads; never changes the result. By default all processors.
     trace: keep J and the distance bound at every evaluation, in the solution's ``trace``; changes nothing else.
     progress: called after every evaluation with the part of the solve that is done, from 0 to 1 where it converged:
         that of the way from the first distance bound to the tolerance, on a logarithmic scale.
@@ -107,21 +77,25 @@ def denoise(
     the status says so. ε is then by default at least 1/256 of the span of the intensities (1/128 for RGB).
 
     Raises ValueError for images of other dimensions, without pixels or with values that are not finite, and
-    for parameters outside their range or that contradict each other; TypeError for images that are not real numbers.
+    for options outside their range or that contradict each other; TypeError for images that are not real numbers,
+    for unknown keywords, and for a field that is given twice.
     """
-    tolerance = checks.tolerance(tolerance)
-    max_iterations = checks.count("max_iterations", max_iterations)
+    given = Options.of(options, _given(fields, mu=mu, epsilon=epsilon))
     posed = problem_of(
-        noisy, mu, epsilon, sigma=sigma, noise=noise, strength=strength, tv=tv, penalty=penalty, step=step,
-        engine=engine, chroma=chroma, channel_axis=channel_axis, spatial_axes=spatial_axes, spacing=spacing,
-        weights=weights, mask=mask, nan=nan, data_range=data_range, threads=threads, max_iterations=max_iterations,
-    )  # fmt: skip
+        noisy,
+        given,
+        channel_axis=channel_axis,
+        spatial_axes=spatial_axes,
+        spacing=spacing,
+        weights=weights,
+        mask=mask,
+    )
     found = posed.method.minimise(
         posed.data.planes,
         posed.parameters.mu,
         posed.parameters.epsilon,
         fidelity=posed.data.fidelity,
-        tolerance=tolerance,
+        tolerance=given.tolerance,
         stored=posed.data.layout.precision,
         trace=trace,
         progress=progress,
@@ -142,34 +116,34 @@ def denoise(
     )
 
 
+@with_option_keywords
 def choose_parameters(
     noisy: ArrayLike,
     epsilon: float | None = None,
     *,
-    mu: float | None = None,
-    sigma: float | None = None,
-    noise: NoiseName | NoiseModel = "auto",
-    strength: float = 1.0,
-    tv: TotalVariation = "isotropic",
-    penalty: PenaltyName = "hyperbolic",
-    step: StepName = "bb",
-    engine: EngineName = "fused",
-    chroma: float = DEFAULT_CHROMA,
+    options: Options | None = None,
     channel_axis: int | None = None,
     spatial_axes: Sequence[int] | None = None,
     spacing: Sequence[float] | None = None,
     weights: ArrayLike | None = None,
     mask: ArrayLike | None = None,
-    nan: NanName = "refuse",
-    data_range: float | None = None,
-    threads: int | None = None,
+    **fields: Any,
 ) -> Parameters:
     """The parameters with which `denoise` would denoise an image, given the same arguments; raises the same errors."""
     return problem_of(
-        noisy, mu, epsilon, sigma=sigma, noise=noise, strength=strength, tv=tv, penalty=penalty, step=step,
-        engine=engine, chroma=chroma, channel_axis=channel_axis, spatial_axes=spatial_axes, spacing=spacing,
-        weights=weights, mask=mask, nan=nan, data_range=data_range, threads=threads,
-    ).parameters  # fmt: skip
+        noisy,
+        Options.of(options, _given(fields, epsilon=epsilon)),
+        channel_axis=channel_axis,
+        spatial_axes=spatial_axes,
+        spacing=spacing,
+        weights=weights,
+        mask=mask,
+    ).parameters
+
+
+def _given(fields: dict[str, Any], **positional: float | None) -> dict[str, Any]:
+    """Keywords, and the arguments that may be given by position."""
+    return fields | {name: value for name, value in positional.items() if value is not None}
 
 
 def estimate_noise(
@@ -178,7 +152,7 @@ def estimate_noise(
     channel_axis: int | None = None,
     spatial_axes: Sequence[int] | None = None,
     data_range: float | None = None,
-    nan: NanName = "refuse",
+    nan: str = "refuse",
     where: ArrayLike | None = None,
 ) -> NoiseModel:
     """The noise of an image: its level, its growth with intensity, and its correlation, by channel.
@@ -191,8 +165,9 @@ def estimate_noise(
     Levels are in data ranges. RGB images have the noise of the luminance/opponent basis, in which they are
     denoised; the rotation there is orthonormal, so that white noise has the same level in it.
     """
-    checks.choice("nan", nan, NANS)
-    data = data_of(image, channel_axis, data_range, spatial_axes=spatial_axes, fills=nan == "fill")
+    data = data_of(
+        image, channel_axis, data_range, spatial_axes=spatial_axes, fills=checked("nan", nan) == "fill"
+    )
     planes, is_telling = noise_shown(data)
     if where is None:
         return estimate_planes(planes, is_telling)
@@ -219,6 +194,7 @@ def _image(
 _PART_FOR_SCRATCH = 64 * 4
 
 
+@with_option_keywords
 @contextmanager
 def denoise_tiled(
     source: Source,
@@ -226,23 +202,13 @@ def denoise_tiled(
     epsilon: float | None = None,
     *,
     memory: int,
+    options: Options | None = None,
     scratch: Callable[[], BinaryIO] | None = None,
     folder: str | None = None,
-    sigma: float | None = None,
-    noise: NoiseName | NoiseModel = "auto",
-    strength: float = 1.0,
-    tolerance: float | None = None,
-    max_iterations: int = DEFAULT_MAX_ITERATIONS,
-    tv: TotalVariation = "isotropic",
-    penalty: PenaltyName = "hyperbolic",
-    step: StepName = "bb",
-    engine: EngineName = "fused",
-    chroma: float = DEFAULT_CHROMA,
     spacing: Sequence[float] | None = None,
-    data_range: float | None = None,
-    threads: int | None = None,
     overlap: int | None = None,
     tell: Tell = tell_nobody,
+    **fields: Any,
 ) -> Iterator[TiledSolution]:
     """Minimise J as `tvdenoise.denoise` does, with the same parameters and one certificate for the whole.
 
@@ -256,23 +222,18 @@ def denoise_tiled(
     scratch: makes the file for four bytes a value, open for reading and writing without a buffer; by default a
         temporary one without a name in the folder, which is gone however this process ends.
     overlap: of the windows, to both sides (pixels); by default such that their ends do not matter at this ε.
-    tell: called with what is being done. What it raises ends the work.
+    tell: called with the stage and the part of it that is done. What it raises ends the work.
 
     The other arguments are those of `tvdenoise.denoise`. Raises as that does, TooLittleMemoryError (a ValueError) where
     the memory is too little, and OSError where the scratch file cannot be written.
     """
-    settings = Settings.of(
-        mu, epsilon, sigma=sigma, noise=noise, strength=strength,
-        max_iterations=checks.count("max_iterations", max_iterations), tv=tv, penalty=penalty, step=step,
-        engine=engine, chroma=chroma, threads=threads,
-    )  # fmt: skip
+    given = Options.of(options, _given(fields, mu=mu, epsilon=epsilon))
     plan = TilingPlan.of(
-        Reader.of(source, checks.optional_number("data_range", data_range, checks.DATA_RANGE)),
-        settings,
-        memory=checks.count("memory", memory),
-        tolerance=checks.tolerance(tolerance),
+        Reader.of(source, given.data_range),
+        given,
+        memory=Count().check("memory", memory),
         spacing=spacing,
-        overlap=None if overlap is None else checks.count("overlap", overlap),
+        overlap=None if overlap is None else Count().check("overlap", overlap),
         tell=tell,
     )
     with (scratch or partial(_anonymous_file, folder))() as file:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from tvdenoise.model.fidelity import Fidelity
 from tvdenoise.noise.model import NoiseKind
-from tvdenoise.solver.descent import DEFAULT_MAX_ITERATIONS, Method
+from tvdenoise.solver.descent import Method
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -197,7 +197,7 @@ class Risk:
         least: float = LEAST_CHOSEN_EPSILON,
     ) -> Risk:
         """The same on a sample of planes, with the weights of its pixels."""
-        quick = replace(method, engine="fused", step="bb", max_iterations=DEFAULT_MAX_ITERATIONS)
+        quick = method.quick
         probe = noise.draw(noisy, _PROBE_SEED)
         if fidelity is not None:
             probe[:, ~fidelity.is_known] = 0

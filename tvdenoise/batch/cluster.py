@@ -39,14 +39,14 @@ if TYPE_CHECKING:
     from tvdenoise.batch.outcome import Outcome
     from tvdenoise.batch.outputs import Job
     from tvdenoise.batch.plan import Plan
-    from tvdenoise.batch.request import Settings
+    from tvdenoise.options import FileOptions
 
 
 SHARED = "all workers need the same file system under the same paths"
 _one_at_a_time = Lock()  # limits of Pillow and filters of warnings are the process's, not the thread's
 
 
-def attempt(settings: Settings, job: Job, version: str) -> Outcome:
+def attempt(settings: FileOptions, job: Job, version: str) -> Outcome:
     """Do a job whose paths are absolute; version: of those who ask for it."""
     with _one_at_a_time:
         host = printable(platform.node())
@@ -61,7 +61,7 @@ def attempt(settings: Settings, job: Job, version: str) -> Outcome:
 
 
 @cache
-def _runner(settings: Settings) -> Runner:
+def _runner(settings: FileOptions) -> Runner:
     return Runner(settings, Denoiser(settings, lambda: None))
 
 
@@ -250,7 +250,7 @@ _CONTINUE = "what was finished is kept; run it again with --skip-existing"
 
 
 @contextmanager
-def cluster_at(address: str, settings: Settings, plan: Plan, at_once: int | None) -> Iterator[Cluster]:
+def cluster_at(address: str, settings: FileOptions, plan: Plan, at_once: int | None) -> Iterator[Cluster]:
     """The cluster of a scheduler's address, as long as it is needed; it goes on by itself then.
 
     at_once: how many files are worked on at the same time at most. Raises UsageError where it does not serve.
@@ -260,7 +260,7 @@ def cluster_at(address: str, settings: Settings, plan: Plan, at_once: int | None
 
 
 @contextmanager
-def local_cluster(workers: int, settings: Settings, plan: Plan) -> Iterator[Cluster]:
+def local_cluster(workers: int, settings: FileOptions, plan: Plan) -> Iterator[Cluster]:
     """A cluster of so many processes on this machine, as long as it is needed."""
     folders: set[Path] = set()
     try:
@@ -275,7 +275,7 @@ def local_cluster(workers: int, settings: Settings, plan: Plan) -> Iterator[Clus
             sweep(folder)
 
 
-def _serving(client: Client, settings: Settings, plan: Plan, at_once: int | None) -> Iterator[Cluster]:
+def _serving(client: Client, settings: FileOptions, plan: Plan, at_once: int | None) -> Iterator[Cluster]:
     require_same_versions(client)
     require_shared_outputs(client, plan)
     yield Cluster(client, settings, at_once)
@@ -298,7 +298,7 @@ class Cluster:
     other job is lost with it.
     """
 
-    def __init__(self, client: Client, settings: Settings, at_once: int | None) -> None:
+    def __init__(self, client: Client, settings: FileOptions, at_once: int | None) -> None:
         self._client = client
         self._settings = settings
         self._at_once = at_once

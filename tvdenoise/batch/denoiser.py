@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tvdenoise.batch.request import Settings
     from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.files.stack import Axes, Stack
+    from tvdenoise.options import FileOptions, Options
     from tvdenoise.parameters import Parameters
     from tvdenoise.solver.descent import Solution
 
@@ -59,7 +59,6 @@ def shown(spacing: tuple[float, ...]) -> str:
 
 
 Result = TypeVar("Result")
-_TO_CHOOSE = ("sigma", "strength", "noise")  # options that have no say once mu is chosen
 _PATIENCE = 0.5  # seconds without a sign of life
 
 
@@ -69,14 +68,14 @@ class Denoiser:
     announce_compilation: called, once, where the kernels have to be compiled.
     """
 
-    def __init__(self, settings: Settings, announce_compilation: Callable[[], None]) -> None:
+    def __init__(self, settings: FileOptions, announce_compilation: Callable[[], None]) -> None:
         self._settings = settings
         self._announce_compilation = announce_compilation
         self._prepared: set[str] = set()
         self._mask_file = None if settings.mask is None else MaskFile(settings.mask, settings.max_megapixels)
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> FileOptions:
         return self._settings
 
     def masks(
@@ -102,40 +101,44 @@ class Denoiser:
         """
         from tvdenoise.api import denoise
 
-        options = self._options(noisy, mask, mu)
-        if threads is not None:
-            options.setdefault("threads", threads)
+        options, layout = self._options(noisy, mu), self._layout(noisy, mask)
+        if options.threads is None and threads is not None:
+            options = replace(options, threads=threads)
         values = noisy.noisy()
-        chosen = self._chosen_where_visible(values, noisy.visible, options)
+        chosen = self._chosen_where_visible(values, noisy.visible, options, layout)
         if chosen is not None:
-            options = {name: value for name, value in options.items() if name not in _TO_CHOOSE}
-            options["mu"] = chosen.mu
-        told = {"trace": trace, "progress": progress}
-        solution = _done(values, options | told, denoise)
+            options = options.with_choice(chosen.mu)
+        solution = _done(denoise, values, options, **layout, trace=trace, progress=progress)
         return solution if chosen is None else replace(solution, noise=chosen.noise)
 
     def choose(self, noisy: DecodedImage | Volume, mask: NDArray[np.bool_] | None = None) -> Parameters:
-        """The parameters for a picture, or a volume, by itself; raises as `solve`."""
+        """The parameters for an image, or a volume, by itself; raises as `solve`."""
         from tvdenoise.api import choose_parameters
 
-        options = self._options(noisy, mask)
+        options, layout = self._options(noisy), self._layout(noisy, mask)
         values = noisy.noisy()
-        chosen = self._chosen_where_visible(values, noisy.visible, options)
-        return _done(values, _of_choice(options), choose_parameters) if chosen is None else chosen
+        chosen = self._chosen_where_visible(values, noisy.visible, options, layout)
+        return _done(choose_parameters, values, options, **layout) if chosen is None else chosen
 
-    def _options(
-        self, noisy: DecodedImage | Volume, mask: NDArray[np.bool_] | None, mu: float | None = None
-    ) -> dict[str, Any]:
+    def _options(self, noisy: DecodedImage | Volume, mu: float | None = None) -> Options:
+        return self._settings.for_image(channels=noisy.channels, is_float=noisy.is_float, mu=mu)
+
+    def _layout(self, noisy: DecodedImage | Volume, mask: NDArray[np.bool_] | None) -> dict[str, Any]:
+        """The arguments of `tvdenoise.denoise` that say what the axes are, and the mask."""
         spacing = noisy.spacing if isinstance(noisy, Volume) else None
         if self._settings.volume and spacing is None:
             raise no_volume()
-        options = self._settings.solver_options(
-            channels=noisy.channels, is_float=noisy.is_float, spacing=spacing, chosen_mu=mu
-        )
-        return options if mask is None else options | {"mask": mask}
+        layout: dict[str, Any] = {} if mask is None else {"mask": mask}
+        if noisy.channels > 1:
+            layout["channel_axis"] = -1
+        return layout if spacing is None else layout | {"spatial_axes": (0, 1, 2), "spacing": spacing}
 
     def _chosen_where_visible(
-        self, values: NDArray[Any], visible: NDArray[np.bool_] | None, options: dict[str, Any]
+        self,
+        values: NDArray[Any],
+        visible: NDArray[np.bool_] | None,
+        options: Options,
+        layout: dict[str, Any],
     ) -> Parameters | None:
         """The parameters that suit the visible pixels; None where all are, or none, or mu is given.
 
@@ -143,14 +146,14 @@ class Denoiser:
         """
         from tvdenoise.api import choose_parameters
 
-        if visible is None or "mu" in options:
+        if visible is None or options.mu is not None:
             return None
-        where = visible & options["mask"] if "mask" in options else visible
+        where = visible & layout["mask"] if "mask" in layout else visible
         if not where.any():
             return None
-        if self._settings.engine == "fused":
+        if options.engine == "fused":
             self._prepare_missing({"volumes"})  # which have weights
-        return _done(values, _of_choice(options) | {"mask": where}, choose_parameters)
+        return _done(choose_parameters, values, options, **(layout | {"mask": where}))
 
     def prepare(self, *, in_parts: bool = False) -> float:
         """Load what solving needs, and compile it once on a machine; the seconds that it took.
@@ -205,14 +208,9 @@ class Denoiser:
             is_ready.set()
 
 
-def _of_choice(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that say what is chosen, not when a solve ends."""
-    return {name: value for name, value in options.items() if name not in ("tolerance", "max_iterations")}
-
-
-def _done(noisy: NDArray[Any], options: dict[str, Any], function: Callable[..., Result]) -> Result:
+def _done(function: Callable[..., Result], noisy: NDArray[Any], options: Options, **arguments: Any) -> Result:
     try:
-        return function(noisy, **options)
+        return function(noisy, options=options, **arguments)
     except ValueError as error:
         raise UnsupportedImageError(f"cannot be denoised: {error}") from error
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tvdenoise.batch.outputs import Job
     from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.formats.family import Format
+    from tvdenoise.options import FileOptions
     from tvdenoise.solver.descent import Solution
 
 
@@ -41,9 +42,10 @@ class NoReplacementLog:
         raise AssertionError(f"{target}: nothing keeps {digest}")  # the plan has refused this
 
 
-def record_of(solution: Solution) -> str:
-    """The line in a written file that says how it was denoised."""
-    return f"tvdenoise {__version__}; mu={float(solution.mu)!r}; epsilon={float(solution.epsilon)!r}"
+def record_of(solution: Solution, options: FileOptions) -> str:
+    """The line in a written file that says how it was denoised: μ, ε, and the options that shape the result."""
+    parameters = {"mu": repr(float(solution.mu)), "epsilon": repr(float(solution.epsilon)), **options.shape()}
+    return f"tvdenoise {__version__}; " + "; ".join(f"{name}={text}" for name, text in parameters.items())
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -14,16 +15,16 @@ from tvdenoise.batch.planes import Before, ignore
 from tvdenoise.batch.summary import figures_of, shortfall_of
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError, UnwritableImageError
 from tvdenoise.files.large import LargeImage, LargeWriter, require_large_carried
+from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.paths import printable, reason_of
 from tvdenoise.files.writing import lost_metadata, with_record, without_metadata
 
 if TYPE_CHECKING:
     from tvdenoise.batch.outcome import Figures
     from tvdenoise.batch.outputs import Job
-    from tvdenoise.batch.request import Settings
-    from tvdenoise.files.memory import MemoryBudget
     from tvdenoise.files.stack import VolumeFile
     from tvdenoise.formats.family import Format
+    from tvdenoise.options import FileOptions
     from tvdenoise.solver.descent import Solution
     from tvdenoise.tiling.passes import TiledSolution
     from tvdenoise.tiling.source import Stage
@@ -36,7 +37,7 @@ _SLACK = 64_000_000  # bytes for what is loaded late, and for what the allocator
 @contextmanager
 def solved_in_parts(
     large: LargeImage | VolumeFile,
-    settings: Settings,
+    settings: FileOptions,
     folder: Path | None,
     threads: int | None,
     tell: Callable[[float], None],
@@ -51,25 +52,22 @@ def solved_in_parts(
     from tvdenoise.api import denoise_tiled
     from tvdenoise.tiling.partition import TooLittleMemoryError
 
-    options = settings.solver_options(channels=large.channels, is_float=large.dtype.kind == "f")
-    for name in ("channel_axis", "nan"):  # the picture says the one, and has nothing to do for the other
-        options.pop(name, None)
-    if spacing is not None:
-        options["spacing"] = spacing
-    if threads is not None:
-        options.setdefault("threads", threads)
+    options = settings.for_image(channels=large.channels, is_float=large.dtype.kind == "f")
+    if options.threads is None and threads is not None:
+        options = replace(options, threads=threads)
+    budget = MemoryBudget(settings.memory)
     scratch = existing(folder)
     tiled = denoise_tiled(
         large,
-        memory=memory_for(large, settings.budget),
+        memory=memory_for(large, budget),
+        options=options,
+        spacing=spacing,
         scratch=lambda: _scratch_file(scratch),
         tell=_Progress(tell),
-        **options,
     )
     try:
         result = tiled.__enter__()
     except TooLittleMemoryError as error:
-        budget = settings.budget
         raise UnsupportedImageError(budget.shortage_of_parts(error.missing), budget.remedy) from error
     except ValueError as error:
         raise UnsupportedImageError(f"cannot be denoised: {error}") from error
@@ -158,14 +156,15 @@ class Large:
         self,
         large: LargeImage,
         form: Format,
-        settings: Settings,
+        settings: FileOptions,
         job: Job,
         scratch: Path | None,
         threads: int | None = None,
         tell: Callable[[float, int], None] = ignore,
     ) -> None:
-        require_large_carried(large, form, settings.budget.remedy)
-        require_parts_possible(settings.mask, job, settings.budget.remedy)
+        self._remedy = MemoryBudget(settings.memory).remedy
+        require_large_carried(large, form, self._remedy)
+        require_parts_possible(settings.mask, job, self._remedy)
         self._large = large
         self._form = form
         self._settings = settings
@@ -189,7 +188,7 @@ class Large:
     def _denoised(self) -> Iterator[LargeWriter]:
         """What writes the result, as long as that lasts."""
         large = self._large
-        large.require_sound(self._settings.budget.remedy, fills_missing=self._settings.fills_missing)
+        large.require_sound(self._remedy, fills_missing=self._settings.fills_missing)
         with solved_in_parts(
             large, self._settings, self._scratch, self._threads, self._tell_solved
         ) as result:
@@ -200,7 +199,7 @@ class Large:
             if self._settings.strip_metadata:
                 pixel = without_metadata(pixel)
             else:
-                pixel = with_record(pixel, self._form, record_of(solution))
+                pixel = with_record(pixel, self._form, record_of(solution, self._settings))
             lost = lost_metadata(pixel, self._form)
             self._told = (in_parts(result.windows), *lost)
             yield LargeWriter(large, pixel, self._form, result.read, self._tell_written)
@@ -225,7 +224,7 @@ class Large:
     @property
     def figures(self) -> Figures:
         assert self._solution is not None
-        return figures_of([self._solution], self._solution.noise, self._large.dtype)
+        return figures_of([self._solution], self._solution.noise, self._large.dtype, self._settings)
 
 
 def require_parts_possible(mask: str | None, job: Job, remedy: str) -> None:

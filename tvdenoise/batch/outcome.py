@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ class Figures:
     sum, and the bound that of the worst; parameters: how many different values of mu there are.
     volumes: how many were solved, 0 where pictures were one by one; spacing: of their planes, rows and columns, as
     --spacing takes it.
+    shape: the options that decide, with mu and epsilon, which minimiser is found.
     """
 
     mu: float
@@ -48,6 +50,7 @@ class Figures:
     parameters: int = 1
     volumes: int = 0
     spacing: str | None = None
+    shape: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from tvdenoise.batch.denoiser import Denoiser
     from tvdenoise.batch.outcome import Figures
     from tvdenoise.batch.outputs import Job
-    from tvdenoise.batch.request import Settings
     from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.formats.family import Format
+    from tvdenoise.options import FileOptions
     from tvdenoise.parameters import Parameters
 
 
@@ -52,7 +52,7 @@ class Planes:
         found: DecodedImage | Stack,
         form: Format,
         denoiser: Denoiser,
-        settings: Settings,
+        settings: FileOptions,
         job: Job,
         threads: int | None = None,
         tell: Callable[[float, int], None] = ignore,
@@ -132,7 +132,7 @@ class Planes:
         Planes without noise, such as those of one colour before and after the specimen, have no say if others have.
         """
         channels = range(stack.axes.channel_count)
-        is_shared = len(channels) == 1 and self._settings.has_shared_mu(stack.first.channels)
+        is_shared = len(channels) == 1 and stack.first.channels in dict(self._settings.shared_mu)
         if self._settings.per_plane or self._settings.mu is not None or is_shared:
             return
         samples = {number: channel for channel in channels for number in stack.sample(channel, _SAMPLE)}

@@ -6,15 +6,16 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
 from tvdenoise.batch.outcome import FileStatus, Outcome, SharedParameters
+from tvdenoise.options import SHAPING
 
 _CHOSEN = ("mu", "epsilon", "sigma", "noise", "correlation", "growth")
 _FIGURES = (*_CHOSEN, "iterations", "distance_bound", "converged", "planes", "volumes", "spacing")
-FIELDS = ("source", "target", "status", "reason", *_FIGURES, "seconds", "notes")
+FIELDS = ("source", "target", "status", "reason", *_FIGURES, *SHAPING, "seconds", "notes")
 REPLACING = "replacing"  # the status of a line that announces a replacement
 PARAMETERS = "parameters"  # that of one with what was chosen for a whole set
 _NUMBERS = (
@@ -30,6 +31,7 @@ _NUMBERS = (
     "seconds",
 )
 _WHOLE = ("iterations", "planes", "volumes")
+_COLUMNS = (*FIELDS, "sha256", "channels")  # of CSV
 
 Entry = Mapping[str, Any]
 
@@ -43,6 +45,7 @@ def entry_of(outcome: Outcome) -> dict[str, Any]:
         "status": outcome.status.value,
         "reason": outcome.reason,
         **{name: value if _is_finite(value) else None for name, value in figures.items()},
+        **{name: None if outcome.figures is None else outcome.figures.shape.get(name) for name in SHAPING},
         "seconds": round(outcome.seconds, 6),
         "notes": "; ".join(outcome.notices) or None,
     }
@@ -129,11 +132,13 @@ class JsonLines:
 
 
 class Csv:
-    """Comma-separated values under a line of names; what is not known is empty. Names keep their bytes."""
+    """Comma-separated values under a line of names; what is not known is empty. Names keep their bytes.
 
-    _names = (*FIELDS, "sha256", "channels")
+    A report that another version began is continued under the names that it has.
+    """
 
     def __init__(self) -> None:
+        self._names: Sequence[str] = _COLUMNS
         self.header = self._joined(self._names)
 
     def line(self, entry: Entry) -> bytes:
@@ -145,8 +150,12 @@ class Csv:
         return text.getvalue().encode("utf-8", "surrogateescape")
 
     def whole(self, contents: bytes) -> int:
-        if not (contents.startswith(self.header) or self.header.startswith(contents)):
-            raise ValueError("the first line has other names")
+        if not self.header.startswith(contents):
+            first, ended, _ = contents.partition(b"\n")
+            names = _names_in(first)
+            if not (ended and {"source", "status"} <= set(names) <= set(_COLUMNS)):
+                raise ValueError("the first line has other names")
+            self._names, self.header = names, first + ended
         end = contents.rfind(b"\n") + 1
         while contents.count(b'"', 0, end) % 2:  # a line break inside quotes, in a file's name
             end = contents.rfind(b"\n", 0, end - 1) + 1

@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from tvdenoise.errors import UsageError
-from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.paths import printable
-from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
 
 _ANY_FOLDERS = "**"
 STANDARD_STREAM = "-"
@@ -149,110 +146,3 @@ class Request:
     @property
     def writes_standard_output(self) -> bool:
         return self.output == STANDARD_STREAM or (self.output is None and self.reads_standard_input)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How each file is denoised and written; see `tvdenoise.denoise` for what is not named here.
-
-    Raises UsageError for settings that contradict each other.
-
-    quality: of JPEG and lossy WebP, or None for the default; max_megapixels: larger images are refused.
-    strip_metadata: write only what the picture needs to look the same; preserve_times: give outputs the times
-    of their inputs.
-    mask: the path of a picture, white where others are denoised, black where they are kept; nan: "refuse" or "fill".
-    volume: denoise the planes of a file together; spacing: the distances of planes, rows and columns, None for those
-    that the file states.
-    shared_mu: for pictures of so many channels, chosen for a whole set of pictures.
-    first_frame: of a file of several pictures take the first alone; per_plane: choose mu for each of its pictures.
-    memory: bytes for the whole run, code included, or None for what the machine has.
-    """
-
-    mu: float | None = None
-    epsilon: float | None = None
-    sigma: float | None = None
-    noise: str = "auto"
-    strength: float | None = None
-    tolerance: float | None = None
-    max_iterations: int | None = None
-    chroma: float | None = None
-    tv: str = "isotropic"
-    penalty: str = "hyperbolic"
-    step: str = "bb"
-    engine: str = "fused"
-    threads: int | None = None
-    data_range: float | None = None
-    mask: str | None = None
-    nan: str = "refuse"
-    volume: bool = False
-    spacing: tuple[float, ...] | None = None
-    quality: int | None = None
-    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS
-    strip_metadata: bool = False
-    preserve_times: bool = False
-    shared_mu: tuple[tuple[int, float], ...] = ()
-    first_frame: bool = False
-    per_plane: bool = False
-    memory: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.mu is not None and self.sigma is not None:
-            raise UsageError("--sigma only serves to choose --mu, which is given too", "give one of them")
-        if self.mu is not None and self.strength is not None:
-            raise UsageError("--strength scales the chosen --mu, which is given", "give one of them")
-        if self.spacing is not None and not self.volume:
-            raise UsageError("--spacing is for --volume", "give both, or leave it out")
-        if self.per_plane and self.mu is not None:
-            raise UsageError("--per-plane chooses --mu, which is given", "give one of them")
-        for option, is_given in (("--per-plane", self.per_plane), ("--first-frame", self.first_frame)):
-            if self.volume and is_given:
-                raise UsageError(f"--volume and {option} contradict each other", "give one of them")
-
-    @property
-    def budget(self) -> MemoryBudget:
-        return MemoryBudget(self.memory)
-
-    @property
-    def fills_missing(self) -> bool:
-        """True where NaN stands for missing pixels."""
-        return self.nan == "fill"
-
-    @property
-    def has_weights(self) -> bool:
-        """True where pixels may have weights of their own in the fidelity."""
-        return self.mask is not None or self.fills_missing
-
-    def has_shared_mu(self, channels: int) -> bool:
-        """Whether a mu was chosen for all pictures of so many channels."""
-        return channels in dict(self.shared_mu)
-
-    def solver_options(
-        self,
-        *,
-        channels: int,
-        is_float: bool,
-        spacing: tuple[float, ...] | None = None,
-        chosen_mu: float | None = None,
-    ) -> dict[str, Any]:
-        """The arguments of `tvdenoise.denoise` for one picture; its own defaults where nothing was asked.
-
-        spacing: of its planes, rows and columns, the first axes, where planes are denoised together; None for a
-        picture. chosen_mu: for all pictures of its file.
-        """
-        names = ("mu", "epsilon", "sigma", "tolerance", "max_iterations", "chroma", "threads", "strength")
-        given = {name: value for name in names if (value := getattr(self, name)) is not None}
-        given |= {name: getattr(self, name) for name in ("tv", "penalty", "step", "engine", "noise")}
-        shared = dict(self.shared_mu).get(channels) if chosen_mu is None else chosen_mu
-        if shared is not None:
-            given["mu"] = shared
-            for name in ("sigma", "strength", "noise"):  # they have served to choose it
-                given.pop(name, None)
-        if channels > 1:
-            given["channel_axis"] = -1
-        if spacing is not None:
-            given |= {"spatial_axes": (0, 1, 2), "spacing": spacing}
-        if is_float and self.fills_missing:
-            given["nan"] = self.nan
-        if is_float and self.data_range is not None:
-            given["data_range"] = self.data_range
-        return given

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from tvdenoise.batch.in_place import ReplacementLog
     from tvdenoise.batch.outputs import Job
     from tvdenoise.batch.plan import Plan
-    from tvdenoise.batch.request import Request, Settings
+    from tvdenoise.batch.request import Request
     from tvdenoise.batch.streams import Streams
+    from tvdenoise.options import FileOptions
 
 
 class Workforce(Protocol):
@@ -87,7 +88,7 @@ def _all_outcomes(plan: Plan, workforce: Workforce) -> Generator[Outcome, None, 
 LOCAL = "local"
 
 
-def require_clusters_possible(request: Request, settings: Settings) -> None:
+def require_clusters_possible(request: Request, settings: FileOptions) -> None:
     """Raise UsageError where Dask is not installed, or what is asked for is nothing for a cluster."""
     if settings.memory is not None:
         raise UsageError("--memory is for one machine", "leave it out: workers take what you give them")
@@ -101,7 +102,7 @@ def require_clusters_possible(request: Request, settings: Settings) -> None:
 
 
 def cluster_for(
-    address: str | None, plan: Plan, settings: Settings, jobs: int | None = None
+    address: str | None, plan: Plan, settings: FileOptions, jobs: int | None = None
 ) -> AbstractContextManager[Workforce | None]:
     """The workforce of the cluster at an address, "local" for one of this machine; None without a need for it.
 
@@ -119,7 +120,7 @@ def cluster_for(
 
 def workforce_for(
     plan: Plan,
-    settings: Settings,
+    settings: FileOptions,
     streams: Streams,
     replacement_log: ReplacementLog,
     announce_compilation: Callable[[], None],
@@ -147,7 +148,7 @@ def workforce_for(
     return InTurn(((crew, together), (alone, large))) if large else crew
 
 
-def _with_memory(jobs: tuple[Job, ...], settings: Settings) -> tuple[Job, ...]:
+def _with_memory(jobs: tuple[Job, ...], settings: FileOptions) -> tuple[Job, ...]:
     """The jobs with the memory that volumes take, where pictures are denoised together."""
     if not settings.volume:
         return jobs

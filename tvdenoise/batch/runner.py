@@ -26,6 +26,7 @@ from tvdenoise.batch.volumes import Volumes
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnwritableImageError
 from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.large import LargeImage
+from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.paths import reason_of
 from tvdenoise.files.reading import open_within
 from tvdenoise.files.stack import Stack
@@ -34,8 +35,8 @@ from tvdenoise.formats.registry import format_for, format_in_place
 if TYPE_CHECKING:
     from tvdenoise.batch.denoiser import Denoiser
     from tvdenoise.batch.outputs import Job
-    from tvdenoise.batch.request import Settings
     from tvdenoise.formats.family import Format
+    from tvdenoise.options import FileOptions
 
 
 class Runner:
@@ -48,7 +49,7 @@ class Runner:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: FileOptions,
         denoiser: Denoiser,
         streams: Streams | None = None,
         replacement_log: ReplacementLog | None = None,
@@ -108,7 +109,7 @@ class Runner:
         with stream:
             found = open_within(
                 stream,
-                self._settings.budget,
+                MemoryBudget(self._settings.memory),
                 self._settings.max_megapixels,
                 may_have_nan=self._settings.fills_missing,
                 first_frame=self._settings.first_frame,

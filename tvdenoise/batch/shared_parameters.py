@@ -14,6 +14,7 @@ from tvdenoise.batch.plan import with_headers
 from tvdenoise.batch.volumes import mask_of_volume
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UsageError
 from tvdenoise.files.large import LargeImage
+from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.paths import printable, reason_of
 from tvdenoise.files.reading import open_within
 from tvdenoise.files.stack import Stack, gathered
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 
     from tvdenoise.batch.outputs import Job
     from tvdenoise.batch.plan import Plan
-    from tvdenoise.batch.request import Request, Settings
+    from tvdenoise.batch.request import Request
     from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.files.stack import Volume
+    from tvdenoise.options import FileOptions
     from tvdenoise.parameters import Parameters
 
 
@@ -39,11 +41,11 @@ _SIDE = 1024  # rows and columns of a large picture that are looked at
 
 def share_parameters(
     plan: Plan,
-    settings: Settings,
+    settings: FileOptions,
     known: tuple[SharedParameters, ...],
     announce_compilation: Callable[[], None],
-) -> tuple[Settings, tuple[SharedParameters, ...]]:
-    """Settings with the same mu for all pictures of a plan with as many channels, and what was chosen for that.
+) -> tuple[FileOptions, tuple[SharedParameters, ...]]:
+    """FileOptions with the same mu for all pictures of a plan with as many channels, and what was chosen for that.
 
     known: what the run chose that this one continues; only for other numbers of channels something is chosen then.
     """
@@ -53,7 +55,7 @@ def share_parameters(
     return replace(settings, shared_mu=tuple(shared_mu)), chosen
 
 
-def refuse_useless(request: Request, settings: Settings) -> None:
+def refuse_useless(request: Request, settings: FileOptions) -> None:
     """Raise UsageError where parameters cannot be shared, or would be others in a run that continues this one."""
     if settings.mu is not None:
         raise UsageError("--shared-parameters chooses mu, and --mu gives it", "give one of them")
@@ -70,7 +72,7 @@ def refuse_useless(request: Request, settings: Settings) -> None:
 
 
 def choose_shared(
-    plan: Plan, denoiser: Denoiser, settings: Settings, known: frozenset[int] = frozenset()
+    plan: Plan, denoiser: Denoiser, settings: FileOptions, known: frozenset[int] = frozenset()
 ) -> tuple[SharedParameters, ...]:
     """Parameters for each other number of channels, from a sample of the whole plan, what is done already included.
 
@@ -103,7 +105,7 @@ def sample_of(jobs: Sequence[Job]) -> list[Job]:
     return [ordered[round(number * (len(ordered) - 1) / (_SAMPLE - 1))] for number in range(_SAMPLE)]
 
 
-def _chosen(job: Job, denoiser: Denoiser, settings: Settings) -> Iterator[tuple[int, float, float | None]]:
+def _chosen(job: Job, denoiser: Denoiser, settings: FileOptions) -> Iterator[tuple[int, float, float | None]]:
     try:
         found = _choice_on(job.source, denoiser, settings)
     except TvdenoiseError:  # told when the picture's turn comes
@@ -113,7 +115,7 @@ def _chosen(job: Job, denoiser: Denoiser, settings: Settings) -> Iterator[tuple[
         yield channels, chosen.mu, None if chosen.noise is None else chosen.noise.sigma
 
 
-def _choice_on(path: Path, denoiser: Denoiser, settings: Settings) -> tuple[int, Parameters] | None:
+def _choice_on(path: Path, denoiser: Denoiser, settings: FileOptions) -> tuple[int, Parameters] | None:
     """Channels and parameters of a file's picture, of the one, or the volume, in the middle of its stack, or of the
     middle of a large picture.
 
@@ -123,7 +125,7 @@ def _choice_on(path: Path, denoiser: Denoiser, settings: Settings) -> tuple[int,
         with path.open("rb") as stream:
             found = open_within(
                 stream,
-                settings.budget,
+                MemoryBudget(settings.memory),
                 settings.max_megapixels,
                 first_frame=settings.first_frame,
                 may_have_nan=settings.fills_missing,
@@ -137,7 +139,7 @@ def _choice_on(path: Path, denoiser: Denoiser, settings: Settings) -> tuple[int,
 
 
 def _in_the_middle(
-    found: DecodedImage | Stack | LargeImage, denoiser: Denoiser, settings: Settings
+    found: DecodedImage | Stack | LargeImage, denoiser: Denoiser, settings: FileOptions
 ) -> tuple[DecodedImage | Volume, NDArray[np.bool_] | None]:
     """The picture or the volume, with its mask."""
     if isinstance(found, LargeImage):

@@ -17,10 +17,10 @@ from tvdenoise.files.writing import lost_metadata, with_record, without_metadata
 if TYPE_CHECKING:
     import numpy as np
 
-    from tvdenoise.batch.request import Settings
     from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.formats.family import Format
     from tvdenoise.noise.model import NoiseModel
+    from tvdenoise.options import FileOptions
     from tvdenoise.parameters import Parameters
     from tvdenoise.solver.descent import Solution
 
@@ -40,7 +40,11 @@ def shortfall_of(solutions: Sequence[Solution], what: str = "pictures") -> tuple
 
 
 def figures_of(
-    solutions: Sequence[Solution], noise: NoiseModel | None, dtype: np.dtype, count: int = 1
+    solutions: Sequence[Solution],
+    noise: NoiseModel | None,
+    dtype: np.dtype,
+    options: FileOptions,
+    count: int = 1,
 ) -> Figures:
     """Of all pictures: the worst bound, the sum of the evaluations, and the median of mu and epsilon.
 
@@ -61,13 +65,14 @@ def figures_of(
         bits=None if dtype.kind == "f" else dtype.itemsize * 8,
         planes=count,
         parameters=len({solution.mu for solution in solutions}),
+        shape=options.shape(only_changed=False),
     )
 
 
 class FileSummary:
     """Gathers what is told of a file on its way into a format."""
 
-    def __init__(self, form: Format, settings: Settings) -> None:
+    def __init__(self, form: Format, settings: FileOptions) -> None:
         self._form = form
         self._settings = settings
         self._solutions: list[Solution] = []  # without their images
@@ -100,7 +105,7 @@ class FileSummary:
         if number > 0:
             picture = replace(picture, metadata=replace(picture.metadata, record=None))
         elif not self._settings.strip_metadata:
-            picture = with_record(picture, self._form, record_of(self._solutions[0]))
+            picture = with_record(picture, self._form, record_of(self._solutions[0], self._settings))
         self.note(lost_metadata(picture, self._form))
         return picture
 
@@ -117,7 +122,7 @@ class FileSummary:
 
     def figures(self, dtype: np.dtype[Any], planes: int, chosen: Sequence[Parameters] = ()) -> Figures:
         """Of all solves; dtype: as stored; chosen: for all solves of some kinds, instead of by each of them."""
-        return figures_of(self._solutions, _noise(chosen or self._solutions), dtype, planes)
+        return figures_of(self._solutions, _noise(chosen or self._solutions), dtype, self._settings, planes)
 
     @property
     def count(self) -> int:

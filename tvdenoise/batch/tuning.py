@@ -13,7 +13,6 @@ import numpy as np
 
 from tvdenoise.batch.crop import telling_box
 from tvdenoise.batch.denoiser import Denoiser
-from tvdenoise.checks import ASKED_EPSILON
 from tvdenoise.errors import TvdenoiseError, UsageError
 from tvdenoise.files.orientation import Box, Orientation
 from tvdenoise.files.paths import printable
@@ -21,14 +20,15 @@ from tvdenoise.files.reading import read
 from tvdenoise.images.metrics import psnr, ssim
 from tvdenoise.model.engines import available_threads
 from tvdenoise.pictures.contact_sheet import Cell, CellSetting, CellSimilarity, Tuned, in_three_digits
+from tvdenoise.problem import method_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from tvdenoise.batch.request import Settings
     from tvdenoise.files.decoded import DecodedImage
+    from tvdenoise.options import FileOptions
     from tvdenoise.parameters import Parameters
 
 
@@ -111,7 +111,7 @@ class Tuner:
     def __init__(
         self,
         grid: SettingsGrid | Strengths,
-        settings: Settings,
+        settings: FileOptions,
         crop: Box | None,
         announce_compilation: Callable[[], None],
     ) -> None:
@@ -186,7 +186,7 @@ class Tuner:
         def for_strength(strength: float) -> Parameters:
             if strength == 1:
                 return chosen
-            given = replace(self._settings, mu=chosen.mu / strength, sigma=None, noise="auto")
+            given = self._settings.with_choice(chosen.mu / strength)
             return Denoiser(given, self._announce_compilation).choose(picture)
 
         return chosen, self._grid.settings(for_strength)
@@ -212,7 +212,7 @@ class Tuner:
 
     def _margin(self, setting: CellSetting, channels: int) -> int:
         """Pixels around the crop that have a say in it."""
-        weight = max(1.0, self._settings.chroma or _default_chroma()) if channels == 3 else 1.0
+        weight = max(1.0, *method_of(self._settings, channels).channel_weights)
         falls = weight / math.sqrt(setting.mu * setting.epsilon)
         return math.ceil(min(max(_FALLS * falls, _LEAST_MARGIN), _LARGEST_MARGIN))
 
@@ -237,7 +237,7 @@ class Tuner:
 
 def require_typeable(epsilon: float, picture: DecodedImage) -> None:
     """Raise UsageError for an ε that is more than `run` takes: then the picture's values are far above its range."""
-    if epsilon > ASKED_EPSILON[1]:
+    if epsilon > 1:
         largest = math.ceil(float(np.abs(picture.intensities).max()))
         raise UsageError(
             f"its values reach {largest}, far above the data range, and epsilon is a fraction of that",
@@ -245,17 +245,9 @@ def require_typeable(epsilon: float, picture: DecodedImage) -> None:
         )
 
 
-def _default_chroma() -> float:
-    from tvdenoise.problem import DEFAULT_CHROMA
-
-    return DEFAULT_CHROMA
-
-
-def _settings_of(setting: CellSetting, common: Settings) -> Settings:
+def _settings_of(setting: CellSetting, common: FileOptions) -> FileOptions:
     """The settings of a run with the μ and ε of a cell."""
-    return replace(
-        common, mu=setting.mu, epsilon=setting.epsilon, sigma=None, noise="auto", strength=None, threads=None
-    )
+    return replace(common.with_choice(setting.mu, setting.epsilon), threads=None)
 
 
 def _said(value: object) -> str:

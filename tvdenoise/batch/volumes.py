@@ -15,7 +15,7 @@ from tvdenoise.batch.large import existing, in_parts, solved_in_parts
 from tvdenoise.batch.planes import Before, ignore, require_stack_possible
 from tvdenoise.batch.summary import FileSummary, filled
 from tvdenoise.errors import UnsupportedImageError
-from tvdenoise.files.memory import volume_bytes_needed
+from tvdenoise.files.memory import MemoryBudget, volume_bytes_needed
 from tvdenoise.files.stack import Shelf, gathered, gathered_on_disk
 from tvdenoise.files.writing import StackWriter
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from tvdenoise.batch.denoiser import Denoiser
     from tvdenoise.batch.outcome import Figures
     from tvdenoise.batch.outputs import Job
-    from tvdenoise.batch.request import Settings
     from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.files.stack import Stack
     from tvdenoise.formats.family import Format
+    from tvdenoise.options import FileOptions
 
 
 _SOLVED = 0.9  # the part of the work after which there is only to be written
@@ -49,7 +49,7 @@ class Volumes:
         stack: Stack,
         form: Format,
         denoiser: Denoiser,
-        settings: Settings,
+        settings: FileOptions,
         job: Job,
         folder: Path | None,
         threads: int | None = None,
@@ -84,9 +84,9 @@ class Volumes:
             has_alpha=first.alpha is not None,
             has_weights=self._settings.has_weights,
         )
-        shortage = self._settings.budget.shortage(needed)
+        shortage = MemoryBudget(self._settings.memory).shortage(needed)
         if shortage is not None:
-            require_no_mask(self._settings.mask, shortage, self._settings.budget.remedy)
+            require_no_mask(self._settings.mask, shortage, MemoryBudget(self._settings.memory).remedy)
         return shortage is not None
 
     def write_to(self, stream: BinaryIO) -> None:

@@ -35,15 +35,15 @@ if TYPE_CHECKING:
     from tvdenoise.batch.in_place import ReplacementLog
     from tvdenoise.batch.outcome import Outcome
     from tvdenoise.batch.outputs import Job
-    from tvdenoise.batch.request import Settings
     from tvdenoise.batch.share import Share
+    from tvdenoise.options import FileOptions
 
 
 @dataclass(frozen=True)
 class Setup:
     """To a worker, first: load the kernels, or compile them; the settings, and the digests in the replacement_log."""
 
-    settings: Settings
+    settings: FileOptions
     replaced: frozenset[str]
 
 
@@ -215,7 +215,7 @@ class WorkerPool:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: FileOptions,
         workers: int,
         share: Share,
         replacement_log: ReplacementLog,

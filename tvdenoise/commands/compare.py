@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tvdenoise.commands import options
 from tvdenoise.commands.exits import exit_codes
-from tvdenoise.commands.numbers import positive
-from tvdenoise.commands.options import files, messages
+from tvdenoise.commands.options import parsed, takes_options
 from tvdenoise.files.paths import printable
 
 if TYPE_CHECKING:
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from tvdenoise.files.decoded import DecodedImage
 
 
+@takes_options(only=("max_megapixels",))
 def compare(
     reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="The image taken for the truth.")],
     images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images of the same scene.")],
+    asked: options.Asked,
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON an image.")] = False,
     plot: Annotated[
         str | None,
@@ -41,9 +43,8 @@ def compare(
             help="What lies between black and white. By default 255 or 65535 by the type, and 1 for floats.",
         ),
     ] = None,
-    max_pixels: files.MaxPixels = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing plot.")] = False,
-    debug: messages.Debug = False,
+    debug: options.Debug = False,
 ) -> None:
     """Compare images with a reference: PSNR and SSIM.
 
@@ -61,10 +62,9 @@ def compare(
     """
     with exit_codes(debug=debug):
         from tvdenoise.batch.measures import comparisons, read_reference, require_panels, require_plot
-        from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
 
-        white = positive("--data-range", data_range)
-        most = positive("--max-pixels", max_pixels) or DEFAULT_MAX_MEGAPIXELS
+        white = parsed("data_range", data_range)
+        most = asked.options().max_megapixels
         if plot is not None:
             require_panels(tuple(images))
             require_plot(plot, map(Path, (reference, *images)), overwrite=overwrite)

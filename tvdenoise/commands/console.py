@@ -34,8 +34,8 @@ from tvdenoise.commands.wording import (
 )
 
 if TYPE_CHECKING:
-    from tvdenoise.batch.request import Settings
     from tvdenoise.batch.share import Pace
+    from tvdenoise.options import FileOptions
 
 
 class Bar:
@@ -213,7 +213,7 @@ class Console:
         """Why the first run on a machine takes longer."""
         self.tell_message("preparing the fast kernel for this machine (once; a few seconds)")
 
-    def tell_shared(self, settings: Settings) -> None:
+    def tell_shared(self, settings: FileOptions) -> None:
         """The parameters that all files get."""
         for channels, mu in settings.shared_mu:
             kind = {1: "grey", 3: "colour", 4: "CMYK"}.get(channels, f"{channels}-channel")

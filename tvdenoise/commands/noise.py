@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tvdenoise.commands import options
 from tvdenoise.commands.exits import exit_codes
-from tvdenoise.commands.numbers import positive
-from tvdenoise.commands.options import files, messages
+from tvdenoise.commands.options import takes_options
 
 if TYPE_CHECKING:
     from tvdenoise.batch.measures import Estimate
 
 
+@takes_options(only=("data_range", "first_frame"))
 def noise(
     inputs: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images, or folders of images.")],
+    asked: options.Asked,
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON an image.")] = False,
     plot: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Draw the noise against the intensity; a .png, .svg or .pdf file."),
     ] = None,
-    recursive: files.Recursive = False,
-    include: files.Include = None,
-    exclude: files.Exclude = None,
-    data_range: files.DataRange = None,
-    first_frame: files.FirstFrame = False,
+    recursive: options.Recursive = False,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing plot.")] = False,
-    debug: messages.Debug = False,
+    debug: options.Debug = False,
 ) -> None:
     """Estimate the noise of images: its level, its growth with intensity, its correlation.
 
@@ -47,14 +47,15 @@ def noise(
         from tvdenoise.batch.measures import estimates
         from tvdenoise.batch.request import Patterns
 
+        settings = asked.options()
         found = []
         failed = False
         for estimate in estimates(
             tuple(inputs),
             Patterns(tuple(include or ()), tuple(exclude or ())),
             recursive=recursive,
-            data_range=positive("--data-range", data_range),
-            first_frame=first_frame,
+            data_range=settings.data_range,
+            first_frame=settings.first_frame,
             plot=plot,
             overwrite=overwrite,
         ):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tvdenoise.commands import options
 from tvdenoise.commands.exits import exit_codes
-from tvdenoise.commands.options import messages
 from tvdenoise.commands.tables import new_table, print_table
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def report(
         list[str], typer.Argument(metavar="FILE", help="Reports, as lines of JSON or as CSV, in their order.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON, with every file.")] = False,
-    debug: messages.Debug = False,
+    debug: options.Debug = False,
 ) -> None:
     """Show what --report has written: counts, slowest and failed files, noise levels, parameters.
 

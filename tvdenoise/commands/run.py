@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from tvdenoise.commands import options
 from tvdenoise.commands.exits import exit_codes
-from tvdenoise.commands.numbers import count_or_auto
-from tvdenoise.commands.options import accuracy, advanced, files, messages, volumes
-from tvdenoise.commands.settings import settings_of
+from tvdenoise.commands.options import count_or_auto, takes_options
 from tvdenoise.commands.tables import new_table, print_lines, print_table
 from tvdenoise.files.paths import printable
 
@@ -24,9 +23,10 @@ if TYPE_CHECKING:
     from tvdenoise.batch.masks import MaskForm
     from tvdenoise.batch.outcome import SharedParameters
     from tvdenoise.batch.plan import Plan
-    from tvdenoise.batch.request import Request, Settings
+    from tvdenoise.batch.request import Request
     from tvdenoise.commands.console import Console
     from tvdenoise.errors import ExitCode
+    from tvdenoise.options import FileOptions
 
 
 _LONGEST_TABLE = 500  # rows; a longer one takes long to lay out, and nobody reads it to its end
@@ -71,54 +71,31 @@ def _lines(prospects: list[Prospect]) -> Iterator[str]:
 # Everything numerical is imported inside the functions, so that --help starts at once.
 
 
+@takes_options()
 def run(
-    inputs: files.Inputs,
-    mu: accuracy.Mu = None,
-    sigma: accuracy.Sigma = None,
-    noise: accuracy.NoiseName = accuracy.Noise.AUTO,
-    strength: accuracy.Strength = None,
-    epsilon: accuracy.Epsilon = None,
-    tolerance: accuracy.Tolerance = None,
-    max_iterations: accuracy.MaxIterations = None,
-    chroma: accuracy.Chroma = None,
-    threads: accuracy.Threads = None,
-    output: files.Output = None,
-    recursive: files.Recursive = False,
-    include: files.Include = None,
-    exclude: files.Exclude = None,
-    overwrite: files.Overwrite = False,
-    skip_existing: files.SkipExisting = False,
-    in_place: files.InPlace = False,
-    again: files.Again = False,
-    suffix: files.Suffix = None,
-    form: files.FormatName = None,
-    quality: files.Quality = None,
-    data_range: files.DataRange = None,
-    mask: files.Mask = None,
-    nan: files.NanName = files.Nan.REFUSE,
-    max_pixels: files.MaxPixels = None,
-    memory: files.Memory = None,
-    first_frame: files.FirstFrame = False,
-    per_plane: accuracy.PerPlane = False,
-    volume: volumes.Volume = False,
-    spacing: volumes.Spacing = None,
-    strip_metadata: files.StripMetadata = False,
-    preserve_times: files.PreserveTimes = False,
-    report: files.Report = None,
-    residual: files.Residual = None,
-    trace: files.Trace = None,
-    dry_run: files.DryRun = False,
-    shared_parameters: accuracy.SharedParameters = False,
-    jobs: files.Jobs = None,
-    cluster: files.Cluster = None,
-    fail_fast: files.FailFast = False,
-    quiet: messages.Quiet = False,
-    verbose: messages.Verbose = False,
-    debug: messages.Debug = False,
-    tv: advanced.TotalVariationName = advanced.TotalVariation.ISOTROPIC,
-    penalty: advanced.PenaltyName = advanced.Penalty.HYPERBOLIC,
-    step: advanced.StepName = advanced.Step.BB,
-    engine: advanced.EngineName = advanced.Engine.FUSED,
+    inputs: options.Inputs,
+    asked: options.Asked,
+    shared_parameters: options.SharedParameters = False,
+    output: options.Output = None,
+    recursive: options.Recursive = False,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    overwrite: options.Overwrite = False,
+    skip_existing: options.SkipExisting = False,
+    in_place: options.InPlace = False,
+    again: options.Again = False,
+    suffix: options.Suffix = None,
+    form: options.FormatName = None,
+    report: options.Report = None,
+    residual: options.Residual = None,
+    trace: options.Trace = None,
+    dry_run: options.DryRun = False,
+    jobs: options.Jobs = None,
+    cluster: options.Cluster = None,
+    fail_fast: options.FailFast = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
 ) -> None:
     """Denoise images; each result comes with a bound on its distance from the exact minimiser.
 
@@ -147,11 +124,10 @@ def run(
       3  no image found
     130  interrupted (143: terminated); what was finished is kept
     """
-    given = locals()
     with exit_codes(debug=debug):
         from tvdenoise.batch.request import Patterns, Request
 
-        settings = settings_of(given)
+        settings = asked.options()
         request = Request(
             tuple(inputs),
             output,
@@ -184,7 +160,7 @@ def run(
 
 def _carry_out(
     request: Request,
-    settings: Settings,
+    settings: FileOptions,
     *,
     jobs: int | None,
     shared_parameters: bool,
@@ -249,12 +225,13 @@ def _carry_out(
 
 
 def _show(
-    plan: Plan, request: Request, settings: Settings, masks: MaskForm | None, console: Console
+    plan: Plan, request: Request, settings: FileOptions, masks: MaskForm | None, console: Console
 ) -> ExitCode:
     """Print what would be done."""
     from tvdenoise.batch.dry_run import Action, Forecast
     from tvdenoise.batch.report import check_report, replaced_before
     from tvdenoise.errors import ExitCode
+    from tvdenoise.files.memory import MemoryBudget
 
     check_report(request, plan)
     forecast = Forecast(
@@ -263,7 +240,7 @@ def _show(
         request.reads_standard_input,
         first_frame=settings.first_frame,
         volume=settings.volume,
-        budget=settings.budget,
+        budget=MemoryBudget(settings.memory),
         mask=settings.mask,
         mask_form=masks,
         has_weights=settings.has_weights,

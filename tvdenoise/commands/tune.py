@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
@@ -16,57 +16,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tvdenoise.commands import options
 from tvdenoise.commands.exits import exit_codes
-from tvdenoise.commands.numbers import positive, whole
-from tvdenoise.commands.options import accuracy, advanced, contact_sheet, files, messages
-from tvdenoise.commands.settings import settings_of
+from tvdenoise.commands.options import parsed, takes_options, whole
 from tvdenoise.errors import TvdenoiseError, UsageError
 from tvdenoise.files.paths import printable
+from tvdenoise.options import STRENGTH_PANEL, FileOptions, Options, command_line, flag_of, specs
 
 if TYPE_CHECKING:
-    from tvdenoise.batch.request import Settings
     from tvdenoise.batch.tuning import SettingsGrid, Strengths
     from tvdenoise.files.orientation import Box
     from tvdenoise.live.scene import Scene
     from tvdenoise.pictures.contact_sheet import Cell, Tuned
-
-
-#: Options that change a result, by the names of a command's parameters; values that are defaults are left out.
-_OPTIONS = {
-    "mu": "--mu",
-    "epsilon": "--epsilon",
-    "sigma": "--sigma",
-    "noise": "--noise",
-    "tolerance": "--tolerance",
-    "max_iterations": "--max-iterations",
-    "chroma": "--chroma",
-    "data_range": "--data-range",
-    "max_pixels": "--max-pixels",
-    "tv": "--tv",
-    "penalty": "--penalty",
-    "step": "--step",
-    "engine": "--engine",
-}
-_DEFAULTS = {"noise": "auto", "tv": "isotropic", "penalty": "hyperbolic", "step": "bb", "engine": "fused"}
-_FOR_CHOOSING = ("mu", "epsilon", "sigma", "noise")
-
-
-def command_line(source: str, asks: Iterable[tuple[str, str]], given: Mapping[str, Any]) -> str:
-    """What to type: the options asked for, and those of another command's that matter too.
-
-    asks: options and their values; given: the other command's parameters by their names.
-    """
-    asked = tuple(asks)
-    superseded = _FOR_CHOOSING if any(option == "--mu" for option, _ in asked) else ()
-    words = ["tvdenoise", "run", f"./{source}" if source.startswith("-") else source]
-    for pair in asked:
-        words += pair
-    for name, option in _OPTIONS.items():
-        value = given.get(name)
-        text = getattr(value, "value", value)
-        if text is not None and text not in (_DEFAULTS.get(name), "auto") and name not in superseded:
-            words += [option, str(text)]
-    return shlex.join(words)
 
 
 _COLUMNS = ("cell", "mu", "epsilon", "strength", "psnr", "ssim", "mark", "command")
@@ -89,14 +50,20 @@ def summary_of(image: str, sheet: str, tuned: Tuned, seconds: float) -> str:
     )
 
 
-def print_cells(tuned: Tuned, image: str, sheet: str, given: dict[str, Any], *, as_json: bool) -> None:
-    """A line for each cell, or one of JSON, with the commands; given: the parameters of this one by their names."""
+def print_cells(tuned: Tuned, image: str, sheet: str, settings: FileOptions, *, as_json: bool) -> None:
+    """A line for each cell, or one of JSON, with the commands; settings: those of this command."""
     from tvdenoise.commands.tables import print_lines
 
     cells = [cell for row in tuned.cells for cell in row]
 
     def line_of(cell: Cell) -> str:
-        return command_line(image, cell.setting.asks, given)
+        asks = dict(cell.setting.asks)
+        chosen = settings
+        if "--mu" in asks:
+            chosen = settings.with_choice(float(asks["--mu"]), float(asks["--epsilon"]))
+        elif "--strength" in asks:
+            chosen = replace(settings, strength=float(asks["--strength"]))
+        return command_line(image, chosen)
 
     if as_json:
         print_lines([json.dumps(_entry(tuned, image, sheet, line_of))])
@@ -163,20 +130,12 @@ _NEEDED = ("starlette", "uvicorn", "websockets")
 
 
 def tune_live(
-    image: str,
-    output: str | None,
-    *,
-    port: int | None,
-    opens_browser: bool,
-    data_range: float | None,
-    max_megapixels: float | None,
+    image: str, output: str | None, settings: FileOptions, *, port: int | None, opens_browser: bool
 ) -> None:
     """Serve the page until it says that it is done. Raises TvdenoiseError and KeyboardInterrupt."""
     if any(find_spec(name) is None for name in _NEEDED):
         raise UsageError("--live needs further packages", "install tvdenoise[live]")
-    from tvdenoise.batch.request import Settings
     from tvdenoise.commands.wording import line_of
-    from tvdenoise.files.reading import DEFAULT_MAX_MEGAPIXELS
     from tvdenoise.live.server import listen, serve
     from tvdenoise.live.session import Saver, Studio
 
@@ -184,7 +143,6 @@ def tune_live(
     if image == "-" or source.is_dir():
         raise UsageError(f"{printable(image)} is not a file", "name an image")
     saver = Saver(source, output)
-    settings = Settings(data_range=data_range, max_megapixels=max_megapixels or DEFAULT_MAX_MEGAPIXELS)
     listening = listen(port)
     try:
         saver.require_possible()
@@ -201,7 +159,7 @@ def tune_live(
     serve(Studio(scene, saver, line_of), listening, announce)
 
 
-def _scene_of(image: str, settings: Settings) -> Scene:
+def _scene_of(image: str, settings: FileOptions) -> Scene:
     """The picture; errors name it."""
     from tvdenoise.live.scene import Scene
 
@@ -232,59 +190,30 @@ def _tell(message: str) -> None:
     print(f"tvdenoise: {message}", file=sys.stderr, flush=True)
 
 
-_NO_OUTPUT = {
-    "strength": None,
-    "quality": None,
-    "strip_metadata": False,
-    "preserve_times": False,
-}  # what `run` has and a sheet has not
-
-_SHEETS_ALONE = (
-    *(
-        "reference",
-        "grid",
-        "strength",
-        "crop",
-        "mu",
-        "sigma",
-        "epsilon",
-        "tolerance",
-        "max_iterations",
-        "chroma",
-    ),
-    *("threads", "overwrite", "as_json"),
-)
+#: What only a sheet has, by the names of this command's parameters.
+_SHEET_ALONE = ("reference", "grid", "strength", "crop", "overwrite", "as_json")
+#: The options of files that matter where nothing is written.
+_FOR_READING = ("data_range", "max_megapixels")
+_WITHOUT = {name for name in specs(FileOptions) if name not in specs(Options)} | {"strength", "nan"}
 _LARGEST_PORT = 65535
 
 
+@takes_options(without=_WITHOUT - set(_FOR_READING))
 def tune(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="The image to choose parameters for.")],
-    output: contact_sheet.Sheet = None,
-    reference: contact_sheet.Reference = None,
-    grid: contact_sheet.GridSize = None,
-    strength: contact_sheet.Strengths = None,
-    crop: contact_sheet.Crop = None,
-    mu: accuracy.Mu = None,
-    sigma: accuracy.Sigma = None,
-    noise: accuracy.NoiseName = accuracy.Noise.AUTO,
-    epsilon: accuracy.Epsilon = None,
-    tolerance: accuracy.Tolerance = None,
-    max_iterations: accuracy.MaxIterations = None,
-    chroma: accuracy.Chroma = None,
-    threads: accuracy.Threads = None,
-    data_range: files.DataRange = None,
-    max_pixels: files.MaxPixels = None,
-    live: contact_sheet.Live = False,
-    port: contact_sheet.Port = None,
-    no_browser: contact_sheet.NoBrowser = False,
+    asked: options.Asked,
+    output: options.Sheet = None,
+    reference: options.Reference = None,
+    grid: options.GridSize = None,
+    strength: options.Strengths = None,
+    crop: options.Crop = None,
+    live: options.Live = False,
+    port: options.Port = None,
+    no_browser: options.NoBrowser = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing sheet.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
-    quiet: messages.Quiet = False,
-    debug: messages.Debug = False,
-    tv: advanced.TotalVariationName = advanced.TotalVariation.ISOTROPIC,
-    penalty: advanced.PenaltyName = advanced.Penalty.HYPERBOLIC,
-    step: advanced.StepName = advanced.Step.BB,
-    engine: advanced.EngineName = advanced.Engine.FUSED,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
 ) -> None:
     """Show a part of an image with many settings side by side, to choose the parameters by eye.
 
@@ -319,8 +248,8 @@ def tune(
             raise UsageError("--port and --no-browser are for --live", "add --live, or leave them out")
         start = time.perf_counter()
         sheet = output or _beside(image)
-        shown = _shown_settings(grid, strength, mu)
-        settings = settings_of(given | _NO_OUTPUT)
+        settings = asked.options()
+        shown = _shown_settings(grid, strength, settings.mu)
         tuner = Tuner(shown, settings, _box(crop), lambda: _tell_compilation(quiet=quiet))
         _require_file(image)
         require_sheet_name(sheet)
@@ -330,7 +259,7 @@ def tune(
         save_sheet(tuned, printable(Path(image).name), sheet)
         if not quiet:
             print(summary_of(image, sheet, tuned, time.perf_counter() - start), file=sys.stderr, flush=True)
-        print_cells(tuned, image, sheet, given, as_json=as_json)
+        print_cells(tuned, image, sheet, settings, as_json=as_json)
 
 
 def _open_page(given: Mapping[str, Any]) -> None:
@@ -338,17 +267,22 @@ def _open_page(given: Mapping[str, Any]) -> None:
     with exit_codes(debug=given["debug"], continuation="the same command opens the page again"):
         from tvdenoise.errors import UsageError
 
-        for name in _SHEETS_ALONE:
+        for name in _SHEET_ALONE:
             if given[name] not in (None, False):
                 option = "--json" if name == "as_json" else f"--{name.replace('_', '-')}"
+                raise UsageError(f"{option} is for a contact sheet, not for --live", "leave one of them out")
+        settings = given["asked"].options()
+        for name in settings.changed():
+            spec = specs(FileOptions)[name]
+            if spec.panel == STRENGTH_PANEL and name != "noise":
+                option = flag_of(name, spec)
                 raise UsageError(f"{option} is for a contact sheet, not for --live", "leave one of them out")
         tune_live(
             given["image"],
             given["output"],
+            settings,
             port=whole("--port", given["port"], _LARGEST_PORT),
             opens_browser=not given["no_browser"],
-            data_range=positive("--data-range", given["data_range"]),
-            max_megapixels=positive("--max-pixels", given["max_pixels"]),
         )
 
 
@@ -359,7 +293,7 @@ def _beside(image: str) -> str:
     return str(path.with_name(path.stem + SHEET_ENDING)) if path.name else SHEET_ENDING
 
 
-def _shown_settings(grid: str | None, strength: str | None, mu: str | None) -> SettingsGrid | Strengths:
+def _shown_settings(grid: str | None, strength: str | None, mu: float | None) -> SettingsGrid | Strengths:
     """Raises UsageError."""
     from tvdenoise.batch.tuning import SettingsGrid, Strengths
     from tvdenoise.errors import UsageError
@@ -367,9 +301,9 @@ def _shown_settings(grid: str | None, strength: str | None, mu: str | None) -> S
     if strength is not None:
         if grid is not None:
             raise UsageError("--strength and --grid contradict each other", "give one of them")
-        if positive("--mu", mu) is not None:
+        if mu is not None:
             raise UsageError("--strength scales the chosen --mu, which is given", "give one of them")
-        values = [positive("--strength", part.strip()) for part in strength.split(",")]
+        values = [parsed("strength", part.strip()) for part in strength.split(",")]
         return Strengths(tuple(value for value in values if value is not None))
     if grid is None:
         return SettingsGrid()

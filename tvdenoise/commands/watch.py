@@ -8,57 +8,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from tvdenoise.batch.outcome import FileStatus, Outcome
+from tvdenoise.commands import options
 from tvdenoise.commands.exits import exit_codes
-from tvdenoise.commands.numbers import count_or_auto, positive
-from tvdenoise.commands.options import accuracy, advanced, files, messages, volumes
-from tvdenoise.commands.settings import settings_of
+from tvdenoise.commands.options import count_or_auto, positive, takes_options
 from tvdenoise.commands.wording import line_of_tally
 from tvdenoise.files.paths import printable
 
 if TYPE_CHECKING:
-    from tvdenoise.batch.request import Request, Settings
+    from tvdenoise.batch.request import Request
     from tvdenoise.batch.watch import Watch
     from tvdenoise.commands.console import Console
+    from tvdenoise.options import FileOptions
 
 
 _SETTLING = 2.0  # seconds
 
 
+@takes_options(without=("mask", "nan"))
 def watch(
-    folder: files.WatchedFolder,
-    output: files.OutputFolder,
-    mu: accuracy.Mu = None,
-    sigma: accuracy.Sigma = None,
-    noise: accuracy.NoiseName = accuracy.Noise.AUTO,
-    strength: accuracy.Strength = None,
-    epsilon: accuracy.Epsilon = None,
-    tolerance: accuracy.Tolerance = None,
-    max_iterations: accuracy.MaxIterations = None,
-    chroma: accuracy.Chroma = None,
-    threads: accuracy.Threads = None,
-    recursive: files.Recursive = False,
-    settle: files.Settle = None,
-    poll: files.Poll = None,
-    suffix: files.Suffix = None,
-    quality: files.Quality = None,
-    data_range: files.DataRange = None,
-    max_pixels: files.MaxPixels = None,
-    memory: files.Memory = None,
-    first_frame: files.FirstFrame = False,
-    per_plane: accuracy.PerPlane = False,
-    volume: volumes.Volume = False,
-    spacing: volumes.Spacing = None,
-    strip_metadata: files.StripMetadata = False,
-    preserve_times: files.PreserveTimes = False,
-    report: files.Report = None,
-    jobs: files.Jobs = None,
-    quiet: messages.Quiet = False,
-    verbose: messages.Verbose = False,
-    debug: messages.Debug = False,
-    tv: advanced.TotalVariationName = advanced.TotalVariation.ISOTROPIC,
-    penalty: advanced.PenaltyName = advanced.Penalty.HYPERBOLIC,
-    step: advanced.StepName = advanced.Step.BB,
-    engine: advanced.EngineName = advanced.Engine.FUSED,
+    folder: options.WatchedFolder,
+    asked: options.Asked,
+    output: options.OutputFolder,
+    recursive: options.Recursive = False,
+    settle: options.Settle = None,
+    poll: options.Poll = None,
+    suffix: options.Suffix = None,
+    report: options.Report = None,
+    jobs: options.Jobs = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
 ) -> None:
     """Denoise the images that appear in a folder, each once it has stopped changing, until interrupted.
 
@@ -77,14 +56,13 @@ def watch(
       2  nothing done; the request cannot be carried out
     130  interrupted (143: terminated); what was finished is kept
     """
-    given = locals()
     with exit_codes(debug=debug, continuation="the same command continues"):
         from tvdenoise.batch.outputs import Folder
         from tvdenoise.batch.request import Request
         from tvdenoise.batch.watch import Watch
         from tvdenoise.commands.console import Console
 
-        settings = settings_of(given)
+        settings = asked.options()
         request = Request((folder,), output, suffix, report=report, skip_existing=True)
         watched = Watch(
             Path(folder),
@@ -98,7 +76,7 @@ def watch(
 
 
 def _serve(
-    watched: Watch, request: Request, settings: Settings, console: Console, jobs: int | None
+    watched: Watch, request: Request, settings: FileOptions, console: Console, jobs: int | None
 ) -> NoReturn:
     """Do what arrives, until a signal or an error ends it."""
     from tvdenoise.batch.report import open_report

@@ -46,7 +46,7 @@ def fill_hidden(intensities: NDArray[Any], visible: NDArray[np.bool_]) -> NDArra
     return filled
 
 
-_RECORD = re.compile(r"tvdenoise [0-9][^;\s]*; mu=[^;\s]+; epsilon=[^;\s]+")
+_RECORD = re.compile(r"tvdenoise [0-9][^;\s]*; mu=[^;\s]+; epsilon=[^;\s]+(?:; [a-z_]+=[^;\s]+)*")
 _SEPARATOR = " | "  # between what other programs left in the same place and the record
 
 

@@ -21,9 +21,10 @@ from tvdenoise.files.pillow import metadata_of, planes_of, require_known_mode
 from tvdenoise.files.stack import Series, Stack
 from tvdenoise.formats.family import Family
 from tvdenoise.formats.registry import FAMILIES
+from tvdenoise.options import default_of
 
 MEGAPIXEL = 1_000_000
-DEFAULT_MAX_MEGAPIXELS = 500.0
+DEFAULT_MAX_MEGAPIXELS: float = default_of("max_megapixels")
 _FIRST_OF = {"MPO": "JPEG"}  # the codec of the first picture
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import binary_opening, uniform_filter
 
-from tvdenoise import checks
 from tvdenoise.images.layout import Layout
 from tvdenoise.model.colour import RGB_CHANNELS, to_opponent
 from tvdenoise.model.fidelity import Fidelity
+from tvdenoise.options import checked
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -106,7 +106,7 @@ def data_of(
     if np.ma.isMaskedArray(image):
         raise TypeError("masked arrays are not supported; fill the masked values first, or give a mask")
     array = np.asarray(image)
-    known_range = checks.optional_number("data_range", data_range, checks.DATA_RANGE)
+    known_range = checked("data_range", data_range)
     layout = Layout.of(array, channel_axis, known_range, spatial_axes)
     axis_weights = axis_weights_of(spacing, len(layout.spatial_axes))
     free = None if mask is None else _free(mask, layout.pixel_shape(array))
@@ -175,7 +175,7 @@ def axis_weights_of(spacing: Sequence[float] | None, axes: int) -> tuple[float, 
         return None
     if len(spacing) != axes:
         raise ValueError(f"spacing must have {axes} numbers, one for each spatial axis, not {len(spacing)}")
-    distances = [checks.number("spacing", distance, checks.SPACING) for distance in spacing]
+    distances = checked("spacing", spacing)
     if len(set(distances)) == 1:
         return None
     return tuple(min(distances) / distance for distance in distances)
@@ -189,13 +189,17 @@ def _free(mask: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return free
 
 
+#: The least and the largest weight of a pixel in the fidelity, but for 0.
+_WEIGHTS = (1e-6, 1e6)
+
+
 def _weights(weights: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.floating]:
     given = np.asarray(weights)
     if given.dtype.kind not in "buif":
         raise TypeError(f"weights must be real numbers, not {given.dtype}")
     _require_shape("weights", given.shape, shape)
     positive = given[given != 0]
-    least, largest = checks.WEIGHT
+    least, largest = _WEIGHTS
     if positive.size and not (least <= float(positive.min()) and float(positive.max()) <= largest):
         raise ValueError(f"weights must be zero, or at least {least:g} and at most {largest:g}")
     return given.astype(np.float64)

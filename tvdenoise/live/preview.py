@@ -11,12 +11,6 @@ import numpy as np
 
 from tvdenoise.live.view import Region, reduced
 from tvdenoise.model.colour import RGB_CHANNELS, to_opponent
-from tvdenoise.model.engines import FusedEngine
-from tvdenoise.model.objective import Objective
-from tvdenoise.model.penalties import PENALTIES
-from tvdenoise.solver.descent import DEFAULT_MAX_ITERATIONS, Method, Status, descend
-from tvdenoise.solver.step_rules import BarzilaiBorwein
-from tvdenoise.solver.stopping import Certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -25,6 +19,7 @@ if TYPE_CHECKING:
 
     from tvdenoise.live.scene import Scene
     from tvdenoise.live.setting import Setting
+    from tvdenoise.solver.descent import Method, Status
 
 
 #: How much of the change of μ a start takes part in: nothing of a change of so little (of log μ), then more by this
@@ -33,7 +28,7 @@ _SMALL_CHANGE, _SLOPE, _LARGEST_EXPONENT = 0.04, 2.0, 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class SolveStage:
     """x: the iterate, which the next evaluation overwrites; distance_bound: as of `Solution`.
 
     status: how the solve ended; None while it goes on.
@@ -51,24 +46,12 @@ def stages(
     mu: float,
     epsilon: float,
     start: NDArray[np.floating[Any]],
-) -> Generator[Stage, None, None]:
-    """The iterates for planes (channels, rows, columns), the last one within the default tolerance."""
-    objective = Objective(noisy, mu, PENALTIES[method.penalty](epsilon), method.tv, method.channel_weights)
-    with FusedEngine(objective, start, method.threads) as engine:
-        precision = engine.iterate.dtype
-        certificate = Certificate.of(objective, None, precision)
-        rule = BarzilaiBorwein(objective, precision)
-        for evaluations, evaluation in enumerate(descend(engine, rule), start=1):
-            status = None
-            if certificate.is_met(evaluation):
-                status = Status.CONVERGED
-            elif certificate.is_exhausted(evaluation):
-                status = Status.PRECISION
-            elif evaluations >= DEFAULT_MAX_ITERATIONS:
-                status = Status.ITERATION_LIMIT
-            yield Stage(engine.iterate, certificate.distance_bound(evaluation), evaluations, status)
-            if status is not None:
-                return
+) -> Generator[SolveStage, None, None]:
+    """The iterates for planes (channels, rows, columns), the last one within the tolerance."""
+    with method.descent(method.objective(noisy, mu, epsilon), start) as descent:
+        for state in descent.states():
+            bound = descent.certificate.distance_bound(state.evaluation)
+            yield SolveStage(descent.iterate, bound, state.iterations, state.status)
 
 
 def start_from(
@@ -107,7 +90,7 @@ class Shown:
 
     region: Region
     planes: NDArray[np.floating[Any]]
-    stage: Stage
+    stage: SolveStage
 
 
 @dataclass(eq=False)
@@ -144,7 +127,7 @@ class Preview:
         mu, epsilon = setting.mu * scale, setting.epsilon * scale
         start = start_from(solved.noisy, solved.x, solved.mu, mu)
         has_shown = False
-        method = self._scene.method(setting.chroma)
+        method = self._scene.method(setting.options)
         for stage in stages(method, solved.noisy, mu, epsilon, start):
             if not math.isfinite(stage.distance_bound):
                 self._last = None
@@ -186,7 +169,7 @@ class Preview:
 
         J's curvature is at most μ + K·∇ᵀ∇ with K = weight²/ε, whose inverse falls off by e over √(K/μ) pixels.
         """
-        widest = max(self._scene.method(setting.chroma).channel_weights)
+        widest = max(self._scene.method(setting.options).channel_weights)
         reach = widest / math.sqrt(setting.mu * setting.epsilon) / scale
         margin = 2 ** math.ceil(math.log2(max(_REACHES * reach, 1)))
         return int(min(max(margin, _LEAST_MARGIN), _LARGEST_MARGIN))

@@ -17,19 +17,19 @@ from tvdenoise.files.reading import read
 from tvdenoise.images.layout import Layout
 from tvdenoise.live.setting import LIMITS, Setting, rounded
 from tvdenoise.live.view import Region, reduced
-from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights, from_opponent, to_opponent
+from tvdenoise.model.colour import RGB_CHANNELS, from_opponent, to_opponent
 from tvdenoise.parameters import epsilon_for, sample
-from tvdenoise.problem import DEFAULT_CHROMA
-from tvdenoise.solver.descent import Method
+from tvdenoise.problem import method_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from tvdenoise.batch.request import Settings
     from tvdenoise.files.decoded import DecodedImage
+    from tvdenoise.options import FileOptions, Options
     from tvdenoise.parameters import Parameters
+    from tvdenoise.solver.descent import Method
 
 
 _KEPT_LEVEL = 2  # the reduction that is kept, from which coarser ones are made
@@ -105,7 +105,7 @@ class Scene:
     """
 
     source: Path
-    settings: Settings
+    settings: FileOptions
     rows: int
     columns: int
     channels: int
@@ -118,7 +118,7 @@ class Scene:
     orientation: Orientation
 
     @classmethod
-    def read(cls, source: Path, settings: Settings, announce_compilation: Callable[[], None]) -> Scene:
+    def read(cls, source: Path, settings: FileOptions, announce_compilation: Callable[[], None]) -> Scene:
         """Raises UnreadableImageError and UnsupportedImageError, as `run` would.
 
         Raises UsageError where the values are so far above the data range that no command line says the choice.
@@ -150,7 +150,7 @@ class Scene:
     @property
     def automatic(self) -> Setting:
         """What `run` would choose, but for the digits that are not shown."""
-        return Setting(rounded(self.chosen.mu), rounded(self.chosen.epsilon), DEFAULT_CHROMA)
+        return Setting.of(self.settings, rounded(self.chosen.mu), rounded(self.chosen.epsilon))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -164,15 +164,13 @@ class Scene:
         box = self.orientation.stored_box(Box(region.left, region.top, region.columns, region.rows), size)
         return Region(region.level, box.top, box.left, box.height, box.width)
 
-    def method(self, chroma: float) -> Method:
-        """As `denoise` would pose it."""
-        if self.channels == RGB_CHANNELS:
-            return Method(chroma_weights(chroma), threads=self.settings.threads)
-        return Method((1.0,) * self.channels, threads=self.settings.threads)
+    def method(self, options: Options) -> Method:
+        """The method with which `denoise` would solve it."""
+        return method_of(options, self.channels)
 
-    def epsilon_for(self, mu: float, chroma: float) -> float:
-        """The ε that follows μ where it is not set by hand."""
-        weighted = self.method(chroma).has_weighted_chroma
+    def epsilon_for(self, mu: float, options: Options) -> float:
+        """The ε that `denoise` would choose for μ."""
+        weighted = self.method(options).has_weighted_chroma
         epsilon = epsilon_for(mu, weighted_chroma=weighted, span=self.span)
         return rounded(min(epsilon, LIMITS["epsilon"][1]))
 

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Condition, Lock, Thread
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -26,13 +26,14 @@ from tvdenoise.live.scene import frame
 from tvdenoise.live.setting import LIMITS, InvalidMessageError, Setting, number, parameter
 from tvdenoise.live.view import Region, region_of
 from tvdenoise.model.colour import RGB_CHANNELS
+from tvdenoise.options import SLIDERS
 
 if TYPE_CHECKING:
     from tvdenoise.batch.outcome import Outcome
-    from tvdenoise.batch.request import Settings
-    from tvdenoise.live.preview import Stage
+    from tvdenoise.live.preview import SolveStage
     from tvdenoise.live.scene import Scene
     from tvdenoise.noise.model import NoiseModel
+    from tvdenoise.options import FileOptions
 
 
 Item = TypeVar("Item")
@@ -86,18 +87,14 @@ def scene_message(scene: Scene, target: Path) -> dict[str, Any]:
         "isColour": scene.channels == RGB_CHANNELS,
         "hasWindow": scene.bits != 8,
         "window": [edge * _GREY_LEVELS for edge in scene.window],
-        "automatic": setting_values(scene.automatic),
+        "automatic": scene.automatic.values,
         "limits": LIMITS,
+        "spans": {name: spec.slider for name, spec in SLIDERS.items()},
         "noise": None if scene.chosen.noise is None else _noise(scene.chosen.noise),
     }
 
 
-def setting_values(setting: Setting) -> dict[str, float]:
-    """The parameters of a setting."""
-    return {"mu": setting.mu, "epsilon": setting.epsilon, "chroma": setting.chroma}
-
-
-def certificate(scene: Scene, stage: Stage, scale: int) -> dict[str, Any]:
+def certificate(scene: Scene, stage: SolveStage, scale: int) -> dict[str, Any]:
     """How exact a picture is: the words are those of `run`."""
     bound = stage.distance_bound
     resolution = "full resolution" if scale == 1 else f"1/{scale} of the resolution"
@@ -157,7 +154,7 @@ class Saver:
             Found(self.source, Path(self.source.name))
         )
 
-    def save(self, settings: Settings, *, overwrite: bool) -> Outcome:
+    def save(self, settings: FileOptions, *, overwrite: bool) -> Outcome:
         """Solve and write. Raises TargetExistsError unless an existing file may be replaced."""
         with self._one_at_a_time:
             if not overwrite and os.path.lexists(self.target):
@@ -249,13 +246,13 @@ class Session:
         setting = self._setting(message)
         request = int(number(message, "request"))
         self._looks.put(Look(request, region_of(view, *scene.size), setting, time.perf_counter()))
-        command = setting.command(scene.source, self._studio.saver.target, scene.settings, scene.channels)
-        return {"type": "setting", "request": request, "command": command, **setting_values(setting)}
+        command = setting.command(scene.source, self._studio.saver.target, scene.channels)
+        return {"type": "setting", "request": request, "command": command, **setting.values}
 
     def save(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Solve the whole picture and write it, which takes its time. Raises InvalidMessageError."""
         scene = self._studio.scene
-        settings = self._setting(message).settings(scene.settings, scene.channels)
+        settings = self._setting(message).for_channels(scene.channels)
         try:
             outcome = self._studio.saver.save(settings, overwrite=message.get("overwrite") is True)
         except TargetExistsError as error:
@@ -264,10 +261,17 @@ class Session:
 
     def _setting(self, message: Mapping[str, Any]) -> Setting:
         """An epsilon of null follows mu."""
-        mu, chroma = parameter(message, "mu"), parameter(message, "chroma")
-        if message.get("epsilon") is None:
-            return Setting(mu, self._studio.scene.epsilon_for(mu, chroma), chroma)
-        return Setting(mu, parameter(message, "epsilon"), chroma)
+        scene = self._studio.scene
+        asked: dict[str, Any] = {
+            name: parameter(message, name)
+            for name in SLIDERS
+            if message.get(name) is not None or name != "epsilon"
+        }
+        mu, epsilon = asked.pop("mu"), asked.pop("epsilon", None)
+        options = replace(scene.settings.with_choice(mu), **asked)
+        if epsilon is None:
+            epsilon = scene.epsilon_for(mu, options)
+        return Setting.of(options, mu, epsilon)
 
     def _work(self) -> None:
         try:
@@ -288,7 +292,7 @@ class Session:
             header = {
                 "kind": "after",
                 "request": look.request,
-                **setting_values(look.setting),
+                **look.setting.values,
                 **certificate(scene, shown.stage, look.region.scale),
                 "milliseconds": round(1000 * (time.perf_counter() - look.asked)),
             }

@@ -3,65 +3,73 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tvdenoise import checks
-from tvdenoise.batch.request import Settings
 from tvdenoise.model.colour import RGB_CHANNELS
-from tvdenoise.problem import DEFAULT_CHROMA
+from tvdenoise.options import COLOUR_ONLY, SLIDERS, FileOptions, Number, command_line, default_of
 
 _DIGITS = 4  # that are kept of each parameter, so that the command says exactly what the page shows
+
+
+def _limits(kind: object) -> tuple[float, float]:
+    assert isinstance(kind, Number)
+    return kind.least, kind.largest if kind.asked_at_most is None else kind.asked_at_most
+
+
 #: The least and the largest value of each that the command line takes.
-LIMITS = {"mu": checks.MU, "epsilon": checks.ASKED_EPSILON, "chroma": checks.CHROMA}
+LIMITS = {name: _limits(spec.kind) for name, spec in SLIDERS.items()}
 
 
 class InvalidMessageError(ValueError):
-    """The page, or who passes for it, said something that means nothing."""
+    """A message that makes no sense."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """mu, epsilon: in units of the data range, chroma: all of a few digits (see `rounded`)."""
+    """Options with μ and ε, and with every parameter that has a slider rounded to a few digits (see `rounded`)."""
 
-    mu: float
-    epsilon: float
-    chroma: float = DEFAULT_CHROMA
+    options: FileOptions
 
-    def settings(self, common: Settings, channels: int) -> Settings:
-        """What `run` would take from the command line."""
-        chroma = self.chroma if self._needs_chroma(channels) else None
-        return replace(common, mu=self.mu, epsilon=self.epsilon, chroma=chroma)
+    @classmethod
+    def of(cls, common: FileOptions, mu: float, epsilon: float, **others: Any) -> Setting:
+        """Common options with the parameters of the page."""
+        return cls(replace(common.with_choice(mu, epsilon), **others))
 
-    def command(self, source: Path, target: Path, common: Settings, channels: int) -> str:
+    @property
+    def mu(self) -> float:
+        assert self.options.mu is not None
+        return self.options.mu
+
+    @property
+    def epsilon(self) -> float:
+        assert self.options.epsilon is not None
+        return self.options.epsilon
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The parameters that have sliders."""
+        return {name: getattr(self.options, name) for name in SLIDERS}
+
+    def for_channels(self, channels: int) -> FileOptions:
+        """The options without those that an image of so many channels has no use for."""
+        if channels == RGB_CHANNELS:
+            return self.options
+        return replace(self.options, **{name: default_of(name) for name in COLOUR_ONLY})
+
+    def command(self, source: Path, target: Path, channels: int) -> str:
         """The command line that makes the target, quoted for a shell."""
-        words = [
-            "tvdenoise",
-            "run",
-            _operand(source),
-            "--mu",
-            _text(self.mu),
-            "--epsilon",
-            _text(self.epsilon),
-        ]
-        if self._needs_chroma(channels):
-            words += ["--chroma", _text(self.chroma)]
-        if common.data_range is not None:
-            words += ["--data-range", repr(common.data_range)]
-        if common.max_megapixels != Settings.max_megapixels:
-            words += ["--max-pixels", repr(common.max_megapixels)]
-        return shlex.join([*words, "-o", _operand(target)])
-
-    def _needs_chroma(self, channels: int) -> bool:
-        return channels == RGB_CHANNELS and self.chroma != DEFAULT_CHROMA
+        named = str(target)
+        return command_line(
+            str(source), self.for_channels(channels), ["-o", f"./{named}" if named.startswith("-") else named]
+        )
 
 
 def rounded(value: float) -> float:
     """The number that its first few digits stand for."""
-    return float(_text(value))
+    return float(f"{value:.{_DIGITS}g}")
 
 
 def number(message: Mapping[str, Any], name: str) -> float:
@@ -73,19 +81,9 @@ def number(message: Mapping[str, Any], name: str) -> float:
 
 
 def parameter(message: Mapping[str, Any], name: str) -> float:
-    """A parameter of a message, rounded and within its checks. Raises InvalidMessageError."""
+    """A parameter of a message, rounded and within its limits. Raises InvalidMessageError."""
     value = number(message, name)
     least, largest = LIMITS[name]
     if not least <= value <= largest:
         raise InvalidMessageError(f"{name} must be at least {least:g} and at most {largest:g}")
     return rounded(value)
-
-
-def _text(value: float) -> str:
-    return f"{value:.{_DIGITS}g}"
-
-
-def _operand(path: Path) -> str:
-    """The path, never to be taken for an option."""
-    text = str(path)
-    return f"./{text}" if text.startswith("-") else text

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 HYPERBOLIC, HUBER = 0, 1
-ISOTROPIC, COMPONENTWISE = 0, 1
+ISOTROPIC, ANISOTROPIC = 0, 1
 PENALTY_CODES = {"hyperbolic": HYPERBOLIC, "huber": HUBER}
-TV_CODES = {"isotropic": ISOTROPIC, "componentwise": COMPONENTWISE}
+TV_CODES = {"isotropic": ISOTROPIC, "anisotropic": ANISOTROPIC}
 
 #: Sums may be reassociated, products contracted and 1/√ taken from the hardware's estimate.
 _FAST_MATH = {"reassoc", "nnan", "ninf", "nsz", "arcp", "contract", "afn"}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from tvdenoise.model.penalties import Penalty
 
 
-TotalVariation = Literal["isotropic", "componentwise"]
-TOTAL_VARIATIONS: tuple[TotalVariation, ...] = ("isotropic", "componentwise")
-
-
 @dataclass(frozen=True, eq=False)
 class Objective:
     """J for one noisy image.
@@ -34,7 +30,7 @@ class Objective:
     noisy: f, (channels, rows, columns) or for a volume (channels, planes, rows, columns), float32 or float64.
     mu: weight of the fidelity, μ > 0 (1/intensity).
     penalty: h, with its ε.
-    tv: "isotropic" takes |z| over all directions and channels; "componentwise" each component alone.
+    tv: "isotropic" takes |z| over all directions and channels; "anisotropic" each component alone.
     channel_weights: a factor for each channel's image gradient.
     axis_weights: a factor for the differences along each spatial axis, the least distance of pixels over
     theirs; None for ones.
@@ -44,7 +40,7 @@ class Objective:
     noisy: NDArray[np.floating]
     mu: float
     penalty: Penalty
-    tv: TotalVariation = "isotropic"
+    tv: str = "isotropic"
     channel_weights: tuple[float, ...] = field(default=(1.0,))
     axis_weights: tuple[float, ...] | None = None
     fidelity: Fidelity | None = None
@@ -115,7 +111,7 @@ class Objective:
 
     def _squared_lengths(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:
         """|z|² for each h: one for each pixel where isotropic, one for each component else."""
-        if self.tv == "componentwise":
+        if self.tv == "anisotropic":
             return differences**2
         squared: NDArray[np.float64] = (differences**2).reshape(-1, self.noisy[0].size).sum(axis=0)
         return squared

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
 from tvdenoise.model.engines import BandedEngine, SparseEngine, fused_engine
-from tvdenoise.model.objective import Objective, TotalVariation
+from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import PENALTIES
-from tvdenoise.solver.step_rules import BarzilaiBorwein, FixedStep, StepName
+from tvdenoise.options import Options, default_of
+from tvdenoise.solver.step_rules import BarzilaiBorwein, FixedStep
 from tvdenoise.solver.stopping import Certificate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -118,35 +120,34 @@ def descend(engine: Engine, step_rule: StepRule) -> Iterator[Evaluation]:
         step_length = step_rule.next(step_length, before, evaluation)
 
 
-def minimise(
-    engine: Engine,
-    step_rule: StepRule,
-    certificate: Certificate,
-    max_iterations: int,
-    watchers: Iterable[Callable[[Evaluation], None]] = (),
-) -> tuple[Status, int, Evaluation]:
+@dataclass(frozen=True)
+class State:
+    """An evaluation on the way down, and how many there were; status: how the descent ended, None while it goes on."""
+
+    iterations: int
+    evaluation: Evaluation
+    status: Status | None
+
+
+def states(
+    engine: Engine, step_rule: StepRule, certificate: Certificate, max_iterations: int
+) -> Iterator[State]:
     """Descend until the certificate is met, exhausted, or ``max_iterations`` evaluations are spent.
 
-    Returns how it ended, the number of evaluations and the last one; the iterate is the engine's.
-    watchers: each called with every evaluation.
+    Yields the state at each iterate, which is the engine's; the last one has a status.
     """
     for iterations, evaluation in enumerate(descend(engine, step_rule), start=1):
-        for watch in watchers:
-            watch(evaluation)
+        status = None
         if certificate.is_met(evaluation):
             is_bounded = certificate.objective.is_strongly_convex
-            return Status.CONVERGED if is_bounded else Status.FILLED, iterations, evaluation
-        if certificate.is_exhausted(evaluation):
-            return Status.PRECISION, iterations, evaluation
-        if iterations >= max_iterations:
-            return Status.ITERATION_LIMIT, iterations, evaluation
-    raise AssertionError("descend() never ends")
-
-
-PenaltyName = Literal["hyperbolic", "huber"]
-EngineName = Literal["fused", "sparse"]
-ENGINES: tuple[EngineName, ...] = get_args(EngineName)
-DEFAULT_MAX_ITERATIONS = 2000
+            status = Status.CONVERGED if is_bounded else Status.FILLED
+        elif certificate.is_exhausted(evaluation):
+            status = Status.PRECISION
+        elif iterations >= max_iterations:
+            status = Status.ITERATION_LIMIT
+        yield State(iterations, evaluation, status)
+        if status is not None:
+            return
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,27 +164,87 @@ class Minimiser:
     trace: tuple[TracePoint, ...] = ()
 
 
+@dataclass(eq=False)
+class Descent:
+    """A solve that is set up: the objective, the engine that carries the iterate, the steps, and the certificate."""
+
+    objective: Objective
+    engine: BandedEngine | SparseEngine
+    step_rule: StepRule
+    certificate: Certificate
+    max_iterations: int
+
+    @property
+    def iterate(self) -> NDArray[np.floating]:
+        """x, which the next evaluation overwrites."""
+        return self.engine.iterate
+
+    def states(self) -> Iterator[State]:
+        """See `states`."""
+        return states(self.engine, self.step_rule, self.certificate, self.max_iterations)
+
+
 @dataclass(frozen=True)
 class Method:
-    """The form of the total variation, and the way down.
+    """The form of the objective, and the way down it.
 
     channel_weights: a factor for each channel's image gradient; axis_weights: one for the differences along each
-    axis, None for ones; threads: None for all processors.
+    axis, None for ones.
     """
 
+    options: Options = field(default_factory=Options)
     channel_weights: tuple[float, ...] = (1.0,)
-    tv: TotalVariation = "isotropic"
-    penalty: PenaltyName = "hyperbolic"
-    step: StepName = "bb"
-    engine: EngineName = "fused"
-    max_iterations: int = DEFAULT_MAX_ITERATIONS
-    threads: int | None = None
     axis_weights: tuple[float, ...] | None = None
 
     @property
     def has_weighted_chroma(self) -> bool:
         """True where channels have different weights."""
         return len(set(self.channel_weights)) > 1
+
+    @property
+    def is_sparse(self) -> bool:
+        """True where scipy's sparse operators evaluate the objective."""
+        return self.options.engine == "sparse"
+
+    @property
+    def quick(self) -> Method:
+        """The fastest way to the same minimiser."""
+        fast = {name: default_of(name) for name in ("engine", "step", "max_iterations")}
+        return replace(self, options=replace(self.options, **fast))
+
+    def objective(
+        self, noisy: NDArray[np.floating], mu: float, epsilon: float, fidelity: Fidelity | None = None
+    ) -> Objective:
+        """J for a noisy image (channels, rows, columns), or a volume (channels, planes, rows, columns)."""
+        penalty = PENALTIES[self.options.penalty](epsilon)
+        return Objective(
+            noisy, mu, penalty, self.options.tv, self.channel_weights, self.axis_weights, fidelity
+        )
+
+    @contextmanager
+    def descent(
+        self,
+        objective: Objective,
+        start: NDArray[np.floating],
+        *,
+        tolerance: float | None = None,
+        stored: np.dtype[np.floating] | None = None,
+        floor_part: float = 1.0,
+    ) -> Iterator[Descent]:
+        """A descent from a start; its engine is closed at the end.
+
+        stored: the precision of the result, where not that of the planes. floor_part: the descent is given up as
+        exhausted at this part of the least bound that the precision can certify.
+        """
+        with self._engine(objective, start) as engine:
+            precision = engine.iterate.dtype
+            is_fixed = self.options.step == "fixed"
+            rule = FixedStep(objective) if is_fixed else BarzilaiBorwein(objective, precision)
+            certificate = Certificate.of(
+                objective, tolerance, precision, stored=stored or objective.noisy.dtype
+            )
+            certificate = replace(certificate, floor=floor_part * certificate.floor)
+            yield Descent(objective, engine, rule, certificate, self.options.max_iterations)
 
     def minimise(
         self,
@@ -201,35 +262,40 @@ class Method:
     ) -> Minimiser:
         """Solve for an image (channels, rows, columns) or a volume (channels, planes, rows, columns).
 
-        start: by default the noisy image. fidelity: the weights of pixels, None for ones.
-        stored: the precision of the result, where not that of the planes; trace: keep what each evaluation told.
+        start: by default the noisy image. fidelity: the weights of pixels, None for ones. stored, floor_part: as in
+        `descent`. trace: keep the value and the bound at each evaluation.
         progress: called with the part that is done after each; see `Progress`.
-        floor_part: the solve is given up as exhausted at this part of the least bound that the precision can certify.
         """
-        penalty = PENALTIES[self.penalty](epsilon)
-        objective = Objective(noisy, mu, penalty, self.tv, self.channel_weights, self.axis_weights, fidelity)
-        with self._engine(objective, noisy if start is None else start) as engine:
-            precision = engine.iterate.dtype
-            rule = BarzilaiBorwein(objective, precision) if self.step == "bb" else FixedStep(objective)
-            certificate = Certificate.of(objective, tolerance, precision, stored=stored or noisy.dtype)
-            certificate = replace(certificate, floor=floor_part * certificate.floor)
-            told: list[Evaluation] = []
-            watchers = [told.append] if trace else []
-            if progress is not None:
-                watchers.append(Progress(certificate, progress).add)
-            status, iterations, last = minimise(engine, rule, certificate, self.max_iterations, watchers)
+        objective = self.objective(noisy, mu, epsilon, fidelity)
+        with self.descent(
+            objective,
+            noisy if start is None else start,
+            tolerance=tolerance,
+            stored=stored,
+            floor_part=floor_part,
+        ) as descent:
+            certificate = descent.certificate
+            followed = None if progress is None else Progress(certificate, progress)
+            points = []
+            for state in descent.states():
+                if trace:
+                    bound = certificate.distance_bound(state.evaluation)
+                    points.append(TracePoint(state.evaluation.value, bound))
+                if followed is not None:
+                    followed.add(state.evaluation)
+            assert state.status is not None
             return Minimiser(
-                x=engine.iterate,
+                x=descent.iterate,
                 objective=objective,
-                status=status,
-                iterations=iterations,
-                value=last.value,
+                status=state.status,
+                iterations=state.iterations,
+                value=state.evaluation.value,
                 tolerance=certificate.tolerance,
-                distance_bound=certificate.distance_bound(last),
-                trace=tuple(TracePoint(each.value, certificate.distance_bound(each)) for each in told),
+                distance_bound=certificate.distance_bound(state.evaluation),
+                trace=tuple(points),
             )
 
     def _engine(self, objective: Objective, start: NDArray[np.floating]) -> BandedEngine | SparseEngine:
-        if self.engine == "sparse":
+        if self.is_sparse:
             return SparseEngine(objective, start)
-        return fused_engine(objective, start, self.threads)
+        return fused_engine(objective, start, self.options.threads)

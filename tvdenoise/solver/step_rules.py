@@ -7,7 +7,7 @@ that a rule needs follow from ‖g‖², ‖g_new‖² and ⟨g_new, g⟩ alone.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from tvdenoise.model.engines import Evaluation
     from tvdenoise.model.objective import Objective
 
-
-StepName = Literal["bb", "fixed"]
-STEPS: tuple[StepName, ...] = ("bb", "fixed")
 
 #: Take a short step where the short one is less than this part of the long one, the long one elsewhere.
 _SWITCH = 0.6

@@ -203,7 +203,7 @@ class Windows:
     @property
     def are_spent(self) -> bool:
         """True where as many evaluations were made as there may be."""
-        return self.evaluations >= self.form.method.max_iterations
+        return self.evaluations >= self.form.method.options.max_iterations
 
     def solve_each(self, partition: Partition, tolerance: float, tell: Callable[[float], None]) -> None:
         """Solve each window by itself, with natural ends, and join the solutions smoothly."""
@@ -230,9 +230,10 @@ class Windows:
         """
         shape = self.reader.shape
         noisy, old = self.reader.planes(window), self.scratch.read(window)
-        left = max(self.form.method.max_iterations - self.evaluations, 1)
+        left = max(self.form.method.options.max_iterations - self.evaluations, 1)
         most = min(left, _TIMES * self.longest)
-        found = replace(self.form.method, max_iterations=most).minimise(
+        method = self.form.method
+        found = replace(method, options=replace(method.options, max_iterations=most)).minimise(
             noisy, self.form.mu, self.form.epsilon, fidelity=_free_inside(window, shape), tolerance=tolerance,
             start=old, floor_part=_FLOOR_PART,
         )  # fmt: skip
@@ -245,7 +246,7 @@ class Windows:
         del found
 
         def value(at: NDArray[np.floating]) -> float:
-            return value_of_part(objective, at, every, self.form.method.threads)
+            return value_of_part(objective, at, every, self.form.method.options.threads)
 
         before = value(old)
         faded = x - old

@@ -11,11 +11,11 @@ import numpy as np
 from tvdenoise.images.data import axis_weights_of
 from tvdenoise.images.layout import require_reasonable
 from tvdenoise.model.objective import Objective
-from tvdenoise.model.penalties import PENALTIES
 from tvdenoise.noise.blocks import BLOCKS
 from tvdenoise.noise.estimation import PATCHES, is_thin
 from tvdenoise.noise.evidence import planes_looked_at, varied
 from tvdenoise.parameters import choose_by_sample, pieces_of
+from tvdenoise.problem import method_of, noise_for
 from tvdenoise.solver.stopping import Certificate
 from tvdenoise.tiling.partition import Budget, TooLittleMemoryError, overlap_for, partition_for
 from tvdenoise.tiling.source import Stage, Tell, bands, size, size_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tvdenoise.noise.evidence import NoiseEvidence, WindowGrid
     from tvdenoise.noise.model import NoiseModel
-    from tvdenoise.problem import Settings
+    from tvdenoise.options import Options
     from tvdenoise.solver.descent import Method
     from tvdenoise.tiling.partition import Partition
     from tvdenoise.tiling.source import Reader, Window
@@ -41,9 +41,7 @@ class Form:
 
     def objective(self, noisy: NDArray[np.floating]) -> Objective:
         """J for planes (channels, ...)."""
-        method = self.method
-        penalty = PENALTIES[method.penalty](self.epsilon)
-        return Objective(noisy, self.mu, penalty, method.tv, method.channel_weights, method.axis_weights)
+        return self.method.objective(noisy, self.mu, self.epsilon)
 
     def certificate(
         self, reader: Reader, tolerance: float | None, extremes: tuple[np.floating, np.floating]
@@ -275,27 +273,26 @@ class TilingPlan:
     def of(
         cls,
         reader: Reader,
-        settings: Settings,
+        options: Options,
         *,
         memory: int,
-        tolerance: float | None,
         spacing: Sequence[float] | None,
         overlap: int | None,
         tell: Tell,
     ) -> TilingPlan:
-        """From one pass over the image. Raises as `tvdenoise.tiling.denoise_tiled` does."""
-        method = settings.method(reader.channels, axis_weights_of(spacing, len(reader.shape)))
-        budget = Budget(memory, reader.channels, reader.stored_bytes, is_sparse=method.engine == "sparse")
-        if settings.needs_estimate and (held := held_whole((reader.channels, *reader.shape))) > memory:
+        """From one pass over the image. Raises as `tvdenoise.denoise_tiled` does."""
+        method = method_of(options, reader.channels, axis_weights_of(spacing, len(reader.shape)))
+        budget = Budget(memory, reader.channels, reader.stored_bytes, is_sparse=method.is_sparse)
+        if options.estimates_noise and (held := held_whole((reader.channels, *reader.shape))) > memory:
             raise TooLittleMemoryError(
                 "the noise of so thin an image is estimated from all of it; give sigma or mu", held - memory
             )
         band = budget.band(reader.shape, reader.source.chunk)
         surveyed = survey(
-            reader, band, tell, needs_noise=settings.needs_estimate, needs_sample=settings.mu is None
+            reader, band, tell, needs_noise=options.estimates_noise, needs_sample=options.mu is None
         )
-        form, noise = _chosen(settings, method, surveyed)
-        certificate = form.certificate(reader, tolerance, surveyed.extremes)
+        form, noise = _chosen(options, method, surveyed)
+        certificate = form.certificate(reader, options.tolerance, surveyed.extremes)
         if overlap is None:
             margins = overlap_for(certificate.objective, reader.shape, budget)
         else:
@@ -310,15 +307,15 @@ class TilingPlan:
         return float(_SLACK * share * self.certificate.tolerance)
 
 
-def _chosen(settings: Settings, method: Method, surveyed: Survey) -> tuple[Form, NoiseModel | None]:
+def _chosen(options: Options, method: Method, surveyed: Survey) -> tuple[Form, NoiseModel | None]:
     """With the parameters that `tvdenoise.denoise` chooses for the same image, and the noise that they are for."""
 
     def evidence() -> NoiseEvidence:
         assert surveyed.noise is not None
         return surveyed.noise
 
-    noise = settings.noise_model(len(method.channel_weights), evidence)
+    noise = noise_for(options, len(method.channel_weights), evidence)
     mu, epsilon = choose_by_sample(
-        surveyed.sample, surveyed.span, method, noise, settings.mu, settings.epsilon, settings.strength
+        surveyed.sample, surveyed.span, method, noise, options.mu, options.epsilon, options.strength
     )
     return Form(method, mu, epsilon), noise

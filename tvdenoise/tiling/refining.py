@@ -102,18 +102,18 @@ class Audit:
     def _look_at(self, band: Window) -> _Sums:
         window = self._seen_from(band)
         objective = self.form.objective(self._noisy(band, window))
-        with fused_engine(objective, self.scratch.read(window), self.form.method.threads) as engine:
+        with fused_engine(objective, self.scratch.read(window), self.form.method.options.threads) as engine:
             engine.advance(0.0)
             inner = within(band, window)
             near: dict[int, float] = {}
             for join, face in enumerate(self.faces):
                 if both := common(self._near(face), band):
                     near[join] = squared_norm_of_part(
-                        engine.gradient, within(both, window), self.form.method.threads
+                        engine.gradient, within(both, window), self.form.method.options.threads
                     )
             return _Sums(
-                value_of_part(objective, engine.iterate, inner, self.form.method.threads),
-                squared_norm_of_part(engine.gradient, inner, self.form.method.threads),
+                value_of_part(objective, engine.iterate, inner, self.form.method.options.threads),
+                squared_norm_of_part(engine.gradient, inner, self.form.method.options.threads),
                 near,
             )
 

@@ -54,7 +54,7 @@ const answers = {
       const [black, white] = scene.window.map((edge) => Number(edge.toPrecision(3)));
       say(`Shown from ${black} (black) to ${white} (white), of 255.`);
     }
-    sliders.start(scene.automatic, scene.limits, scene.isColour);
+    sliders.start(scene.automatic, scene.limits, scene.spans, scene.isColour);
     isKnown = true;
     viewer.show(scene.rows, scene.columns);
   },

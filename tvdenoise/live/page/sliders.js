@@ -44,26 +44,28 @@ export class Sliders {
       this.follows.checked = false;
       this.move({ epsilon });
     });
-    this.chroma = new Slider("chroma", (chroma) => this.move({ chroma }));
+    this.others = {};
     this.follows.addEventListener("change", () => this.move({}));
     document.getElementById("automatic").addEventListener("click", () => {
       this.follows.checked = true;
       this.move({ ...this.automatic });
     });
-    for (const slider of [this.strength, this.mu, this.epsilon, this.chroma]) {
-      slider.range.addEventListener("keydown", (event) => step(event, slider.range));
-    }
   }
 
-  start(automatic, limits, isColour) {
+  /** spans: for each slider, the factor that it covers to either side of the automatic choice. */
+  start(automatic, limits, spans, isColour) {
     const [least, largest] = limits.mu;
     this.automatic = automatic;
     this.setting = { ...automatic };
     this.strength.spread(1, 10, [automatic.mu / largest, automatic.mu / least]);
-    this.mu.spread(automatic.mu, 10, limits.mu);
-    this.epsilon.spread(automatic.epsilon, 30, limits.epsilon);
-    this.chroma.spread(3, 10, limits.chroma);
-    document.getElementById("chroma-row").hidden = !isColour;
+    for (const name of Object.keys(spans)) {
+      if (!(name in this)) this.others[name] = new Slider(name, (value) => this.move({ [name]: value }));
+      (this[name] ?? this.others[name]).spread(automatic[name], spans[name], limits[name]);
+    }
+    for (const slider of [this.strength, this.mu, this.epsilon, ...Object.values(this.others)]) {
+      slider.range.addEventListener("keydown", (event) => step(event, slider.range));
+    }
+    for (const row of document.querySelectorAll(".colour-only")) row.hidden = !isColour;
     this.show();
   }
 
@@ -88,7 +90,7 @@ export class Sliders {
     this.strength.set(strength ?? rounded(this.automatic.mu / this.setting.mu));
     this.mu.set(this.setting.mu);
     this.epsilon.set(this.setting.epsilon);
-    this.chroma.set(this.setting.chroma);
+    for (const [name, slider] of Object.entries(this.others)) slider.set(this.setting[name]);
   }
 }
 

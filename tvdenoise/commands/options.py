@@ -1,0 +1,519 @@
+"""Options on the command line.
+
+Those of `tvdenoise.options` are made from its fields: `takes_options` gives a command one option for each field, and
+`Asked` turns what was typed into the record. The others, which say which files are read and written and what is
+printed, are defined here, once for all commands.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import os
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from tvdenoise.errors import UsageError
+from tvdenoise.options import (
+    ADVANCED_PANEL,
+    FILES_PANEL,
+    STRENGTH_PANEL,
+    VOLUMES_PANEL,
+    Choice,
+    ContradictionError,
+    Count,
+    Distances,
+    FileOptions,
+    Flag,
+    Kind,
+    Name,
+    Number,
+    Size,
+    Spec,
+    default_of,
+    flag_of,
+    specs,
+)
+
+AUTO = "auto"
+_MESSAGES_PANEL, _SHEET_PANEL, _LIVE_PANEL = "Messages", "The sheet", "Live"
+_LARGEST_GREY_LEVEL = 255
+_SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+) ?([kmgt]?)(i?)b?", re.IGNORECASE)
+
+
+class _Flags(dict[str, str]):
+    """The names of options on the command line, by the names of their fields."""
+
+    def __missing__(self, name: str) -> str:
+        return flag_of(name, specs(FileOptions)[name])
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was typed for the fields of `FileOptions`, by their names."""
+
+    texts: Mapping[str, str | bool | None]
+
+    def options(self) -> FileOptions:
+        """The options. Raises UsageError."""
+        known = specs(FileOptions)
+        given = {name: parsed(name, text) for name, text in self.texts.items() if text is not None}
+        given = {name: value for name, value in given.items() if value is not None}
+        if "mask" in given:
+            given["mask"] = os.path.abspath(given["mask"])
+        try:
+            return FileOptions(**{name: given[name] for name in known if name in given})
+        except ContradictionError as error:
+            raise UsageError(error.reason.format_map(_Flags()), error.remedy) from error
+
+
+def takes_options(
+    *, only: Collection[str] | None = None, without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """For a command that takes ``asked``: an option for each field of `FileOptions`, or for some of them."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(command, include_extras=True)
+        own = {
+            name: each.replace(annotation=hints[name])
+            for name, each in inspect.signature(command).parameters.items()
+            if name != "asked"
+        }
+        made = {
+            name: _parameter(name, spec)
+            for name, spec in specs(FileOptions).items()
+            if name not in without and (only is None or name in only)
+        }
+
+        def of_panel(panel: str) -> list[inspect.Parameter]:
+            return [
+                made[name]
+                for name, spec in specs(FileOptions).items()
+                if name in made and spec.panel == panel
+            ]
+
+        last = [each for each in own.values() if _panel_of(each) == _MESSAGES_PANEL]
+        arguments = [each for each in own.values() if each.default is inspect.Parameter.empty]
+        middle = [each for each in own.values() if each not in last and each not in arguments]
+        parameters = [
+            *arguments,
+            *of_panel(STRENGTH_PANEL),
+            *middle,
+            *of_panel(FILES_PANEL),
+            *of_panel(VOLUMES_PANEL),
+            *last,
+            *of_panel(ADVANCED_PANEL),
+        ]
+
+        @functools.wraps(command)
+        def with_options(**given: Any) -> None:
+            command(asked=Asked({name: given.pop(name) for name in made}), **given)
+
+        with_options.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+        )
+        with_options.__annotations__ = {each.name: each.annotation for each in parameters}
+        return with_options
+
+    return decorate
+
+
+def _parameter(name: str, spec: Spec) -> inspect.Parameter:
+    """A parameter of a command, as Typer understands it. Values are typed as text, and checked by `parsed`."""
+    default, kind = default_of(name), spec.kind
+    metavar, kind_of_value = spec.metavar, str | None
+    complete: Callable[[], list[str]] | None = None
+    if isinstance(kind, Choice):
+        metavar, complete = "|".join(kind.names), _completing(kind.names)
+    if isinstance(kind, Flag):
+        shown: Any = False
+        kind_of_value = bool  # type: ignore[assignment]
+    else:
+        shown = None if default is None else kind.text(default)
+    option = typer.Option(
+        flag_of(name, spec),
+        metavar=metavar,
+        help=spec.help,
+        rich_help_panel=spec.panel,
+        autocompletion=complete,
+    )
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, keyword, default=shown, annotation=Annotated[kind_of_value, option])
+
+
+def _completing(names: tuple[str, ...]) -> Callable[[], list[str]]:
+    """What a shell completes."""
+
+    def complete() -> list[str]:
+        return list(names)
+
+    return complete
+
+
+def _panel_of(parameter: inspect.Parameter) -> str | None:
+    """The panel of the help in which an option is shown."""
+    for each in getattr(parameter.annotation, "__metadata__", ()):
+        return getattr(each, "rich_help_panel", None)
+    return None
+
+
+def parsed(name: str, text: str | bool | None) -> Any:
+    """The value of a field of `FileOptions` that was typed; None where it is left to us. Raises UsageError."""
+    spec = specs(FileOptions)[name]
+    if text is None or (text == AUTO and AUTO in (spec.metavar or "")):
+        return None
+    return _value(flag_of(name, spec), spec.kind, text)
+
+
+def _value(option: str, kind: Kind, text: str | bool) -> Any:
+    if isinstance(text, bool) or isinstance(kind, Name):
+        return text
+    if isinstance(kind, Number):
+        return _number(option, text, kind)
+    if isinstance(kind, Count):
+        return whole(option, text, kind.largest)
+    if isinstance(kind, Distances):
+        return _distances(option, text, kind)
+    if isinstance(kind, Size):
+        return _size(option, text, kind)
+    try:
+        return kind.check(option, text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def positive(option: str, text: str | None) -> float | None:
+    """A positive number, or None where it was not given or is left to us. Raises UsageError."""
+    return None if text is None or text == AUTO else _number(option, text, Number(0, math.inf))
+
+
+def _number(option: str, text: str, kind: Number) -> float:
+    """The value of "0.01" or "2.5/255"."""
+    numerator, slash, denominator = text.partition("/")
+    try:
+        value = float(numerator) / float(denominator) if slash else float(numerator)
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(f"{option} must be a number such as 0.01 or 2.5/255, not {text!r}") from None
+    try:
+        value = kind.check(option, value, shown=text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if kind.asked_at_most is not None and value > kind.asked_at_most:
+        is_grey_level = "/" not in text and value <= _LARGEST_GREY_LEVEL
+        raise UsageError(
+            f"{option} {text} is above 1, and intensities are fractions of the data range",
+            f"did you mean {text}/255?" if is_grey_level else None,
+        )
+    return value
+
+
+def whole(option: str, text: str | None, largest: int | None = None) -> int | None:
+    """A whole number from 1 to the largest, or None where it was not given. Raises UsageError."""
+    if text is None:
+        return None
+    try:
+        value = int(text)
+    except ValueError:
+        raise UsageError(f"{option} must be a whole number, not {text!r}") from None
+    if value < 1 or (largest is not None and value > largest):
+        bounds = "at least 1" if largest is None else f"at least 1 and at most {largest}"
+        raise UsageError(f"{option} must be {bounds}, not {text}")
+    return value
+
+
+def count_or_auto(option: str, text: str | None) -> int | None:
+    """A whole number from 1, or None where it was not given or is left to us. Raises UsageError."""
+    if text is None or text == AUTO:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"{option} must be a whole number from 1, or {AUTO}, not {text!r}")
+    return int(text)
+
+
+def _distances(option: str, text: str, kind: Distances) -> tuple[float, float, float]:
+    """The distances of planes, rows and columns, or of planes in pixels."""
+    parts = text.split(",")
+    if len(parts) not in (1, 3):
+        raise UsageError(
+            f"{option} takes three distances, or that of planes alone, not {text!r}", "for example 4,1,1"
+        )
+    number = Number(kind.least, kind.largest)
+    planes, *others = (_number(option, part.strip(), number) for part in parts)
+    rows, columns = others or (1.0, 1.0)
+    return planes, rows, columns
+
+
+def _size(option: str, text: str, kind: Size) -> int:
+    """A number of bytes such as 1GB, 800MB or 1.5GiB."""
+    found = _SIZE.fullmatch(text)
+    if found is None or (found[3] and not found[2]):
+        raise UsageError(f"{option} must be a size such as 1GB, 800MB or 1.5GiB, not {text!r}")
+    number, prefix, binary = found.groups()
+    power = " kmgt".index(prefix.lower() or " ")
+    value = int(float(number) * (1024 if binary else 1000) ** power)
+    if not kind.least <= value <= kind.largest:
+        bounds = f"at least {kind.least // 10**6}MB and at most {kind.largest // 10**12}TB"
+        raise UsageError(f"{option} must be {bounds}, not {text}", "the program itself takes about 0.2 GB")
+    return value
+
+
+Inputs = Annotated[
+    list[str], typer.Argument(metavar="INPUT", help="Images, folders of images, or - for standard input.")
+]
+Jobs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER|auto",
+        help="Number of files to process at the same time. By default as many as are useful; output is the same for "
+        "any number.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS|local",
+        help="Use the workers of the Dask scheduler at this address, which must see the same files, or of one "
+        "started here. Requires the extra cluster.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+FailFast = Annotated[
+    bool, typer.Option("--fail-fast", help="Stop at the first file that fails.", rich_help_panel=FILES_PANEL)
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="OUTPUT",
+        help="Output file (by its extension), folder, or - for standard output. "
+        "By default NAME_denoised.EXT beside each input.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+WatchedFolder = Annotated[str, typer.Argument(metavar="FOLDER", help="Folder to watch.")]
+OutputFolder = Annotated[
+    str,
+    typer.Option(
+        "--output", "-o", metavar="FOLDER", help="Folder for the results.", rich_help_panel=FILES_PANEL
+    ),
+]
+Settle = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="Denoise a file after it has not changed for this long. By default 2.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+Poll = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="Poll the folder at this interval, for file systems that report no changes, such as network file systems.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+Recursive = Annotated[
+    bool, typer.Option("--recursive", "-r", help="Search sub-folders, too.", rich_help_panel=FILES_PANEL)
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include",
+        metavar="PATTERN",
+        help="Process only files in folders that match: '*.tif' matches names, 'day*/*.tif' paths below the folder. "
+        "May be repeated.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="PATTERN",
+        help="Skip files and sub-folders that match: 'thumb*', 'raw/old'. May be repeated.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace existing outputs.", rich_help_panel=FILES_PANEL)
+]
+SkipExisting = Annotated[
+    bool,
+    typer.Option(
+        "--skip-existing", help="Keep existing outputs, to continue a run.", rich_help_panel=FILES_PANEL
+    ),
+]
+InPlace = Annotated[
+    bool,
+    typer.Option(
+        "--in-place",
+        help="Replace each input by its result, once: files that are recorded as denoised are skipped.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+Again = Annotated[
+    bool,
+    typer.Option(
+        "--again",
+        help="With --in-place: denoise files again that are denoised already.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+Suffix = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Suffix of output names. By default _denoised beside the inputs, none in a folder.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+FormatName = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Format of standard output. By default the input's.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+Report = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Write the outcome of each file as lines of JSON, or as CSV where the name ends in .csv. "
+        "tvdenoise report summarises it.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+Residual = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Write the residual of each image there as NAME_residual.png: input minus result around mid grey, "
+        "amplified by a power of two. Edges or texture in it were removed with the noise.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+Trace = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="For one image: write J and the distance bound at every evaluation, as .csv or as a plot (.png, .svg or "
+        ".pdf).",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Print the plan and write nothing: a table on a terminal, otherwise one tab-separated line per file with "
+        "source, target, columns, rows, channels, action (denoise, skip, fail) and reason.",
+        rich_help_panel=FILES_PANEL,
+    ),
+]
+SharedParameters = Annotated[
+    bool,
+    typer.Option(
+        "--shared-parameters",
+        help="Choose mu once, on a sample of the images, and use it for all of them: for a set from one camera or "
+        "microscope.",
+        rich_help_panel=STRENGTH_PANEL,
+    ),
+]
+Sheet = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Contact sheet, a PNG. By default NAME_tune.png beside the image. With --live: the output of the result, "
+        "as in run.",
+        rich_help_panel=_SHEET_PANEL,
+    ),
+]
+Reference = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CLEAN",
+        help="The same image without noise: the sheet then shows PSNR and SSIM and marks the best cell.",
+        rich_help_panel=_SHEET_PANEL,
+    ),
+]
+GridSize = Annotated[
+    str | None,
+    typer.Option(
+        "--grid",
+        metavar="COLUMNSxROWS",
+        help="Number of values of mu, each 1.41 times smaller than the one before, and of epsilon, each 3 times "
+        "larger; odd numbers. By default 5x3.",
+        rich_help_panel=_SHEET_PANEL,
+    ),
+]
+Strengths = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER,...",
+        help="A row of strengths, as run takes them, instead of a grid: 0.25,0.5,1,2,4. 1 is always shown.",
+        rich_help_panel=_SHEET_PANEL,
+    ),
+]
+Crop = Annotated[
+    str | None,
+    typer.Option(
+        metavar="X,Y,WIDTH,HEIGHT",
+        help="Part to show, in pixels. By default 256 by 256 where noise and structure meet.",
+        rich_help_panel=_SHEET_PANEL,
+    ),
+]
+Live = Annotated[
+    bool,
+    typer.Option(
+        "--live",
+        help="Open a page of sliders on this machine instead of writing a sheet. Requires the extra live.",
+        rich_help_panel=_LIVE_PANEL,
+    ),
+]
+Port = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER", help="Port of the page. By default a free one.", rich_help_panel=_LIVE_PANEL
+    ),
+]
+NoBrowser = Annotated[
+    bool,
+    typer.Option(
+        "--no-browser",
+        help="Print the address of the page, and open no browser.",
+        rich_help_panel=_LIVE_PANEL,
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="Print errors only.",
+        rich_help_panel=_MESSAGES_PANEL,
+    ),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        help="Print more about each file, also for more than 20 files.",
+        rich_help_panel=_MESSAGES_PANEL,
+    ),
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show tracebacks of errors.", rich_help_panel=_MESSAGES_PANEL)
+]

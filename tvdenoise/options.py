@@ -1,0 +1,619 @@
+"""Options: the one record of how to denoise.
+
+Each field is defined once, with its kind (type and range), its default and its help. What else knows of options is made
+from these fields: the options of the command line and their help, the checks of the Python functions, the words of
+printed commands, the record in written files, the columns of reports, and the messages to workers. To add an option,
+add a field and the code that uses it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import operator
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from typing import Self
+_GREY_LEVELS = 255
+_DIGITS = 6  # that a number of grey levels may have, to be written as such
+
+
+@dataclass(frozen=True)
+class Number:
+    """A positive finite number from ``least`` to ``largest``.
+
+    is_intensity: a fraction of the data range. asked_at_most: the largest value that the command line takes, so that
+    5 in the place of 5/255 is noticed. may_be_zero: 0 is allowed, too.
+    """
+
+    least: float
+    largest: float
+    is_intensity: bool = False
+    asked_at_most: float | None = None
+    may_be_zero: bool = False
+
+    def check(self, name: str, value: Any, shown: object = None) -> float:
+        """The value as a float; shown: how messages quote it. Raises ValueError and TypeError."""
+        shown = value if shown is None else shown
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if self.may_be_zero and number == 0:
+            return 0.0
+        if not (math.isfinite(number) and number > 0):
+            least = "at least 0" if self.may_be_zero else "positive"
+            raise ValueError(f"{name} must be {least} and finite, not {shown}")
+        if not self.least <= number <= self.largest:
+            raise ValueError(
+                f"{name} must be at least {self.least:g} and at most {self.largest:g}, not {shown}"
+            )
+        return number
+
+    def text(self, value: float) -> str:
+        """The value as the command line takes it, exactly."""
+        levels = f"{value * _GREY_LEVELS:.{_DIGITS}g}"
+        if self.is_intensity and value > 0 and float(levels) / _GREY_LEVELS == value:
+            plain = repr(value)
+            return plain if len(plain) <= len(levels) + 4 else f"{levels}/{_GREY_LEVELS}"
+        return repr(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+
+
+@dataclass(frozen=True)
+class Count:
+    """A whole number from 1 to ``largest``."""
+
+    largest: int | None = None
+
+    def check(self, name: str, value: Any) -> int:
+        """The value as an int. Raises ValueError and TypeError."""
+        count = operator.index(value)
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, not {value!r}")
+        if self.largest is not None and count > self.largest:
+            raise ValueError(f"{name} must be at most {self.largest}, not {value!r}")
+        return count
+
+    def text(self, value: int) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some names.
+
+    other_names: names that are accepted, too, and what each stands for. takes_model: an object may stand in the
+    place of a name, in Python alone.
+    """
+
+    names: tuple[str, ...]
+    other_names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    takes_model: bool = False
+
+    def check(self, name: str, value: Any) -> Any:
+        """The name. Raises ValueError."""
+        if self.takes_model and not isinstance(value, str) and hasattr(value, "channels"):
+            return value
+        value = self.other_names.get(value, value) if isinstance(value, str) else value
+        if not (isinstance(value, str) and value in self.names):
+            raise ValueError(f"{name} must be one of {', '.join(self.names)}, not {value!r}")
+        return value
+
+    def text(self, value: str) -> str:
+        return value
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Set or not."""
+
+    def check(self, _name: str, value: Any) -> bool:
+        return bool(value)
+
+    def text(self, _value: bool) -> str:
+        raise TypeError("a flag takes no value")
+
+
+@dataclass(frozen=True)
+class Distances:
+    """The distances of planes, rows and columns."""
+
+    least: float
+    largest: float
+
+    def check(self, name: str, value: Any) -> tuple[float, ...]:
+        """The distances as floats. Raises ValueError and TypeError."""
+        number = Number(self.least, self.largest)
+        return tuple(number.check(name, each) for each in value)
+
+    def text(self, value: tuple[float, ...]) -> str:
+        return ",".join(f"{distance:g}" for distance in value)
+
+
+@dataclass(frozen=True)
+class Size:
+    """A number of bytes from ``least`` to ``largest``."""
+
+    least: int
+    largest: int
+
+    def check(self, name: str, value: Any) -> int:
+        """The value as an int. Raises ValueError and TypeError."""
+        size = operator.index(value)
+        if not self.least <= size <= self.largest:
+            raise ValueError(f"{name} must be at least {self.least} and at most {self.largest}, not {value}")
+        return size
+
+    def text(self, value: int) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Name:
+    """The name of a file."""
+
+    def check(self, _name: str, value: Any) -> str:
+        return str(value)
+
+    def text(self, value: str) -> str:
+        return value
+
+
+Kind = Number | Count | Choice | Flag | Distances | Size | Name
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is known of an option besides its name and its default.
+
+    help: one line or two. metavar: what stands for the value in the help. panel: the panel of the help.
+    flag: its name on the command line, where it is not the field's name. serves_to_choose: it has no say once μ is
+    given. shapes_result: it decides, with μ and ε, which minimiser is found; records of results hold it.
+    slider: the factor to either side that a slider covers. colour_only: of no effect but on red, green and blue.
+    """
+
+    kind: Kind
+    help: str
+    metavar: str | None
+    panel: str
+    flag: str | None = None
+    serves_to_choose: bool = False
+    shapes_result: bool = False
+    slider: float | None = None
+    colour_only: bool = False
+
+
+STRENGTH_PANEL, ADVANCED_PANEL, FILES_PANEL, VOLUMES_PANEL = (
+    "Strength and accuracy",
+    "Advanced",
+    "Files",
+    "Volumes",
+)
+
+
+def _option(
+    default: Any,
+    kind: Kind,
+    text: str,
+    metavar: str | None = None,
+    *,
+    panel: str = STRENGTH_PANEL,
+    flag: str | None = None,
+    serves_to_choose: bool = False,
+    shapes_result: bool = False,
+    slider: float | None = None,
+    colour_only: bool = False,
+) -> Any:
+    """A field of an options record."""
+    spec = Spec(kind, text, metavar, panel, flag, serves_to_choose, shapes_result, slider, colour_only)
+    return dataclasses.field(default=default, metadata={"spec": spec})
+
+
+class ContradictionError(ValueError):
+    """Two options that exclude each other.
+
+    reason: a sentence in which each option's name stands in braces; remedy: what to do.
+    """
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason.format_map(_Plain())}; {remedy}")
+        self.reason = reason
+        self.remedy = remedy
+
+
+class _Plain(dict[str, str]):
+    """Each name stands for itself."""
+
+    def __missing__(self, name: str) -> str:
+        return name
+
+
+class UnknownOptionError(ValueError):
+    """An option that this version does not have."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to denoise an image. Intensities, such as epsilon, are fractions of the data range.
+
+    mu: weight of the fidelity, > 0, in 1/data range; larger stays closer to the input. None chooses the value of least
+        estimated risk for noise like the image's own.
+    sigma: the level of white noise that mu is chosen for, > 0.
+    noise: "auto" estimates the noise's growth with intensity and its correlation, "white" its level alone; or a model
+        that `tvdenoise.estimate_noise` returned, of this image or of one like it.
+    strength: the chosen μ is divided by it, > 0: larger is smoother.
+    epsilon: smoothing of the penalty, > 0; None chooses 0.14/μ (0.28/μ for RGB), at most a sixth of the span of the
+        intensities.
+    tolerance: stop as soon as the rms distance to the exact minimiser is certain to be at most this, ≥ 0. None
+        chooses 0.03/μ, at most 3 % of the span of the intensities, and never less than the precision can certify.
+    max_iterations: the most evaluations of the objective gradient.
+    chroma: factor of the colour differences' image gradient, > 0, for three channels.
+    threads: None uses all processors; the result is the same for any number.
+    tv: "isotropic", or "anisotropic" ("componentwise"): a root of its own for each difference.
+    penalty: "hyperbolic" √(z² + ε²), or "huber" z²/(2ε) up to ε, |z| − ε/2 beyond.
+    step: "bb" for Barzilai–Borwein steps, "fixed" for 1/L.
+    engine: "fused" for the fast kernel, "sparse" for scipy's sparse operators in double precision.
+    data_range: the intensity that counts as 1. None chooses the largest value of an integer type, 1 for floats.
+    nan: "refuse" NaN, or "fill": float pixels that are NaN (in any channel) are missing.
+
+    Raises ValueError and TypeError for values outside their range, and ContradictionError (a ValueError) for
+    options that exclude each other.
+    """
+
+    mu: float | None = _option(
+        None,
+        Number(1e-12, 1e30),
+        "Weight of the fidelity: a larger value keeps more detail and more noise. "
+        "By default the value of least estimated error for the image's own noise.",
+        "NUMBER|auto",
+        slider=10,
+    )
+    sigma: float | None = _option(
+        None,
+        Number(1e-12, 1e6, is_intensity=True, asked_at_most=1.0),
+        "Assume white noise of this standard deviation. By default the noise is estimated.",
+        "INTENSITY",
+        serves_to_choose=True,
+    )
+    noise: Any = _option(  # noqa: RUF009  # as every other field
+        "auto",
+        Choice(("auto", "white"), takes_model=True),
+        "What to estimate of the noise: its level, growth with intensity and correlation, or, for white noise, "
+        "its level alone.",
+        serves_to_choose=True,
+    )
+    strength: float = _option(
+        1.0,
+        Number(1e-6, 1e6),
+        "Divide the chosen mu by this: 2 is smoother, 0.5 gentler.",
+        "NUMBER",
+        serves_to_choose=True,
+    )
+    epsilon: float | None = _option(
+        None,
+        Number(1e-15, 1e6, is_intensity=True, asked_at_most=1.0),
+        "Smoothing of the penalty: differences below it are smoothed as noise, larger ones are kept as edges. "
+        "By default 0.14 / mu (0.28 / mu in colour).",
+        "INTENSITY|auto",
+        slider=30,
+    )
+    tolerance: float | None = _option(
+        None,
+        Number(0.0, math.inf, is_intensity=True, asked_at_most=1.0, may_be_zero=True),
+        "Stop when the result is certified to be this close (rms) to the exact minimiser. By default 0.03 / mu.",
+        "INTENSITY",
+    )
+    max_iterations: int = _option(
+        2000, Count(), "Stop after this many evaluations of the objective gradient.", "NUMBER"
+    )
+    chroma: float = _option(
+        3.0,
+        Number(1e-3, 1e3),
+        "Smooth colour differences this many times as much as brightness.",
+        "NUMBER",
+        shapes_result=True,
+        slider=10,
+        colour_only=True,
+    )
+    threads: int | None = _option(
+        None,
+        Count(),
+        "Number of threads; output is byte-identical for any number. By default all processors.",
+        "NUMBER",
+    )
+    tv: str = _option(
+        "isotropic",
+        Choice(("isotropic", "anisotropic"), {"componentwise": "anisotropic"}),
+        "Form of the total variation: one root for all differences of a pixel, or one for each.",
+        panel=ADVANCED_PANEL,
+        shapes_result=True,
+    )
+    penalty: str = _option(
+        "hyperbolic",
+        Choice(("hyperbolic", "huber")),
+        "Penalty on the image gradient.",
+        panel=ADVANCED_PANEL,
+        shapes_result=True,
+    )
+    step: str = _option(
+        "bb",
+        Choice(("bb", "fixed")),
+        "Step rule: Barzilai–Borwein step lengths, or always 1/L.",
+        panel=ADVANCED_PANEL,
+    )
+    engine: str = _option(
+        "fused",
+        Choice(("fused", "sparse")),
+        "Engine: the fast kernel, or the sparse operators that define it.",
+        panel=ADVANCED_PANEL,
+    )
+    data_range: float | None = _option(
+        None,
+        Number(1e-12, 1e12),
+        "Intensity that counts as white in float files. By default 1.",
+        "NUMBER",
+        panel=FILES_PANEL,
+    )
+    nan: str = _option(
+        "refuse",
+        Choice(("refuse", "fill")),
+        "Refuse float files that hold NaN, or fill such pixels from their neighbours.",
+        panel=FILES_PANEL,
+    )
+
+    def __post_init__(self) -> None:
+        for name, spec in specs(type(self)).items():
+            value = getattr(self, name)
+            if value is not None or _default(type(self), name) is not None:
+                object.__setattr__(self, name, spec.kind.check(name, value))
+        if self.mu is not None and self.sigma is not None:
+            raise ContradictionError(
+                "{sigma} only serves to choose {mu}, which is given too", "give one of them"
+            )
+        if self.mu is not None and self.strength != 1:
+            raise ContradictionError("{strength} scales the chosen {mu}, which is given", "give one of them")
+
+    @classmethod
+    def of(cls, options: Options | None, given: Mapping[str, Any]) -> Options:
+        """Options from a record, keywords, or both. Raises TypeError for a field in both, or an unknown keyword."""
+        for name in given:
+            if name not in specs(Options):
+                raise TypeError(f"got an unexpected keyword argument {name!r}")
+        if options is None:
+            return Options(**given)
+        common = options.common()
+        for name in given:
+            if getattr(common, name) != _default(Options, name):
+                raise TypeError(f"{name} is given twice: as a keyword and in options")
+        return replace(common, **given)
+
+    def common(self) -> Options:
+        """The fields that `Options` itself has, without those of a record that extends it."""
+        return Options(**{name: getattr(self, name) for name in specs(Options)})
+
+    def with_choice(self, mu: float, epsilon: float | None = None) -> Self:
+        """These options with a μ, and maybe an ε, that is chosen already; what served to choose it is dropped."""
+        dropped = {
+            name: _default(type(self), name)
+            for name, spec in specs(type(self)).items()
+            if spec.serves_to_choose
+        }
+        chosen = {"mu": mu} if epsilon is None else {"mu": mu, "epsilon": epsilon}
+        return replace(self, **(dropped | chosen))
+
+    @property
+    def estimates_noise(self) -> bool:
+        """True where μ is to be chosen for noise that is read from the image."""
+        return self.mu is None and self.sigma is None and isinstance(self.noise, str)
+
+    def changed(self) -> dict[str, Any]:
+        """The fields that differ from their defaults."""
+        cls = type(self)
+        return {name: value for name in specs(cls) if (value := getattr(self, name)) != _default(cls, name)}
+
+    def words(self) -> list[str]:
+        """What to type on the command line for these options; defaults are left out."""
+        found = []
+        for name, value in self.changed().items():
+            spec = specs(type(self))[name]
+            found.append(flag_of(name, spec))
+            if not isinstance(spec.kind, Flag):
+                found.append(spec.kind.text(value))
+        return found
+
+    def shape(self, *, only_changed: bool = True) -> dict[str, str]:
+        """The fields that decide, with μ and ε, which minimiser is found; all, or those that are not the defaults."""
+        changed = self.changed()
+        return {
+            name: specs(Options)[name].kind.text(getattr(self, name))
+            for name in SHAPING
+            if name in changed or not only_changed
+        }
+
+    def __reduce__(self) -> tuple[Callable[..., Options], tuple[type[Options], dict[str, Any]]]:
+        """Other processes check what they are sent: see `from_mapping`."""
+        return _restored, (type(self), self.as_mapping())
+
+    def as_mapping(self) -> dict[str, Any]:
+        """The fields by name, for a message to another process."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """The options in a message. Raises UnknownOptionError for a field that this version does not have."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(mapping) - known):
+            names = ", ".join(unknown)
+            raise UnknownOptionError(f"unknown options {names}: another version of tvdenoise sent them")
+        return cls(**mapping)
+
+
+@dataclass(frozen=True)
+class FileOptions(Options):
+    """How to denoise and write files: `Options`, and what only files have.
+
+    shared_mu: pairs of a number of channels and the mu that was chosen for all such images of a set.
+    """
+
+    mask: str | None = _option(
+        None,
+        Name(),
+        "Denoise only where this image, of the same size, is white; pixels are kept exactly where it is black. "
+        "Both images are compared as they are shown, turned by their orientation.",
+        "FILE",
+        panel=FILES_PANEL,
+    )
+    volume: bool = _option(
+        False,
+        Flag(),
+        "Denoise the planes of a file together, as one volume for each channel and time point. Images that follow "
+        "each other in time alone, and frames of animations, are one volume, too.",
+        panel=VOLUMES_PANEL,
+    )
+    spacing: tuple[float, ...] | None = _option(
+        None,
+        Distances(1e-12, 1e12),
+        "With --volume: distances of planes, rows and columns in any unit, or of planes alone in pixels. "
+        "By default what the file states, and 1 in time. Neighbours that are further apart may differ more.",
+        "Z,Y,X",
+        panel=VOLUMES_PANEL,
+    )
+    per_plane: bool = _option(
+        False,
+        Flag(),
+        "Choose mu for each image of a stack or an animation. By default once for the file, and once for "
+        "each channel of a microscope.",
+    )
+    first_frame: bool = _option(
+        False, Flag(), "Take only the first image of files that hold several.", panel=FILES_PANEL
+    )
+    quality: int | None = _option(
+        None,
+        Count(100),
+        "Quality of JPEG, WebP, AVIF, HEIC and JPEG 2000. By default 95, and lossless where the input is.",
+        "1–100",
+        panel=FILES_PANEL,
+    )
+    max_megapixels: float = _option(
+        500.0,
+        Number(0.0, math.inf),
+        "Refuse larger images.",
+        "MEGAPIXELS",
+        panel=FILES_PANEL,
+        flag="--max-pixels",
+    )
+    memory: int | None = _option(
+        None,
+        Size(300_000_000, 1_000_000_000_000_000),
+        "Limit for the memory of all files that are worked on together, such as 1GB or 800MB. A TIFF that "
+        "needs more is denoised in parts. By default what is free.",
+        "SIZE",
+        panel=FILES_PANEL,
+    )
+    strip_metadata: bool = _option(
+        False, Flag(), "Write no metadata but the colour profile and the orientation.", panel=FILES_PANEL
+    )
+    preserve_times: bool = _option(
+        False, Flag(), "Give outputs the times of their inputs.", panel=FILES_PANEL
+    )
+    shared_mu: tuple[tuple[int, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.spacing is not None and not self.volume:
+            raise ContradictionError("{spacing} is for {volume}", "give both, or leave it out")
+        if self.per_plane and self.mu is not None:
+            raise ContradictionError("{per_plane} chooses {mu}, which is given", "give one of them")
+        for name in ("per_plane", "first_frame"):
+            if self.volume and getattr(self, name):
+                raise ContradictionError(
+                    f"{{volume}} and {{{name}}} contradict each other", "give one of them"
+                )
+
+    @property
+    def fills_missing(self) -> bool:
+        """True where NaN stands for missing pixels."""
+        return self.nan == "fill"
+
+    @property
+    def has_weights(self) -> bool:
+        """True where pixels may have weights of their own in the fidelity."""
+        return self.mask is not None or self.fills_missing
+
+    def for_image(self, *, channels: int, is_float: bool, mu: float | None = None) -> Options:
+        """The options for one image of a file.
+
+        mu: chosen for all images of its file. NaN and the data range are matters of float images alone.
+        """
+        common = self.common()
+        if not is_float:
+            common = replace(common, nan=_default(Options, "nan"), data_range=None)
+        shared = dict(self.shared_mu).get(channels) if mu is None else mu
+        return common if shared is None else common.with_choice(shared)
+
+
+def _restored(cls: type[Options], mapping: Mapping[str, Any]) -> Options:
+    return cls.from_mapping(mapping)
+
+
+def specs(cls: type[Options]) -> dict[str, Spec]:
+    """The options of a record by the names of their fields, in their order."""
+    return {field.name: field.metadata["spec"] for field in fields(cls) if "spec" in field.metadata}
+
+
+def flag_of(name: str, spec: Spec) -> str:
+    """The name of a field on the command line."""
+    return spec.flag or "--" + name.replace("_", "-")
+
+
+def default_of(name: str) -> Any:
+    """The default of a field."""
+    return _default(FileOptions, name)
+
+
+def checked(name: str, value: Any) -> Any:
+    """A value for a field, converted; None stands for a value that is not given. Raises ValueError and TypeError."""
+    return None if value is None else specs(FileOptions)[name].kind.check(name, value)
+
+
+def _default(cls: type[Options], name: str) -> Any:
+    return cls.__dataclass_fields__[name].default
+
+
+#: The options that decide, with μ and ε, which minimiser is found.
+SHAPING = tuple(name for name, spec in specs(Options).items() if spec.shapes_result)
+#: The options that a slider changes.
+SLIDERS = {name: spec for name, spec in specs(Options).items() if spec.slider is not None}
+#: The options that are of no effect but on red, green and blue.
+COLOUR_ONLY = tuple(name for name, spec in specs(Options).items() if spec.colour_only)
+
+
+def command_line(source: str, options: Options, further: Iterable[str] = ()) -> str:
+    """The command that denoises a file with these options, quoted for a shell."""
+    operand = f"./{source}" if source.startswith("-") else source
+    return shlex.join(["tvdenoise", "run", operand, *options.words(), *further])
+
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def with_option_keywords(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Show the fields of `Options` as keywords in the signature of a function that takes them as ``**fields``."""
+    signature = inspect.signature(function)
+    shown = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    named = {each.name for each in shown}
+    further = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
+        )
+        for field in fields(Options)
+        if field.name not in named
+    ]
+    function.__signature__ = signature.replace(parameters=[*shown, *further])  # type: ignore[attr-defined]
+    return function
