@@ -20,6 +20,7 @@ from tvdenoise.batch.outcome import FileStatus, Outcome
 from tvdenoise.batch.plan import make_plan
 from tvdenoise.batch.request import Request
 from tvdenoise.files import writing
+from tvdenoise.files.reading import read
 
 FIELDS = [
     "source",
@@ -38,6 +39,9 @@ FIELDS = [
     "planes",
     "volumes",
     "spacing",
+    "chroma",
+    "tv",
+    "penalty",
     "seconds",
     "notes",
 ]
@@ -285,6 +289,50 @@ def test_a_name_that_ends_in_csv_means_the_same_as_csv(make_image, command, tmp_
     for row, entry in zip(rows(tmp_path / "r.CSV"), entries(tmp_path / "r"), strict=True):
         expected = {name: "" if value is None else str(value) for name, value in entry.items()}
         assert row | {"seconds": ""} == expected | {"seconds": "", "sha256": "", "channels": ""}
+
+
+def test_a_csv_report_of_an_earlier_version_is_continued_under_its_own_names(
+    make_image, command, tmp_path: Path
+) -> None:
+    before = [name for name in (*FIELDS, "sha256", "channels") if name not in ("chroma", "tv", "penalty")]
+    (tmp_path / "r.csv").write_text(
+        ",".join(before) + "\n" + "x.png,y.png,done" + "," * (len(before) - 3) + "\n"
+    )
+    make_image("a.png")
+    assert (
+        command("run", "a.png", "--penalty", "huber", "--report", "r.csv", "--skip-existing").exit_code == 0
+    )
+    found = rows(tmp_path / "r.csv")
+    assert list(found[0]) == before
+    assert [(row["source"], row["status"]) for row in found] == [("x.png", "done"), ("a.png", "done")]
+    assert float(found[1]["mu"]) > 0
+
+
+def test_the_report_and_the_record_tell_which_minimiser_was_found(
+    make_image, command, tmp_path: Path
+) -> None:
+    make_image("a.png", noise(9, 9, 3))
+    command(
+        "run",
+        "a.png",
+        "--mu",
+        "9",
+        "--chroma",
+        "2",
+        "--penalty",
+        "huber",
+        "--tv",
+        "componentwise",
+        "--report",
+        "r",
+    )
+    [entry] = entries(tmp_path / "r")
+    assert (entry["chroma"], entry["penalty"], entry["tv"]) == ("2", "huber", "anisotropic")
+    record = read(tmp_path / "a_denoised.png").metadata.record
+    assert record is not None
+    assert record.endswith("; chroma=2; tv=anisotropic; penalty=huber")
+    assert command("run", "a_denoised.png", "--in-place").exit_code == 0
+    assert read(tmp_path / "a_denoised.png").metadata.record == record  # it was not denoised again
 
 
 def test_notes_are_kept(command, tmp_path: Path) -> None:

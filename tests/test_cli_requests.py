@@ -22,7 +22,7 @@ from tvdenoise.files import atomic
         *[("--epsilon", value, "--epsilon must be positive and finite") for value in ("-1", "0", "nan")],
         *[("--sigma", value, "--sigma must be positive and finite") for value in ("0", "-0.1")],
         *[("--chroma", value, "--chroma must be positive and finite") for value in ("0", "inf")],
-        ("--tolerance", "-1", "--tolerance must be positive and finite"),
+        ("--tolerance", "-1", "--tolerance must be at least 0 and finite"),
         ("--data-range", "0", "--data-range must be positive and finite"),
         ("--max-pixels", "-3", "--max-pixels must be positive and finite"),
         *[

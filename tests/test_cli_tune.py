@@ -138,10 +138,10 @@ def test_no_label_is_cut_off_or_reaches_into_the_next(command, pair, tmp_path):
 
 def test_parameters_of_ones_own_are_the_centre(command, pair):
     cells = rows_of(
-        command("tune", pair, "--mu", "20", "--epsilon", "1/100", "--grid", "3x1", "--tv", "anisotropic")
+        command("tune", pair, "--mu", "20", "--epsilon", "1/100", "--grid", "3x1", "--tv", "componentwise")
     )
     assert [cell["mark"] for cell in cells] == ["", "given", ""]
-    assert cells[1]["command"].endswith(" --mu 20 --epsilon 1/100 --tv componentwise")
+    assert cells[1]["command"].endswith(" --mu 20 --epsilon 0.01 --tv anisotropic")
     assert cells[0]["command"].endswith(" --mu 28.3 --epsilon 0.01 --tv componentwise")
 
 

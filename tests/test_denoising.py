@@ -174,7 +174,7 @@ def test_parameters_that_are_not_positive_and_finite_are_refused(name, value):
         ({"penalty": ["huber"]}, "penalty must be one of"),
         ({"max_iterations": 0}, "max_iterations must be at least 1"),
         ({"threads": 0}, "threads must be at least 1"),
-        ({"tv": "sideways"}, "tv must be one of isotropic, componentwise"),
+        ({"tv": "sideways"}, "tv must be one of isotropic, anisotropic"),
         ({"penalty": "l2"}, "penalty must be one of hyperbolic, huber"),
         ({"step": "newton"}, "step must be one of bb, fixed"),
         ({"engine": "gpu"}, "engine must be one of fused, sparse"),

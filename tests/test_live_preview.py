@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from tvdenoise import denoise
 from tvdenoise.errors import UsageError
-from tvdenoise.live.preview import Preview, Stage
+from tvdenoise.live.preview import Preview, SolveStage
 from tvdenoise.live.scene import Reductions, Scene, frame, visible_planes
 from tvdenoise.live.session import Newest, PageClosedError, Saver, Session, Studio, certificate, scene_message
 from tvdenoise.live.setting import InvalidMessageError, Setting, parameter
@@ -93,7 +93,9 @@ def test_of_a_solve_that_breaks_down_the_input_is_shown_and_that_is_said(monkeyp
     scene = scene_of(SAMPLES / "camera.png")
     preview, region = Preview(scene), Region(0, 5, 6, 30, 40)
     with monkeypatch.context() as broken:
-        broken.setattr("tvdenoise.live.preview.stages", lambda *_: iter([Stage(None, math.nan, 1, None)]))
+        broken.setattr(
+            "tvdenoise.live.preview.stages", lambda *_: iter([SolveStage(None, math.nan, 1, None)])
+        )
         shown = last(preview, region, scene.automatic)
     np.testing.assert_array_equal(shown.planes, scene.planes.part(region))
     told = certificate(scene, shown.stage, 1)
@@ -227,7 +229,7 @@ def test_the_command_is_quoted_and_says_every_digit():
     assert [float(words[words.index(name) + 1]) for name in ("--mu", "--epsilon", "--chroma")] == [
         setting.mu, setting.epsilon, 2.0,
     ]  # fmt: skip
-    assert words[words.index("--max-pixels") + 1] == "900.0"
+    assert words[words.index("--max-pixels") + 1] == "900"
     assert words[-1] == "out dir/x.png"
     assert "--chroma" not in setting.command(Path("a.png"), Path("b.png"), 1)
 
@@ -253,14 +255,14 @@ def test_an_epsilon_that_follows_mu_is_what_run_takes_for_it(tmp_path, shape):
     scene = scene_of(tmp_path / "noise.png")
     for mu in (scene.automatic.mu, 0.01, 20.0):
         chosen = denoise(noise(*shape), mu, channel_axis=2 if len(shape) == 3 else None, max_iterations=1)
-        assert scene.epsilon_for(mu, 3.0) == float(f"{chosen.epsilon:.4g}")
+        assert scene.epsilon_for(mu, scene.settings) == float(f"{chosen.epsilon:.4g}")
 
 
 def test_an_epsilon_that_follows_mu_can_be_typed(tmp_path):
     Image.fromarray(10 * noise(60, 60, dtype=np.float32)).save(tmp_path / "wide.tif")
     scene = scene_of(tmp_path / "wide.tif")
     assert scene.automatic.epsilon <= 1
-    assert scene.epsilon_for(1e-9, 1.0) == 1
+    assert scene.epsilon_for(1e-9, FileOptions(chroma=1.0)) == 1
     Image.fromarray(4000 * noise(60, 60, dtype=np.float32)).save(tmp_path / "counts.tif")
     with pytest.raises(UsageError, match=r"reach 3999, far above the data range.*"):
         scene_of(tmp_path / "counts.tif")
