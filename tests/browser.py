@@ -98,7 +98,7 @@ class Served:
     def interrupt(self) -> tuple[int, str]:
         """Exit code and messages."""
         self.process.send_signal(signal.SIGINT)
-        _, messages = self.process.communicate(timeout=10)
+        _, messages = self.process.communicate(timeout=60)
         return self.process.returncode, messages
 
 

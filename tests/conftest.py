@@ -73,7 +73,7 @@ def process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]
             capture_output=True,
             cwd=tmp_path,
             env=environment(),
-            timeout=60,
+            timeout=300,
             check=False,
         )
 
@@ -117,7 +117,7 @@ def process_on_terminal(tmp_path: Path) -> Callable[..., tuple[int, str]]:
         except OSError:  # how Linux says that the other side was closed
             pass
         os.close(controller)
-        child.communicate(timeout=60)
+        child.communicate(timeout=300)
         return child.returncode, shown.decode()
 
     return start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -185,14 +186,26 @@ def test_a_surprise_in_one_file_is_that_file_s_failure(
 
 
 def test_a_compilation_is_announced_and_slow_loading_is_not(make_image, command, monkeypatch) -> None:
-    import time
-
     make_image("a.png")
     monkeypatch.setattr("tvdenoise.batch.denoiser._PATIENCE", 0.01)
-    monkeypatch.setattr("tvdenoise.model.kernels.prepare", lambda _: time.sleep(0.2))
     text = "preparing the fast kernel for this machine (once"
     for is_compiled in (True, False):
-        monkeypatch.setattr("tvdenoise.model.kernels.is_compiled_afresh", lambda value=is_compiled: value)
+        asked = threading.Semaphore(0)
+
+        def is_compiled_afresh(value=is_compiled, asked=asked) -> bool:
+            asked.release()
+            return value
+
+        def prepare(_, is_compiled=is_compiled, asked=asked) -> None:
+            """Last until a compilation was announced, or until it was asked three times whether there is one."""
+            if is_compiled:
+                (watcher,) = (thread for thread in threading.enumerate() if thread.name.endswith("(watch)"))
+                watcher.join(60)
+            for _ in range(1 if is_compiled else 3):
+                assert asked.acquire(timeout=60)
+
+        monkeypatch.setattr("tvdenoise.model.kernels.is_compiled_afresh", is_compiled_afresh)
+        monkeypatch.setattr("tvdenoise.model.kernels.prepare", prepare)
         assert (text in command("run", "a.png", "--overwrite").stderr) == is_compiled
 
 

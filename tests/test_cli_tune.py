@@ -56,8 +56,12 @@ def pair(tmp_path):
 def test_a_cell_is_what_the_printed_command_gives_there(command, tmp_path, colour, shown):
     image = with_noise(crop(clean("coffee", colour=colour), 180), 20 / 255, 2)
     saved(tmp_path / "photo.png", image)
-    cells = rows_of(command("tune", "photo.png", *shown, "--crop", "50,40,100,98", "--tolerance", "0.05/255"))
+    # All cells converge on every processor: the tolerance is well above what single precision can certify, which
+    # is up to 0.03/255 in grey and 0.23/255 in colour, whose weights and small epsilon make the problem harder.
+    tolerance = "0.3/255" if colour else "0.05/255"
+    cells = rows_of(command("tune", "photo.png", *shown, "--crop", "50,40,100,98", "--tolerance", tolerance))
     assert len(cells) == (9 if "--grid" in shown else 3)
+    assert [cell["mark"] for cell in cells if cell["mark"]] == ["automatic"]
     sheet = pixels(tmp_path / "photo_tune.png")
     noisy = pixels(tmp_path / "photo.png")[40:138, 50:150].reshape(98, 100, -1)
     assert (inside(tile(sheet, "A0", (100, 98))) == noisy).all()

@@ -314,7 +314,7 @@ def start_in_place(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def test_a_run_that_is_killed_at_any_moment_leaves_whole_files(make_image, process, tmp_path: Path) -> None:
-    """Twenty seeded moments between the first file's line and the end, each followed by a run that continues."""
+    """Twenty seeded moments, each within the work on a file that is not the first."""
     names = [f"{letter}.png" for letter in "abcdef"]
     old = {}
     for seed, name in enumerate(names):
@@ -327,9 +327,11 @@ def test_a_run_that_is_killed_at_any_moment_leaves_whole_files(make_image, proce
     assert child.stderr is not None
     child.stderr.readline()
     since_first = time.perf_counter()
+    for _ in names[1:]:
+        child.stderr.readline()
+    of_a_file = (time.perf_counter() - since_first) / (len(names) - 1)
     assert child.wait(timeout=60) == 0
     child.stderr.close()
-    span = time.perf_counter() - since_first
     new = contents()
     moments, interrupted = random.Random(4), 0
     for _ in range(20):
@@ -337,8 +339,9 @@ def test_a_run_that_is_killed_at_any_moment_leaves_whole_files(make_image, proce
             (tmp_path / "x" / name).write_bytes(old[name])
         child = start_in_place(tmp_path)
         assert child.stderr is not None
-        child.stderr.readline()
-        time.sleep(moments.uniform(0, span))
+        for _ in range(moments.randrange(1, len(names))):
+            child.stderr.readline()
+        time.sleep(moments.uniform(0, of_a_file))
         child.kill()
         child.wait(timeout=20)
         child.stderr.close()

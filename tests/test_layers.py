@@ -36,6 +36,7 @@ CONFINED = {
     "pillow_heif": {"formats"},
     "numba": {"model"},
     "matplotlib": {"pictures"},
+    "platformdirs": {"model"},
     "skimage": set(),
     "dask": {"batch"},
     "distributed": {"batch"},

@@ -455,7 +455,7 @@ def _contents_in(folder: Path) -> dict[str, bytes]:
 
 
 @dataclass
-class Findings:
+class FileSummary:
     """Differences as they are found: where, and what; files and tables are counted."""
 
     files: int = 0
@@ -489,8 +489,8 @@ class Findings:
 
 def compare_all(
     chosen: Sequence[Scenario], folder: Path, old: Mapping[str, list[Any]], new: Mapping[str, list[Any]]
-) -> Findings:
-    findings = Findings()
+) -> FileSummary:
+    findings = FileSummary()
     for scenario in chosen:
         name = scenario.name
         outputs = [run for run in new[name] if isinstance(run, Ran)]
@@ -504,7 +504,7 @@ def compare_all(
     return findings
 
 
-def _compare_runs(old: Ran, new: Ran, place: str, findings: Findings) -> None:
+def _compare_runs(old: Ran, new: Ran, place: str, findings: FileSummary) -> None:
     if old.code != new.code:
         findings.add(place, f"exit code {old.code} → {new.code}")
     if old.has_traceback != new.has_traceback:
@@ -523,7 +523,7 @@ def _compare_runs(old: Ran, new: Ran, place: str, findings: Findings) -> None:
         findings.add(place, *(f"standard output: {text}" for text in texts))
 
 
-def _compare_folders(old: Path, new: Path, scenario: Scenario, findings: Findings) -> None:
+def _compare_folders(old: Path, new: Path, scenario: Scenario, findings: FileSummary) -> None:
     """All that lies in two folders, hidden files and remains of temporary ones included."""
     names = [
         {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}

@@ -43,7 +43,7 @@ class AvifTraits:
 
 @dataclass(frozen=True)
 class _Coding:
-    """How the pictures in a file (tiles, alpha and companions too) are coded: a byte of flags for each."""
+    """How the pictures in a file (tiles, alpha and extra_outputs too) are coded: a byte of flags for each."""
 
     flags: tuple[int, ...]
 

@@ -98,9 +98,9 @@ def colour_codes(properties: list[tuple[bytes, bytes]]) -> ColourCodes | None:
 
 def notices_of_companions(properties: list[tuple[bytes, bytes]]) -> tuple[str, ...]:
     """Notices about pictures beside the one that is read (depth, gain maps) and about a crop."""
-    companions = any(
+    extra_outputs = any(
         (kind == b"auxC" and b"alpha" not in contents and b"auxid:1" not in contents)
         or (kind == b"iinf" and b"tmap" in contents)
         for kind, contents in properties
     )
-    return ("its depth or gain map is left out",) if companions else ()
+    return ("its depth or gain map is left out",) if extra_outputs else ()

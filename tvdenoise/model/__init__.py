@@ -8,5 +8,6 @@ objective       J, its gradient, its Lipschitz constant, the certificate
 engines         evaluation of J and a step: the sparse definition, and the fused kernels on bands
 kernels         the fused sweep for images
 volume_kernels  the fused sweep for volumes and weights
+kernel_cache    compiled kernels in the user's cache folder
 part_sums       J and ‖∇J‖² over a part of an image
 """

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 
+from tvdenoise.model.kernel_cache import KernelCache
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -32,12 +34,10 @@ _FAST_MATH = {"reassoc", "nnan", "ninf", "nsz", "arcp", "contract", "afn"}
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile without the interpreter's lock, and keep the result on disk where any folder is writable."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": _FAST_MATH, "error_model": "numpy"}
-    try:
-        return numba.njit(function, cache=True, **options)
-    except RuntimeError:  # neither the package's folder nor the user's cache is writable
-        return numba.njit(function, **options)
+    """Compile without the interpreter's lock, and keep the result in the user's own cache folder."""
+    dispatcher = numba.njit(function, nogil=True, fastmath=_FAST_MATH, error_model="numpy")
+    dispatcher._cache = KernelCache(function)  # as njit(cache=True) sets a cache of Numba's own kind
+    return dispatcher
 
 
 @kernel

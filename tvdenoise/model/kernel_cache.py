@@ -1,0 +1,261 @@
+"""The cache of compiled kernels: a folder of the user's own, from which the next process loads them.
+
+Compiling takes some seconds, loading a fraction of one. Numba would keep its results beside the modules. Three reasons
+against that:
+
+- pip leaves such files behind in site-packages, and the folder that remains passes for a package of the same name;
+- Numba notices a change in the kernel's own module, but not in a function of another module that it calls;
+- environments that share Numba's folder, or processes that compile at once, may overwrite each other's files.
+
+Kernels are stored as pickles: whoever writes one runs code as the user who loads it. So folder and files must belong to
+the user, nobody else may be able to write to them, and the folder never lies in a shared temporary folder. Without such
+a place every process compiles, and keeps nothing. ``NUMBA_CACHE_DIR`` is respected: whoever sets it answers for that
+folder. The kernels of other packages stay where Numba puts them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.machinery
+import os
+import pickle
+import re
+import secrets
+import stat
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import llvmlite
+import numba
+import numpy as np
+import platformdirs
+from numba.core.compiler import CompileResult
+from numba.core.serialize import dumps
+
+from tvdenoise import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SOURCES = Path(__file__).parent
+_PREFIX = "kernels-"
+_NAME = re.compile(rf"{_PREFIX}(?P<version>[^-]+)-[0-9a-f]{{16}}")
+_SUFFIX = ".kernel"
+#: Folders of one version that are kept beside each other: for several checkouts, interpreters and releases of Numba.
+_KEPT = 8
+#: What version 0.1.0 left beside the modules.
+_LEFTOVER = re.compile(r"(kernels|part_kernels|rows|volume_kernels)\..+\.(nbi|nbc)")
+
+
+class KernelCache:
+    """The compiled forms of one function, a file for each signature and processor.
+
+    It has the methods that a dispatcher of Numba calls. It never fails: what cannot be read counts as missing, and
+    what cannot be written is not kept.
+
+    function: a function of this package, whose sources are part of the folder's name.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._name = f"{function.__module__}.{function.__qualname__}"
+
+    @property
+    def cache_path(self) -> str | None:
+        folder = kernel_folder()
+        return None if folder is None else str(folder.path)
+
+    def load_overload(self, signature: Any, target: Any) -> CompileResult | None:
+        """The kernel for these types and for the processor of ``target``; None where it has to be compiled."""
+        folder = kernel_folder()
+        if folder is None:
+            return None
+        target.refresh()
+        key = self._key(signature, target.codegen())
+        try:
+            stored, parts = pickle.loads(folder.read(self._file(key)))
+            return CompileResult._rebuild(target, *parts) if stored == key else None
+        except Exception:  # noqa: BLE001 a damaged pickle raises anything
+            return None
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Keep a kernel, in the place of one that could not be read."""
+        folder = kernel_folder()
+        if folder is None or compiled.library.has_dynamic_globals:  # addresses that mean nothing elsewhere
+            return
+        key = self._key(signature, compiled.codegen)
+        content: bytes = dumps((key, compiled._reduce()))
+        with contextlib.suppress(OSError):
+            folder.write(self._file(key), content)
+
+    def _key(self, signature: Any, codegen: Any) -> tuple[str, ...]:
+        return (self._name, *map(repr, signature), *codegen.magic_tuple())
+
+    def _file(self, key: tuple[str, ...]) -> str:
+        digest = hashlib.sha256("\0".join(key).encode()).hexdigest()[:32]
+        return f"{self._name.rpartition('.')[2]}-{digest}{_SUFFIX}"
+
+
+@dataclass(frozen=True)
+class KernelFolder:
+    """The folder for the kernels of one state of the sources and of all that compiles them.
+
+    is_chosen: it lies where NUMBA_CACHE_DIR says. Then neither owner nor mode is checked, and nothing is removed.
+    """
+
+    path: Path
+    is_chosen: bool
+
+    def read(self, name: str) -> bytes:
+        """The content of a file. Raises OSError if it is not there, and PermissionError if it cannot be trusted."""
+        self._check()
+        with open(self.path / name, "rb") as file:
+            if not self.is_chosen and not _is_private(os.fstat(file.fileno())):
+                raise PermissionError(f"{file.name} is not the user's alone")
+            return file.read()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file whole or not at all. Raises OSError if that cannot be done, or the folder cannot be trusted."""
+        is_new = self._make()
+        mode = 0o666 if self.is_chosen else 0o600
+        temporary = self.path / f"{name}.{secrets.token_hex(8)}.tmp"
+        try:
+            with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as file:
+                file.write(content)
+            os.replace(temporary, self.path / name)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        if is_new and not self.is_chosen:
+            self._remove_older()
+
+    def _make(self) -> bool:
+        """Make the folder, and those that lead to it, with mode 0700; True if it is new."""
+        if self.is_chosen:
+            self.path.mkdir(parents=True, exist_ok=True)
+            return False
+        above = self.path.parent.parent
+        missing = []
+        while not os.path.lexists(above):
+            missing.append(above)
+            above = above.parent
+        _check_above(above)
+        is_new = [_make_private(folder) for folder in (*reversed(missing), self.path.parent, self.path)]
+        return is_new[-1]
+
+    def _check(self) -> None:
+        """Raise PermissionError unless the folder and the one around it are the user's alone."""
+        if not self.is_chosen:
+            _check_above(self.path.parent.parent)
+            _check_private(self.path.parent)
+            _check_private(self.path)
+
+    def _remove_older(self) -> None:
+        """Remove the folders of older versions, those of this version that were longest not written to, and what
+        version 0.1.0 left beside the modules.
+
+        A process that still runs an older version compiles again, and may make its folder anew.
+        """
+        present = {}
+        for folder in self.path.parent.iterdir():
+            with contextlib.suppress(OSError):
+                found = folder.lstat()
+                if folder != self.path and stat.S_ISDIR(found.st_mode) and _is_private(found):
+                    present[folder] = found.st_mtime
+        versions = {folder: match["version"] for folder in present if (match := _NAME.fullmatch(folder.name))}
+        same = [folder for folder, version in versions.items() if version == __version__]
+        superseded = sorted(same, key=present.__getitem__, reverse=True)[_KEPT - 1 :]
+        older = [folder for folder, version in versions.items() if _release(version) < _release(__version__)]
+        for folder in older + superseded:
+            _remove(folder)
+        for path in (_SOURCES / "__pycache__").glob("*.nb?"):
+            if _LEFTOVER.fullmatch(path.name):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+@cache
+def kernel_folder() -> KernelFolder | None:
+    """The folder from which this process loads kernels; it need not exist. None where there can be none."""
+    key = _key_of_sources()
+    if key is None:
+        return None
+    name = f"{_PREFIX}{__version__}-{key}"
+    config: Any = numba.config
+    if chosen := config.CACHE_DIR:
+        return KernelFolder(Path(chosen, f"tvdenoise-{name}").absolute(), is_chosen=True)
+    above = platformdirs.user_cache_path("tvdenoise", appauthor=False)
+    return KernelFolder(above / name, is_chosen=False) if above.is_absolute() else None
+
+
+def _key_of_sources() -> str | None:
+    """A digest of all that decides the compiled code, but for signature and processor; None without sources."""
+    sources = sorted(_SOURCES.rglob("*.py"))
+    config: Any = numba.config
+    compilers = (
+        importlib.machinery.EXTENSION_SUFFIXES[0], numba.__version__, llvmlite.__version__, np.__version__,
+        config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE, config.BOUNDSCHECK, config.DEBUGINFO_DEFAULT,
+        config.USING_SVML,
+    )  # fmt: skip
+    digest = hashlib.sha256(repr(compilers).encode())
+    try:
+        for path in sources:
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(_SOURCES).as_posix()} {len(content)}\n".encode() + content)
+    except OSError:
+        return None
+    return digest.hexdigest()[:16] if sources else None
+
+
+def _is_private(found: os.stat_result) -> bool:
+    """True if a folder (not a link to one) or a file belongs to this user and nobody else may write to it."""
+    if sys.platform == "win32":  # where the folder for caches lies in the user's profile
+        return True
+    is_real = stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode)
+    return is_real and found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _check_private(folder: Path) -> None:
+    if not _is_private(folder.lstat()):  # not of what a link leads to
+        raise PermissionError(f"{folder} is not the user's alone")
+
+
+def _make_private(folder: Path) -> bool:
+    """Make a folder of mode 0700 unless it exists; True if it is new. Raises OSError unless it is the user's alone."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        is_new = False
+    else:
+        is_new = True
+    _check_private(folder)
+    return is_new
+
+
+def _check_above(folder: Path) -> None:
+    """Raise PermissionError unless the folder for all programs' caches is the user's and not open to everybody.
+
+    It may be a link, and its group may write to it, which is the usual mode where each user has a group.
+    """
+    if sys.platform == "win32":
+        return
+    found = folder.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & stat.S_IWOTH:
+        raise PermissionError(f"{folder} belongs to someone else, or is open to all")
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)))
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of kernels; nothing else than kernels, so that what else lies there stays, with the folder."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if re.search(rf"{_SUFFIX}(\..*\.tmp)?$", path.name):
+                path.unlink(missing_ok=True)
+        folder.rmdir()
