@@ -1,19 +1,21 @@
-"""What is in an image file, as Pillow, tifffile and imagecodecs see it."""
+"""What is in an image file, as Pillow and imagecodecs see it: none of the libraries that wrote it."""
 
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import imagecodecs
 import numpy as np
-import tifffile
 from jp2_files import described
 from makers import METADATA, XMP_KEYWORD
-from PIL import Image
+from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 _RECORD = re.compile(r"tvdenoise \S+; mu=\S+; epsilon=\S+")
 
@@ -78,22 +80,55 @@ def _record(text: str) -> str | None:
 
 
 def _facts_of_tiff(path: Path) -> Facts:
-    with tifffile.TiffFile(path) as opened:
-        [page] = opened.pages
-        tags = page.tags
-        directories = {number: tags[number].value for number in METADATA["exif"] if number in tags}
-        metadata = {
-            "icc": tags.valueof(34675),
-            "exif": directories,
-            "xmp": tags.valueof(700),
-            "dpi": (*page.get_resolution("inch"),) if 282 in tags else None,
-            "tags": {number: tags[number].value for number in METADATA["tags"] if number in tags},
-            "record": _record(str(tags.valueof(11, default=""))),
-        }
-        extra = [sample.name for sample in page.extrasamples]
-        layout = f"{page.photometric.name} {extra} {page.bitspersample} {page.sampleformat}"
-        found = {name: value for name, value in metadata.items() if value}
-        return Facts("TIFF", layout, page.asarray(), found)
+    [tags] = tiff_tags(path)
+    metadata = {
+        "icc": tags.get(34675),
+        "exif": {number: tags[number] for number in METADATA["exif"] if number in tags},
+        "xmp": tags.get(700),
+        "dpi": (float(tags[282]), float(tags[283])) if tags.get(296) == 2 else None,
+        "tags": {number: tags[number] for number in METADATA["tags"] if number in tags},
+        "record": _record(str(tags.get(11, ""))),
+    }
+    layout = f"{tags[262]} {tags.get(338)} {tags[258]} {tags.get(339, (1,) * tags[277])}"
+    return Facts(
+        "TIFF", layout, tiff_values(path), {name: value for name, value in metadata.items() if value}
+    )
+
+
+def tiff_values(file: Path | bytes) -> np.ndarray:
+    """The pixels of a TIFF, its pages along a further axis where there are several, by libtiff in imagecodecs.
+
+    Of CMYK it would make RGB: it is told that these are grey values.
+    """
+    contents = file if isinstance(file, bytes) else file.read_bytes()
+    for form in ("<HHIH", "<HHQH"):
+        contents = contents.replace(struct.pack(form, 262, 3, 1, 5), struct.pack(form, 262, 3, 1, 1))
+    several = len(tiff_tags(contents)) > 1
+    return imagecodecs.tiff_decode(contents, index=None if several else 0)
+
+
+def tiff_tags(file: Path | bytes) -> list[dict[int, Any]]:
+    """The tags of each page of a TIFF, by Pillow, with those in EXIF and GPS data."""
+    stream = BytesIO(file if isinstance(file, bytes) else file.read_bytes())
+    header = stream.read(8)
+    header += stream.read(8) if header[2] == 43 else b""
+    place = ImageFileDirectory_v2(header).next
+    found = []
+    while place:
+        directory = _directory(stream, header, place)
+        place = directory.next
+        tags = dict(directory)
+        for number in {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo} & set(tags):
+            tags[number] = dict(_directory(stream, header, tags[number]))
+        found.append(tags)
+    return found
+
+
+def _directory(stream: BytesIO, header: bytes, place: int) -> ImageFileDirectory_v2:
+    directory = ImageFileDirectory_v2(header)
+    stream.seek(place)
+    directory.load(stream)
+    return directory
 
 
 def _by_pillow(path: Path) -> np.ndarray:

@@ -22,6 +22,7 @@ from conftest import environment, noise, temporaries
 from makers import MAKERS, metadata_for
 from own_time import own_time
 from pictures import rms
+from readers import tiff_values
 from test_files_tiff_kinds import KINDS, store, together
 
 from tvdenoise.batch import large
@@ -395,7 +396,7 @@ def test_the_command_keeps_to_the_memory_that_it_is_given(dtype, stored: dict, t
         assert name == "whole" or megabytes * 2**20 <= 300e6
         reports.append(report(tmp_path / f"{name}.jsonl"))
     assert (tmp_path / "again.tif").read_bytes() == (tmp_path / "parts.tif").read_bytes()
-    whole, in_parts = (tifffile.imread(tmp_path / f"{name}.tif") for name in ("whole", "parts"))
+    whole, in_parts = (tiff_values(tmp_path / f"{name}.tif") for name in ("whole", "parts"))
     assert reports[0]["notes"] is None
     assert re.fullmatch(r"denoised in \d+ parts, being too large for the memory", reports[1]["notes"])
     close_by_bounds(whole, in_parts, (reports[0], reports[1]))

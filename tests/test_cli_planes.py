@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import noise
+from readers import tiff_values
 
 from tvdenoise.batch.planes import Planes
 from tvdenoise.files.decoded import DecodedImage
@@ -32,10 +33,10 @@ def test_planes_without_noise_have_no_say_in_the_parameters(command, tmp_path: P
     assert command("run", "alone.tif", "padded.tif", "empty.tif", "--report", "r.jsonl").exit_code == 0
     alone, padded, _ = (json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines())
     assert (padded["mu"], padded["sigma"]) == (alone["mu"], alone["sigma"])
-    found = tifffile.imread(tmp_path / "padded_denoised.tif")
-    np.testing.assert_array_equal(found[3:6], tifffile.imread(tmp_path / "alone_denoised.tif"))
+    found = tiff_values(tmp_path / "padded_denoised.tif")
+    np.testing.assert_array_equal(found[3:6], tiff_values(tmp_path / "alone_denoised.tif"))
     assert not found[:3].any()
-    assert not tifffile.imread(tmp_path / "empty_denoised.tif").any()
+    assert not tiff_values(tmp_path / "empty_denoised.tif").any()
 
 
 def test_missing_pixels_of_all_planes_are_counted(command, tmp_path: Path) -> None:
@@ -45,7 +46,7 @@ def test_missing_pixels_of_all_planes_are_counted(command, tmp_path: Path) -> No
     result = command("run", "a.tif", "--nan", "fill")
     assert result.stderr.count("missing pixel") == 2  # with how the solve ended
     assert "note: 164 missing pixels (NaN) filled in 3 of 4 pictures\n" in result.stderr
-    assert np.isfinite(tifffile.imread(tmp_path / "a_denoised.tif")).all()
+    assert np.isfinite(tiff_values(tmp_path / "a_denoised.tif")).all()
 
 
 def test_the_picture_that_cannot_be_denoised_is_named(command, tmp_path: Path) -> None:

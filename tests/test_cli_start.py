@@ -15,7 +15,7 @@ from pictures import SAMPLES
 
 import tvdenoise
 
-HEAVY = ("numpy", "scipy", "numba", "PIL", "imagecodecs", "tvdenoise.api")
+HEAVY = ("numpy", "scipy", "numba", "PIL", "imagecodecs", "tifffile", "tvdenoise.api")
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,25 @@ def test_nothing_numerical_is_imported_for_help_and_version(arguments: list[str]
     )
     assert finished.stdout or not arguments
     assert finished.stderr.splitlines()[-1] == "[]"
+
+
+def test_what_reads_tiff_is_not_imported_for_a_png(make_image, tmp_path: Path) -> None:
+    make_image("a.png")
+    script = (
+        "import sys\n"
+        "sys.argv = ['tvdenoise', 'run', 'a.png']\n"
+        "from tvdenoise.cli import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    print('tifffile' in sys.modules)\n"
+    )
+    words = [sys.executable, "-c", script]
+    finished = subprocess.run(
+        words, env=environment(), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (tmp_path / "a_denoised.png").exists(), finished.stderr
+    assert finished.stdout.split()[-1] == "False"
 
 
 @pytest.mark.parametrize("columns", [80, 100])

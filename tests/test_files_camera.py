@@ -14,7 +14,7 @@ from conftest import noise
 from PIL import Image, ImageCms
 
 from tvdenoise.formats.heic import with_sides
-from tvdenoise.formats.tiff_stored import fields_in
+from tvdenoise.formats.tiff.directories import fields_in
 
 HARDLY = ("--mu", "1e9")
 

@@ -14,6 +14,7 @@ import pytest
 import tifffile
 from conftest import environment, noise, pixels
 from PIL import ExifTags, Image, TiffImagePlugin
+from readers import tiff_values
 from test_files_metadata import PROFILE, XMP, exif_bytes, information
 from test_files_refusals import simple_tiff
 
@@ -86,7 +87,7 @@ def test_a_tiff_comes_through_however_it_is_stored(options, values, command, tmp
     if options.get("predictor") and values.dtype.kind == "f":
         options = options | {"predictor": 3}
     tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", **options)
-    close(tifffile.imread(returned(command, "a.tif")), values)
+    close(tiff_values(returned(command, "a.tif")), values)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_a_planar_tiff_comes_through(options, alpha: bool, command, tmp_path: Pa
     tifffile.imwrite(
         tmp_path / "a.tif", planes, photometric="rgb", planarconfig="separate", **extra, **options
     )
-    close(tifffile.imread(returned(command, "a.tif")), values)
+    close(tiff_values(returned(command, "a.tif")), values)
 
 
 @pytest.mark.parametrize(("dtype", "bits"), [(np.float16, np.uint16), (np.float32, np.uint32)])
@@ -216,7 +217,7 @@ def test_a_deep_tiff_is_turned_as_pillow_turns_others(orientation: int, command,
         tifffile.imwrite(tmp_path / name, values, photometric="rgb", extratags=tags)
     expected = pixels(returned(command, "a.tif", "c.tif"))
     deep = returned(command, "b.tif", "d.tif")
-    np.testing.assert_array_equal(tifffile.imread(deep), expected.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(tiff_values(deep), expected.astype(np.uint16) * 257)
     with tifffile.TiffFile(deep) as opened:
         assert 274 not in opened.pages[0].tags or orientation == 1
         if orientation > 1:
@@ -225,7 +226,7 @@ def test_a_deep_tiff_is_turned_as_pillow_turns_others(orientation: int, command,
 
 def test_16_bits_go_into_other_formats_that_hold_them(command, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(COLOUR))
-    np.testing.assert_array_equal(tifffile.imread(returned(command, "a.png", "b.tif")), COLOUR)
+    np.testing.assert_array_equal(tiff_values(returned(command, "a.png", "b.tif")), COLOUR)
     returned(command, "b.tif", "c.ppm")
     np.testing.assert_array_equal(imagecodecs.imread(returned(command, "c.ppm", "d.png")), COLOUR)
 
@@ -389,6 +390,16 @@ def test_a_tiff_whose_segments_are_not_all_there_is_refused(tag, value, reason, 
     (tmp_path / "a.tif").write_bytes(with_tag(deep_file("t.tif"), tag, value))
     with pytest.raises(UnreadableImageError, match=reason):
         read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "zstd", "lzma", "lzw", "packbits"])
+def test_a_last_strip_that_is_stored_with_all_its_rows_is_read(
+    compression: str | None, tmp_path: Path
+) -> None:
+    values = noise(48, 30, 3, dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", rowsperstrip=16, compression=compression)
+    (tmp_path / "a.tif").write_bytes(with_tag((tmp_path / "a.tif").read_bytes(), 257, 40))
+    np.testing.assert_array_equal(read(tmp_path / "a.tif").intensities, values[:40])
 
 
 def test_a_short_segment_is_damage(tmp_path: Path) -> None:

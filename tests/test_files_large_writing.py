@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from conftest import noise, temporaries
 from makers import MAKERS, metadata_for, values_of
+from readers import tiff_values
 from test_files_regions import large
 from test_files_tiff_kinds import KINDS, store, together
 
@@ -22,7 +23,7 @@ from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import encode, require_readable, with_record, without_metadata
 from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
-from tvdenoise.formats.tiff_encoding import SampleWriter
+from tvdenoise.formats.tiff.writing import Pages
 
 TIFF = FORMAT_BY_EXTENSION[".tif"]
 RECORD = "tvdenoise 0.1.0; mu=12.5; epsilon=0.01"
@@ -32,8 +33,8 @@ RECORD = "tvdenoise 0.1.0; mu=12.5; epsilon=0.01"
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of a few rows, and as many as are asked for."""
     monkeypatch.setattr(MemoryBudget, "for_parts", None)
-    monkeypatch.setattr("tvdenoise.formats.tiff_regions._PIECE", 400)
-    monkeypatch.setattr("tvdenoise.formats.tiff_encoding._STRIP", 700)
+    monkeypatch.setattr("tvdenoise.formats.tiff.segments._PIECE", 400)
+    monkeypatch.setattr("tvdenoise.formats.tiff.writing._STRIP", 700)
     monkeypatch.setattr(large_files, "_AT_ONCE", 1500)
 
 
@@ -93,7 +94,7 @@ def test_tiles_stay_tiles_with_the_same_pixels_and_tags(name: str, stored: dict,
         page = opened.pages[0]
         assert (page.tilelength, page.tilewidth) == (16, 32)
         assert page.compression.name == ("ZSTD" if stored else "NONE")
-        np.testing.assert_array_equal(opened.asarray(), tifffile.imread(BytesIO(whole)))
+        np.testing.assert_array_equal(tiff_values(parts), tiff_values(whole))
     first, second = read(tmp_path / "parts.tif"), read(tmp_path / "whole.tif")
     np.testing.assert_array_equal(together(first), together(second))
     assert first.metadata == second.metadata
@@ -139,12 +140,12 @@ def test_what_may_be_too_large_for_a_classic_tiff_becomes_a_bigtiff(
     values = noise(40, 50, dtype=np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", values, tile=(16, 16))
     room = 2**32 - 1 - values.nbytes + big
-    monkeypatch.setattr("tvdenoise.formats.tiff_writing._ROOM_FOR_TAGS", room)
+    monkeypatch.setattr("tvdenoise.formats.tiff.writing._ROOM_FOR_TAGS", room)
     parts, whole = written(tmp_path / "a.tif")
     for contents in (parts, whole):
         with tifffile.TiffFile(BytesIO(contents)) as opened:
             assert opened.is_bigtiff == big
-    np.testing.assert_array_equal(tifffile.imread(BytesIO(parts)), tifffile.imread(BytesIO(whole)))
+    np.testing.assert_array_equal(tiff_values(parts), tiff_values(whole))
 
 
 def test_what_is_written_takes_the_place_of_the_target_once_it_can_be_read(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(tmp_path: Path, monkeypatch
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(SampleWriter, "append", full)
+    monkeypatch.setattr(Pages, "append", full)
     with (tmp_path / "a.tif").open("rb") as stream:
         picture = large(stream)
         writing = writer(picture, picture.pixel, np.zeros((40, 50), np.float32))

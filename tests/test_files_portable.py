@@ -8,9 +8,9 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
-import tifffile
 from conftest import noise
 from PIL import Image
+from readers import tiff_values
 from test_files_depth import close, returned
 
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError
@@ -66,7 +66,7 @@ def test_the_scale_of_a_pfm_is_kept_and_not_applied(values, command, tmp_path: P
 
 def test_colour_floats_go_between_pfm_and_tiff(command, tmp_path: Path) -> None:
     (tmp_path / "a.pfm").write_bytes(pfm(COLOUR))
-    close(tifffile.imread(returned(command, "a.pfm", "b.tif")), COLOUR)
+    close(tiff_values(returned(command, "a.pfm", "b.tif")), COLOUR)
     close(read(returned(command, "b.tif", "c.pfm")).intensities, COLOUR)
 
 

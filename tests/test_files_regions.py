@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +18,7 @@ from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.large import LargeImage
 from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.reading import open_within, read
-from tvdenoise.formats.tiff_compression import DECOMPRESS
+from tvdenoise.formats.tiff.segments import Segments
 
 NOTHING = MemoryBudget(0)
 WHOLE = {"palette.tif", "one_bit.tif", "jpeg.tif"}  # seeds that are decoded whole
@@ -64,7 +63,7 @@ def same_file(picture: LargeImage, whole: DecodedImage) -> None:
 def test_any_part_of_any_kind_is_what_the_whole_file_holds_there(
     name: str, stored: dict, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("tvdenoise.formats.tiff_regions._PIECE", 400)
+    monkeypatch.setattr("tvdenoise.formats.tiff.segments._PIECE", 400)
     values, options = KINDS[name]
     for order, big in (("<", False), (">", True)):
         for planar in (False, True) if values.ndim == 3 else (False,):
@@ -144,16 +143,16 @@ def test_smaller_copies_in_the_file_are_left_out_of_parts_too(tmp_path: Path) ->
         np.testing.assert_array_equal(part(picture, (0, 64, 0, 80)), values)
 
 
-def counted(monkeypatch: pytest.MonkeyPatch, compression: int) -> list[int]:
-    """The lengths of what is decompressed from now on."""
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The lengths of what is read of segments from now on, as stored."""
     lengths: list[int] = []
-    decompress: Callable[[bytes, int], bytes] = DECOMPRESS[compression]
+    values = Segments.values
 
-    def counting(data: bytes, size: int) -> bytes:
-        lengths.append(size)
-        return decompress(data, size)
+    def counting(segments: Segments, number: int, stream: BinaryIO) -> np.ndarray:
+        lengths.append(segments.places[number][1])
+        return values(segments, number, stream)
 
-    monkeypatch.setitem(DECOMPRESS, compression, counting)
+    monkeypatch.setattr(Segments, "values", counting)
     return lengths
 
 
@@ -162,7 +161,7 @@ def test_only_what_a_window_touches_is_decoded_and_rows_in_turn_decode_it_once(
     tmp_path: Path, monkeypatch
 ) -> None:
     tifffile.imwrite(tmp_path / "a.tif", noise(64, 80), tile=(16, 16), compression="zlib")
-    lengths = counted(monkeypatch, 8)
+    lengths = counted(monkeypatch)
     with (tmp_path / "a.tif").open("rb") as stream:
         picture = large(stream)
         assert not lengths
@@ -175,10 +174,10 @@ def test_only_what_a_window_touches_is_decoded_and_rows_in_turn_decode_it_once(
 
 @pytest.mark.usefixtures("plenty_for_parts")
 def test_rows_of_one_uncompressed_strip_are_read_alone(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("tvdenoise.formats.tiff_regions._PIECE", 1000)
+    monkeypatch.setattr("tvdenoise.formats.tiff.segments._PIECE", 1000)
     values = noise(300, 200, dtype=np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", values, rowsperstrip=300)
-    lengths = counted(monkeypatch, 1)
+    lengths = counted(monkeypatch)
     with (tmp_path / "a.tif").open("rb") as stream:
         picture = large(stream)
         np.testing.assert_array_equal(part(picture, (7, 13, 3, 150)), values[7:13, 3:150])

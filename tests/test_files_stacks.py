@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import struct
@@ -16,6 +17,7 @@ import tifffile
 from conftest import noise, temporaries
 from measured import measured
 from PIL import Image
+from readers import tiff_tags, tiff_values
 from seeds import SEVERAL
 
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError
@@ -23,8 +25,8 @@ from tvdenoise.files.opening import header_of
 from tvdenoise.files.reading import is_whole, open_pictures, read
 from tvdenoise.files.stack import Stack
 from tvdenoise.formats.registry import FAMILIES, FORMATS
-from tvdenoise.formats.tiff_appending import Pages, in_layout
-from tvdenoise.formats.tiff_directories import Layout, directories
+from tvdenoise.formats.tiff.directories import Layout, directories
+from tvdenoise.formats.tiff.writing import Pages, Storage, options
 
 HARDLY = ("--mu", "1e9")  # smooths by less than what can be seen
 AXES = {"axes": "TZCYX"}
@@ -82,6 +84,14 @@ def stack_in(path: Path) -> Stack:
     return found
 
 
+def pixels_of(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """Of all pages, also where the first directory stands for all, whose pixels follow its own."""
+    [first, *others] = tiff_tags(path)
+    if others:
+        return tiff_values(path).reshape(shape)
+    return np.fromfile(path, dtype, math.prod(shape), offset=first[273][0]).reshape(shape)
+
+
 def stored(path: Path, number: int) -> bytes | None:
     """A tag of bytes as it lies in a file, or of numbers as they are."""
     with tifffile.TiffFile(path) as opened:
@@ -105,16 +115,17 @@ def test_pages_axes_and_descriptions_come_back(name: str, command, tmp_path: Pat
     result = command("run", name, "-o", "out/", *HARDLY)
     assert result.exit_code == 0, result.stderr
     assert "note" not in result.stderr
-    with tifffile.TiffFile(tmp_path / name) as before, tifffile.TiffFile(tmp_path / "out" / name) as after:
+    out = tmp_path / "out" / name
+    with tifffile.TiffFile(tmp_path / name) as before, tifffile.TiffFile(out) as after:
         (expected,), (found,) = before.series, after.series
         if name == "planar.tif":  # colours are written pixel by pixel
             values = np.moveaxis(values, 1, -1)
         else:
             assert (found.shape, found.axes, found.kind) == (expected.shape, expected.axes, expected.kind)
         if values.dtype.kind == "f":
-            np.testing.assert_allclose(found.asarray(), values, atol=1e-6)
+            np.testing.assert_allclose(pixels_of(out, values.shape, values.dtype), values, atol=1e-6)
         else:
-            np.testing.assert_array_equal(found.asarray(), values)
+            np.testing.assert_array_equal(pixels_of(out, values.shape, values.dtype), values)
         first, page = before.pages.first, after.pages.first
         assert page.compression == first.compression
         assert page.description == first.description
@@ -169,7 +180,9 @@ def test_axes_stay_known_where_colours_in_planes_of_their_own_are_written_pixel_
     assert command("run", "a.tif", "-o", "out.tif", *HARDLY).exit_code == 0
     (found,) = tifffile.TiffFile(tmp_path / "out.tif").series
     assert (found.axes, found.shape) == (described, (2, 3, 20, 24, 3))
-    np.testing.assert_array_equal(found.asarray(), np.moveaxis(values, 2, -1))
+    np.testing.assert_array_equal(
+        pixels_of(tmp_path / "out.tif", found.shape, values.dtype), np.moveaxis(values, 2, -1)
+    )
 
 
 def test_colours_that_are_pages_stay_an_axis(tmp_path: Path) -> None:
@@ -222,12 +235,12 @@ def test_labels_say_how_many_phases_there_are(tmp_path: Path) -> None:
 def test_each_plane_is_what_it_would_be_alone(command, tmp_path: Path) -> None:
     values = make_stack(tmp_path, "deep.tif")
     assert command("run", "deep.tif", "-o", "out.tif", "--mu", "9", "--report", "r.jsonl").exit_code == 0
-    stacked = tifffile.imread(tmp_path / "out.tif")
+    stacked = tiff_values(tmp_path / "out.tif")
     bounds, evaluations = [], 0
     for number, plane in enumerate(values):
         tifffile.imwrite(tmp_path / f"{number}.tif", plane)
         command("run", f"{number}.tif", "-o", "one.tif", "--mu", "9", "--overwrite", "--report", "one.jsonl")
-        np.testing.assert_array_equal(tifffile.imread(tmp_path / "one.tif"), stacked[number])
+        np.testing.assert_array_equal(tiff_values(tmp_path / "one.tif"), stacked[number])
         entry = json.loads((tmp_path / "one.jsonl").read_text())
         bounds.append(entry["distance_bound"])
         evaluations += entry["iterations"]
@@ -259,8 +272,8 @@ def test_the_parameters_are_those_of_the_middle_plane_for_the_whole_file(command
     result = command("run", "a.tif", "-o", "each.tif", "--per-plane")
     assert "3 pictures" in result.stderr
     assert "(the median of 3)" in result.stderr
-    for number, plane in enumerate(tifffile.imread(tmp_path / "each.tif")):
-        np.testing.assert_array_equal(plane, tifffile.imread(tmp_path / "out" / f"plane{number}.tif"))
+    for number, plane in enumerate(tiff_values(tmp_path / "each.tif")):
+        np.testing.assert_array_equal(plane, tiff_values(tmp_path / "out" / f"plane{number}.tif"))
 
 
 def test_channels_of_a_microscope_have_parameters_of_their_own(command, tmp_path: Path) -> None:
@@ -272,11 +285,9 @@ def test_channels_of_a_microscope_have_parameters_of_their_own(command, tmp_path
         )
         assert command("run", f"{channel}.tif").exit_code == 0
     assert "(the median of 2)" in command("run", "a.tif").stderr
-    found = tifffile.imread(tmp_path / "a_denoised.tif")
+    found = tiff_values(tmp_path / "a_denoised.tif")
     for channel in range(2):
-        np.testing.assert_array_equal(
-            found[:, channel], tifffile.imread(tmp_path / f"{channel}_denoised.tif")
-        )
+        np.testing.assert_array_equal(found[channel::2], tiff_values(tmp_path / f"{channel}_denoised.tif"))
 
 
 def test_overviews_and_masks_are_no_pages(command, tmp_path: Path) -> None:
@@ -292,7 +303,7 @@ def test_overviews_and_masks_are_no_pages(command, tmp_path: Path) -> None:
     assert "2 pictures" in result.stderr
     assert "note: its overviews are left out\n" in result.stderr
     assert "note: its masks are left out\n" in result.stderr
-    found = tifffile.imread(tmp_path / "a_denoised.tif")
+    found = tiff_values(tmp_path / "a_denoised.tif")
     np.testing.assert_array_equal(found, np.stack([noise(16, 16, seed=seed) for seed in range(2)]))
 
 
@@ -301,16 +312,17 @@ def test_what_micro_manager_has_beside_its_pages_is_said_to_be_left_out(command,
     contents = BytesIO()
     pages = Pages(contents, Layout("<", False))
     contents.write(struct.pack("<II16x", 54773648, 1000))
+    rows, columns = STACKS["deep.tif"][0].shape[1:]
+    storage = Storage(rows, columns, 1, np.dtype("u2"), 1, False, "raw")
     for number in range(5):
-        page = BytesIO()
-        tifffile.imwrite(page, STACKS["deep.tif"][0][number], metadata=None)
-        pages.append(page.getvalue())
+        pages.begin((), storage)
+        pages.append(STACKS["deep.tif"][0][number][..., None])
     pages.close()
     (tmp_path / "mm.tif").write_bytes(contents.getvalue())
     result = command("run", "mm.tif", *HARDLY)
     assert result.exit_code == 0, result.stderr
     assert result.stderr.count("note: Micro-Manager's index and summary of the file are left out\n") == 1
-    np.testing.assert_array_equal(tifffile.imread(tmp_path / "mm_denoised.tif"), STACKS["deep.tif"][0])
+    np.testing.assert_array_equal(tiff_values(tmp_path / "mm_denoised.tif"), STACKS["deep.tif"][0])
 
 
 @pytest.mark.parametrize("other", [noise(16, 17), noise(16, 16, 3), noise(16, 16, dtype=np.uint16)])
@@ -335,7 +347,7 @@ def test_pages_are_of_one_size_if_they_are_shown_so(command, tmp_path: Path) -> 
             for values, options in pages:
                 writer.write(values, photometric="minisblack", metadata=None, **options)
     assert command("run", "same.tif", *HARDLY).exit_code == 0
-    written = tifffile.imread(tmp_path / "same_denoised.tif")
+    written = tiff_values(tmp_path / "same_denoised.tif")
     expected = [np.rot90(noise(20, 24), -1), noise(24, 20), np.rot90(noise(20, 24))]
     np.testing.assert_array_equal(written, expected)
     for more in ((), ("--dry-run",)):
@@ -513,7 +525,7 @@ def test_half_a_stack_counts_as_none(command, tmp_path: Path) -> None:
     (tmp_path / "out.tif").write_bytes(contents[: len(contents) // 2])
     assert not is_whole(tmp_path / "out.tif")
     assert command("run", "deep.tif", "-o", "out.tif", "--skip-existing", *HARDLY).exit_code == 0
-    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), STACKS["deep.tif"][0])
+    np.testing.assert_array_equal(tiff_values(tmp_path / "out.tif"), STACKS["deep.tif"][0])
 
 
 @pytest.mark.parametrize("name", ["grey.tif", "truncated.tif"])
@@ -522,7 +534,9 @@ def test_stacks_pass_standard_streams(name: str, process, tmp_path: Path) -> Non
     ended = process("run", "-", *HARDLY, stdin=(tmp_path / name).read_bytes())
     assert ended.returncode == 0, ended.stderr
     (tmp_path / "a.tif").write_bytes(ended.stdout)
-    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), STACKS[name][0])
+    np.testing.assert_array_equal(
+        pixels_of(tmp_path / "a.tif", STACKS[name][0].shape, STACKS[name][0].dtype), STACKS[name][0]
+    )
 
 
 @pytest.mark.parametrize(("name", "count"), [("imagej.tif", 24), ("truncated.tif", 6)])
@@ -539,13 +553,13 @@ def test_stripped_stacks_have_their_pages_and_no_description(
 def test_what_may_be_too_large_for_a_classic_tiff_becomes_a_bigtiff(
     command, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("tvdenoise.formats.tiff_writing._ROOM_FOR_TAGS", 0)
-    monkeypatch.setattr("tvdenoise.formats.tiff_writing.LARGEST", 20_000)
+    monkeypatch.setattr("tvdenoise.formats.tiff.writing._ROOM_FOR_TAGS", 0)
+    monkeypatch.setattr("tvdenoise.formats.tiff.writing.LARGEST", 20_000)
     values = make_stack(tmp_path, "deep.tif")
     assert command("run", "deep.tif", *HARDLY).exit_code == 0
     with tifffile.TiffFile(tmp_path / "deep_denoised.tif") as opened:
         assert opened.is_bigtiff
-        np.testing.assert_array_equal(opened.asarray(), values)
+        np.testing.assert_array_equal(tiff_values(tmp_path / "deep_denoised.tif"), values)
     assert read_all(tmp_path / "deep_denoised.tif") == 5
 
 
@@ -555,17 +569,15 @@ def test_one_directory_stands_for_all_pages_of_any_size(
 ) -> None:
     """ImageJ reads no BigTIFF: beyond 4 gigabytes, it has the one directory before all pixels."""
     values = make_stack(tmp_path, name)
-    for module in ("writing", "appending"):
-        monkeypatch.setattr(f"tvdenoise.formats.registry.tiff_{module}.LARGEST", values.nbytes // 2)
-    monkeypatch.setattr("tvdenoise.formats.tiff_writing._ROOM_FOR_TAGS", 0)
-    monkeypatch.setattr("tvdenoise.formats.tiff_writing._ROOM_FOR_PAGE", 0)
+    monkeypatch.setattr("tvdenoise.formats.tiff.writing.LARGEST", values.nbytes // 2)
+    monkeypatch.setattr("tvdenoise.formats.tiff.writing._ROOM_FOR_TAGS", 0)
+    monkeypatch.setattr("tvdenoise.formats.tiff.writing._ROOM_FOR_PAGE", 0)
     assert command("run", name, "-o", "out.tif", *HARDLY).exit_code == 0
     with tifffile.TiffFile(tmp_path / name) as before, tifffile.TiffFile(tmp_path / "out.tif") as opened:
         assert not opened.is_bigtiff
         with (tmp_path / "out.tif").open("rb") as stream:
             assert len(list(directories(stream))) == 1
         assert opened.series[0].axes == before.series[0].axes
-        np.testing.assert_array_equal(opened.asarray().reshape(values.shape), values)
         start = opened.pages.first.dataoffsets[0]
         assert opened.pages.first.offset < start
         np.testing.assert_array_equal(
@@ -596,17 +608,36 @@ def test_metadata_of_every_page_stay_its_own(command, tmp_path: Path) -> None:
         assert opened.info["dpi"] == (300, 150)
 
 
+def test_pages_with_tags_of_their_own_lie_in_one_block_as_imagej_wants_them(command, tmp_path: Path) -> None:
+    """So Micro-Manager writes: ImageJ's description, and what it knows of each page in a tag of that page."""
+    values = noise(4, 20, 23, dtype=np.uint16)
+    with tifffile.TiffWriter(tmp_path / "a.tif", shaped=False) as writer:
+        for number, page in enumerate(values):
+            described = {"description": "ImageJ=1.54\nimages=4\nslices=4\n"} if number == 0 else {}
+            own = [(51123, "s", 0, f'{{"Slice": {number}}}', True)]
+            writer.write(page, metadata=None, extratags=own, software=False, **described)
+    assert command("run", "a.tif", "-o", "b.tif", *HARDLY).exit_code == 0
+    pages = tiff_tags(tmp_path / "b.tif")
+    assert [page[51123] for page in pages] == [f'{{"Slice": {number}}}' for number in range(4)]
+    block = np.fromfile(tmp_path / "b.tif", "<u2", values.size, offset=pages[0][273][0])
+    np.testing.assert_array_equal(block.reshape(values.shape), values)
+
+
 @pytest.mark.parametrize(("order", "is_big"), [("<", False), (">", False), ("<", True)])
-def test_exif_data_of_a_page_are_moved_with_it(order: str, is_big: bool) -> None:
-    exif, stream = Image.Exif(), BytesIO()
+def test_exif_data_of_a_page_are_moved_with_it(order: str, is_big: bool, tmp_path: Path) -> None:
+    exif, written = Image.Exif(), BytesIO()
     exif[271] = "a maker"
     exif.get_ifd(0x8769)[33434] = 0.01
     exif[0x8769] = dict(exif.get_ifd(0x8769))
-    Image.fromarray(noise(16, 16)).save(stream, "TIFF", exif=exif)
-    with Image.open(BytesIO(in_layout(stream.getvalue(), Layout(order, is_big)))) as opened:
-        assert opened.getexif()[271] == "a maker"
-        assert is_big or float(opened.getexif().get_ifd(0x8769)[33434]) == 0.01  # where Pillow finds them
-        np.testing.assert_array_equal(np.array(opened), noise(16, 16))
+    Image.fromarray(noise(16, 16)).save(tmp_path / "a.tif", exif=exif)
+    pages = Pages(written, Layout(order, is_big))
+    pages.begin(options(read(tmp_path / "a.tif"), None)["fields"])
+    pages.close()
+    written.seek(0)
+    with tifffile.TiffFile(written) as opened:
+        assert (opened.byteorder, opened.is_bigtiff) == (order, is_big)
+        assert opened.pages.first.tags[271].value == "a maker"
+        assert opened.pages.first.tags[0x8769].value["ExposureTime"] == 0.01
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="measured as Linux tells it")

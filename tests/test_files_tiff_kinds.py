@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
+import subprocess
 from io import BytesIO
 from pathlib import Path
 
@@ -10,7 +12,9 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import noise, pixels
+from makers import SAMPLES, values_of
 from PIL import Image, TiffImagePlugin
+from readers import tiff_tags, tiff_values
 from test_files_depth import close, returned
 from test_files_metadata import PROFILE, XMP, exif_bytes
 
@@ -19,7 +23,8 @@ from tvdenoise.files.decoded import DecodedImage, Metadata
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import encode, write
 from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
-from tvdenoise.formats.tiff import TiffTraits
+from tvdenoise.formats.tiff.samples import COMPRESSIONS
+from tvdenoise.formats.tiff.writing import TiffTraits
 
 SHAPE = (37, 50)
 RAMP = np.add.outer(np.arange(40) * 2, np.arange(56) * 3).astype(np.uint8)  # smooth, for JPEG
@@ -104,14 +109,72 @@ def test_every_kind_comes_through_the_command_with_its_compression(
     values, options = KINDS[name]
     store(tmp_path / "a.tif", values, options, compression="lzw", byteorder=">", bigtiff=True)
     path = returned(command, "a.tif")
-    close(tifffile.imread(path), seen(name))
+    close(tiff_values(path), seen(name))
     if values.ndim == 3 and "extrasamples" in options:
-        np.testing.assert_array_equal(tifffile.imread(path)[..., -1], values[..., -1])
+        np.testing.assert_array_equal(tiff_values(path)[..., -1], values[..., -1])
     with tifffile.TiffFile(path) as opened:
         page = opened.pages[0]
         assert (page.compression.name, opened.is_bigtiff) == ("LZW", False)
         if page.photometric.name == "MINISWHITE":
             assert values.dtype.kind == "f"
+
+
+PILLOWS = {"L", "LA", "RGB", "RGBA", "CMYK", "I;16", "F"}
+OPENCVS = {
+    "L",
+    "RGB",
+    "I;16",
+    "RGB;16",
+    "RGBA;16",
+    "F",
+    "RGBF",
+    "RGBFA",
+}  # colours with alpha of 8 bits it multiplies
+OF_OPENCV = {"raw", "tiff_lzw", "tiff_adobe_deflate"}  # compressions
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_what_is_written_is_what_other_libraries_read(kind: str, compression: str, tmp_path: Path) -> None:
+    values, path = values_of(kind, 300, 257), tmp_path / "a.tif"
+    has_alpha = kind.split(";", maxsplit=1)[0].endswith("A")
+    colours = values[..., :-1].squeeze() if has_alpha else values
+    picture = DecodedImage(
+        colours, values[..., -1] if has_alpha else None, "TIFF", traits=TiffTraits(compression=compression)
+    )
+    write(picture, path, FORMAT_BY_EXTENSION[".tif"])
+    np.testing.assert_array_equal(tiff_values(path), values)
+    if kind in PILLOWS:
+        with Image.open(path) as opened:
+            np.testing.assert_array_equal(np.array(opened), values)
+    if kind in OPENCVS and compression in OF_OPENCV:
+        cv2 = pytest.importorskip("cv2")
+        found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}
+        np.testing.assert_array_equal(found if found.ndim == 2 else found[..., order[found.shape[2]]], values)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_is_written_is_copied_by_the_tools_of_libtiff(name: str, tmp_path: Path) -> None:
+    if shutil.which("tiffcp") is None or shutil.which("tiffinfo") is None:
+        pytest.skip("the tools of libtiff are not installed")
+    store(tmp_path / "plain.tif", *KINDS[name])
+    write(read(tmp_path / "plain.tif"), tmp_path / "a.tif", FORMAT_BY_EXTENSION[".tif"])
+    for tool in (["tiffinfo", "-D", "a.tif"], ["tiffcp", "-c", "none", "a.tif", "b.tif"]):
+        ended = subprocess.run(tool, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert "rror" not in ended.stderr
+    np.testing.assert_array_equal(tiff_values(tmp_path / "b.tif"), seen(name))
+
+
+def test_a_picture_without_a_resolution_is_written_without_one_and_fractions_stay(tmp_path: Path) -> None:
+    Image.fromarray(noise(9, 8)).save(tmp_path / "a.tif")
+    assert not {282, 283, 296} & set(
+        tiff_tags(encode(read(tmp_path / "a.tif"), FORMAT_BY_EXTENSION[".tif"]))[0]
+    )
+    tifffile.imwrite(tmp_path / "b.tif", noise(9, 8), resolution=((1000, 3), (2000, 7)), metadata=None)
+    contents = encode(read(tmp_path / "b.tif"), FORMAT_BY_EXTENSION[".tif"])
+    assert struct.pack("<2I", 1000, 3) in contents
+    assert struct.pack("<2I", 2000, 7) in contents
 
 
 @pytest.mark.parametrize(
@@ -153,7 +216,7 @@ def test_where_zero_is_white_alpha_is_still_opaque_at_its_largest(
     values = noise(5, 7, 2, dtype=np.uint8 if kind == "L" else np.uint16)
     options = WHITE | (ALPHA if alpha else {})
     store(tmp_path / "a.tif", values if alpha else values[..., 0], options)
-    after = tifffile.imread(returned(command, "a.tif", "b.png" if alpha else "b.tif")) if not alpha else None
+    after = tiff_values(returned(command, "a.tif", "b.png" if alpha else "b.tif")) if not alpha else None
     if alpha:
         picture = read(returned(command, "a.tif"))
         np.testing.assert_array_equal(picture.alpha, values[..., 1])
@@ -181,7 +244,7 @@ def test_floats_of_which_zero_is_white_keep_their_values_and_say_so(dtype, comma
     values = floats(9, 13).astype(dtype)
     store(tmp_path / "a.tif", values, WHITE)
     path = returned(command, "a.tif")
-    close(tifffile.imread(path), values)
+    close(tiff_values(path), values)
     returned(command, path.name, "again.tif")
     with tifffile.TiffFile(tmp_path / "again.tif") as opened:
         assert opened.pages[0].photometric.name == "MINISWHITE"
@@ -317,7 +380,7 @@ def test_a_large_big_endian_bigtiff_is_not_taken_for_a_classic_one(tmp_path: Pat
 def test_what_may_be_too_large_for_a_classic_tiff_is_written_as_bigtiff(
     name: str, compression: str, monkeypatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("tvdenoise.formats.tiff_writing.LARGEST", 4000)
+    monkeypatch.setattr("tvdenoise.formats.tiff.writing.LARGEST", 4000)
     store(tmp_path / "plain.tif", *KINDS[name])
     plain = read(tmp_path / "plain.tif")
     traits = TiffTraits(compression=compression)
@@ -329,7 +392,7 @@ def test_what_may_be_too_large_for_a_classic_tiff_is_written_as_bigtiff(
     )
     with tifffile.TiffFile(tmp_path / "a.tif") as opened:
         assert opened.is_bigtiff
-        np.testing.assert_array_equal(opened.asarray(), seen(name))
+        np.testing.assert_array_equal(tiff_values(tmp_path / "a.tif"), seen(name))
     again = read(tmp_path / "a.tif")
     np.testing.assert_array_equal(together(again), seen(name))
     assert (again.metadata.icc, again.metadata.xmp) == (PROFILE, XMP)

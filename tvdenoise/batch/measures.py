@@ -17,7 +17,7 @@ from tvdenoise.errors import TvdenoiseError, UnsupportedImageError, UsageError
 from tvdenoise.files.decoded import PIXEL_KINDS
 from tvdenoise.files.paths import printable
 from tvdenoise.files.reading import read
-from tvdenoise.formats.tiff_tags import orientation_of
+from tvdenoise.formats.tiff.tags import orientation_of
 from tvdenoise.images.metrics import WINDOW, psnr, ssim
 from tvdenoise.pictures.figures import require_plot_name
 

@@ -92,7 +92,7 @@ PIXEL_KINDS = {
 _COLOURS = {1: "L", 3: "RGB", 4: "CMYK"}
 _FLOAT_COLOURS = {1: "F", 3: "RGBF"}
 
-StoredTag = tuple[int, Any]  # type and value of a tag, both as TIFF has them
+StoredTag = tuple[int, bytes]  # type of a tag, and its value as a little-endian TIFF has it
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tvdenoise.files.pillow import PILLOW_SETTINGS, metadata_of
 from tvdenoise.files.writing import require_carried, require_readable
 from tvdenoise.formats.family import Family, Format, Regions, Window, whole_only
 from tvdenoise.formats.registry import FAMILIES
-from tvdenoise.formats.tiff_tags import MALFORMED
+from tvdenoise.formats.tiff.tags import MALFORMED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,7 +17,7 @@ from tvdenoise.files.pillow import PILLOW_SETTINGS, encoded
 from tvdenoise.files.stack import Stack
 from tvdenoise.formats.family import METADATA_NAMES, Format
 from tvdenoise.formats.registry import FAMILIES, FORMATS, formats_for_kind
-from tvdenoise.formats.tiff_tags import MALFORMED, ORIENTATION, orientation_of
+from tvdenoise.formats.tiff.tags import MALFORMED, ORIENTATION, orientation_of
 
 # The modes in which Pillow may open again what was written in another one.
 _REOPENED = {

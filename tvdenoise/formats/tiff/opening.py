@@ -1,4 +1,8 @@
-"""Opening the TIFFs that Pillow does not open: samples that it does not know, and big-endian BigTIFF."""
+"""Opening the TIFFs that Pillow does not open: samples that it does not know, and big-endian BigTIFF.
+
+What opens an image file in this project gives one of Pillow's images, from whose header all else follows; tifffile
+has no such thing.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +19,11 @@ from PIL.TiffImagePlugin import (
     TiffImageFile,
 )
 
-from tvdenoise.formats.tiff_fields import DIRECTORIES
-from tvdenoise.formats.tiff_samples import BLACK_IS_ZERO, SEPARATED, WHITE_IS_ZERO, deep_samples
-from tvdenoise.formats.tiff_tags import MALFORMED
+from tvdenoise.formats.tiff.samples import BLACK_IS_ZERO, SEPARATED, WHITE_IS_ZERO, deep_samples
+from tvdenoise.formats.tiff.tags import MALFORMED, ORIENTATION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
-
 
 _BIG, BIG_AND_BIG_ENDIAN = b"II+\0", b"MM\0+"
 _HEADERS = (b"II*\0", b"MM\0*", _BIG, BIG_AND_BIG_ENDIAN)
@@ -39,16 +40,6 @@ def directory_of(header: bytes) -> ImageFileDirectory_v2 | None:
     return ImageFileDirectory_v2(header if header.startswith(_BIG) else header[:8])
 
 
-def directory_end(opened: TiffImageFile, stream: BinaryIO) -> int:
-    """The place in the file where the last tag of its directory should end."""
-    stream.seek(0)
-    counter, entry = (8, 20) if stream.read(4) in (_BIG, BIG_AND_BIG_ENDIAN) else (2, 12)
-    start: int = opened.tag_v2.offset
-    stream.seek(start)
-    count = int.from_bytes(stream.read(counter), "big" if opened.tag_v2.prefix == b"MM" else "little")
-    return start + counter + entry * count
-
-
 class BigEndianBigTiff(TiffImageFile):
     """A TIFF of any kind, where the one directory that Pillow makes from the header is the right one."""
 
@@ -58,36 +49,21 @@ class BigEndianBigTiff(TiffImageFile):
 
     @tag_v2.setter
     def tag_v2(self, _made: ImageFileDirectory_v2) -> None:
-        self._directory = self._empty_directory()
-
-    def _empty_directory(self) -> ImageFileDirectory_v2:
         assert self.fp is not None
         self.fp.seek(0)
         directory = directory_of(self.fp.read(_HEADER_LENGTH))
         if directory is None:
             raise SyntaxError("not a TIFF")
-        return directory
+        self._directory = directory
 
     def getexif(self) -> Image.Exif:
-        """The tags, from the directories as they are: Pillow would look for those of a classic TIFF."""
-        if self._exif is None or not self._exif._loaded:
+        """The orientation alone, by which Pillow turns pixels: for more it would look as in a classic TIFF."""
+        if self._exif is None:
             self._exif = Image.Exif()
-            for tag, value in self.tag_v2.items():
-                if tag in DIRECTORIES:
-                    self._exif.get_ifd(tag).update(self._subdirectory(value))
-                self._exif[tag] = value
+            if ORIENTATION in self.tag_v2:
+                self._exif[ORIENTATION] = self.tag_v2[ORIENTATION]
             self._exif._loaded = True
         return self._exif
-
-    def _subdirectory(self, place: int) -> Mapping[int, Any]:
-        directory = self._empty_directory()
-        assert self.fp is not None
-        try:
-            self.fp.seek(place)
-            directory.load(self.fp)
-            return dict(directory)
-        except MALFORMED:
-            return {}
 
 
 class DeepTiff(BigEndianBigTiff):
@@ -122,7 +98,7 @@ def open_tiff(stream: BinaryIO) -> TiffImageFile | None:
     if header.startswith(BIG_AND_BIG_ENDIAN) and (opened := _opened(stream, BigEndianBigTiff)) is not None:
         return opened
     opened = _opened(stream, DeepTiff)
-    return opened if opened is not None and deep_samples(opened) is not None else None
+    return opened if opened is not None and deep_samples(opened.tag_v2) is not None else None
 
 
 def _opened(stream: BinaryIO, kind: type[TiffImageFile]) -> TiffImageFile | None:

@@ -1,0 +1,314 @@
+"""The directories of a TIFF: walked, screened, and their fields read byte for byte.
+
+Files are screened here before tifffile or Pillow sees them: neither has a limit of directories, tags, segments or
+sizes of tiles. Fields are read as stored, since tifffile turns the EXIF, GPS and interoperability directories into
+values (and refuses to write them), and Pillow makes bytes of what has no type (maker notes, comments), question marks
+of letters beyond ASCII, and a link to nowhere of the directory of interoperability.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import BinaryIO, Literal
+
+import numpy as np
+
+from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
+from tvdenoise.formats.family import most_pieces, too_many
+
+REMEDY = "use an undamaged copy"
+#: EXIF and GPS data, and, within the former, what says how to exchange them.
+DIRECTORIES = (34665, 34853, 40965)
+ASCII, SHORT, LONG, RATIONAL, LONG8 = 2, 3, 4, 5, 16  # types
+#: Bytes of a value of each type.
+SIZES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
+_IPTC = 33723  # bytes, which many store as numbers
+_MOST_OVERVIEWS = 32  # smaller copies of each page; each has half the side of the one before
+_MOST_TAGS = 1000
+_SEGMENTS_ALWAYS_ALLOWED = 100_000
+_SMALL_TILE = 1 << 22  # pixels
+_CLASSIC, _BIG = 42, 43  # versions
+_INTEGERS = {1: 1, SHORT: 2, LONG: 4, LONG8: 8}
+_LINKS = {LONG: "I", 13: "I", LONG8: "Q", 18: "Q"}  # types of a place in the file
+_NOT_CARRIED = frozenset({13, 16, 17, 18})  # places, which become untrue, and what only a BigTIFF knows
+_NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
+_REDUCED, _MASK = 1, 4  # bits of the newer type
+_OLD_REDUCED = 2  # the older one
+_ORIENTATION, _ON_THEIR_SIDE = 274, (5, 6, 7, 8)
+_WIDTH, _LENGTH, _STRIPS, _TILE_WIDTH, _TILE_LENGTH, _TILES, _DEPTH = 256, 257, 273, 322, 323, 324, 32997
+#: What says whether two pages are of one shape and kind: sides, bits, colours, channels, types.
+_FORM = (_WIDTH, _LENGTH, 258, 262, 277, 338, 339)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How numbers are stored: in a plain TIFF, or in a BigTIFF."""
+
+    order: Literal["<", ">"]
+    is_big: bool
+
+    @cached_property
+    def count(self) -> struct.Struct:
+        return struct.Struct(self.order + ("Q" if self.is_big else "H"))
+
+    @cached_property
+    def entry(self) -> struct.Struct:
+        return struct.Struct(self.order + ("HHQ8s" if self.is_big else "HHI4s"))
+
+    @cached_property
+    def place(self) -> struct.Struct:
+        return struct.Struct(self.order + ("Q" if self.is_big else "I"))
+
+    @property
+    def first_link(self) -> int:
+        """Where the header says where the first directory lies."""
+        return 8 if self.is_big else 4
+
+    @property
+    def header(self) -> bytes:
+        """The beginning of a file, up to that place."""
+        start = (b"II" if self.order == "<" else b"MM") + struct.pack(
+            self.order + "H", _BIG if self.is_big else _CLASSIC
+        )
+        return start + (struct.pack(self.order + "HH", 8, 0) if self.is_big else b"")
+
+
+@dataclass(frozen=True)
+class Field:
+    """A tag: its type and its values, little-endian; or, of EXIF and GPS data, a directory of its own."""
+
+    tag: int
+    kind: int
+    contents: bytes | tuple[Field, ...]
+
+    @property
+    def text(self) -> str:
+        assert isinstance(self.contents, bytes)
+        return self.contents.removesuffix(b"\0").decode("latin-1")
+
+    def packed(self, order: str) -> bytes:
+        """The values in a byte order."""
+        assert isinstance(self.contents, bytes)
+        if order == "<" or self.tag == _IPTC:
+            return self.contents
+        size = 4 if self.kind in (RATIONAL, 10) else SIZES[self.kind]
+        return np.frombuffer(self.contents, f"u{size}").byteswap().tobytes()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """count: of values; first: the first one, where it is an integer that the entry itself holds, else 0."""
+
+    count: int
+    first: int
+
+
+@dataclass(frozen=True)
+class Directory:
+    """place: in the file; link: behind its tags, where the place of the next one is written."""
+
+    place: int
+    link: int
+    entries: Mapping[int, Entry]
+
+    def first(self, tag: int) -> int:
+        """The first value of a tag; 0 where it is missing or elsewhere."""
+        return self.entries[tag].first if tag in self.entries else 0
+
+    @property
+    def is_overview(self) -> bool:
+        return bool(self.first(_NEW_SUBFILE_TYPE) & _REDUCED) or self.first(_SUBFILE_TYPE) == _OLD_REDUCED
+
+    @property
+    def is_mask(self) -> bool:
+        return bool(self.first(_NEW_SUBFILE_TYPE) & _MASK)
+
+    @property
+    def form(self) -> tuple[tuple[int, int], ...]:
+        """Equal for pages of one shape, as they are shown, and kind."""
+        columns, rows, *others = (self.entries.get(tag, Entry(0, 0)) for tag in _FORM)
+        sides = (rows, columns) if self.first(_ORIENTATION) in _ON_THEIR_SIDE else (columns, rows)
+        return tuple((entry.count, entry.first) for entry in (*sides, *others))
+
+
+def layout_of(stream: BinaryIO) -> Layout | None:
+    """The layout of a TIFF; None for other files."""
+    stream.seek(0)
+    header = stream.read(16)
+    if header[:2] not in (b"II", b"MM") or len(header) < 8:
+        return None
+    order: Literal["<", ">"] = "<" if header.startswith(b"II") else ">"
+    (version,) = struct.unpack(order + "H", header[2:4])
+    is_whole = len(header) >= {_CLASSIC: 8, _BIG: 16}.get(version, math.inf)
+    return Layout(order, version == _BIG) if is_whole else None
+
+
+def directories(stream: BinaryIO) -> Iterator[Directory]:
+    """The directories of a TIFF; nothing where it is none.
+
+    Raises UnreadableImageError where they run in a circle or out of the file, and UnsupportedImageError for more than
+    the length of the file explains.
+    """
+    if (layout := layout_of(stream)) is None:
+        return
+    most, length = most_pieces(stream), stream.seek(0, os.SEEK_END)
+    stream.seek(layout.first_link)
+    (place,) = layout.place.unpack(stream.read(layout.place.size))
+    seen: set[int] = set()
+    pages = 1
+    while place:
+        if place in seen:
+            raise UnreadableImageError("the file is damaged (its directories run in a circle)", REMEDY)
+        if place >= length:
+            raise truncated()
+        seen.add(place)
+        directory, following = _directory_at(place, stream, layout)
+        pages += not directory.is_overview
+        if len(seen) > min(most, (_MOST_OVERVIEWS + 1) * pages):
+            raise too_many(len(seen) - 1, "pages or overviews")
+        yield directory
+        place = following
+
+
+def truncated() -> UnreadableImageError:
+    return UnreadableImageError("the file is truncated", "use a complete copy")
+
+
+def _directory_at(place: int, stream: BinaryIO, layout: Layout) -> tuple[Directory, int]:
+    """A directory and the place of the next one. Raises UnreadableImageError where the file ends before."""
+    stream.seek(place)
+    number = stream.read(layout.count.size)
+    if len(number) < layout.count.size:
+        raise truncated()
+    (count,) = layout.count.unpack(number)
+    if count > _MOST_TAGS:
+        raise too_many(_MOST_TAGS, "tags in a directory")
+    contents = stream.read(count * layout.entry.size)
+    link = place + layout.count.size + count * layout.entry.size
+    following = stream.read(layout.place.size)
+    if len(following) < layout.place.size:
+        raise truncated()
+    return Directory(place, link, _entries(contents, layout)), layout.place.unpack(following)[0]
+
+
+def _entries(contents: bytes, layout: Layout) -> dict[int, Entry]:
+    entries: dict[int, Entry] = {}
+    order: Literal["little", "big"] = "little" if layout.order == "<" else "big"
+    for tag, kind, count, value in layout.entry.iter_unpack(contents):
+        size = _INTEGERS.get(kind, 0)
+        first = int.from_bytes(value[:size], order) if size * count <= len(value) else 0
+        entries.setdefault(tag, Entry(count, first))
+    return entries
+
+
+def screen(stream: BinaryIO) -> None:
+    """Raise UnsupportedImageError or UnreadableImageError for a TIFF that would cost far more than its pixels.
+
+    Also for one whose pages hold several planes each: Pillow would see the first.
+    """
+    most_segments = most_pieces(stream, _SEGMENTS_ALWAYS_ALLOWED)
+    for found in directories(stream):
+        for tag in (_STRIPS, _TILES):
+            if tag in found.entries and found.entries[tag].count > most_segments:
+                raise too_many(most_segments, "strips or tiles")
+        tile = found.first(_TILE_WIDTH) * found.first(
+            _TILE_LENGTH
+        )  # decoded as a whole, whatever lies inside
+        if tile > max(4 * found.first(_WIDTH) * found.first(_LENGTH), _SMALL_TILE):
+            raise UnreadableImageError("the file is damaged (its tiles are larger than the picture)", REMEDY)
+        if _TILES in found.entries and not tile:
+            raise UnreadableImageError("the file is damaged (a side of its tiles is zero)", REMEDY)
+        if found.first(_DEPTH) > 1:
+            raise UnsupportedImageError(
+                f"it has {found.first(_DEPTH)} planes in one page, which is not carried",
+                "save each plane as a page of its own",
+            )
+
+
+def fields_in(
+    stream: BinaryIO, is_wanted: Callable[[int], bool], *, repeated: bool = False
+) -> tuple[Field, ...]:
+    """The fields of the first directory of a TIFF, or of a block of EXIF data, that are wanted by their tags.
+
+    What is malformed is left out. repeated: take all fields of a tag, not only the first.
+    """
+    layout = layout_of(stream)
+    if layout is None:
+        return ()
+    stream.seek(layout.first_link)
+    (place,) = layout.place.unpack(stream.read(layout.place.size))
+    return tuple(_Reader(stream, layout).fields(place, is_wanted, repeated=repeated))
+
+
+class _Reader:
+    """Reads no more bytes of values than there are in the stream, however often fields point at the same ones."""
+
+    def __init__(self, stream: BinaryIO, layout: Layout) -> None:
+        self._stream = stream
+        self._layout = layout
+        self._length = self._left = stream.seek(0, os.SEEK_END)
+        self._seen: set[int] = set()
+
+    def fields(
+        self, place: int, is_wanted: Callable[[int], bool] | None = None, *, repeated: bool = False
+    ) -> Iterator[Field]:
+        if place in self._seen or place >= self._length:
+            return
+        self._seen.add(place)
+        known = set()
+        for tag, kind, count, inline in self._entries(place):
+            if (tag in known and not repeated) or (is_wanted is not None and not is_wanted(tag)):
+                continue
+            if (field := self._field(tag, kind, count, inline)) is not None:
+                known.add(tag)
+                yield field
+
+    def _entries(self, place: int) -> Iterator[tuple[int, int, int, bytes]]:
+        layout = self._layout
+        self._stream.seek(place)
+        number = self._stream.read(layout.count.size)
+        if len(number) == layout.count.size:
+            count = min(layout.count.unpack(number)[0], _MOST_TAGS)
+            contents = self._stream.read(count * layout.entry.size)
+            whole = len(contents) - len(contents) % layout.entry.size
+            yield from layout.entry.iter_unpack(contents[:whole])
+
+    def _field(self, tag: int, kind: int, count: int, inline: bytes) -> Field | None:
+        if tag in DIRECTORIES:
+            link = struct.Struct(self._layout.order + _LINKS.get(kind, "Q"))
+            if kind not in _LINKS or count != 1 or link.size > len(inline):
+                return None
+            fields = tuple(self.fields(*link.unpack_from(inline)))
+            return Field(tag, LONG, fields) if fields else None
+        length = SIZES.get(kind, 0) * count
+        if kind not in SIZES or kind in _NOT_CARRIED or length > self._left:
+            return None
+        self._left -= length
+        if length > len(inline):
+            self._stream.seek(self._layout.place.unpack(inline)[0])
+            inline = self._stream.read(length)
+        if len(inline) < length:
+            return None
+        return Field(tag, kind, Field(tag, kind, inline[:length]).packed(self._layout.order))

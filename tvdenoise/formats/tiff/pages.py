@@ -1,0 +1,388 @@
+"""Several pages of a TIFF: which directories are pages, how they are arranged, and each page as a TIFF of its own.
+
+tifffile's `series` are not used: they open the other files that an OME description names, take memory for as many
+planes as a description claims, fill up those that are missing with zeros, and know no distances. Nor could Pillow
+decode a page of theirs, as it does where it reads a kind of pixels rightly.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import re
+import struct
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, cast
+
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    COMPRESSION,
+    IMAGEDESCRIPTION,
+    STRIPBYTECOUNTS,
+    STRIPOFFSETS,
+    X_RESOLUTION,
+    Y_RESOLUTION,
+    TiffImageFile,
+)
+
+from tvdenoise.errors import SeveralImagesError, UnreadableImageError
+from tvdenoise.files.stack import CHANNEL, DEPTH, TIME, Axes, Series
+from tvdenoise.formats.tiff.directories import (
+    ASCII,
+    REMEDY,
+    Directory,
+    Layout,
+    directories,
+    fields_in,
+    layout_of,
+    truncated,
+)
+from tvdenoise.formats.tiff.ome import OmeImage, in_unit, ome_of
+
+
+@dataclass(frozen=True)
+class Window:
+    """So many bytes, from a place on, that show what lies further on by a shift."""
+
+    start: int
+    length: int
+    shift: int
+
+
+class Spliced(io.RawIOBase):
+    """A stream over another one, which must stay open.
+
+    replaced: bytes by their places; window: see there. Neither may overlap.
+    """
+
+    def __init__(self, stream: BinaryIO, replaced: Mapping[int, bytes], window: Window | None = None) -> None:
+        super().__init__()
+        self._stream = stream
+        self._length = stream.seek(0, os.SEEK_END)
+        self._place = 0
+        self._is_shifted = window is not None
+        changes: list[tuple[int, int, bytes | int]] = [
+            (start, start + len(contents), contents) for start, contents in replaced.items()
+        ]
+        if window is not None:
+            changes.append((window.start, window.start + window.length, window.shift))
+        self._changes = sorted(changes, key=lambda change: change[0])
+        self._starts = [start for start, _, _ in self._changes]
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        """For libraries that seek for themselves, by the places in this stream; none where some are shifted."""
+        if self._is_shifted:
+            raise io.UnsupportedOperation("fileno")
+        return self._stream.fileno()
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._length}[whence]
+        self._place = max(0, start + offset)
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:
+        contents = self.read(len(buffer))
+        buffer[: len(contents)] = contents
+        return len(contents)
+
+    def read(self, size: int | None = -1) -> bytes:
+        end = self._length if size is None or size < 0 else min(self._place + size, self._length)
+        parts = []
+        while self._place < end:
+            if not (part := self._part(end)):
+                break
+            parts.append(part)
+            self._place += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _part(self, end: int) -> bytes:
+        """What follows, as far as it comes from one place."""
+        place, number = self._place, bisect_right(self._starts, self._place)
+        if number:
+            start, stop, change = self._changes[number - 1]
+            if place < stop:
+                if isinstance(change, bytes):
+                    return change[place - start : end - start]
+                self._stream.seek(place + change)
+                return self._stream.read(min(end, stop) - place)
+        following = self._starts[number] if number < len(self._starts) else end
+        self._stream.seek(place)
+        return self._stream.read(min(end, following) - place)
+
+
+_IMAGEJ_AXES = {TIME: "frames", DEPTH: "slices", CHANNEL: "channels"}  # the last one varies fastest
+_COLOURS = "S"
+
+
+@dataclass(frozen=True)
+class Description:
+    """images: how many pictures it speaks of, 0 where it does not say; names, sizes: see `Axes`; empty if unknown.
+
+    spacing, unit: what it says itself; is_contiguous: programs take all pixels for one block; ome: where it is OME's.
+    is_one_page: a single page may hold all that it speaks of; values: of all pictures together, where it says those.
+    """
+
+    images: int = 0
+    names: str = ""
+    sizes: tuple[int, ...] = ()
+    spacing: Mapping[str, float] = field(default_factory=dict)
+    unit: str | None = None
+    is_contiguous: bool = False
+    ome: OmeImage | None = None
+    is_one_page: bool = False
+    values: int = 0
+
+    @property
+    def is_of_stack(self) -> bool:
+        """Whether it would be untrue of a picture alone."""
+        return self.images > 1 or bool(self.names) or self.values > 0
+
+    def axes_of(self, count: int, tags: Mapping[int, Any]) -> Axes:
+        """The axes of so many pages; plain ones where the description does not fit them."""
+        spacing = dict(self.spacing)
+        if self.is_contiguous:  # ImageJ has the width and height of a pixel in the resolution
+            for name, tag in (("X", X_RESOLUTION), ("Y", Y_RESOLUTION)):
+                if (resolution := _positive(tags.get(tag))) is not None and self.unit:
+                    spacing[name] = 1 / resolution
+        if self.ome is not None and len(self.ome.channels) == count:
+            if self.names and math.prod(self.sizes) == count:
+                return Axes(self.names, self.sizes, spacing, self.unit, order=self.ome.order)
+            return Axes("I", (count,), spacing, self.unit, self.ome.channels)
+        names, sizes = self.names, self.sizes
+        if (
+            names.endswith(_COLOURS) and math.prod(sizes) != count
+        ):  # which lie in one page, in planes of their own
+            names, sizes = names[:-1], sizes[:-1]
+        if names and math.prod(sizes) == count:
+            return Axes(names, sizes, spacing, self.unit)
+        return Axes("I", (count,), spacing, self.unit)
+
+    def notices_for(self, count: int) -> tuple[str, ...]:
+        if self.images in (0, count):
+            return ()
+        return (f"its description speaks of {self.images} pictures, not {count}: its axes are not known",)
+
+
+def description_of(text: str) -> Description:
+    """Raises UnsupportedImageError for one that spreads a stack over several files."""
+    if text.startswith("ImageJ="):
+        return _imagej(text)
+    if text.startswith("{"):
+        return _tifffile(text)
+    if (image := ome_of(text)) is not None:
+        names, sizes = image.axes
+        return Description(
+            len(image.channels), names, sizes, image.spacing, image.unit, ome=image, is_one_page=True
+        )
+    return Description()
+
+
+def descriptions_in(stream: BinaryIO) -> tuple[bytes, ...]:
+    """Those of the first page, as stored; some programs write several."""
+    fields = fields_in(stream, {IMAGEDESCRIPTION}.__contains__, repeated=True)
+    return tuple(bytes(found.contents) for found in fields if found.kind == ASCII)  # type: ignore[arg-type]
+
+
+def described_by(texts: Iterable[bytes]) -> Description:
+    """What the first of several descriptions says that speaks of a stack; see `description_of`."""
+    found = (description_of(text.rstrip(b"\0").decode("latin-1")) for text in texts)
+    return next((description for description in found if description.is_of_stack), Description())
+
+
+def _imagej(text: str) -> Description:
+    fields = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    images = _whole(fields.get("images")) or 1
+    given = {name: _whole(fields.get(key)) or 1 for name, key in _IMAGEJ_AXES.items()}
+    if math.prod(given.values()) != images:
+        given = {DEPTH: images}
+    present = {name: size for name, size in given.items() if size > 1}
+    unit = _unit(fields.get("unit"))
+    spacing = {}
+    distance = _positive(fields.get("spacing"))
+    if distance is not None and (own := in_unit(distance, _unit(fields.get("zunit")) or unit, unit)):
+        spacing[DEPTH] = own
+    if (interval := _positive(fields.get("finterval"))) is not None:
+        spacing[TIME] = interval
+    return Description(images, "".join(present), tuple(present.values()), spacing, unit, is_contiguous=True)
+
+
+def _unit(text: str | None) -> str | None:
+    return re.sub(r"\\u([0-9A-Fa-f]{4})", lambda code: chr(int(code[1], 16)), text) if text else None
+
+
+def _tifffile(text: str) -> Description:
+    """Its JSON: the shape, perhaps the axes; "truncated" where one directory stands for all."""
+    try:
+        found = json.loads(text)
+        shape = tuple(int(size) for size in found["shape"])
+        axes = str(found.get("axes", ""))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return Description()
+    values = math.prod(shape) if found.get("truncated") else 0
+    place = axes.find("Y")
+    names = axes[: max(place, 0)]
+    if len(axes) != len(shape) or not names.isalpha() or len(set(names)) < len(names):
+        return Description(values=values)
+    return Description(names=names, sizes=shape[:place], values=values)
+
+
+def with_colours_last(text: str, colours: int) -> str:
+    """The description of pages whose colours lie in planes of their own, for pages that have them pixel by pixel.
+
+    Only tifffile's says which it is.
+    """
+    try:
+        found = json.loads(text)
+        shape, axes = list(found["shape"]), str(found.get("axes", ""))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return text
+    place = len(shape) - 3
+    if place < 0 or shape[place] != colours or axes not in ("", axes[:place] + _COLOURS + "YX"):
+        return text
+    found["shape"] = [*shape[:place], *shape[place + 1 :], colours]
+    return json.dumps(found | ({"axes": axes[:place] + "YX" + _COLOURS} if axes else {}))
+
+
+def _whole(text: object) -> int | None:
+    try:
+        return int(str(text))
+    except ValueError:
+        return None
+
+
+def _positive(value: object) -> float | None:
+    try:
+        number = float(value)  # type: ignore[arg-type]  # a text, or a fraction
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return number if math.isfinite(number) and number > 0 else None
+
+
+_AFTER_HEADER, _MICRO_MANAGER = 8, 54773648
+_METAMORPH_STACK = 33629  # which has a value for each plane
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where its directory lies, and where the place of the next one is written; window: of its pixels, moved."""
+
+    place: int
+    link: int
+    window: Window | None = None
+
+
+@dataclass(frozen=True)
+class TiffPages:
+    """pages: in their order; layout: of the file; is_contiguous: programs read the pixels of all pages as one block,
+    by what the first directory says."""
+
+    pages: tuple[Page, ...]
+    layout: Layout
+    is_contiguous: bool = False
+
+    @property
+    def has_one_directory(self) -> bool:
+        """Whether the first page stands for all."""
+        return self.pages[0].window is not None
+
+
+def survey(opened: Any, stream: BinaryIO) -> Series | None:
+    """The pages of a TIFF; None where there is one. Raises UnreadableImageError and UnsupportedImageError."""
+    assert isinstance(opened, TiffImageFile)
+    tags, layout = opened.tag_v2, layout_of(stream)
+    assert layout is not None
+    found = [directory for directory in directories(stream) if not directory.is_mask]
+    pages = [directory for directory in found if not directory.is_overview]
+    if len(pages) == 1 and (stated := pages[0].entries.get(_METAMORPH_STACK)) and stated.count > 1:
+        raise SeveralImagesError("MetaMorph stacks are not carried", "save it as an ImageJ or OME TIFF")
+    described = described_by(descriptions_in(stream))
+    if len(pages) < 2:
+        single = pages[0] if pages else found[0]
+        images = described.images or described.values // max(1, _values(single, tags))
+        if images < 2 or described.is_one_page:
+            return None
+        placed = _moved(single, tags, images, stream)
+    else:
+        _require_one_form(pages)
+        placed = tuple(Page(page.place, page.link) for page in pages)
+    traits = TiffPages(placed, layout, described.is_contiguous)
+    return Series(
+        described.axes_of(len(placed), tags),
+        None,
+        traits,
+        described.notices_for(len(placed)) + overview_notices(stream),
+    )
+
+
+def _values(page: Directory, tags: Mapping[int, Any]) -> int:
+    """How many a page has."""
+    return page.first(256) * page.first(257) * len(tags.get(BITSPERSAMPLE, (1,)))
+
+
+def _require_one_form(pages: list[Directory]) -> None:
+    if len({page.form for page in pages}) > 1:
+        raise SeveralImagesError(
+            f"its {len(pages)} pages differ in size or kind of pixels", "save each as a file of its own"
+        )
+
+
+def _moved(only: Directory, tags: Mapping[int, Any], images: int, stream: BinaryIO) -> tuple[Page, ...]:
+    """The pages of a file that describes one of them, and has the pixels of all in one block."""
+    offsets, lengths = tags.get(STRIPOFFSETS, ()), tags.get(STRIPBYTECOUNTS, ())
+    columns, rows = only.first(256), only.first(257)
+    bits = tags.get(BITSPERSAMPLE, (1,))
+    length = columns * rows * sum(bits) // 8
+    follows = all(
+        offset + size == after for offset, size, after in zip(offsets, lengths, offsets[1:], strict=False)
+    )
+    if tags.get(COMPRESSION, 1) != 1 or not offsets or not follows or not length:
+        raise UnreadableImageError(
+            f"the file is damaged (it speaks of {images} pictures and holds one)", REMEDY
+        )
+    if offsets[0] + images * length > stream.seek(0, os.SEEK_END):
+        raise truncated()
+    start = offsets[0]
+    return tuple(
+        Page(only.place, only.link, Window(start, length, number * length)) for number in range(images)
+    )
+
+
+def page_of(stream: BinaryIO, series: Series, number: int) -> BinaryIO:
+    """A page as a TIFF of its own, which no other follows."""
+    traits = series.traits
+    assert isinstance(traits, TiffPages)
+    page, layout = traits.pages[number], traits.layout
+    replaced = {layout.first_link: layout.place.pack(page.place), page.link: bytes(layout.place.size)}
+    return cast(BinaryIO, Spliced(stream, replaced, page.window))
+
+
+def overview_notices(stream: BinaryIO) -> tuple[str, ...]:
+    """What is left out of a TIFF beside its pages."""
+    found = list(directories(stream))
+    overviews = any(directory.is_overview for directory in found)
+    masks = any(directory.is_mask and not directory.is_overview for directory in found)
+    return (
+        *("its overviews are left out",) * overviews,
+        *("its masks are left out",) * masks,
+        *("Micro-Manager's index and summary of the file are left out",) * _is_of_micro_manager(stream),
+    )
+
+
+def _is_of_micro_manager(stream: BinaryIO) -> bool:
+    """Whether the header goes on with where it has its index."""
+    layout = layout_of(stream)
+    stream.seek(_AFTER_HEADER)
+    return layout is not None and stream.read(4) == struct.pack(layout.order + "I", _MICRO_MANAGER)

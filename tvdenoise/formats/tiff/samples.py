@@ -1,0 +1,188 @@
+"""The samples of a TIFF: those that tifffile decodes, as Pillow cuts them, reads them wrongly or does not know them,
+and those that are refused, and why.
+
+tifffile reads more kinds than can be carried, and says of none that it would be reinterpreted.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    COMPRESSION,
+    EXTRASAMPLES,
+    FILLORDER,
+    PHOTOMETRIC_INTERPRETATION,
+    PLANAR_CONFIGURATION,
+    SAMPLEFORMAT,
+    SAMPLESPERPIXEL,
+    ImageFileDirectory_v2,
+    TiffImageFile,
+)
+
+from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.formats.tiff.tags import MALFORMED
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WHITE_IS_ZERO, BLACK_IS_ZERO, _RGB, SEPARATED = 0, 1, 2, 5  # photometric interpretations
+SEPARATE_PLANES = 2
+STRAIGHT_ALPHA = 2
+#: By the number of colours, to write.
+PHOTOMETRICS = {1: BLACK_IS_ZERO, 3: _RGB, 4: SEPARATED}
+#: Pillow's names of the lossless compressions, and their numbers.
+COMPRESSIONS = {
+    "raw": 1, "tiff_lzw": 5, "tiff_adobe_deflate": 8, "packbits": 32773, "lzma": 34925, "zstd": 50000,
+}  # fmt: skip
+SAME_AS_DEFLATE = 32946  # under its older number
+_COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, _RGB: 3, SEPARATED: 4}
+_TYPES = {(8, 1): "u1", (16, 1): "u2", (16, 3): "f2", (32, 3): "f4"}  # by bits and sample format
+_INK_SET, _CMYK = 332, 1
+_NEW_SUBFILE_TYPE, _DNG_VERSION = 254, 50706
+_UNSIGNED, _FLOAT = 1, 3
+_SAMPLE_NAMES = {1: "integer", 2: "signed", 3: "float", 5: "complex", 6: "complex"}
+_UNKNOWN_SAMPLE, _PREMULTIPLIED = 0, 1
+_JPEGS = (6, 7)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """dtype: in the byte order of the file; colours: 1, 3 or 4; white_is_zero: of grey alone."""
+
+    dtype: np.dtype[Any]
+    colours: int
+    has_alpha: bool
+    white_is_zero: bool = False
+
+    @property
+    def count(self) -> int:
+        return self.colours + self.has_alpha
+
+    def intensities(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Those in values (rows, columns, samples).
+
+        Integers of which zero is white are inverted, as Pillow inverts those of 8 bits, and so are written with
+        zero for black. Floats have no white to be inverted at, and stay what they are.
+        """
+        intensities = np.ascontiguousarray(
+            values[..., 0] if self.colours == 1 else values[..., : self.colours]
+        )
+        if self.white_is_zero and intensities.dtype.kind == "u":
+            np.invert(intensities, out=intensities)
+        return intensities
+
+
+def known_samples(tags: ImageFileDirectory_v2) -> Samples | None:
+    """The samples of a TIFF that can be decoded by tifffile, whether Pillow does or not; None for others."""
+    bits, formats = tags.get(BITSPERSAMPLE, (1,)), tags.get(SAMPLEFORMAT, (1,))
+    photometric = tags.get(PHOTOMETRIC_INTERPRETATION, WHITE_IS_ZERO)
+    extra, colours = tags.get(EXTRASAMPLES, ()), _COLOURS.get(photometric)
+    kind = _TYPES.get((bits[0], formats[0]))
+    if colours is None or kind is None or extra not in ((), (STRAIGHT_ALPHA,)):
+        return None
+    if len(set(bits)) > 1 or len(set(formats)) > 1 or tags.get(FILLORDER, 1) != 1:
+        return None
+    if not tags.get(SAMPLESPERPIXEL, len(bits)) == colours + len(extra) == len(bits):
+        return None
+    if tags.get(COMPRESSION, 1) not in (*COMPRESSIONS.values(), SAME_AS_DEFLATE):
+        return None
+    if photometric == SEPARATED and (kind.startswith("f") or tags.get(_INK_SET, _CMYK) != _CMYK):
+        return None
+    order = "<" if tags.prefix == b"II" else ">"
+    return Samples(np.dtype(order + kind), colours, bool(extra), photometric == WHITE_IS_ZERO)
+
+
+def deep_samples(tags: ImageFileDirectory_v2) -> Samples | None:
+    """Those that Pillow reads wrongly or not at all; None for those that it decodes, or nobody.
+
+    Of 8 bits it does not know CMYK with alpha, nor grey with alpha of which zero is white, and mistakes the alpha of
+    grey in planes of its own; of 16 bits it keeps only grey, and does not invert it; big-endian floats that are
+    compressed it reads in the wrong byte order.
+    """
+    if (samples := known_samples(tags)) is None or samples.dtype.kind == "f":
+        return samples
+    is_grey_with_alpha = samples.count == 2
+    if samples.dtype.itemsize > 1:
+        is_pillows = samples.count == 1 and not samples.white_is_zero
+    else:
+        is_separate = tags.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES
+        is_pillows = samples.count < 5 and not (is_grey_with_alpha and (samples.white_is_zero or is_separate))
+    return None if is_pillows else samples
+
+
+def require_no_preview(tags: Mapping[int, Any]) -> None:
+    """Raise UnsupportedImageError where the first picture is a smaller copy of one that nobody here decodes."""
+    if _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE, 0) & 1:
+        raise UnsupportedImageError("the TIFF holds a preview of a raw picture", "develop it to TIFF first")
+
+
+def check_samples(opened: TiffImageFile) -> None:
+    """Refuse samples that Pillow cuts to 8 bits, reinterprets or leaves out."""
+    tags = opened.tag_v2
+    if (refusal := _refusal(tags)) is not None:
+        raise refusal
+    bits, formats = tags.get(BITSPERSAMPLE, (1,)), set(tags.get(SAMPLEFORMAT, (_UNSIGNED,)))
+    if formats == {_FLOAT}:
+        raise UnsupportedImageError("this kind of float TIFF is not carried", "save it without compression")
+    if formats - {_UNSIGNED}:
+        raise UnsupportedImageError("TIFF with signed samples is not carried", "convert to unsigned samples")
+    if tags.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES and opened.mode == "LA":
+        raise UnsupportedImageError(
+            "TIFF with alpha in a plane of its own is not carried so compressed",
+            "save it with LZW or deflate",
+        )
+    if opened.mode == "I;16" and bits[0] != 16:
+        raise UnsupportedImageError(f"{bits[0]}-bit grey TIFF is not carried yet", "convert it to 16 bits")
+    if max(bits) > 8 and len(bits) > 1:
+        raise UnsupportedImageError(
+            f"this kind of {max(bits)}-bit colour TIFF is not carried yet", "convert it to plain RGB first"
+        )
+
+
+def _refusal(tags: Mapping[int, Any]) -> UnsupportedImageError | None:
+    """What is wrong with any TIFF that has these tags, however Pillow opens it."""
+    extra, bits = tags.get(EXTRASAMPLES, ()), tags.get(BITSPERSAMPLE, (1,))
+    if _PREMULTIPLIED in extra:
+        return UnsupportedImageError(
+            "TIFF with premultiplied alpha is not carried", "save it with straight alpha"
+        )
+    if _UNKNOWN_SAMPLE in extra or len(extra) > 1:
+        return UnsupportedImageError("TIFF with extra channels is not carried", "save it without them")
+    if tags.get(_INK_SET, _CMYK) != _CMYK:
+        return UnsupportedImageError("TIFF with other inks than CMYK is not carried", "convert it to CMYK")
+    if tags.get(COMPRESSION) in _JPEGS and max(bits) > 8:
+        return UnsupportedImageError(
+            f"{max(bits)}-bit JPEG compression in TIFF is not carried", "save it with LZW or deflate"
+        )
+    return None
+
+
+def explain(tags: ImageFileDirectory_v2 | None, stream: BinaryIO) -> UnsupportedImageError | None:
+    """Why a TIFF whose samples nobody knows is refused, given the empty directory for it; None for other files."""
+    if tags is None:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            stream.seek(tags.next)
+            tags.load(stream)
+            bits, formats = tags[BITSPERSAMPLE], tags.get(SAMPLEFORMAT, (_UNSIGNED,))
+            refusal = _refusal(tags)
+    except MALFORMED:
+        return None
+    if refusal is not None:
+        return refusal
+    kind = _SAMPLE_NAMES.get(formats[0], "other")
+    what = "colour TIFF" if len(bits) > 1 else "TIFF"
+    if kind == "integer" and max(bits) in (8, 16):
+        remedy = "convert it to plain grey, RGB or CMYK first"
+        return UnsupportedImageError(f"this kind of {max(bits)}-bit {what} is not carried", remedy)
+    is_float = kind == "float" and len(bits) <= 4
+    remedy = "save it as 32-bit float" if is_float else "save it as 8-bit or 16-bit integers"
+    return UnsupportedImageError(f"{max(bits)}-bit {kind} {what} is not carried yet", remedy)

@@ -1,0 +1,127 @@
+"""The tags of a TIFF that describe its picture, as opposed to how its pixels are stored, as they are stored."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from io import BytesIO
+from typing import BinaryIO
+
+from PIL import Image, TiffTags
+from PIL.TiffImagePlugin import (
+    ARTIST,
+    COPYRIGHT,
+    DATE_TIME,
+    EXIFIFD,
+    ICCPROFILE,
+    IMAGEDESCRIPTION,
+    PHOTOSHOP_CHUNK,
+    RESOLUTION_UNIT,
+    SOFTWARE,
+    X_RESOLUTION,
+    XMP,
+    Y_RESOLUTION,
+)
+
+from tvdenoise.files.decoded import StoredTag
+from tvdenoise.formats.tiff.directories import DIRECTORIES, Directory, Field, fields_in
+
+ORIENTATION = 274
+_SIDES = 40962, 40963  # columns and rows in EXIF data
+_DOCUMENT_NAME, _MAKE, _MODEL, _PAGE_NAME, _HOST, _IPTC = 269, 271, 272, 285, 316, 33723
+_BYTES, _NUMBERS = frozenset({1, 2, 7}), frozenset({3, 4, 5, 8, 9, 10, 11, 12})  # types
+_TEXTS = (
+    *(_DOCUMENT_NAME, IMAGEDESCRIPTION, _MAKE, _MODEL, _PAGE_NAME, SOFTWARE, DATE_TIME, ARTIST, _HOST),
+    *(COPYRIGHT, PHOTOSHOP_CHUNK),
+)
+_OF_NUMBERS = (ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT)
+#: Those that other formats have in EXIF data.
+_DESCRIPTIVE = frozenset({*_TEXTS, *_OF_NUMBERS, _IPTC, *DIRECTORIES})
+_BESIDE = frozenset({XMP, ICCPROFILE})  # which Pillow gives
+# How the pixels are stored (which the writer decides anew), and statistics of them.
+_STRUCTURAL = frozenset(
+    {
+        *(*range(254, 260), *range(262, 267), 273, *range(277, 282), 284, *range(288, 294)),
+        *(317, *range(320, 326), 332, *range(338, 343), 347, *range(512, 522), *range(529, 533), 559),
+        *range(32995, 32999),
+    }
+)
+# Smaller copies, layers as they were, positions in the file (also those that MetaMorph and the LSM of Zeiss have).
+_STALE = frozenset({330, 37724, *range(33628, 33632), 34412})
+MALFORMED = (
+    *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError),
+    *(AttributeError, RuntimeError, struct.error),
+)
+
+#: By number.
+Tags = Mapping[int, Field]
+
+
+def tags_in(
+    stream: BinaryIO, directory: Directory
+) -> tuple[dict[int, Field], dict[int, StoredTag], list[int]]:
+    """Of the first directory of a TIFF: what describes its picture, the tags of other programs and purposes, and the
+    numbers of those that are left out: numbers for texts and such, and what would be untrue of what is written."""
+    found = {field.tag: field for field in fields_in(stream, _is_kept) if _has_right_type(field)}
+    described = {tag: field for tag, field in found.items() if tag in _DESCRIPTIVE}
+    further = {tag: stored(field) for tag, field in found.items() if tag not in _DESCRIPTIVE}
+    silent = _STRUCTURAL | _BESIDE | {*DIRECTORIES}
+    present = {tag for tag, entry in directory.entries.items() if entry.count} - silent
+    return described, further, sorted(present - set(found))
+
+
+def tags_of_exif(contents: bytes | None) -> dict[int, Field]:
+    """All tags in a block of EXIF data but those of its own structure; none where it is malformed."""
+    fields = fields_in(BytesIO(contents or b""), _is_kept)
+    return {field.tag: field for field in fields if _has_right_type(field)}
+
+
+def _is_kept(tag: int) -> bool:
+    return tag not in _STRUCTURAL | _STALE | _BESIDE
+
+
+def _has_right_type(field: Field) -> bool:
+    right = _BYTES if field.tag in _TEXTS else _NUMBERS if field.tag in _OF_NUMBERS else {field.kind}
+    return field.kind in right and bool(field.contents)
+
+
+def stored(field: Field) -> StoredTag:
+    assert isinstance(field.contents, bytes)
+    return field.kind, field.contents
+
+
+def orientation_of(contents: bytes | None) -> int:
+    """The orientation in a block of EXIF data, from 1 (upright) to 8; 1 where there is none or it is malformed."""
+    exif = Image.Exif()
+    with warnings.catch_warnings(), suppress(*MALFORMED):
+        warnings.simplefilter("ignore")
+        exif.load(contents or b"")
+        return int(exif[ORIENTATION]) if exif.get(ORIENTATION) in range(2, 9) else 1
+    return 1
+
+
+def with_sides_exchanged(tags: Tags) -> dict[int, Field]:
+    """The tags of a picture that was turned by a quarter: what they say of columns and rows changes places."""
+    exchanged = _exchanged(tags, X_RESOLUTION, Y_RESOLUTION)
+    if EXIFIFD in exchanged and isinstance(inside := exchanged[EXIFIFD].contents, tuple):
+        fields = _exchanged({field.tag: field for field in inside}, *_SIDES)
+        contents = tuple(fields[tag] for tag in sorted(fields))
+        exchanged[EXIFIFD] = replace(exchanged[EXIFIFD], contents=contents)
+    return exchanged
+
+
+def _exchanged(tags: Tags, first: int, second: int) -> dict[int, Field]:
+    names = {first: second, second: first}
+    renamed = (replace(field, tag=names.get(tag, tag)) for tag, field in tags.items())
+    return {field.tag: field for field in renamed}
+
+
+def notices_of_lost(tags: Iterable[int]) -> tuple[str, ...]:
+    """One notice that names the tags, where there are any."""
+    names = [
+        f"{tag} ({name})" if (name := TiffTags.lookup(tag).name) != "unknown" else str(tag) for tag in tags
+    ]
+    return (f"its TIFF tags {', '.join(names)} are left out",) if names else ()

@@ -1,0 +1,414 @@
+"""Writing TIFF: pages one by one, all pixels first, and then the directories; tifffile compresses the segments.
+
+tifffile's own writer is not used. It writes a resolution of 1 where there is none, refuses EXIF and GPS directories,
+takes strips only from whole pages, and gives pages whose pixels lie in one block, as ImageJ wants them, the tags of
+the first.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+import numpy as np
+from PIL.TiffImagePlugin import ICCPROFILE, IMAGEDESCRIPTION, RESOLUTION_UNIT, X_RESOLUTION, XMP, Y_RESOLUTION
+
+from tvdenoise.files.decoded import DecodedImage, with_record
+from tvdenoise.files.stack import Series
+from tvdenoise.formats.tiff.directories import ASCII, LONG, LONG8, RATIONAL, SHORT, SIZES, Field, Layout
+from tvdenoise.formats.tiff.pages import TiffPages
+from tvdenoise.formats.tiff.samples import COMPRESSIONS, PHOTOMETRICS, STRAIGHT_ALPHA, WHITE_IS_ZERO
+from tvdenoise.formats.tiff.tags import Tags, tags_of_exif
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tvdenoise.formats.family import Window
+
+DEFLATE = "tiff_adobe_deflate"
+PROCESSING_SOFTWARE = 11  # "name and version of the software used to post-process the picture"
+LARGEST = 2**32 - 1  # bytes of a classic TIFF
+_BYTE, _UNDEFINED = 1, 7  # types
+_INCH = 2
+_UNPREDICTED = ("raw", "packbits")
+_NO_PREDICTOR, _HORIZONTAL = 1, 2
+_FORMATS = {"u": 1, "f": 3}
+_STRIP = 1 << 20  # bytes
+_SIDE = 16  # of which those of tiles are multiples
+_LARGEST_TERM = 2**32 - 1  # of a fraction
+_ROOM_FOR_TAGS = 1 << 26  # bytes
+_ROOM_FOR_PAGE = 1 << 13  # bytes for the tags of a further page
+
+
+@dataclass(frozen=True)
+class TiffTraits:
+    """tags: those that describe the picture; compression: a lossless one, as Pillow names it.
+
+    white_is_zero: of floats, which are not inverted; order: of bytes, "<" unless a tag depends on it.
+    descriptions: further ones than the first, as stored.
+    """
+
+    tags: Tags = field(default_factory=dict)
+    compression: str = DEFLATE
+    white_is_zero: bool = False
+    order: Literal["<", ">"] = "<"
+    descriptions: tuple[bytes, ...] = ()
+
+
+def options(picture: DecodedImage, _quality: int | None) -> dict[str, Any]:
+    """The fields of a picture, but those that say how its pixels are stored."""
+    metadata, traits = picture.metadata, traits_of(picture)
+    tags = traits.tags if isinstance(picture.traits, TiffTraits) else tags_of_exif(metadata.exif)
+    further = {tag: Field(tag, *stored) for tag, stored in metadata.tags.items()}
+    if metadata.record:  # after what other programs wrote into the same tag
+        text = further[PROCESSING_SOFTWARE].text if PROCESSING_SOFTWARE in further else ""
+        further[PROCESSING_SOFTWARE] = text_field(PROCESSING_SOFTWARE, with_record(text, metadata.record))
+    fields = [*({**tags, **further}).values()]
+    fields += [Field(IMAGEDESCRIPTION, ASCII, text) for text in traits.descriptions]
+    if metadata.xmp:
+        fields.append(Field(XMP, _BYTE, metadata.xmp))
+    if metadata.icc:
+        fields.append(Field(ICCPROFILE, _UNDEFINED, metadata.icc))
+    if metadata.dpi and X_RESOLUTION not in tags:
+        fields = [each for each in fields if each.tag not in (Y_RESOLUTION, RESOLUTION_UNIT)]
+        fields += [_fraction(X_RESOLUTION, metadata.dpi[0]), _fraction(Y_RESOLUTION, metadata.dpi[1])]
+        fields.append(_numbers(RESOLUTION_UNIT, SHORT, [_INCH]))
+    return {"fields": tuple(fields)}
+
+
+def text_field(tag: int, text: str) -> Field:
+    return Field(tag, ASCII, text.encode("latin-1", "replace") + b"\0")
+
+
+def _numbers(tag: int, kind: int, numbers: list[int]) -> Field:
+    return Field(tag, kind, np.array(numbers, f"<u{SIZES[kind]}").tobytes())
+
+
+def _fraction(tag: int, value: float) -> Field:
+    """The nearest one with terms of 32 bits."""
+    inverse = Fraction(1 / value if value > 1 else value).limit_denominator(_LARGEST_TERM)
+    terms = inverse.as_integer_ratio()[:: -1 if value > 1 else 1]
+    return Field(tag, RATIONAL, np.array(terms, "<u4").tobytes())
+
+
+def exif_of(tags: Tags) -> bytes | None:
+    """A block of EXIF data with the tags, which is a TIFF without pixels; None where there are none."""
+    if not tags:
+        return None
+    stream = io.BytesIO()
+    pages = Pages(stream, Layout("<", is_big=False))
+    pages.begin(tags.values())
+    pages.close()
+    return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How the samples of a picture are stored.
+
+    photometric: what the colours are, as TIFF numbers it; compression: as Pillow names it.
+    tile: rows and columns of tiles, multiples of 16, or None for strips of about a megabyte.
+    """
+
+    rows: int
+    columns: int
+    samples: int
+    dtype: np.dtype[Any]
+    photometric: int
+    has_alpha: bool
+    compression: str
+    tile: tuple[int, int] | None = None
+
+    @property
+    def height(self) -> int:
+        """Rows of a segment."""
+        if self.tile is not None:
+            return self.tile[0]
+        return max(1, min(self.rows, _STRIP // max(1, self.columns * self.samples * self.dtype.itemsize)))
+
+    @property
+    def width(self) -> int:
+        """Columns of a segment."""
+        return self.columns if self.tile is None else self.tile[1]
+
+    @property
+    def predictor(self) -> int:
+        is_predicted = self.compression not in _UNPREDICTED and self.dtype.kind == "u"
+        return _HORIZONTAL if is_predicted else _NO_PREDICTOR
+
+    @property
+    def strip_lengths(self) -> list[int]:
+        """Of uncompressed strips, in bytes."""
+        row = self.columns * self.samples * self.dtype.itemsize
+        return [row * min(self.height, self.rows - top) for top in range(0, self.rows, self.height)]
+
+    def encoded(self, values: NDArray[Any], order: Literal["<", ">"]) -> Iterator[bytes]:
+        """Segments side by side: (rows, columns, samples) of a strip, or of some tiles.
+
+        Tiles that reach beyond the picture's last row or column may be given without what lies there.
+        """
+        import tifffile
+
+        compression = COMPRESSIONS[self.compression]
+        compress, predict = tifffile.TIFF.COMPRESSORS[compression], tifffile.TIFF.PREDICTORS[self.predictor]
+        height = values.shape[0] if self.tile is None else self.tile[0]
+        for left in range(0, values.shape[1], self.width):
+            part = values[:, left : left + self.width]
+            beyond = (0, height - part.shape[0]), (0, self.width - part.shape[1]), (0, 0)
+            part = np.ascontiguousarray(np.pad(part, beyond, mode="edge") if self.tile else part)
+            ordered = np.asarray(predict(part, axis=-2)).astype(self.dtype.newbyteorder(order), copy=False)
+            yield bytes(compress(ordered.tobytes()))
+
+    def fields(self, offsets: list[int], lengths: list[int], *, is_big: bool) -> tuple[Field, ...]:
+        """The fields that say it, with the segments in the file."""
+        places = LONG8 if is_big else LONG
+        given = {
+            256: (LONG, [self.columns]),
+            257: (LONG, [self.rows]),
+            258: (SHORT, [8 * self.dtype.itemsize] * self.samples),
+            259: (SHORT, [COMPRESSIONS[self.compression]]),
+            262: (SHORT, [self.photometric]),
+            277: (SHORT, [self.samples]),
+            284: (SHORT, [1]),
+            317: (SHORT, [self.predictor]),
+            339: (SHORT, [_FORMATS[self.dtype.kind]] * self.samples),
+        }
+        if self.tile is None:
+            given |= {273: (places, offsets), 278: (LONG, [self.height]), 279: (places, lengths)}
+        else:
+            given |= {322: (LONG, [self.width]), 323: (LONG, [self.height])}
+            given |= {324: (places, offsets), 325: (places, lengths)}
+        if self.has_alpha:
+            given[338] = (SHORT, [STRAIGHT_ALPHA])
+        return tuple(_numbers(tag, kind, numbers) for tag, (kind, numbers) in given.items())
+
+
+class Pages:
+    """Appends pages to an empty stream that can be sought; they count once it is closed.
+
+    has_one_directory: the first page, uncompressed, stands for all, whose pixels follow its own, without end: so
+    ImageJ writes more than 4 gigabytes.
+    Raises ValueError where another classic TIFF would grow beyond 4 gigabytes.
+    """
+
+    def __init__(self, stream: BinaryIO, layout: Layout, *, has_one_directory: bool = False) -> None:
+        self._stream = stream
+        self._layout = layout
+        self._has_one_directory = has_one_directory
+        self._pages: list[tuple[Field, ...]] = []
+        self._known: dict[Field, Field] = {}
+        self._fields: tuple[Field, ...] | None = None
+        self._storage: Storage | None = None
+        self._offsets: list[int] = []
+        self._lengths: list[int] = []
+        stream.write(layout.header + bytes(layout.place.size))
+
+    def begin(self, fields: Iterable[Field], storage: Storage | None = None) -> None:
+        """A further page with these tags, whose pixels, if it has some, are appended."""
+        self._finish()
+        is_first = self._fields is None
+        self._fields, self._storage, self._offsets, self._lengths = tuple(fields), storage, [], []
+        if self._has_one_directory and is_first:
+            self._lead()
+
+    def append(self, values: NDArray[Any]) -> None:
+        """The next segments of the page in order, as `Storage.encoded` takes them."""
+        assert self._storage is not None
+        for data in self._storage.encoded(values, self._layout.order):
+            self._offsets.append(self._stream.tell())
+            self._lengths.append(len(data))
+            self._stream.write(data)
+        if not self._has_one_directory:
+            self._require_room()
+
+    def close(self) -> None:
+        """Write the directories, and in the header where they begin."""
+        self._finish()
+        link = self._layout.first_link
+        for fields in self._pages:
+            link = self._write_directory(fields, link)
+
+    def _finish(self) -> None:
+        """Keep the page; long values are held once, however many pages have them."""
+        if self._fields is not None and not self._has_one_directory:
+            fields = self._placed(self._offsets, self._lengths)
+            self._pages.append(tuple(self._known.setdefault(each, each) for each in fields))
+
+    def _placed(self, offsets: list[int], lengths: list[int]) -> tuple[Field, ...]:
+        """The fields of the page, with where its pixels lie."""
+        assert self._fields is not None
+        if self._storage is None:
+            return self._fields
+        return (*self._fields, *self._storage.fields(offsets, lengths, is_big=self._layout.is_big))
+
+    def _lead(self) -> None:
+        """Write the directory that stands for all before their pixels."""
+        assert self._storage is not None
+        start, lengths = self._stream.tell(), self._storage.strip_lengths
+        places = [0] * len(lengths)
+        for _ in range(2):  # the second time with the places that the first one has shown
+            self._stream.seek(start)
+            self._write_directory(self._placed(places, lengths), self._layout.first_link)
+            places = list(accumulate(lengths[:-1], initial=self._aligned()))
+
+    def _write_directory(self, fields: tuple[Field, ...], link: int) -> int:
+        """Also where it begins, at a link; where the next one is to be linked from."""
+        written = self._packed(fields)
+        start = self._aligned()
+        self._stream.write(written + bytes(self._layout.place.size))
+        end = self._stream.tell()
+        self._require_room()
+        self._stream.seek(link)
+        self._stream.write(self._layout.place.pack(start))
+        self._stream.seek(end)
+        return end - self._layout.place.size
+
+    def _packed(self, fields: tuple[Field, ...]) -> bytes:
+        """A directory without the place of the next one; what does not fit into it is written before."""
+        layout = self._layout
+        packed = [layout.count.pack(len(fields))]
+        for each in sorted(fields, key=lambda each: each.tag):
+            if isinstance(each.contents, bytes):
+                contents, kind = each.packed(layout.order), each.kind
+                count = len(contents) // SIZES[kind]
+            else:
+                written, count, kind = self._packed(each.contents), 1, LONG8 if layout.is_big else LONG
+                contents = layout.place.pack(self._put(written + bytes(layout.place.size)))
+            if len(contents) > layout.place.size:
+                contents = layout.place.pack(self._put(contents))
+            packed.append(layout.entry.pack(each.tag, kind, count, contents.ljust(layout.place.size, b"\0")))
+        return b"".join(packed)
+
+    def _put(self, contents: bytes) -> int:
+        """Write, and say where."""
+        start = self._aligned()
+        self._stream.write(contents)
+        self._require_room()
+        return start
+
+    def _aligned(self) -> int:
+        if self._stream.tell() % 2:
+            self._stream.write(b"\0")
+        return self._stream.tell()
+
+    def _require_room(self) -> None:
+        if not self._layout.is_big and self._stream.tell() > LARGEST:
+            raise ValueError("it would be larger than 4 gigabytes, which a classic TIFF cannot be")
+
+
+def encode(picture: DecodedImage, given: Mapping[str, Any]) -> bytes:
+    """The contents of a TIFF, a BigTIFF where a classic one might grow too large."""
+    stream = io.BytesIO()
+    pages = Pages(stream, Layout(traits_of(picture).order, _is_too_large(_values_size(picture))))
+    _append(pages, picture, given)
+    pages.close()
+    return stream.getvalue()
+
+
+def _append(pages: Pages, picture: DecodedImage, given: Mapping[str, Any]) -> None:
+    columns, rows = picture.size
+    storage = _storage_of(picture, rows, columns)
+    pages.begin(given["fields"], storage)
+    for top in range(0, rows, storage.height):
+        part = slice(top, top + storage.height)
+        pages.append(
+            _joined(picture.intensities[part], None if picture.alpha is None else picture.alpha[part])
+        )
+
+
+def _joined(intensities: NDArray[Any], alpha: NDArray[Any] | None) -> NDArray[Any]:
+    return np.dstack((intensities,) if alpha is None else (intensities, alpha))
+
+
+def _is_too_large(size: int) -> bool:
+    """Whether values of so many bytes, uncompressed, might not fit into a classic TIFF."""
+    return size + _ROOM_FOR_TAGS > LARGEST
+
+
+def _storage_of(
+    picture: DecodedImage, rows: int, columns: int, tile: tuple[int, int] | None = None
+) -> Storage:
+    """How a picture of that kind and size is stored."""
+    has_alpha, traits = picture.alpha is not None, traits_of(picture)
+    return Storage(
+        rows,
+        columns,
+        picture.channels + has_alpha,
+        picture.intensities.dtype,
+        photometric=WHITE_IS_ZERO if traits.white_is_zero else PHOTOMETRICS[picture.channels],
+        has_alpha=has_alpha,
+        compression=traits.compression,
+        tile=tile,
+    )
+
+
+def traits_of(picture: DecodedImage) -> TiffTraits:
+    """Those of its own, or those that a TIFF has of itself."""
+    return picture.traits if isinstance(picture.traits, TiffTraits) else TiffTraits()
+
+
+class TiffRegionWriter:
+    """See `regions.RegionWriter`. Tiles stay tiles where they are of sides that TIFF allows."""
+
+    def __init__(
+        self,
+        pixel: DecodedImage,
+        given: Mapping[str, Any],
+        shape: tuple[int, int],
+        tile: tuple[int, int] | None,
+        stream: BinaryIO,
+    ) -> None:
+        if tile is not None and any(side % _SIDE for side in tile):
+            tile = None
+        self._storage = storage = _storage_of(pixel, *shape, tile)
+        is_big = _is_too_large(math.prod(shape) * storage.samples * storage.dtype.itemsize)
+        self._pages = Pages(stream, Layout(traits_of(pixel).order, is_big))
+        self._pages.begin(given["fields"], storage)
+
+    def windows(self, most: int) -> Iterator[Window]:
+        """Strips, or tiles side by side."""
+        storage = self._storage
+        tile_values = storage.height * storage.width * storage.samples
+        width = min(storage.columns, storage.width * max(1, most // tile_values))
+        for top in range(0, storage.rows, storage.height):
+            for left in range(0, storage.columns, width):
+                rows = slice(top, min(top + storage.height, storage.rows))
+                yield rows, slice(left, min(left + width, storage.columns))
+
+    def append(self, intensities: NDArray[Any], alpha: NDArray[Any] | None) -> None:
+        """The pixels in the next window."""
+        self._pages.append(_joined(intensities, alpha))
+
+    def close(self) -> None:
+        """Write the tags; the file is whole then."""
+        self._pages.close()
+
+
+def write_pages(
+    series: Series, pictures: Iterator[DecodedImage], stream: BinaryIO, _quality: int | None
+) -> None:
+    """A TIFF of as many pages as there are pictures, of which each has its own tags."""
+    pages = None
+    stands_for_all = isinstance(series.traits, TiffPages) and series.traits.has_one_directory
+    for picture in pictures:
+        if pages is None:
+            stands_for_all = (
+                stands_for_all and IMAGEDESCRIPTION in traits_of(picture).tags
+            )  # how many there are
+            count = 1 if stands_for_all else series.count
+            is_big = _is_too_large((_values_size(picture) + _ROOM_FOR_PAGE) * count)
+            layout = Layout(traits_of(picture).order, is_big)
+            pages = Pages(stream, layout, has_one_directory=stands_for_all)
+        _append(pages, picture, options(picture, None))
+    assert pages is not None
+    pages.close()
+
+
+def _values_size(picture: DecodedImage) -> int:
+    """Bytes, uncompressed."""
+    return picture.intensities.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)
