@@ -92,7 +92,7 @@ _MU_SIGMA = 1.4
 #: No image is taken to have less noise than this (a tenth of an 8-bit grey level), so that an image without
 #: noise comes back unchanged rather than divides by zero.
 LEAST_SIGMA = 0.1 / 255
-#: ε μ: a tenth of the noise level for one weight on all channels, a fifth for weighted chroma.
+#: ε μ: a tenth of the noise level for one weight on all channels, a fifth for weighted opponents.
 _EPSILON_MU = 0.14
 _EPSILON_MU_CHROMA = 0.28
 _LARGEST_EPSILON = 1 / 6
@@ -110,7 +110,7 @@ def mu_for(sigma: float) -> float:
 def epsilon_for(
     mu: float, *, weighted_chroma: bool, span: float = np.inf, least: float = LEAST_CHOSEN_EPSILON
 ) -> float:
-    """ε = 0.14/μ, or 0.28/μ where chroma is weighted: a fixed part of the noise level that μ stands for.
+    """ε = 0.14/μ, or 0.28/μ where the opponents are weighted: a fixed part of the noise level that μ stands for.
 
     At most a sixth of the span of the intensities: a μ far below what the image's noise wants shall smooth
     more, not turn the edges that it would keep into slopes that cost nothing.
@@ -120,7 +120,7 @@ def epsilon_for(
 
 
 def least_epsilon(planes: NDArray[np.floating], fidelity: Fidelity | None, *, weighted_chroma: bool) -> float:
-    """The least ε that is chosen: 1/256 of the span (1/128 where chroma is weighted) where pixels are missing.
+    """The least ε that is chosen: 1/256 of the span (1/128 where the opponents are weighted) where pixels are missing.
 
     Where nothing but the total variation acts a smaller ε makes the solve long, and the filling no better.
     """
@@ -215,8 +215,8 @@ class Risk:
     def __call__(self, log_mu: float) -> float:
         """The estimated risk, squared data ranges a pixel, less a constant."""
         mu = float(np.exp(log_mu))
-        chroma = self.method.has_weighted_chroma
-        epsilon = epsilon_for(mu, weighted_chroma=chroma, least=self.least_epsilon)
+        weighted = self.method.has_weighted_chroma
+        epsilon = epsilon_for(mu, weighted_chroma=weighted, least=self.least_epsilon)
         epsilon = epsilon if self.epsilon is None else self.epsilon
         tolerance = self.part * _PROBE_EXACTNESS * self.level
         step = np.float32(self.part) * self.probe
@@ -292,9 +292,9 @@ def choose(
         assert noise is not None
         mu = choose_mu(planes, noise, method, epsilon, fidelity) / strength
     if epsilon is None:
-        chroma, span = method.has_weighted_chroma, float(np.ptp(planes))
-        least = least_epsilon(planes, fidelity, weighted_chroma=chroma)
-        epsilon = epsilon_for(mu * typical, weighted_chroma=chroma, span=span, least=least)
+        weighted, span = method.has_weighted_chroma, float(np.ptp(planes))
+        least = least_epsilon(planes, fidelity, weighted_chroma=weighted)
+        epsilon = epsilon_for(mu * typical, weighted_chroma=weighted, span=span, least=least)
     return mu, epsilon
 
 

@@ -381,7 +381,9 @@ def _check(around: Jp2Boxes, coded: Codestream) -> None:
         raise UnsupportedImageError("its colour profile is not for its pixels", "convert it to sRGB")
     is_converted = around.colour_space == SYCC
     if (is_converted and not is_plain) or (coded.subsampled and not is_converted):
-        raise UnsupportedImageError("JPEG 2000 with such chroma is not carried", "convert it to sRGB")
+        raise UnsupportedImageError(
+            "JPEG 2000 with such colour channels is not carried", "convert it to sRGB"
+        )
 
 
 def _notices(around: Jp2Boxes, coded: Codestream) -> tuple[str, ...]:

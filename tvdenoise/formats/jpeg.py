@@ -1,4 +1,4 @@
-"""JPEG: written at quality 95 with the input's chroma subsampling, and inks as inks without a transform."""
+"""JPEG: written at quality 95 with the input's colour subsampling, and inks as inks without a transform."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ _LEFT_BEHIND = "{:,} bytes behind the picture (previews, a gain map or a film) a
 
 @dataclass(frozen=True)
 class JpegTraits:
-    """subsampling: of the chroma, as Pillow numbers it (0 for none).
+    """subsampling: of the colours, as Pillow numbers it (0 for none).
 
     comment: of the file, the last of several; segments: the other comments, IPTC, long XMP and what other programs have
     there, as stored; behind: data that follow the picture.

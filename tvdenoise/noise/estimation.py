@@ -125,7 +125,7 @@ _MOST_EQUAL = 0.45
 #: A spectrum that falls by more than this from the middle to the high frequencies is correlated noise.
 _CORRELATED_STEEPNESS = 3.0
 #: White noise has the same level in luminance and opponents. Where the median of them reads less than half of what
-#: the luminance does, chroma was smoothed; below the second level (data ranges) that may be the luminance's texture.
+#: the luminance does, the opponents were smoothed; below the second level (data ranges) that may be the luminance's texture.
 _SMOOTH_CHROMA, _LEAST_LUMINANCE_SIGMA = 2.0, 3.0 / 255
 #: Correlated noise of real cameras has up to four times as much in the luminance as in the opponents, texture more.
 _MOST_LUMINANCE = 6.0
@@ -161,8 +161,8 @@ def estimate(evidence: NoiseEvidence) -> NoiseModel:
     blocks = Blocks.of_windows(evidence.windows(BLOCKS, slice(channels)))
     spectra = [spectrum_of(blocks, channel, _CALM_PART) for channel in range(channels)]
     if _has_smooth_chroma(levels) and spectra[0].steepness < _CORRELATED_STEEPNESS:
-        chroma = (_channel(spectrum, blocks, NoiseKind.CORRELATED, 1.0) for spectrum in spectra[1:])
-        return NoiseModel(NoiseKind.CORRELATED, (ChannelNoise.white(levels[0]), *chroma), white.sigma)
+        opponents = (_channel(spectrum, blocks, NoiseKind.CORRELATED, 1.0) for spectrum in spectra[1:])
+        return NoiseModel(NoiseKind.CORRELATED, (ChannelNoise.white(levels[0]), *opponents), white.sigma)
     kind = _kind(spectra[0], white.sigma)
     if kind is NoiseKind.WHITE:
         return white
@@ -236,8 +236,8 @@ def _grows(spectrum: Spectrum) -> bool:
 
 def _within_reach_of_chroma(luminance: ChannelNoise, *opponents: ChannelNoise) -> ChannelNoise:
     """The luminance's noise, cut where it is so far above that of the opponents that it must be texture."""
-    chroma = np.sqrt(np.mean([opponent.sigma**2 for opponent in opponents]))
-    return luminance.at_level(min(luminance.sigma, _MOST_LUMINANCE * float(chroma)))
+    level = np.sqrt(np.mean([opponent.sigma**2 for opponent in opponents]))
+    return luminance.at_level(min(luminance.sigma, _MOST_LUMINANCE * float(level)))
 
 
 def _inner(spectrum: Spectrum) -> NDArray[np.float64]:
