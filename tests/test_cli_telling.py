@@ -12,9 +12,9 @@ from PIL import Image
 from tvdenoise.batch.outcome import FileStatus, Outcome
 from tvdenoise.batch.outputs import Job
 from tvdenoise.batch.plan import Plan
-from tvdenoise.batch.share import Pace
+from tvdenoise.batch.share import Eta
 from tvdenoise.commands.console import Console, PlaneBar
-from tvdenoise.commands.wording import duration
+from tvdenoise.commands.output import duration
 from tvdenoise.files.opening import Header
 
 MANY = 21
@@ -86,22 +86,22 @@ def test_the_time_left_goes_by_the_work_and_passes() -> None:
         for name, header in (("a", small), ("b", large), ("c", large))
     )
     now = 100.0
-    pace = Pace(Plan(jobs), clock=lambda: now)
-    assert (pace.files_per_second, pace.seconds_left) == (None, None)
-    pace.add(Outcome("c", "c.out", FileStatus.SKIPPED))
-    total = pace.total
-    assert pace.seconds_left is None
+    eta = Eta(Plan(jobs), clock=lambda: now)
+    assert (eta.files_per_second, eta.seconds_left) == (None, None)
+    eta.add(Outcome("c", "c.out", FileStatus.SKIPPED))
+    total = eta.total
+    assert eta.seconds_left is None
     now += 2
-    pace.add(Outcome("a", "a.out", FileStatus.DONE))
-    assert pace.files_per_second == pytest.approx(0.5)
-    assert pace.seconds_left == pytest.approx(2 * (total - pace.done) / pace.done)
-    assert pace.seconds_left > 100
-    before = pace.seconds_left
+    eta.add(Outcome("a", "a.out", FileStatus.DONE))
+    assert eta.files_per_second == pytest.approx(0.5)
+    assert eta.seconds_left == pytest.approx(2 * (total - eta.done) / eta.done)
+    assert eta.seconds_left > 100
+    before = eta.seconds_left
     now += 5
-    assert pace.seconds_left == pytest.approx(before - 5)
-    pace.add(Outcome("b", "b.out", FileStatus.FAILED))
-    assert pace.seconds_left == 0
-    assert pace.done == pytest.approx(pace.total)
+    assert eta.seconds_left == pytest.approx(before - 5)
+    eta.add(Outcome("b", "b.out", FileStatus.FAILED))
+    assert eta.seconds_left == 0
+    assert eta.done == pytest.approx(eta.total)
 
 
 @pytest.mark.parametrize(
@@ -114,13 +114,13 @@ def test_a_duration_is_told_in_two_units(seconds: float, text: str) -> None:
 
 def test_a_part_of_the_file_at_work_counts_until_it_is_over() -> None:
     jobs = tuple(Job(Path(f"{n}.tif"), Path(f"{n}_denoised.tif")) for n in range(2))
-    pace = Pace(Plan(jobs), clock=lambda: 0.0)
-    pace.reach(0.25)
-    assert pace.done == pytest.approx(0.125 * pace.total)
-    pace.add(Outcome("0.tif", "0_denoised.tif", FileStatus.DONE))
-    assert pace.done == pytest.approx(0.5 * pace.total)
-    pace.reach(1.0)
-    assert pace.done == pytest.approx(pace.total)
+    eta = Eta(Plan(jobs), clock=lambda: 0.0)
+    eta.reach(0.25)
+    assert eta.done == pytest.approx(0.125 * eta.total)
+    eta.add(Outcome("0.tif", "0_denoised.tif", FileStatus.DONE))
+    assert eta.done == pytest.approx(0.5 * eta.total)
+    eta.reach(1.0)
+    assert eta.done == pytest.approx(eta.total)
 
 
 def test_a_terminal_shows_how_far_a_single_picture_is_that_takes_long(

@@ -26,7 +26,7 @@ from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.commands.console import Console
 from tvdenoise.files import memory
 from tvdenoise.files.opening import header_of
-from tvdenoise.files.stack import Axes, Shelf
+from tvdenoise.files.stack import Axes, Spill
 from tvdenoise.tiling.passes import TiledSolution
 
 SIGMA = 0.1
@@ -551,17 +551,17 @@ def test_a_set_of_volumes_may_share_its_parameters(command, tmp_path: Path) -> N
     assert len(set(own)) == 3
 
 
-def test_a_shelf_is_no_longer_than_the_most_that_wait_at_a_time(tmp_path: Path) -> None:
+def test_a_spill_is_no_longer_than_the_most_that_wait_at_a_time(tmp_path: Path) -> None:
     planes = noise(6, 5, 7, dtype=np.float32)
-    with Shelf(tmp_path) as shelf:
+    with Spill(tmp_path) as spill:
         for start in (0, 2, 4):
             for number in (start, start + 1):
-                shelf.put(number, planes[number])
-            assert start in shelf
+                spill.put(number, planes[number])
+            assert start in spill
             for number in (start, start + 1):
-                np.testing.assert_array_equal(shelf.take(number, (5, 7)), planes[number])
-            assert start not in shelf
-        assert shelf.length == 2 * planes[0].nbytes
+                np.testing.assert_array_equal(spill.take(number, (5, 7)), planes[number])
+            assert start not in spill
+        assert spill.length == 2 * planes[0].nbytes
     assert not list(tmp_path.iterdir())
 
 

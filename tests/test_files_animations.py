@@ -10,7 +10,7 @@ import pytest
 from conftest import noise
 from PIL import Image
 
-from tvdenoise.files.reading import open_pictures, read
+from tvdenoise.files.reading import open_images, read
 from tvdenoise.files.stack import Stack
 
 HARDLY = ("--mu", "1e9")
@@ -238,7 +238,7 @@ def test_animations_of_16_bits_are_refused(command, tmp_path: Path) -> None:
 def test_frames_are_of_one_kind_and_lie_in_time(tmp_path: Path) -> None:
     for extension in OPTIONS:
         with make_animation(tmp_path / f"a.{extension}", frames(4)).open("rb") as stream:
-            found = open_pictures(stream)
+            found = open_images(stream)
             assert isinstance(found, Stack)
             assert (found.axes.names, found.count) == ("T", 4)
             assert {picture.kind for picture in found.pictures()} == {"RGBA"}

@@ -12,7 +12,7 @@ from conftest import noise
 from PIL import Image
 
 from tvdenoise.files.decoded import DecodedImage
-from tvdenoise.files.reading import open_pictures
+from tvdenoise.files.reading import open_images
 from tvdenoise.files.stack import Stack
 from tvdenoise.formats.animation import over
 
@@ -36,7 +36,7 @@ def _read(contents: bytes, path: Path) -> list[np.ndarray]:
     """Visible colours and alpha of each picture."""
     path.write_bytes(contents)
     with path.open("rb") as stream:
-        found = open_pictures(stream)
+        found = open_images(stream)
         assert isinstance(found, Stack)
         return [_visible(p.intensities, p.alpha) for p in found.pictures()]
 
@@ -121,7 +121,7 @@ def test_a_gif_whose_picture_covers_a_part_is_transparent_around_it(
     for target in ("b.gif", "b.png"):
         assert command("run", "a.gif", "-o", target, "--first-frame", "--mu", "1e9").exit_code == 0
         with (tmp_path / target).open("rb") as stream:
-            found = open_pictures(stream)
+            found = open_images(stream)
         assert isinstance(found, DecodedImage)
         np.testing.assert_array_equal(_visible(found.intensities, found.alpha), expected)
 
@@ -149,7 +149,7 @@ def test_opaque_frames_that_cover_all_stay_opaque_whatever_becomes_of_them(
         number = (KEEP, CLEAR, RESTORE).index(disposal)
         pictures[0].save(tmp_path / name, save_all=True, append_images=pictures[1:], disposal=number)
     with (tmp_path / name).open("rb") as stream:
-        found = open_pictures(stream)
+        found = open_images(stream)
         assert isinstance(found, Stack)
         assert {picture.kind for picture in found.pictures()} == {"RGB"}
 

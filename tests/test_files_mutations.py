@@ -14,7 +14,7 @@ from mutations import mutants
 from PIL import Image
 from seeds import SEEDS, SEVERAL
 
-from tvdenoise.files.reading import open_pictures, read
+from tvdenoise.files.reading import open_images, read
 from tvdenoise.files.stack import Stack
 from tvdenoise.files.writing import encode
 from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
@@ -56,7 +56,7 @@ def _require_good_ending(
     outputs = list((folder / "out").iterdir()) if (folder / "out").exists() else []
     for output in outputs:
         with output.open("rb") as stream:
-            found = open_pictures(stream)
+            found = open_images(stream)
             assert not isinstance(found, Stack) or len(list(found.pictures())) == found.count
     failed = {name for name in files if any(f"in/{name}: " in line for line in lines)}
     assert failed | {path.name for path in outputs} == set(files)

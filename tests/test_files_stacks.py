@@ -22,7 +22,7 @@ from seeds import SEVERAL
 
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError
 from tvdenoise.files.opening import header_of
-from tvdenoise.files.reading import is_whole, open_pictures, read
+from tvdenoise.files.reading import is_whole, open_images, read
 from tvdenoise.files.stack import Stack
 from tvdenoise.formats.registry import FAMILIES, FORMATS
 from tvdenoise.formats.tiff.directories import Layout, directories
@@ -79,7 +79,7 @@ def make_stack(folder: Path, name: str, **more: Any) -> np.ndarray:
 
 def stack_in(path: Path) -> Stack:
     """The stream stays open as long as the test."""
-    found = open_pictures(path.open("rb"))
+    found = open_images(path.open("rb"))
     assert isinstance(found, Stack)
     return found
 
@@ -658,4 +658,4 @@ def test_memory_is_that_of_a_few_planes_whatever_their_number(tmp_path: Path) ->
 def test_a_page_that_names_no_picture_is_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", noise(8, 8), description="ImageJ=1.54\nimages=7\n", metadata=None)
     with pytest.raises(TvdenoiseError, match="truncated"):
-        open_pictures((tmp_path / "a.tif").open("rb"))
+        open_images((tmp_path / "a.tif").open("rb"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from tvdenoise.batch.crop import telling_box
+from tvdenoise.batch.crop import informative_box
 
 
 def _scene() -> np.ndarray:
@@ -17,7 +17,7 @@ def _scene() -> np.ndarray:
 
 
 def test_the_box_is_where_noise_meets_structure():
-    box = telling_box(_scene())
+    box = informative_box(_scene())
     assert (box.width, box.height) == (256, 256)
     assert box.top >= 384 - 8  # where the noise is
     assert box.left < 768 - 256 + 8
@@ -27,20 +27,20 @@ def test_the_box_is_where_noise_meets_structure():
 def test_correlated_noise_is_not_taken_for_structure():
     image = 90 + 4 * gaussian_filter(np.random.default_rng(1).normal(0, 9, (768, 768)), 3)
     image[560:660, 560:660] += 70
-    box = telling_box(np.clip(image, 0, 255).astype(np.uint8))
+    box = informative_box(np.clip(image, 0, 255).astype(np.uint8))
     assert min(box.left, box.top) + 256 > 640
 
 
 def test_what_is_hidden_does_not_count():
     visible = np.ones((768, 768), bool)
     visible[512:] = False
-    seen = telling_box(_scene(), visible)
+    seen = informative_box(_scene(), visible)
     assert seen.top + seen.height <= 512 + 128
 
 
 @pytest.mark.parametrize("shape", [(768, 900), (768, 900, 3)])
 def test_the_box_of_a_constant_picture_is_in_its_middle(shape):
-    box = telling_box(np.full(shape, 7, np.uint8))
+    box = informative_box(np.full(shape, 7, np.uint8))
     assert abs(box.left + 128 - 450) <= 8
     assert abs(box.top + 128 - 384) <= 8
 
@@ -56,6 +56,6 @@ def test_the_box_of_a_constant_picture_is_in_its_middle(shape):
     ],
 )
 def test_small_and_thin_pictures_have_boxes_that_can_be_enlarged(shape, size):
-    box = telling_box(np.random.default_rng(0).random(shape))
+    box = informative_box(np.random.default_rng(0).random(shape))
     assert (box.width, box.height) == size
     assert box.lies_within(shape[1], shape[0])

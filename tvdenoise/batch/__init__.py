@@ -14,12 +14,12 @@ cluster            a Dask cluster as workforce
 runner             one job: read, solve, write
 denoiser           one image or one volume
 masks              where to denoise
-planes             the images of a file one by one
+work               one file on its way into a format, and the summary of its solves; in one of three ways:
+planes             its images one by one
 volumes            the planes of a stack together
-large              images denoised in parts
+large              one image in parts
 shared_parameters  the same parameters for a set
 outcome            what became of a file, and of a run
-summary            the solves of one file
 report, report_format, report_summary   the report, its lines, its summary
 measures           noise and similarity of files
 watch, folder_events   a watched folder

@@ -30,7 +30,7 @@ _CLEAR = 3  # times the differences between blocks where the picture is calm
 _LEAST = 0.01  # of both factors, so that a picture without noise, or without structure, is not all the same
 
 
-def telling_box(noisy: NDArray[Any], visible: NDArray[np.bool_] | None = None) -> Box:
+def informative_box(noisy: NDArray[Any], visible: NDArray[np.bool_] | None = None) -> Box:
     """The window of a picture (rows, columns) or (rows, columns, channels) in which noise and structure meet.
 
     visible: (rows, columns), false where nothing is seen.

@@ -16,9 +16,9 @@ from tvdenoise.batch.volumes import require_no_mask
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.large import require_large_carried
 from tvdenoise.files.memory import MemoryBudget, require_memory
-from tvdenoise.files.opening import axes_of
+from tvdenoise.files.opening import axes_of, opened_file
 from tvdenoise.files.paths import reason_of
-from tvdenoise.files.reading import examine, examine_large
+from tvdenoise.files.reading import large_image
 from tvdenoise.files.writing import require_several_carried
 from tvdenoise.formats.registry import format_for, format_in_place, format_named
 
@@ -91,7 +91,8 @@ class Forecast:
         size = (header.columns, header.rows, header.channels) if header is not None else None
         try:
             if self._has_more_to_say(job):
-                record = examine(job.source, self.max_megapixels, first_frame=self.first_frame)
+                with opened_file(job.source, self.max_megapixels, first_frame=self.first_frame) as file:
+                    record = file.record
                 if job.once and (record is not None or self._was_put_there(job.source)):
                     return Prospect(source, target, Action.SKIP, "denoised already", size)
             if self.volume:
@@ -113,7 +114,8 @@ class Forecast:
             return shortage is not None
         if job.header is None or self.budget.shortage(job.header.bytes_needed) is None:
             return False
-        large = examine_large(job.source, self.budget, self.max_megapixels, first_frame=self.first_frame)
+        with opened_file(job.source, self.max_megapixels, first_frame=self.first_frame) as file:
+            large = large_image(file, self.budget)
         if large is None:
             return False
         codec = large.pixel.codec

@@ -119,11 +119,11 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def is_done(job: Job, picture: DecodedImage, replacement_log: ReplacementLog) -> bool:
+def is_done(job: Job, image: DecodedImage, replacement_log: ReplacementLog) -> bool:
     """Whether an earlier run has denoised a file that is to be denoised once."""
     if not job.once:
         return False
-    if picture.metadata.record is not None:
+    if image.metadata.record is not None:
         return True
     return bool(replacement_log.replaced) and digest_of(job.source) in replacement_log.replaced
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,14 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from tvdenoise.batch.in_place import record_of
-from tvdenoise.batch.planes import Before, ignore
-from tvdenoise.batch.summary import figures_of, shortfall_of
-from tvdenoise.errors import TvdenoiseError, UnsupportedImageError, UnwritableImageError
+from tvdenoise.batch.work import SOLVED, Before, Progress, Work, no_progress
+from tvdenoise.errors import UnsupportedImageError, UnwritableImageError
 from tvdenoise.files.large import LargeImage, LargeWriter, require_large_carried
 from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.paths import printable, reason_of
-from tvdenoise.files.writing import lost_metadata, with_record, without_metadata
 
 if TYPE_CHECKING:
     from tvdenoise.batch.outcome import Figures
@@ -25,7 +21,6 @@ if TYPE_CHECKING:
     from tvdenoise.files.stack import VolumeFile
     from tvdenoise.formats.family import Format
     from tvdenoise.options import FileOptions
-    from tvdenoise.solver.descent import Solution
     from tvdenoise.tiling.passes import TiledSolution
     from tvdenoise.tiling.source import Stage
 
@@ -140,17 +135,14 @@ class _Progress:
         self._tell(self._furthest)
 
 
-_SOLVED = 0.9  # the part of the work after which there is only to be written
+class Large(Work):
+    """An image denoised in parts.
 
-
-class Large:
-    """A picture on its way into a format, in parts.
-
-    scratch: the folder for what is solved, None for the system's; tell: called with the part that is done, and 1.
-    Raises UnsupportedImageError for what needs the whole picture.
+    job: names what else is to be written, which is refused; scratch: the folder for what is solved, None for the
+    system's. Raises UnsupportedImageError for what needs the whole image.
     """
 
-    is_streamed = is_in_parts = True
+    is_in_parts = True
 
     def __init__(
         self,
@@ -160,71 +152,45 @@ class Large:
         job: Job,
         scratch: Path | None,
         threads: int | None = None,
-        tell: Callable[[float, int], None] = ignore,
+        progress: Progress = no_progress,
     ) -> None:
+        super().__init__(form, settings, threads, progress)
         self._remedy = MemoryBudget(settings.memory).remedy
         require_large_carried(large, form, self._remedy)
         require_parts_possible(settings.mask, job, self._remedy)
         self._large = large
-        self._form = form
-        self._settings = settings
         self._scratch = scratch
-        self._threads = threads
-        self._tell = tell
-        self._solution: Solution | None = None
-        self._told: tuple[str, ...] = ()
 
     def write_to(self, stream: BinaryIO) -> None:
-        """Denoise it, and write it to an empty stream that can be sought."""
         with self._denoised() as writer:
             writer.write_to(stream)
 
     def write(self, target: Path, before: Before | None, times: tuple[int, int] | None) -> None:
-        """Denoise it, and put it in the target's place; see `writing.write`."""
         with self._denoised() as writer:
             writer.write(target, before=before, times=times)
 
     @contextmanager
     def _denoised(self) -> Iterator[LargeWriter]:
         """What writes the result, as long as that lasts."""
-        large = self._large
+        large, summary = self._large, self._summary
         large.require_sound(self._remedy, fills_missing=self._settings.fills_missing)
         with solved_in_parts(
-            large, self._settings, self._scratch, self._threads, self._tell_solved
+            large, self._settings, self._scratch, self._threads, self._solved_so_far
         ) as result:
-            self._solution = solution = result.solution
-            if not math.isfinite(solution.distance_bound):
-                raise TvdenoiseError("the solve broke down", "choose another --mu or --epsilon")
-            pixel = large.pixel
-            if self._settings.strip_metadata:
-                pixel = without_metadata(pixel)
-            else:
-                pixel = with_record(pixel, self._form, record_of(solution, self._settings))
-            lost = lost_metadata(pixel, self._form)
-            self._told = (in_parts(result.windows), *lost)
-            yield LargeWriter(large, pixel, self._form, result.read, self._tell_written)
+            summary.add(result.solution)
+            summary.note((*large.pixel.notices, in_parts(result.windows)))
+            pixel = summary.recorded(summary.stripped(large.pixel), 0)
+            yield LargeWriter(large, pixel, self._form, result.read, self._written_so_far)
 
-    def _tell_solved(self, part: float) -> None:
-        self._tell(_SOLVED * part, 1)
+    def _solved_so_far(self, part: float) -> None:
+        self._progress(SOLVED * part, 1)
 
-    def _tell_written(self, part: float) -> None:
-        self._tell(_SOLVED + (1 - _SOLVED) * part, 1)
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """That it was denoised in parts, and what was not written as it was read, once all is denoised."""
-        return (*self._large.pixel.notices, *self._told)
-
-    @property
-    def shortfall(self) -> tuple[str | None, str | None]:
-        """Why the result is less exact than asked, and the remedy."""
-        assert self._solution is not None
-        return shortfall_of([self._solution])
+    def _written_so_far(self, part: float) -> None:
+        self._progress(SOLVED + (1 - SOLVED) * part, 1)
 
     @property
     def figures(self) -> Figures:
-        assert self._solution is not None
-        return figures_of([self._solution], self._solution.noise, self._large.dtype, self._settings)
+        return self._summary.figures(self._large.dtype, 1)
 
 
 def require_parts_possible(mask: str | None, job: Job, remedy: str) -> None:

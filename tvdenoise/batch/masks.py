@@ -20,7 +20,7 @@ from tvdenoise.errors import (
 )
 from tvdenoise.files.orientation import Orientation
 from tvdenoise.files.paths import printable, reason_of
-from tvdenoise.files.reading import open_pictures
+from tvdenoise.files.reading import open_images
 from tvdenoise.files.stack import Stack
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ class MaskForm:
     columns: int
     rows: int
 
-    def require_count(self, pictures: int) -> None:
+    def require_count(self, images: int) -> None:
         """Raise UnsupportedImageError unless the masks are for so many pictures."""
-        if self.count in (1, pictures):
+        if self.count in (1, images):
             return
         raise UnsupportedImageError(
-            f"it holds {'a single picture' if pictures == 1 else f'{pictures} pictures'} "
+            f"it holds {'a single picture' if images == 1 else f'{images} pictures'} "
             f"and the mask {self.name} {self.count}",
             "give a mask of one picture, which serves all, or of as many",
         )
@@ -60,9 +60,9 @@ class MaskForm:
             "give a mask of the same size",
         )
 
-    def require_likely(self, columns: int, rows: int, pictures: int) -> None:
+    def require_likely(self, columns: int, rows: int, images: int) -> None:
         """The same for a picture of which the header alone was read: it may be turned."""
-        self.require_count(pictures)
+        self.require_count(images)
         if (rows, columns) != (self.columns, self.rows):
             self.require_size(columns, rows)
 
@@ -113,14 +113,14 @@ class MaskFile:
         """The masks of some numbers, None for all."""
         try:
             with Path(self._path).open("rb") as stream:
-                found = open_pictures(stream, self._max_megapixels, to_denoise=False)
+                found = open_images(stream, self._max_megapixels, to_denoise=False)
                 self._count = found.count if isinstance(found, Stack) else 1
                 if not isinstance(found, Stack):
                     self._single = self._white_in(found)
                     yield self._single
                     return
-                for picture in found.read(range(self._count) if numbers is None else numbers):
-                    yield self._white_in(picture)
+                for image in found.read(range(self._count) if numbers is None else numbers):
+                    yield self._white_in(image)
         except UsageError:
             raise
         except OSError as error:
@@ -132,29 +132,29 @@ class MaskFile:
         remedy = error.remedy_elsewhere if isinstance(error, SeveralImagesError) else error.remedy
         return UsageError(f"the mask {self._name} cannot be used: {error.reason}", remedy)
 
-    def _white_in(self, picture: DecodedImage) -> NDArray[np.bool_]:
+    def _white_in(self, image: DecodedImage) -> NDArray[np.bool_]:
         """Where a mask is white, as it is shown."""
-        values = picture.intensities
+        values = image.intensities
         values = values if values.ndim == 3 else values[..., np.newaxis]
-        white = 1 if picture.is_float else np.iinfo(values.dtype).max
+        white = 1 if image.is_float else np.iinfo(values.dtype).max
         is_white: NDArray[np.bool_] = (values == white).all(axis=-1)
         others = np.count_nonzero(~(is_white | (values == 0).all(axis=-1)))
-        if picture.channels == 4:  # inks
+        if image.channels == 4:  # inks
             raise UsageError(f"the mask {self._name} is in CMYK", "save it in grey, as PNG")
         if others:
             raise UsageError(
                 f"{others} pixels of the mask {self._name} are neither black nor white",
                 "make it of these two, and save it without loss, as PNG",
             )
-        if picture.visible is not None:
+        if image.visible is not None:
             raise UsageError(f"the mask {self._name} is transparent in places", "save it without alpha")
-        return Orientation.of(picture).shown(is_white)
+        return Orientation.of(image).shown(is_white)
 
-    def _as_stored(self, mask: NDArray[np.bool_], picture: DecodedImage) -> NDArray[np.bool_]:
+    def _as_stored(self, mask: NDArray[np.bool_], image: DecodedImage) -> NDArray[np.bool_]:
         """A mask, given as it is shown, as a picture's pixels are stored."""
-        orientation = Orientation.of(picture)
-        columns, rows = orientation.shown_size(picture.size)
-        self._form(mask.shape).require_size(columns, rows, is_turned=picture.size != (columns, rows))
+        orientation = Orientation.of(image)
+        columns, rows = orientation.shown_size(image.size)
+        self._form(mask.shape).require_size(columns, rows, is_turned=image.size != (columns, rows))
         return np.ascontiguousarray(orientation.stored(mask))
 
 

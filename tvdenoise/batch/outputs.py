@@ -292,7 +292,7 @@ def without_kept(job: Job) -> Job:
 
 
 def write_extra_outputs(
-    job: Job, picture: DecodedImage, solution: Solution, data_range: float | None
+    job: Job, image: DecodedImage, solution: Solution, data_range: float | None
 ) -> tuple[str, ...]:
     """Write what was asked for beside the result of a job, and say what has to be known of it.
 
@@ -303,5 +303,5 @@ def write_extra_outputs(
         save_trace(solution.trace, solution.tolerance, job.trace)
     if job.residual is None:
         return ()
-    gain = save_residual(picture, solution.image, data_range or 1.0, job.source.name, job.residual)
+    gain = save_residual(image, solution.image, data_range or 1.0, job.source.name, job.residual)
     return (f"what was removed is in {printable(job.residual.name)}, around mid grey, ×{gain:g}",)

@@ -26,9 +26,9 @@ from tvdenoise.batch.outputs import (
 )
 from tvdenoise.batch.request import DEFAULT_SUFFIX, Request
 from tvdenoise.errors import TvdenoiseError, UsageError
-from tvdenoise.files.opening import header_of
+from tvdenoise.files.opening import codec_of, header_of
 from tvdenoise.files.paths import RealPaths, printable
-from tvdenoise.files.reading import codec_of, is_whole
+from tvdenoise.files.reading import is_whole
 from tvdenoise.formats.registry import format_in_place
 
 _NO_REPLACEMENT_LOG = "do these files without --cluster, and with --report FILE to keep the record there"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 from tvdenoise.batch.outputs import write_extra_outputs
-from tvdenoise.batch.summary import FileSummary
+from tvdenoise.batch.work import SOLVED, Before, Progress, Work, no_progress
 from tvdenoise.errors import SeveralImagesError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.stack import Stack
 from tvdenoise.files.writing import StackWriter, encode, require_carried, require_stack_carried, write
@@ -28,24 +28,15 @@ if TYPE_CHECKING:
     from tvdenoise.parameters import Parameters
 
 
-Before = Callable[["Path"], None]
-
-_SOLVED = 0.9  # of the work on a picture; the rest is to write it
 _SAMPLE = 9  # planes of a channel; an odd number, so that a median is one of theirs
 
 
-def ignore(_done: float, _count: int) -> None:
-    """Of how far a file is, nobody wants to know."""
+class Planes(Work):
+    """The images of one file, denoised one by one.
 
-
-class Planes:
-    """The pictures of one file on their way into a format.
-
-    job: what else is to be written of a single picture. Raises UnsupportedImageError where the format cannot hold them.
-    threads: for each solve, or None for what the settings say; tell: called with how many planes of how many are done.
+    job: names what else is to be written of a single image. Raises UnsupportedImageError where the format cannot hold
+    the images.
     """
-
-    is_in_parts = False
 
     def __init__(
         self,
@@ -55,40 +46,30 @@ class Planes:
         settings: FileOptions,
         job: Job,
         threads: int | None = None,
-        tell: Callable[[float, int], None] = ignore,
+        progress: Progress = no_progress,
     ) -> None:
         if isinstance(found, Stack):
             require_stack_possible(found, form, job)
         else:
             require_carried(found, form)
+        super().__init__(form, settings, threads, progress)
+        self.is_streamed = isinstance(found, Stack)
         self._found = found
-        self._form = form
         self._denoiser = denoiser
-        self._settings = settings
         self._job = job
-        self._threads = threads
-        self._tell = tell
-        self._findings = FileSummary(form, settings)
         self._chosen: dict[int, Parameters] = {}
 
     @property
     def count(self) -> int:
         return self._found.count if isinstance(self._found, Stack) else 1
 
-    @property
-    def is_streamed(self) -> bool:
-        """Whether it is written as it is denoised, without being held."""
-        return isinstance(self._found, Stack)
-
     def write_to(self, stream: BinaryIO) -> None:
-        """Denoise all, and write it to an empty stream that can be sought."""
         if isinstance(self._found, Stack):
             self._writer(self._found).write_to(stream, self._denoised())
         else:
             stream.write(encode(next(self._denoised()), self._form, self._settings.quality))
 
     def write(self, target: Path, before: Before | None, times: tuple[int, int] | None) -> None:
-        """Denoise all, and put it in the target's place; see `writing.write`."""
         if isinstance(self._found, Stack):
             self._writer(self._found).write(target, self._denoised(), before=before, times=times)
         else:
@@ -102,17 +83,17 @@ class Planes:
         """Each picture as it is to be written, decoded and denoised when it is asked for."""
         masks = self._denoiser.masks(self._found, range(self.count))
         if isinstance(self._found, Stack):
-            self._findings.note(self._found.series.notices)
+            self._summary.note(self._found.series.notices)
             self._choose(self._found)
-            pictures = self._found.pictures()
+            images = self._found.pictures()
             for number in range(self.count):
                 mask, channel = next(masks), self._found.axes.channel(number)
                 with self._naming(number):
-                    picture = self._one(next(pictures), mask, number, channel)
-                yield picture
-                self._tell(number + 1, self.count)
+                    image = self._one(next(images), mask, number, channel)
+                yield image
+                self._progress(number + 1, self.count)
         else:
-            self._tell(0, 1)
+            self._progress(0, 1)
             yield self._one(self._found, next(masks), 0, 0)
 
     @contextmanager
@@ -139,57 +120,46 @@ class Planes:
         numbers = sorted(samples)
         found: dict[int, list[Parameters]] = {channel: [] for channel in channels}
         masks = self._denoiser.masks(stack, numbers)
-        pictures = stack.read(numbers)
+        images = stack.read(numbers)
         for number in numbers:
             mask = next(masks)
             with self._naming(number):
-                found[samples[number]].append(self._denoiser.choose(next(pictures), mask))
+                found[samples[number]].append(self._denoiser.choose(next(images), mask))
         for channel, all_choices in found.items():
             choices = [c for c in all_choices if c.noise is None or c.noise.sigma > 0] or all_choices
             middle = statistics.median_low(choice.mu for choice in choices)
             self._chosen[channel] = next(choice for choice in choices if choice.mu == middle)
 
     def _one(
-        self, picture: DecodedImage, mask: NDArray[np.bool_] | None, number: int, channel: int
+        self, image: DecodedImage, mask: NDArray[np.bool_] | None, number: int, channel: int
     ) -> DecodedImage:
-        findings = self._findings
-        findings.note(picture.notices)
-        findings.note_missing(picture.missing)
-        picture = findings.stripped(picture)
+        summary = self._summary
+        summary.note(image.notices)
+        summary.note_missing(image.missing)
+        image = summary.stripped(image)
         chosen = self._chosen.get(channel)
         mu = None if chosen is None else chosen.mu
         solution = self._denoiser.solve(
-            picture,
+            image,
             self._threads,
             mu,
             mask,
             trace=self._job.trace is not None,
-            progress=self._progress(number),
+            progress=self._progress_of(number),
         )
-        findings.add(solution)
-        result = picture.with_denoised(solution.image)
-        findings.note(write_extra_outputs(self._job, picture, solution, self._settings.data_range))
-        return findings.recorded(result, number)
+        summary.add(solution)
+        result = image.with_denoised(solution.image)
+        summary.note(write_extra_outputs(self._job, image, solution, self._settings.data_range))
+        return summary.recorded(result, number)
 
-    def _progress(self, number: int) -> Callable[[float], None]:
-        """Tells how far one picture is, among them all."""
-        return lambda part: self._tell(number + _SOLVED * part, self.count)
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What was not written as it was read, once all is denoised."""
-        return self._findings.notices
-
-    @property
-    def shortfall(self) -> tuple[str | None, str | None]:
-        """Why the result is less exact than asked, and the remedy."""
-        return self._findings.shortfall("pictures")
+    def _progress_of(self, number: int) -> Callable[[float], None]:
+        """Of one image, as a part of all of them."""
+        return lambda part: self._progress(number + SOLVED * part, self.count)
 
     @property
     def figures(self) -> Figures:
-        """Of all planes."""
         first = self._found.first if isinstance(self._found, Stack) else self._found
-        return self._findings.figures(first.intensities.dtype, self.count, list(self._chosen.values()))
+        return self._summary.figures(first.intensities.dtype, self.count, list(self._chosen.values()))
 
 
 def require_stack_possible(stack: Stack, form: Format, job: Job) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.batch.outcome import FileStatus, Outcome
-from tvdenoise.batch.planes import ignore
 from tvdenoise.batch.runner import Runner, failed
 from tvdenoise.batch.share import Machine, Share, affordable_workers, useful_workers
+from tvdenoise.batch.work import Progress, no_progress
 from tvdenoise.batch.workers import WorkerPool
 from tvdenoise.errors import UsageError
 from tvdenoise.files.atomic import sweep
@@ -125,7 +125,7 @@ def workforce_for(
     replacement_log: ReplacementLog,
     announce_compilation: Callable[[], None],
     jobs: int | None = None,
-    tell_plane: Callable[[float, int], None] = ignore,
+    tell_plane: Progress = no_progress,
 ) -> Workforce:
     """jobs: how many files to do at the same time; None for as many as are useful; tell_plane: see `Runner`."""
     machine, total, todo = Machine.here(), settings.memory, _with_memory(plan.jobs, settings)

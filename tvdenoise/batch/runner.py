@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from tempfile import TemporaryFile
@@ -20,9 +20,10 @@ from tvdenoise.batch.in_place import (
 )
 from tvdenoise.batch.large import REMEDY_FOR_TEMPORARIES, Large
 from tvdenoise.batch.outcome import FileStatus, Outcome
-from tvdenoise.batch.planes import Before, Planes, ignore
+from tvdenoise.batch.planes import Planes
 from tvdenoise.batch.streams import Streams
 from tvdenoise.batch.volumes import Volumes
+from tvdenoise.batch.work import Before, Progress, Work, no_progress
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnwritableImageError
 from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.large import LargeImage
@@ -43,8 +44,6 @@ class Runner:
     """Does jobs with the same settings.
 
     replacement_log: knows and is told what is replaced in place by files that cannot say it themselves.
-    tell: called with how many pictures of a file are done, and how many it holds, where these are several; and with the
-        part that is done of one that is denoised in parts, and 1.
     """
 
     def __init__(
@@ -53,13 +52,13 @@ class Runner:
         denoiser: Denoiser,
         streams: Streams | None = None,
         replacement_log: ReplacementLog | None = None,
-        tell: Callable[[float, int], None] = ignore,
+        progress: Progress = no_progress,
     ) -> None:
         self._settings = settings
         self._denoiser = denoiser
         self._streams = streams or Streams()
         self._replacement_log = replacement_log or NoReplacementLog()
-        self._tell = tell
+        self._progress = progress
 
     def attempt(self, job: Job, threads: int | None = None) -> Outcome:
         """Do a job on so many threads (None: all). What goes wrong with one picture never stops the others."""
@@ -120,25 +119,25 @@ class Runner:
 
     def _work(
         self, job: Job, found: DecodedImage | Stack | LargeImage, form: Format, threads: int | None
-    ) -> Planes | Large | Volumes:
+    ) -> Work:
         scratch = job.folder if self._streams.target is None else None
         if isinstance(found, Stack) and self._settings.volume:
-            return Volumes(found, form, self._denoiser, self._settings, job, scratch, threads, self._tell)
+            return Volumes(found, form, self._denoiser, self._settings, job, scratch, threads, self._progress)
         if not isinstance(found, LargeImage):
-            return Planes(found, form, self._denoiser, self._settings, job, threads, self._tell)
-        return Large(found, form, self._settings, job, scratch, threads, self._tell)
+            return Planes(found, form, self._denoiser, self._settings, job, threads, self._progress)
+        return Large(found, form, self._settings, job, scratch, threads, self._progress)
 
-    def _format_of(self, job: Job, picture: DecodedImage) -> Format:
+    def _format_of(self, job: Job, image: DecodedImage) -> Format:
         if self._streams.target is not None:
-            return self._streams.form or format_for(None, picture.codec)
+            return self._streams.form or format_for(None, image.codec)
         if job.in_place:
-            return format_in_place(job.target, picture.codec)
-        return format_for(job.target, picture.codec)
+            return format_in_place(job.target, image.codec)
+        return format_for(job.target, image.codec)
 
     def _write(
         self,
         job: Job,
-        work: Planes | Large | Volumes,
+        work: Work,
         form: Format,
         origin: Origin | None,
         *,

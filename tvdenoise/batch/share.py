@@ -118,7 +118,7 @@ class Share:
         return max(1, self._machine.processors // at_once)
 
 
-class Pace:
+class Eta:
     """Measures a run against what its files ask for: large ones take longer than small ones.
 
     clock: the time in seconds.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tvdenoise.batch.crop import telling_box
+from tvdenoise.batch.crop import informative_box
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.errors import TvdenoiseError, UsageError
 from tvdenoise.files.orientation import Box, Orientation
@@ -126,20 +126,20 @@ class Tuner:
         Raises UsageError for a crop or a reference that does not fit; UnreadableImageError and UnsupportedImageError,
         which name the file.
         """
-        picture = self._read(source)
-        orientation = Orientation.of(picture)
-        box = self._box(picture, orientation)
-        clean = None if reference is None else self._crop_of_reference(reference, picture, box)
+        image = self._read(source)
+        orientation = Orientation.of(image)
+        box = self._box(image, orientation)
+        clean = None if reference is None else self._crop_of_reference(reference, image, box)
         try:
             Denoiser(self._settings, self._announce_compilation).prepare()
-            parameters, rows = self._choose(picture)
+            parameters, rows = self._choose(image)
             asked = [setting.epsilon for row in rows for setting in row if "--epsilon" in dict(setting.asks)]
-            require_typeable(max(asked, default=0.0), picture)
-            cells = self._cells(picture, box, rows)
+            require_typeable(max(asked, default=0.0), image)
+            cells = self._cells(image, box, rows)
         except TvdenoiseError as error:
             raise _named(error, source) from error
         tuned = Tuned(
-            picture, box, orientation.shown_box(box, picture.size), orientation, parameters, cells, clean
+            image, box, orientation.shown_box(box, image.size), orientation, parameters, cells, clean
         )
         return tuned if clean is None else self._measured(tuned, clean)
 
@@ -149,10 +149,10 @@ class Tuner:
         except TvdenoiseError as error:
             raise _named(error, source) from error
 
-    def _box(self, picture: DecodedImage, orientation: Orientation) -> Box:
+    def _box(self, image: DecodedImage, orientation: Orientation) -> Box:
         if self._crop is None:
-            return telling_box(picture.intensities, picture.visible)
-        columns, rows = orientation.shown_size(picture.size)
+            return informative_box(image.intensities, image.visible)
+        columns, rows = orientation.shown_size(image.size)
         if not self._crop.lies_within(columns, rows):
             raise UsageError(
                 f"--crop lies outside the picture, which has {columns} columns and {rows} rows",
@@ -162,15 +162,15 @@ class Tuner:
             raise UsageError(
                 f"--crop has at most {_LONGEST_SIDE} columns and rows", "show a part, at full resolution"
             )
-        return orientation.stored_box(self._crop, picture.size)
+        return orientation.stored_box(self._crop, image.size)
 
-    def _crop_of_reference(self, reference: Path, picture: DecodedImage, box: Box) -> NDArray[Any]:
+    def _crop_of_reference(self, reference: Path, image: DecodedImage, box: Box) -> NDArray[Any]:
         clean = self._read(reference)
         for what, theirs, ours in (
-            ("size", clean.size, picture.size),
-            ("orientation", Orientation.of(clean).number, Orientation.of(picture).number),
-            ("number of channels", clean.channels, picture.channels),
-            ("type of values", clean.intensities.dtype, picture.intensities.dtype),
+            ("size", clean.size, image.size),
+            ("orientation", Orientation.of(clean).number, Orientation.of(image).number),
+            ("number of channels", clean.channels, image.channels),
+            ("type of values", clean.intensities.dtype, image.intensities.dtype),
         ):
             if theirs != ours:
                 raise UsageError(
@@ -179,26 +179,26 @@ class Tuner:
                 )
         return clean.intensities[box.rows, box.columns].copy()
 
-    def _choose(self, picture: DecodedImage) -> tuple[Parameters, tuple[tuple[CellSetting, ...], ...]]:
+    def _choose(self, image: DecodedImage) -> tuple[Parameters, tuple[tuple[CellSetting, ...], ...]]:
         """The parameters for the picture, and the settings around them."""
-        chosen = Denoiser(self._settings, self._announce_compilation).choose(picture)
+        chosen = Denoiser(self._settings, self._announce_compilation).choose(image)
 
         def for_strength(strength: float) -> Parameters:
             if strength == 1:
                 return chosen
             given = self._settings.with_choice(chosen.mu / strength)
-            return Denoiser(given, self._announce_compilation).choose(picture)
+            return Denoiser(given, self._announce_compilation).choose(image)
 
         return chosen, self._grid.settings(for_strength)
 
     def _cells(
-        self, picture: DecodedImage, box: Box, rows: tuple[tuple[CellSetting, ...], ...]
+        self, image: DecodedImage, box: Box, rows: tuple[tuple[CellSetting, ...], ...]
     ) -> tuple[tuple[Cell, ...], ...]:
-        noisy = picture.noisy()
+        noisy = image.noisy()
 
         def solve(setting: CellSetting) -> Cell:
-            window = box.widened(self._margin(setting, picture.channels), *picture.size)
-            part = replace(picture, intensities=noisy[window.rows, window.columns].copy(), alpha=None)
+            window = box.widened(self._margin(setting, image.channels), *image.size)
+            part = replace(image, intensities=noisy[window.rows, window.columns].copy(), alpha=None)
             solution = Denoiser(_settings_of(setting, self._settings), self._announce_compilation).solve(
                 part, threads=1
             )
@@ -235,10 +235,10 @@ class Tuner:
         return replace(tuned, cells=cells, noisy_likeness=likeness(tuned.noisy))
 
 
-def require_typeable(epsilon: float, picture: DecodedImage) -> None:
+def require_typeable(epsilon: float, image: DecodedImage) -> None:
     """Raise UsageError for an ε that is more than `run` takes: then the picture's values are far above its range."""
     if epsilon > 1:
-        largest = math.ceil(float(np.abs(picture.intensities).max()))
+        largest = math.ceil(float(np.abs(image.intensities).max()))
         raise UsageError(
             f"its values reach {largest}, far above the data range, and epsilon is a fraction of that",
             f"add --data-range {largest}, here and in tvdenoise run",

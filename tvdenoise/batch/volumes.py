@@ -12,11 +12,11 @@ import numpy as np
 
 from tvdenoise.batch.denoiser import shown, spacing_of
 from tvdenoise.batch.large import existing, in_parts, solved_in_parts
-from tvdenoise.batch.planes import Before, ignore, require_stack_possible
-from tvdenoise.batch.summary import FileSummary, filled
+from tvdenoise.batch.planes import require_stack_possible
+from tvdenoise.batch.work import SOLVED, Before, Progress, Work, filled, no_progress
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.memory import MemoryBudget, volume_bytes_needed
-from tvdenoise.files.stack import Shelf, gathered, gathered_on_disk
+from tvdenoise.files.stack import Spill, gathered, gathered_on_disk
 from tvdenoise.files.writing import StackWriter
 
 if TYPE_CHECKING:
@@ -31,18 +31,15 @@ if TYPE_CHECKING:
     from tvdenoise.options import FileOptions
 
 
-_SOLVED = 0.9  # the part of the work after which there is only to be written
+class Volumes(Work):
+    """The volumes of one file, each denoised as a whole.
 
-
-class Volumes:
-    """The volumes of one file on their way into a format.
-
-    job: what else is to be written, which is refused.
+    job: names what else is to be written, which is refused.
     folder: for planes that have to wait until their turn to be written comes, None for the system's.
-    threads, tell: see `Planes`. Raises UnsupportedImageError where no volume is known.
+    Raises UnsupportedImageError where no volume is known.
     """
 
-    is_streamed = True
+    _solved_things = "volumes"
 
     def __init__(
         self,
@@ -53,17 +50,13 @@ class Volumes:
         job: Job,
         folder: Path | None,
         threads: int | None = None,
-        tell: Callable[[float, int], None] = ignore,
+        progress: Progress = no_progress,
     ) -> None:
         require_stack_possible(stack, form, job)
+        super().__init__(form, settings, threads, progress)
         self._stack = stack
-        self._form = form
-        self._settings = settings
         self._denoiser = denoiser
-        self._threads = threads
-        self._tell = tell
         self._folder = folder
-        self._findings = FileSummary(form, settings)
         self._volumes = stack.axes.volumes
         self._spacing, self._assumed = spacing_of(stack.axes, settings.spacing)
         self._missing = 0
@@ -90,11 +83,9 @@ class Volumes:
         return shortage is not None
 
     def write_to(self, stream: BinaryIO) -> None:
-        """Denoise all, and write it to an empty stream that can be sought."""
         self._writer.write_to(stream, self._denoised())
 
     def write(self, target: Path, before: Before | None, times: tuple[int, int] | None) -> None:
-        """Denoise all, and put it in the target's place; see `writing.write`."""
         self._writer.write(target, self._denoised(), before=before, times=times)
 
     @property
@@ -103,46 +94,46 @@ class Volumes:
 
     def _denoised(self) -> Iterator[DecodedImage]:
         """Each picture as it is to be written, in the order of the file."""
-        self._findings.note((*self._stack.series.notices, *self._assumed))
+        self._summary.note((*self._stack.series.notices, *self._assumed))
         self._reach(0)
-        with Shelf(self._folder) as shelf:
+        with Spill(self._folder) as spill:
             for numbers in self._volumes:
-                yield from self._written(self._ready(numbers, shelf))
+                yield from self._written(self._ready(numbers, spill))
 
-    def _ready(self, numbers: Sequence[int], shelf: Shelf) -> Iterator[NDArray[np.floating]]:
-        """The planes whose turn to be written has come once a volume is solved; the others wait on the shelf."""
+    def _ready(self, numbers: Sequence[int], spill: Spill) -> Iterator[NDArray[np.floating]]:
+        """The planes whose turn to be written has come once a volume is solved; the others wait in the spill."""
         planes = self._solved_in_parts(numbers) if self.is_in_parts else self._solved(numbers)
         number = self._done
         if list(numbers) == list(range(number, number + len(numbers))):
             yield from planes
             return
         for own, plane in zip(numbers, planes, strict=True):
-            shelf.put(own, plane)
-        while number in shelf:
-            yield shelf.take(number, self._stack.first.intensities.shape)
+            spill.put(own, plane)
+        while number in spill:
+            yield spill.take(number, self._stack.first.intensities.shape)
             number += 1
 
     def _solved(self, numbers: Sequence[int]) -> Iterator[NDArray[np.floating]]:
         """The denoised planes of a volume, in its order."""
         volume = gathered(self._stack, numbers, self._spacing)
         self._missing += volume.missing
-        self._findings.note(volume.notices)
+        self._summary.note(volume.notices)
         mask = mask_of_volume(self._denoiser, self._stack, numbers)
-        tell = self._teller(len(numbers))
-        solution = self._denoiser.solve(volume, self._threads, mask=mask, progress=tell)
+        progress = self._progress_of_next(len(numbers))
+        solution = self._denoiser.solve(volume, self._threads, mask=mask, progress=progress)
         del volume, mask
-        self._findings.add(solution)
+        self._summary.add(solution)
         yield from solution.image
 
     def _solved_in_parts(self, numbers: Sequence[int]) -> Iterator[NDArray[np.floating]]:
         """The same of a volume that is left on the disk."""
-        folder, tell = existing(self._folder), self._teller(len(numbers))
+        folder, progress = existing(self._folder), self._progress_of_next(len(numbers))
         with (
             gathered_on_disk(self._stack, numbers, folder) as volume,
-            solved_in_parts(volume, self._settings, folder, self._threads, tell, self._spacing) as result,
+            solved_in_parts(volume, self._settings, folder, self._threads, progress, self._spacing) as result,
         ):
-            self._findings.note((in_parts(result.windows), *volume.notices))
-            self._findings.add(result.solution)
+            self._summary.note((in_parts(result.windows), *volume.notices))
+            self._summary.add(result.solution)
             rows, columns = (slice(0, length) for length in volume.shape[1:])
             for plane in range(len(numbers)):
                 yield result.read((slice(plane, plane + 1), rows, columns))[0]
@@ -150,36 +141,30 @@ class Volumes:
     def _written(self, planes: Iterator[NDArray[np.floating]]) -> Iterator[DecodedImage]:
         """The next pictures, read once more for what stays as it is."""
         start = self._done
-        for plane, number, picture in zip(planes, count(start), self._stack.read(count(start)), strict=False):
-            result = self._findings.stripped(picture).with_denoised(plane)
+        for plane, number, image in zip(planes, count(start), self._stack.read(count(start)), strict=False):
+            result = self._summary.stripped(image).with_denoised(plane)
             self._done += 1
-            yield self._findings.recorded(result, number)
+            yield self._summary.recorded(result, number)
             self._reach(self._done)
 
-    def _teller(self, count: int) -> Callable[[float], None]:
-        """Tells the part that is solved of the next pictures, so many."""
+    def _progress_of_next(self, count: int) -> Callable[[float], None]:
+        """Of solving the next images, so many, as a part of all of them."""
         start = self._done
-        return lambda part: self._reach(start + _SOLVED * part * count)
+        return lambda part: self._reach(start + SOLVED * part * count)
 
     def _reach(self, done: float) -> None:
-        """Tell how many pictures are done, never fewer than before."""
+        """Say how many images are done, never fewer than before."""
         self._reached = max(self._reached, done)
-        self._tell(self._reached, self._stack.count)
+        self._progress(self._reached, self._stack.count)
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What was not written as it was read, once all is denoised."""
-        return self._findings.notices + filled(self._missing)
-
-    @property
-    def shortfall(self) -> tuple[str | None, str | None]:
-        """Why the result is less exact than asked, and the remedy."""
-        return self._findings.shortfall("volumes")
+        return self._summary.notices + filled(self._missing)
 
     @property
     def figures(self) -> Figures:
-        figures = self._findings.figures(self._stack.first.intensities.dtype, self._stack.count)
-        return replace(figures, volumes=self._findings.count, spacing=shown(self._spacing))
+        figures = self._summary.figures(self._stack.first.intensities.dtype, self._stack.count)
+        return replace(figures, volumes=self._summary.count, spacing=shown(self._spacing))
 
 
 def require_no_mask(mask: str | None, shortage: str, remedy: str) -> None:

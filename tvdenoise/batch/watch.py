@@ -17,8 +17,8 @@ from tvdenoise.batch.plan import Plan, plan_replacing
 from tvdenoise.batch.request import DEFAULT_SUFFIX
 from tvdenoise.errors import TvdenoiseError, UnwritableImageError, UsageError
 from tvdenoise.files.atomic import require_writable, sweep
+from tvdenoise.files.opening import codec_of
 from tvdenoise.files.paths import key_of, printable
-from tvdenoise.files.reading import codec_of
 
 if TYPE_CHECKING:
     pass

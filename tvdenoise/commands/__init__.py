@@ -6,7 +6,6 @@ run, tune, noise, compare, report, watch, help   one module per command
 options   the options, by panel of the help
 settings, numbers   from what was typed to settings
 console   messages and progress on standard error
-wording   the lines that users read
-tables    data on standard output
+output    what users read: tables and lines on standard output, the lines about files and runs
 exits     exit codes
 """

@@ -118,7 +118,7 @@ def _entry(comparison: Comparison) -> dict[str, Any]:
 
 
 def _print(reference: str, found: list[Comparison]) -> None:
-    from tvdenoise.commands.tables import new_table, print_lines, print_table
+    from tvdenoise.commands.output import new_table, print_lines, print_table
 
     if not found:
         return

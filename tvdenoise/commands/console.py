@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.text import Text
 
 from tvdenoise.batch.outcome import FileStatus, Outcome, Tally
-from tvdenoise.commands.wording import (
+from tvdenoise.commands.output import (
     details_of,
     duration,
     line_of,
@@ -34,38 +34,38 @@ from tvdenoise.commands.wording import (
 )
 
 if TYPE_CHECKING:
-    from tvdenoise.batch.share import Pace
+    from tvdenoise.batch.share import Eta
     from tvdenoise.options import FileOptions
 
 
 class Bar:
     """One bar for all files, on the terminal of the standard errors: their count, their rate and the time left."""
 
-    def __init__(self, pace: Pace, count: int) -> None:
-        self._pace = pace
+    def __init__(self, eta: Eta, count: int) -> None:
+        self._eta = eta
         self._count = count
         self._told = 0
         columns = (
             TextColumn("denoising"),
             BarColumn(),
             TextColumn("{task.fields[files]}"),
-            _PaceColumn(pace),
+            _EtaColumn(eta),
         )
         self._progress = Progress(*columns, console=Terminal(stderr=True), transient=True)
-        self._task = self._progress.add_task("denoising", total=pace.total or 1, files=self._files)
+        self._task = self._progress.add_task("denoising", total=eta.total or 1, files=self._files)
         self._progress.start()
 
     def add(self, outcome: Outcome) -> None:
         """A file is over."""
         self._told += 1
-        self._pace.add(outcome)
-        pace = self._pace
-        self._progress.update(self._task, completed=pace.done, total=pace.total or 1, files=self._files)
+        self._eta.add(outcome)
+        eta = self._eta
+        self._progress.update(self._task, completed=eta.done, total=eta.total or 1, files=self._files)
 
     def reach(self, part: float) -> None:
         """So much of the file that is at work, from 0 to 1."""
-        self._pace.reach(part)
-        self._progress.update(self._task, completed=self._pace.done)
+        self._eta.reach(part)
+        self._progress.update(self._task, completed=self._eta.done)
 
     def print(self, text: str) -> None:
         """A line above the bar."""
@@ -99,15 +99,15 @@ class PlaneBar:
         self._progress.stop()
 
 
-class _PaceColumn(ProgressColumn):
+class _EtaColumn(ProgressColumn):
     """The rate and the time left, which passes between two files, too."""
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, eta: Eta) -> None:
         super().__init__()
-        self._pace = pace
+        self._eta = eta
 
     def render(self, task: Task) -> Text:  # noqa: ARG002  # as Rich calls it
-        speed, left = self._pace.files_per_second, self._pace.seconds_left
+        speed, left = self._eta.files_per_second, self._eta.seconds_left
         if speed is None or left is None:
             return Text("")
         return Text(f"{rate(speed)}, {duration(left)} left")
@@ -121,18 +121,18 @@ class Console:
     """Tells what happens.
 
     quiet: errors only, and no summary; verbose: details too; debug: tracebacks too. Few files get a line each, many
-    only when verbose; failures and warnings are always told. count: of files; pace: that of the run, for a bar, which
+    only when verbose; failures and warnings are always told. count: of files; eta: that of the run, for a bar, which
     is shown for several files on a terminal. Its tally counts what was told.
     """
 
     def __init__(
-        self, *, quiet: bool, verbose: bool, debug: bool, count: int, pace: Pace | None = None
+        self, *, quiet: bool, verbose: bool, debug: bool, count: int, eta: Eta | None = None
     ) -> None:
         self._quiet = quiet
         self._verbose = verbose
         self._debug = debug
         self._count = count
-        self._pace = pace
+        self._eta = eta
         self._tells_each = verbose or count <= _FEW
         self.tally = Tally()
         self._untold_notes = 0
@@ -141,8 +141,8 @@ class Console:
         self._begin: float | None = None  # of the file at work, if it told of any
 
     def __enter__(self) -> Console:
-        if self._pace is not None and self._count > 1 and not self._quiet and sys.stderr.isatty():
-            self._bar = Bar(self._pace, self._count)
+        if self._eta is not None and self._count > 1 and not self._quiet and sys.stderr.isatty():
+            self._bar = Bar(self._eta, self._count)
         return self
 
     def __exit__(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tvdenoise.commands.exits import exit_codes
-from tvdenoise.commands.tables import new_table, print_lines, print_table
+from tvdenoise.commands.output import new_table, print_lines, print_table
 from tvdenoise.errors import UsageError
 from tvdenoise.files.paths import printable
 

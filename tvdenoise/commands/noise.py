@@ -100,7 +100,7 @@ def _entry(estimate: Estimate) -> dict[str, Any]:
 
 
 def _print_table(found: list[Estimate]) -> None:
-    from tvdenoise.commands.tables import new_table, print_table
+    from tvdenoise.commands.output import new_table, print_table
 
     table = new_table("image", "noise", "level", "channels", "growth", "correlation ↕ ↔")
     for estimate in found:

@@ -11,7 +11,7 @@ import typer
 
 from tvdenoise.commands import options
 from tvdenoise.commands.exits import exit_codes
-from tvdenoise.commands.tables import new_table, print_table
+from tvdenoise.commands.output import new_table, print_table
 
 if TYPE_CHECKING:
     from rich.table import Table

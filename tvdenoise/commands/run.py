@@ -13,7 +13,7 @@ import typer
 from tvdenoise.commands import options
 from tvdenoise.commands.exits import exit_codes
 from tvdenoise.commands.options import count_or_auto, takes_options
-from tvdenoise.commands.tables import new_table, print_lines, print_table
+from tvdenoise.commands.output import new_table, print_lines, print_table
 from tvdenoise.files.paths import printable
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _carry_out(
     from tvdenoise.batch.plan import make_plan
     from tvdenoise.batch.report import open_report, shared_before
     from tvdenoise.batch.run import cluster_for, outcomes, require_clusters_possible, workforce_for
-    from tvdenoise.batch.share import Pace
+    from tvdenoise.batch.share import Eta
     from tvdenoise.batch.shared_parameters import refuse_useless, share_parameters
     from tvdenoise.batch.streams import plan_with_streams, streams_of
     from tvdenoise.commands.console import Console
@@ -201,7 +201,7 @@ def _carry_out(
         plan = plan_with_streams(request)
     if settings.mask is not None:
         require_apart(settings.mask, plan)
-    console = Console(quiet=quiet, verbose=verbose, debug=debug, count=plan.count, pace=Pace(plan))
+    console = Console(quiet=quiet, verbose=verbose, debug=debug, count=plan.count, eta=Eta(plan))
     if request.dry_run:
         return _show(plan, request, settings, masks, console)
     chosen: tuple[SharedParameters, ...] = ()

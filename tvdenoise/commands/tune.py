@@ -52,7 +52,7 @@ def summary_of(image: str, sheet: str, tuned: Tuned, seconds: float) -> str:
 
 def print_cells(tuned: Tuned, image: str, sheet: str, settings: FileOptions, *, as_json: bool) -> None:
     """A line for each cell, or one of JSON, with the commands; settings: those of this command."""
-    from tvdenoise.commands.tables import print_lines
+    from tvdenoise.commands.output import print_lines
 
     cells = [cell for row in tuned.cells for cell in row]
 
@@ -135,7 +135,7 @@ def tune_live(
     """Serve the page until it says that it is done. Raises TvdenoiseError and KeyboardInterrupt."""
     if any(find_spec(name) is None for name in _NEEDED):
         raise UsageError("--live needs further packages", "install tvdenoise[live]")
-    from tvdenoise.commands.wording import line_of
+    from tvdenoise.commands.output import line_of
     from tvdenoise.live.server import listen, serve
     from tvdenoise.live.session import Saver, Studio
 

@@ -11,7 +11,7 @@ from tvdenoise.batch.outcome import FileStatus, Outcome
 from tvdenoise.commands import options
 from tvdenoise.commands.exits import exit_codes
 from tvdenoise.commands.options import count_or_auto, positive, takes_options
-from tvdenoise.commands.wording import line_of_tally
+from tvdenoise.commands.output import line_of_tally
 from tvdenoise.files.paths import printable
 
 if TYPE_CHECKING:

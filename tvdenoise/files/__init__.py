@@ -7,8 +7,8 @@ pillow       Pillow as this package uses it
 decoded      a decoded image and everything that must come through unchanged
 orientation  turning and mirroring by the EXIF orientation
 stack        several images in one file, and volumes
-opening      the header of a file
-reading      decoding a file
+opening      a file's header, family and series, before a pixel is decoded
+reading      decoding the images of a file
 writing      encoding a file
 large        images read and written in parts
 """

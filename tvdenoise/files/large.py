@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from PIL import ImageFile
 
-from tvdenoise.errors import UnsupportedImageError, UnwritableImageError
+from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.atomic import write_atomically
 from tvdenoise.files.decoded import DecodedImage, Metadata, stored
 from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.opening import decoder_errors
 from tvdenoise.files.pillow import PILLOW_SETTINGS, metadata_of
-from tvdenoise.files.writing import require_carried, require_readable
+from tvdenoise.files.writing import encoder_errors, require_carried, require_readable
 from tvdenoise.formats.family import Family, Format, Regions, Window, whole_only
 from tvdenoise.formats.registry import FAMILIES
-from tvdenoise.formats.tiff.tags import MALFORMED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -216,21 +215,14 @@ class LargeWriter:
         """To an empty stream that can be sought. Raises UnreadableImageError, UnwritableImageError and OSError."""
         family = FAMILIES[self.form.codec]
         assert family.region_writer is not None
-        try:
-            with PILLOW_SETTINGS:
-                options = family.options(self.pixel, None)
-                tile = self.large.regions.tile
-                writer = family.region_writer(self.pixel, options, self.large.shape, tile, stream)
-                for window in writer.windows(_AT_ONCE):
-                    writer.append(*self._written(window))
-                    self.tell(window[0].stop / self.large.shape[0])
-                writer.close()
-        except MALFORMED as error:
-            if isinstance(error, OSError) and error.errno:  # of the disk
-                raise
-            raise UnwritableImageError(
-                f"cannot encode it as {self.form.name}: {error}", "choose another format with -o"
-            ) from error
+        with encoder_errors(self.form), PILLOW_SETTINGS:
+            options = family.options(self.pixel, None)
+            tile = self.large.regions.tile
+            writer = family.region_writer(self.pixel, options, self.large.shape, tile, stream)
+            for window in writer.windows(_AT_ONCE):
+                writer.append(*self._written(window))
+                self.tell(window[0].stop / self.large.shape[0])
+            writer.close()
 
     def _written(self, window: Window) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Intensities and alpha in a window, as they are stored."""

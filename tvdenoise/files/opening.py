@@ -1,13 +1,15 @@
-"""Opening a file: its header, its family and its size, before any pixel is decoded."""
+"""Opening a file: its header, its family and its images, before any pixel is decoded."""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -15,11 +17,17 @@ from typing import BinaryIO
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, SAMPLESPERPIXEL, TiffImageFile
 
-from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
+from tvdenoise.errors import (
+    SeveralImagesError,
+    TvdenoiseError,
+    UnreadableImageError,
+    UnsupportedImageError,
+)
 from tvdenoise.files.memory import bytes_needed, volume_bytes_needed
 from tvdenoise.files.paths import open_unnoticed, printable, reason_of
-from tvdenoise.files.pillow import PILLOW_SETTINGS
-from tvdenoise.files.stack import Axes
+from tvdenoise.files.pillow import PILLOW_SETTINGS, require_known_mode
+from tvdenoise.files.stack import Axes, Series
+from tvdenoise.formats.family import Family
 from tvdenoise.formats.registry import FAMILIES, FORMATS
 
 _PILLOWS = tuple(family.codec for family in FAMILIES.values() if family.is_pillows)
@@ -104,7 +112,7 @@ _INKS_AND_ALPHA = 5
 @dataclass(frozen=True)
 class Header:
     """codec: as Pillow calls it; channels: alpha, and the colours that a palette becomes, included; planes: how many
-    pictures the file holds, volume: how many of them the largest volume has, 1 where it takes more than a look at its
+    images the file holds, volume: how many of them the largest volume has, 1 where it takes more than a look at its
     beginning to tell."""
 
     codec: str
@@ -141,35 +149,159 @@ class Header:
         )
 
 
+MEGAPIXEL = 1_000_000
+_FIRST_OF = {"MPO": "JPEG"}  # the codec of the first image
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """What a file holds, before any pixel is decoded.
+
+    series: of its images, None where there is one; count: how many there are, None where that is not known, as those
+    behind the first are not supported, nor asked for.
+    """
+
+    family: Family
+    series: Series | None
+    count: int | None
+
+
+class OpenedFile:
+    """An image file whose header is read. Each question is answered when it is asked, without decoding pixels.
+
+    opened: its first image, as Pillow opened it; stream: what that is read from.
+    max_megapixels: larger images are refused; first_frame: of several images, only the first one counts.
+    Answers raise UnreadableImageError and UnsupportedImageError.
+    """
+
+    def __init__(
+        self,
+        opened: ImageFile.ImageFile,
+        stream: BinaryIO,
+        max_megapixels: float = math.inf,
+        *,
+        first_frame: bool = False,
+    ) -> None:
+        self.opened = opened
+        self.stream = stream
+        self.first_frame = first_frame
+        self._max_megapixels = max_megapixels
+
+    @property
+    def codec(self) -> str | None:
+        """As Pillow calls it; None for a format that hides several images behind one that is supported."""
+        return self.opened.format if self.opened.format in FAMILIES else None
+
+    @cached_property
+    def axes(self) -> Axes | None:
+        """How the images are arranged; None where there is one."""
+        family = FAMILIES.get(self.opened.format or "")
+        series = family.several.survey(self.opened, self.stream) if family and family.several else None
+        return None if series is None else series.axes
+
+    @property
+    def header(self) -> Header:
+        """That it can be read does not say that the images can."""
+        axes, header = self.axes, _header(self.opened, self.stream)
+        return header if axes is None else replace(header, planes=axes.count, volume=_largest(axes))
+
+    @property
+    def bytes_needed(self) -> int:
+        """To denoise the first image; see `memory.bytes_needed`."""
+        return _header(self.opened, self.stream).bytes_needed
+
+    @cached_property
+    def contents(self) -> Contents:
+        """Refuses too many pixels, and kinds of pixels and of series that are not supported."""
+        family = self._family()
+        require_pixels_within(self.opened, self._max_megapixels)
+        series, count = self._series(family)
+        require_known_mode(self.opened)
+        return Contents(family, series, count)
+
+    @property
+    def record(self) -> str | None:
+        """What tvdenoise recorded in a file that it denoised, or None."""
+        return self.contents.family.inspect(self.opened, self.stream).record
+
+    def _family(self) -> Family:
+        """Raises UnsupportedImageError for MPO, which hides behind JPEG, unless its first image is asked for."""
+        codec = self.opened.format
+        assert codec is not None
+        if codec not in FAMILIES and self.first_frame:
+            codec = _FIRST_OF.get(codec, codec)
+        if codec not in FAMILIES:
+            raise SeveralImagesError(f"the file holds several pictures ({codec})")
+        return FAMILIES[codec]
+
+    def _series(self, family: Family) -> tuple[Series | None, int | None]:
+        if family.several is None:
+            if not self.first_frame and getattr(self.opened, "is_animated", False):
+                raise SeveralImagesError(f"several pictures in one {self.opened.format} are not carried yet")
+            return None, int(getattr(self.opened, "n_frames", 1))
+        try:
+            series = family.several.survey(self.opened, self.stream)
+        except UnsupportedImageError:
+            if not self.first_frame:
+                raise
+            return None, None
+        return series, 1 if series is None else series.count
+
+
+def require_pixels_within(opened: Image.Image, max_megapixels: float) -> None:
+    """Raise UnsupportedImageError for more than so many."""
+    columns, rows = opened.size
+    megapixels = columns * rows / MEGAPIXEL
+    if megapixels > max_megapixels:
+        raise UnsupportedImageError(
+            f"its {columns} × {rows} pixels are more than the limit of {max_megapixels:g} megapixels",
+            f"allow them with --max-pixels {int(megapixels) + 1}",
+        )
+
+
+@contextmanager
+def opened_file(
+    path: Path, max_megapixels: float = math.inf, *, first_frame: bool = False
+) -> Iterator[OpenedFile]:
+    """A file that is looked at, which leaves no trace on it where the system allows that.
+
+    Raises UnreadableImageError and UnsupportedImageError, also for what happens inside; see `OpenedFile`.
+    """
+    try:
+        with open(path, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
+            yield OpenedFile(opened, stream, max_megapixels, first_frame=first_frame)
+    except OSError as error:
+        raise UnreadableImageError(reason_of(error)) from error
+
+
 def header_of(path: Path) -> Header:
     """The header of a file, in some 20 µs for PNG and JPEG. Raises UnreadableImageError and UnsupportedImageError.
 
-    That a header can be read does not say that the picture can.
+    That a header can be read does not say that the image can.
     """
     try:
         with open(path, "rb", buffering=0, opener=open_unnoticed) as unbuffered:
             if (header := _quick(unbuffered)) is not None:
                 return header
-        with open(path, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
-            axes, header = _axes(opened, stream), header_from(opened, stream)
-            return header if axes is None else replace(header, planes=axes.count, volume=_largest(axes))
     except OSError as error:
         raise UnreadableImageError(reason_of(error)) from error
+    with opened_file(path) as file:
+        return file.header
 
 
 def axes_of(path: Path) -> Axes | None:
-    """How the pictures of a file are arranged; None where there is one. Raises as `header_of`."""
+    """How the images of a file are arranged; None where there is one. Raises as `header_of`."""
+    with opened_file(path) as file:
+        return file.axes
+
+
+def codec_of(path: Path) -> str | None:
+    """The codec that a file's header shows, or None where it shows none."""
     try:
-        with open(path, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
-            return _axes(opened, stream)
-    except OSError as error:
-        raise UnreadableImageError(reason_of(error)) from error
-
-
-def _axes(opened: ImageFile.ImageFile, stream: BinaryIO) -> Axes | None:
-    family = FAMILIES.get(opened.format or "")
-    series = family.several.survey(opened, stream) if family is not None and family.several else None
-    return None if series is None else series.axes
+        with opened_file(path) as file:
+            return file.codec
+    except (UnreadableImageError, UnsupportedImageError):
+        return None
 
 
 def _largest(axes: Axes) -> int:
@@ -179,7 +311,7 @@ def _largest(axes: Axes) -> int:
         return 1
 
 
-def header_from(opened: ImageFile.ImageFile, stream: BinaryIO) -> Header:
+def _header(opened: ImageFile.ImageFile, stream: BinaryIO) -> Header:
     """The header of an opened image, and of the stream that it is read from, which stays where it is."""
     columns, rows = opened.size
     mode, bands = opened.mode, len(opened.getbands())
@@ -192,22 +324,22 @@ def header_from(opened: ImageFile.ImageFile, stream: BinaryIO) -> Header:
         has_alpha = True
     position = stream.tell()
     family = FAMILIES.get(opened.format or "")
-    told = family.bytes_per_sample(opened, stream) if family else None
+    stated = family.bytes_per_sample(opened, stream) if family else None
     stream.seek(position)
     return Header(
-        opened.format or "", columns, rows, bands + has_alpha, told or _bytes_per_sample(opened), has_alpha
+        opened.format or "", columns, rows, bands + has_alpha, stated or _bytes_per_sample(opened), has_alpha
     )
 
 
 def _bytes_per_sample(opened: ImageFile.ImageFile) -> int:
-    """Of the file, where Pillow would cut them; what it says of its decoders tells."""
+    """Of the file, where Pillow would cut them, as the arguments of its decoder show."""
     if isinstance(opened, TiffImageFile):
         bits: tuple[int, ...] = opened.tag_v2.get(BITSPERSAMPLE, (1,))
         return max(1, max(bits) // 8)
-    told = {part for tile in opened.tile[:1] for part in _parts(tile[3])}
-    if any(";16" in part for part in told if isinstance(part, str)):
+    arguments = {part for tile in opened.tile[:1] for part in _parts(tile[3])}
+    if any(";16" in part for part in arguments if isinstance(part, str)):
         return 2
-    if any(255 < part <= 65535 for part in told if isinstance(part, int)) and opened.format == "PPM":
+    if any(255 < part <= 65535 for part in arguments if isinstance(part, int)) and opened.format == "PPM":
         return 2
     return _BYTES_OF_MODES.get(opened.mode, 2 if opened.mode.startswith("I;16") else 1)
 

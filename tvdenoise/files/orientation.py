@@ -69,8 +69,8 @@ class Orientation:
     number: int = 1
 
     @classmethod
-    def of(cls, picture: DecodedImage) -> Orientation:
-        return cls(orientation_of(picture.metadata.exif))
+    def of(cls, image: DecodedImage) -> Orientation:
+        return cls(orientation_of(image.metadata.exif))
 
     def shown(self, stored: NDArray[Any]) -> NDArray[Any]:
         """Values (rows, columns, ...) as they are shown; a view."""

@@ -146,20 +146,20 @@ def _alpha_from(values: NDArray[Any], transparent: int | tuple[int, int, int]) -
     return np.where(hidden, 0, 255).astype(np.uint8)
 
 
-def image_of(picture: DecodedImage) -> Image.Image:
+def image_of(image: DecodedImage) -> Image.Image:
     """The picture for Pillow's encoders, without metadata."""
-    planes = picture.intensities
-    if picture.alpha is not None:
-        planes = np.dstack((planes, picture.alpha))
-    if picture.kind == "CMYK":
-        return Image.frombytes("CMYK", picture.size, np.ascontiguousarray(planes).tobytes())
+    planes = image.intensities
+    if image.alpha is not None:
+        planes = np.dstack((planes, image.alpha))
+    if image.kind == "CMYK":
+        return Image.frombytes("CMYK", image.size, np.ascontiguousarray(planes).tobytes())
     return Image.fromarray(np.ascontiguousarray(planes))
 
 
-def encoded(picture: DecodedImage, codec: str, options: Mapping[str, Any]) -> bytes:
+def encoded(image: DecodedImage, codec: str, options: Mapping[str, Any]) -> bytes:
     """The contents of a file, as Pillow writes it."""
     contents = BytesIO()
-    image_of(picture).save(contents, codec, **options)
+    image_of(image).save(contents, codec, **options)
     return contents.getvalue()
 
 

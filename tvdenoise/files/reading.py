@@ -9,150 +9,44 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import ImageFile
 
 from tvdenoise.errors import SeveralImagesError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.large import LargeImage, large_picture, require_finite, require_finite_alpha
 from tvdenoise.files.memory import PROCESS, MemoryBudget, require_memory
-from tvdenoise.files.opening import header_from, opened_image
-from tvdenoise.files.paths import open_unnoticed, reason_of
+from tvdenoise.files.opening import Contents, OpenedFile, opened_image, require_pixels_within
+from tvdenoise.files.paths import reason_of
 from tvdenoise.files.pillow import metadata_of, planes_of, require_known_mode
 from tvdenoise.files.stack import Series, Stack
 from tvdenoise.formats.family import Family
-from tvdenoise.formats.registry import FAMILIES
 from tvdenoise.options import default_of
 
-MEGAPIXEL = 1_000_000
 DEFAULT_MAX_MEGAPIXELS: float = default_of("max_megapixels")
-_FIRST_OF = {"MPO": "JPEG"}  # the codec of the first picture
 
 
-def family_of(opened: ImageFile.ImageFile, *, first_frame: bool) -> Family:
-    """Raises UnsupportedImageError for MPO, which hides behind JPEG, unless its first picture is asked for."""
-    assert opened.format is not None
-    if opened.format in FAMILIES:
-        return FAMILIES[opened.format]
-    if first_frame and opened.format in _FIRST_OF:
-        return FAMILIES[_FIRST_OF[opened.format]]
-    raise SeveralImagesError(f"the file holds several pictures ({opened.format})")
-
-
-def require_pixels_within(opened: Image.Image, max_megapixels: float) -> None:
-    """Raise UnsupportedImageError for more than so many."""
-    columns, rows = opened.size
-    megapixels = columns * rows / MEGAPIXEL
-    if megapixels > max_megapixels:
-        raise UnsupportedImageError(
-            f"its {columns} × {rows} pixels are more than the limit of {max_megapixels:g} megapixels",
-            f"allow them with --max-pixels {int(megapixels) + 1}",
-        )
-
-
-def surveyed(
-    opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, first_frame: bool
-) -> tuple[Series | None, int | None]:
-    """Several pictures, None where there is one, and how many there are.
-
-    first_frame: the others are not asked for, and may be such as are not carried; then nobody knows how many.
-    """
-    if family.several is None:
-        if not first_frame:
-            _require_single_picture(opened)
-        return None, int(getattr(opened, "n_frames", 1))
-    try:
-        series = family.several.survey(opened, stream)
-    except UnsupportedImageError:
-        if not first_frame:
-            raise
-        return None, None
-    return series, 1 if series is None else series.count
-
-
-def _require_single_picture(opened: Image.Image) -> None:
-    """Refuse several pictures in a format of which only one is carried."""
-    if getattr(opened, "is_animated", False):
-        raise SeveralImagesError(f"several pictures in one {opened.format} are not carried yet")
-
-
-def alone(first: DecodedImage, family: Family, count: int | None) -> DecodedImage:
-    """The first of so many pictures, said."""
-    if count == 1:
+def alone(first: DecodedImage, contents: Contents) -> DecodedImage:
+    """The first image of a file as its only one, with a note that the others are left out."""
+    if contents.count == 1:
         return first
-    picture = family.several.alone(first) if family.several is not None else first
-    of_all = "its pictures" if count is None else f"its {count} pictures"
-    return replace(picture, notices=(f"only the first of {of_all} is taken", *picture.notices))
+    several = contents.family.several
+    image = first if several is None else several.alone(first)
+    of_all = "its pictures" if contents.count is None else f"its {contents.count} pictures"
+    return replace(image, notices=(f"only the first of {of_all} is taken", *image.notices))
 
 
-def large_or_none(
-    opened: ImageFile.ImageFile,
-    stream: BinaryIO,
-    family: Family,
-    budget: MemoryBudget,
-    count: int | None,
-    *,
-    is_single: bool,
-) -> LargeImage | None:
-    """A picture for which the memory does not suffice, left in its file; None where it does.
+def large_image(file: OpenedFile, budget: MemoryBudget) -> LargeImage | None:
+    """The only image of a file, or the first one where it alone counts, if it is too large for a budget; else None.
 
-    count: of pictures in the file; is_single: only the first one counts. Raises UnsupportedImageError where there must
-    be memory for the whole.
+    It is left in the file, whose stream has to stay open. Raises UnreadableImageError, and UnsupportedImageError where
+    there must be memory for the whole.
     """
-    needed = header_from(opened, stream).bytes_needed
-    if not is_single or budget.shortage(needed) is None:
+    contents, needed = file.contents, file.bytes_needed
+    if (contents.series is not None and not file.first_frame) or budget.shortage(needed) is None:
         require_memory(needed, budget)
         return None
-    large = large_picture(opened, stream, family, budget, needed)
-    return replace(large, pixel=alone(large.pixel, family, count))
-
-
-def examine(
-    source: Path, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, *, first_frame: bool = False
-) -> str | None:
-    """The record of a file that is denoised already, or None; the pixels are not decoded.
-
-    Raises UnreadableImageError and UnsupportedImageError as `read` does for what shows before.
-    """
-    try:
-        with open(source, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
-            family = family_of(opened, first_frame=first_frame)
-            require_pixels_within(opened, max_megapixels)
-            surveyed(opened, stream, family, first_frame=first_frame)
-            require_known_mode(opened)
-            return family.inspect(opened, stream).record
-    except OSError as error:
-        raise UnreadableImageError(reason_of(error)) from error
-
-
-def examine_large(
-    source: Path,
-    budget: MemoryBudget,
-    max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
-    *,
-    first_frame: bool = False,
-) -> LargeImage | None:
-    """The picture of a file that is too large for a budget, of which no part can be read any more, or None.
-
-    Raises UnreadableImageError and UnsupportedImageError.
-    """
-    try:
-        with open(source, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
-            family = family_of(opened, first_frame=first_frame)
-            require_pixels_within(opened, max_megapixels)
-            series, _ = surveyed(opened, stream, family, first_frame=first_frame)
-            is_single = series is None or first_frame
-            return large_or_none(opened, stream, family, budget, 1, is_single=is_single)
-    except OSError as error:
-        raise UnreadableImageError(reason_of(error)) from error
-
-
-def codec_of(path: Path) -> str | None:
-    """The codec that a file's header shows, or None where it shows none."""
-    try:
-        with open(path, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
-            return opened.format if opened.format in FAMILIES else None
-    except (OSError, UnreadableImageError, UnsupportedImageError):
-        return None
+    large = large_picture(file.opened, file.stream, contents.family, budget, needed)
+    return replace(large, pixel=alone(large.pixel, contents))
 
 
 _LITTLE = MemoryBudget(
@@ -180,7 +74,7 @@ def read(
         raise UnreadableImageError(reason_of(error)) from error
     try:
         with stream:
-            found = open_pictures(
+            found = open_images(
                 stream,
                 max_megapixels,
                 to_denoise=to_denoise,
@@ -196,7 +90,7 @@ def read(
     return found
 
 
-def open_pictures(
+def open_images(
     stream: BinaryIO,
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
     *,
@@ -231,26 +125,21 @@ def open_within(
     first_frame: bool = False,
     in_parts: bool = True,
 ) -> DecodedImage | Stack | LargeImage:
-    """As `open_pictures`, within a budget of memory, or None for no limit.
+    """As `open_images`, within a budget of memory, or None for no limit.
 
     in_parts: a picture for which it does not suffice is not refused, but left in its file, if that can be read in
         parts.
     """
     with opened_image(stream) as opened:
-        family = family_of(opened, first_frame=first_frame)
-        require_pixels_within(opened, max_megapixels)
-        series, count = surveyed(opened, stream, family, first_frame=first_frame)
-        require_known_mode(opened)
-        if budget is not None:
-            is_single = in_parts and (series is None or first_frame)
-            large = large_or_none(
-                opened, stream, family, budget, count if first_frame else 1, is_single=is_single
-            )
-            if large is not None:
-                return large
+        file = OpenedFile(opened, stream, max_megapixels, first_frame=first_frame)
+        family, series = file.contents.family, file.contents.series
+        if budget is not None and not in_parts:
+            require_memory(file.bytes_needed, budget)
+        elif budget is not None and (large := large_image(file, budget)) is not None:
+            return large
         first = _decoded(opened, stream, family, may_have_nan=may_have_nan)
         if first_frame:
-            return alone(first, family, count)
+            return alone(first, file.contents)
     if series is None:
         return first
 
@@ -283,13 +172,13 @@ def _numbered(
         with several.page(stream, series, number) as page, opened_image(page) as opened:
             require_pixels_within(opened, max_megapixels)
             require_known_mode(opened)
-            picture = _decoded(opened, page, family, may_have_nan=may_have_nan)
-        if (picture.kind, picture.size) != (first.kind, first.size):
+            image = _decoded(opened, page, family, may_have_nan=may_have_nan)
+        if (image.kind, image.size) != (first.kind, first.size):
             raise SeveralImagesError(
                 f"its page {number + 1} differs from the first in size or kind of pixels",
                 "save each as a file of its own",
             )
-        yield picture
+        yield image
 
 
 def _decoded(
@@ -344,4 +233,4 @@ def _in_parts_if_large(stream: BinaryIO) -> DecodedImage | Stack | LargeImage:
     try:
         return open_within(stream, _LITTLE, math.inf)
     except UnsupportedImageError:  # or one that must be decoded whole
-        return open_pictures(stream, math.inf, to_denoise=False)
+        return open_images(stream, math.inf, to_denoise=False)

@@ -209,14 +209,14 @@ def gathered(stack: Stack, numbers: Sequence[int], spacing: tuple[float, ...]) -
     visible: NDArray[np.bool_] | None = None
     missing = 0
     notices: dict[str, None] = {}
-    for place, picture in in_order(stack, numbers):
-        intensities[place] = picture.noisy()
-        missing += picture.missing
-        notices |= dict.fromkeys(picture.notices)
-        if picture.visible is not None:
+    for place, image in in_order(stack, numbers):
+        intensities[place] = image.noisy()
+        missing += image.missing
+        notices |= dict.fromkeys(image.notices)
+        if image.visible is not None:
             if visible is None:
                 visible = np.ones((len(numbers), *intensities.shape[1:3]), bool)
-            visible[place] = picture.visible
+            visible[place] = image.visible
     if visible is not None:
         _fill_hidden_planes(intensities, visible)
     return Volume(intensities, visible, first.channels, first.is_float, spacing, missing, tuple(notices))
@@ -230,7 +230,7 @@ def _fill_hidden_planes(intensities: NDArray[Any], visible: NDArray[np.bool_]) -
         intensities[place] = intensities[seen[np.argmin(np.abs(seen - place))]]
 
 
-class Shelf:
+class Spill:
     """Holds arrays of one shape and type by their numbers; the file is as long as the most that were held at a time.
 
     folder: where the file lies, None for the system's folder of temporary files. It vanishes however the process ends.
@@ -243,7 +243,7 @@ class Shelf:
         self._free: list[int] = []
         self._like: NDArray[Any] = np.empty(0)
 
-    def __enter__(self) -> Shelf:
+    def __enter__(self) -> Spill:
         return self
 
     def __exit__(
@@ -335,21 +335,21 @@ def gathered_on_disk(stack: Stack, numbers: Sequence[int], folder: Path | None) 
     columns, rows = first.size
     notices: dict[str, None] = {}
     with TemporaryFile(dir=folder) as file:
-        for place, picture in in_order(stack, numbers):
-            _refuse_what_needs_all(picture)
-            notices |= dict.fromkeys(picture.notices)
-            file.seek(place * picture.intensities.nbytes)
-            file.write(np.ascontiguousarray(picture.intensities).data)
+        for place, image in in_order(stack, numbers):
+            _refuse_what_needs_all(image)
+            notices |= dict.fromkeys(image.notices)
+            file.seek(place * image.intensities.nbytes)
+            file.write(np.ascontiguousarray(image.intensities).data)
         file.flush()
         shape = (len(numbers), rows, columns)
         yield VolumeFile(file, shape, first.channels, first.intensities.dtype, tuple(notices))
 
 
-def _refuse_what_needs_all(picture: DecodedImage) -> None:
+def _refuse_what_needs_all(image: DecodedImage) -> None:
     what = None
-    if picture.visible is not None:
+    if image.visible is not None:
         what = "colours under full transparency"
-    elif picture.missing:
+    elif image.missing:
         what = "missing pixels (NaN)"
     if what is not None:
         raise UnsupportedImageError(

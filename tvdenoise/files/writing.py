@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -41,31 +42,31 @@ _REOPENED = {
 _ON_ITS_SIDE = range(5, 9)
 
 
-def require_carried(picture: DecodedImage, form: Format) -> None:
+def require_carried(image: DecodedImage, form: Format) -> None:
     """Raise UnsupportedImageError unless the format can hold the picture's pixels."""
-    is_same = picture.codec == form.codec
-    if picture.kind not in form.kinds and not (is_same and picture.kind in form.approximates):
-        names = " or ".join(formats_for_kind(picture.kind)[:3])
-        extension = next(f.extensions[0] for f in FORMATS if picture.kind in f.kinds)
+    is_same = image.codec == form.codec
+    if image.kind not in form.kinds and not (is_same and image.kind in form.approximates):
+        names = " or ".join(formats_for_kind(image.kind)[:3])
+        extension = next(f.extensions[0] for f in FORMATS if image.kind in f.kinds)
         raise UnsupportedImageError(
-            f"{form.name} cannot hold {PIXEL_KINDS[picture.kind]}",
+            f"{form.name} cannot hold {PIXEL_KINDS[image.kind]}",
             f"choose {names} with -o NAME{extension}",
         )
-    if form.longest_side is not None and max(picture.size) > form.longest_side:
-        columns, rows = picture.size
+    if form.longest_side is not None and max(image.size) > form.longest_side:
+        columns, rows = image.size
         raise UnsupportedImageError(
             f"{form.name} holds at most {form.longest_side} columns and rows, not {columns} × {rows}",
             "choose another format with -o",
         )
 
 
-def without_metadata(picture: DecodedImage) -> DecodedImage:
+def without_metadata(image: DecodedImage) -> DecodedImage:
     """The picture with nothing but what it needs to look the same: its colour profile and its orientation."""
-    metadata = Metadata(icc=picture.metadata.icc, exif=_orientation_alone(picture.metadata.exif))
-    traits = picture.traits
+    metadata = Metadata(icc=image.metadata.icc, exif=_orientation_alone(image.metadata.exif))
+    traits = image.traits
     if traits is not None:
-        traits = FAMILIES[picture.codec].strip(traits)
-    return replace(picture, metadata=metadata, traits=traits)
+        traits = FAMILIES[image.codec].strip(traits)
+    return replace(image, metadata=metadata, traits=traits)
 
 
 def _orientation_alone(contents: bytes | None) -> bytes | None:
@@ -77,23 +78,23 @@ def _orientation_alone(contents: bytes | None) -> bytes | None:
     return kept.tobytes().removeprefix(b"Exif\0\0")
 
 
-def with_record(picture: DecodedImage, form: Format, record: str) -> DecodedImage:
+def with_record(image: DecodedImage, form: Format, record: str) -> DecodedImage:
     """The picture with a record of how it was denoised, where the format has a place for it."""
     kept = record if "record" in form.carries else None
-    return replace(picture, metadata=replace(picture.metadata, record=kept))
+    return replace(image, metadata=replace(image.metadata, record=kept))
 
 
-def lost_metadata(picture: DecodedImage, form: Format) -> tuple[str, ...]:
+def lost_metadata(image: DecodedImage, form: Format) -> tuple[str, ...]:
     """Notices about metadata for which the format has no place, or not enough, and about the pixels' own losses."""
-    metadata = picture.metadata
+    metadata = image.metadata
     lost = [_named(name, metadata) for name in METADATA_NAMES if name in metadata.present - form.carries]
     notices = [f"{form.name} has no place for its {', '.join(lost)}"] if lost else []
     for name, largest in form.largest.items():
         if (length := len(getattr(metadata, name) or b"")) > largest:
             what = f"{largest:,} bytes of {METADATA_NAMES[name]}"
             notices.append(f"{form.name} holds at most {what}, and its {length:,} are left out")
-    notices += metadata.elsewhere if form.codec != picture.codec else ()
-    return (*notices, *FAMILIES[form.codec].losses(picture))
+    notices += metadata.elsewhere if form.codec != image.codec else ()
+    return (*notices, *FAMILIES[form.codec].losses(image))
 
 
 def _named(name: str, metadata: Metadata) -> str:
@@ -101,30 +102,38 @@ def _named(name: str, metadata: Metadata) -> str:
     return METADATA_NAMES[name] + numbers
 
 
-def _sizes(picture: DecodedImage) -> set[tuple[int, int]]:
+def _sizes(image: DecodedImage) -> set[tuple[int, int]]:
     """The sizes that a reader may find, who turns pixels as the orientation says."""
-    is_on_its_side = orientation_of(picture.metadata.exif) in _ON_ITS_SIDE
-    return {picture.size, picture.size[::-1]} if is_on_its_side else {picture.size}
+    is_on_its_side = orientation_of(image.metadata.exif) in _ON_ITS_SIDE
+    return {image.size, image.size[::-1]} if is_on_its_side else {image.size}
 
 
-def encode(picture: DecodedImage, form: Format, quality: int | None = None) -> bytes:
-    """The contents of a file. Raises UnsupportedImageError and UnwritableImageError."""
-    require_carried(picture, form)
-    family = FAMILIES[form.codec]
-    options = {**family.options(picture, quality), **form.options}
+@contextmanager
+def encoder_errors(form: Format) -> Iterator[None]:
+    """Inside, whatever encoders raise becomes an UnwritableImageError, but for errors of the disk."""
     try:
-        with PILLOW_SETTINGS:
-            if (deep := family.encode(picture, options)) is not None:
-                return deep
-            return encoded(picture, form.codec, options)
+        yield
     except MALFORMED as error:
+        if isinstance(error, OSError) and error.errno:  # of the disk
+            raise
         raise UnwritableImageError(
             f"cannot encode it as {form.name}: {error}", "choose another format with -o"
         ) from error
 
 
+def encode(image: DecodedImage, form: Format, quality: int | None = None) -> bytes:
+    """The contents of a file. Raises UnsupportedImageError and UnwritableImageError."""
+    require_carried(image, form)
+    family = FAMILIES[form.codec]
+    options = {**family.options(image, quality), **form.options}
+    with encoder_errors(form), PILLOW_SETTINGS:
+        if (deep := family.encode(image, options)) is not None:
+            return deep
+        return encoded(image, form.codec, options)
+
+
 def write(
-    picture: DecodedImage,
+    image: DecodedImage,
     target: Path,
     form: Format,
     quality: int | None = None,
@@ -137,10 +146,10 @@ def write(
     before: called with the path of what is on the disk, just before it takes the target's place; may raise.
     times: see `write_atomically`.
     """
-    contents = encode(picture, form, quality)
+    contents = encode(image, form, quality)
 
     def verify(written: Path) -> None:
-        require_readable(written, picture, form)
+        require_readable(written, image, form)
         if before is not None:
             before(written)
 
@@ -148,14 +157,14 @@ def write(
 
 
 def require_readable(
-    written: Path, picture: DecodedImage, form: Format, count: int = 1, size: tuple[int, int] | None = None
+    written: Path, image: DecodedImage, form: Format, count: int = 1, size: tuple[int, int] | None = None
 ) -> None:
     """Raise UnwritableImageError unless a file reads as so many pictures of that size and kind.
 
     size: columns and rows, where they are not the picture's own.
     """
     palette = {"P", "L"} if form.approximates else set()
-    expected = _REOPENED.get(picture.kind, {picture.kind}) | palette
+    expected = _REOPENED.get(image.kind, {image.kind}) | palette
     if form.codec == "WEBP":  # which leaves out alpha that is full everywhere
         expected = expected | {"RGB"}
     several = FAMILIES[form.codec].several
@@ -165,7 +174,7 @@ def require_readable(
             series = several.survey(reopened, stream) if several is not None else None
     except UnreadableImageError as error:
         raise UnwritableImageError(f"what was written cannot be read: {error.reason}") from error
-    if found_size not in (_sizes(picture) if size is None else {size}) or mode not in expected:
+    if found_size not in (_sizes(image) if size is None else {size}) or mode not in expected:
         columns, rows = found_size
         raise UnwritableImageError(f"what was written reads as {mode} of {columns} × {rows} pixels")
     if (found := 1 if series is None else series.count) != count:
@@ -201,26 +210,20 @@ class StackWriter:
     form: Format
     quality: int | None = None
 
-    def write_to(self, stream: BinaryIO, pictures: Iterable[DecodedImage]) -> None:
+    def write_to(self, stream: BinaryIO, images: Iterable[DecodedImage]) -> None:
         """To an empty stream that can be sought. Raises UnsupportedImageError and UnwritableImageError."""
         several = FAMILIES[self.form.codec].several
         assert several is not None
         try:
-            with PILLOW_SETTINGS:
-                several.write(self.stack.series, self._carried(pictures), stream, self.quality)
+            with encoder_errors(self.form), PILLOW_SETTINGS:
+                several.write(self.stack.series, self._carried(images), stream, self.quality)
         except _PicturesError as error:
             raise error.cause from None
-        except MALFORMED as error:
-            if isinstance(error, OSError) and error.errno:  # of the disk
-                raise
-            raise UnwritableImageError(
-                f"cannot encode it as {self.form.name}: {error}", "choose another format with -o"
-            ) from error
 
     def write(
         self,
         target: Path,
-        pictures: Iterable[DecodedImage],
+        images: Iterable[DecodedImage],
         *,
         before: Callable[[Path], None] | None = None,
         times: tuple[int, int] | None = None,
@@ -232,13 +235,13 @@ class StackWriter:
             if before is not None:
                 before(written)
 
-        write_atomically(target, lambda stream: self.write_to(stream, pictures), verify, times)
+        write_atomically(target, lambda stream: self.write_to(stream, images), verify, times)
 
-    def _carried(self, pictures: Iterable[DecodedImage]) -> Iterator[DecodedImage]:
+    def _carried(self, images: Iterable[DecodedImage]) -> Iterator[DecodedImage]:
         try:
-            for picture in pictures:
-                require_carried(picture, self.form)
-                yield picture
+            for image in images:
+                require_carried(image, self.form)
+                yield image
         except MALFORMED as error:
             raise _PicturesError(error) from error
 

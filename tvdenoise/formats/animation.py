@@ -135,9 +135,9 @@ def whole_frames(
             number = next(wanted, None)
 
 
-def without_metadata_of_all(picture: DecodedImage) -> DecodedImage:
+def without_metadata_of_all(image: DecodedImage) -> DecodedImage:
     """The pixels and how they are stored, without what a file says once."""
-    return DecodedImage(picture.intensities, picture.alpha, picture.codec, traits=picture.traits)
+    return DecodedImage(image.intensities, image.alpha, image.codec, traits=image.traits)
 
 
 def palette_is_grey(opened: Image.Image) -> bool:

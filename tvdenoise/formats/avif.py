@@ -119,19 +119,19 @@ def _planes(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
     return np.ascontiguousarray(intensities), np.ascontiguousarray(values[..., -1])
 
 
-def _options(picture: DecodedImage, quality: int | None) -> dict[str, Any]:
+def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
     if not features.check("avif"):
         raise _missing()
-    traits = picture.traits if isinstance(picture.traits, AvifTraits) else AvifTraits()
-    usual = _QUALITY if picture.alpha is None else _EXACT_QUALITY
+    traits = image.traits if isinstance(image.traits, AvifTraits) else AvifTraits()
+    usual = _QUALITY if image.alpha is None else _EXACT_QUALITY
     return {
         "quality": usual if quality is None else quality,
-        "subsampling": traits.subsampling if picture.has_channel_axis else "4:0:0",
+        "subsampling": traits.subsampling if image.has_channel_axis else "4:0:0",
         "autotiling": False,  # the number of processors would change what is written
         "max_threads": 1,
         "speed": 8,  # three times as fast as the usual 6, for 0.3 dB
-        "icc_profile": picture.metadata.icc,
-        "xmp": picture.metadata.xmp or b"",
+        "icc_profile": image.metadata.icc,
+        "xmp": image.metadata.xmp or b"",
     }
 
 
@@ -154,16 +154,12 @@ class _ExactExif(Image.Exif):
         return _EXIF_PREFIX + self._contents
 
 
-def _encode(picture: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
+def _encode(image: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
     """What Pillow writes, with the colour codes of the source in it, for which Pillow has no option."""
-    exif, contents = picture.metadata.exif, BytesIO()
-    image_of(picture).save(contents, "AVIF", **options, exif=_ExactExif(exif) if exif else None)
+    exif, contents = image.metadata.exif, BytesIO()
+    image_of(image).save(contents, "AVIF", **options, exif=_ExactExif(exif) if exif else None)
     written = contents.getvalue()
-    if (
-        isinstance(picture.traits, AvifTraits)
-        and (colour := picture.traits.colour)
-        and not picture.metadata.icc
-    ):
+    if isinstance(image.traits, AvifTraits) and (colour := image.traits.colour) and not image.metadata.icc:
         before, found, after = written.partition(_COLOUR_BOX)
         assert found
         codes = colour.primaries.to_bytes(2, "big") + colour.transfer.to_bytes(2, "big")

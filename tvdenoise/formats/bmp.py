@@ -38,8 +38,8 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     return Inspection()
 
 
-def _options(picture: DecodedImage, _quality: int | None) -> dict[str, Any]:
-    return {"dpi": picture.metadata.dpi} if picture.metadata.dpi else {}
+def _options(image: DecodedImage, _quality: int | None) -> dict[str, Any]:
+    return {"dpi": image.metadata.dpi} if image.metadata.dpi else {}
 
 
 FAMILY = Family(

@@ -35,16 +35,16 @@ def too_many(most: int, what: str) -> UnsupportedImageError:
 
 
 _BLOCK = 1 << 20
-_LEFT_BEHIND = "{:,} bytes behind the picture are left out"
+_TRAILING_DATA_LEFT_OUT = "{:,} bytes behind the picture are left out"
 
 
-def notices_behind(stream: BinaryIO, end: int) -> tuple[str, ...]:
+def notices_of_trailing_data(stream: BinaryIO, end: int) -> tuple[str, ...]:
     """A notice about what follows that place, where it is more than zeros."""
     length = stream.seek(0, os.SEEK_END) - end
     stream.seek(end)
     while block := stream.read(_BLOCK):
         if block.strip(b"\0"):
-            return (_LEFT_BEHIND.format(length),)
+            return (_TRAILING_DATA_LEFT_OUT.format(length),)
     return ()
 
 
@@ -196,9 +196,9 @@ def screen_nothing(_stream: BinaryIO) -> None:
     """The decoders of most families cope with any file of theirs."""
 
 
-def unchanged(picture: DecodedImage) -> DecodedImage:
+def unchanged(image: DecodedImage) -> DecodedImage:
     """What describes the first picture of most files describes it alone."""
-    return picture
+    return image
 
 
 @dataclass(frozen=True)

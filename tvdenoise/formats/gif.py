@@ -232,13 +232,13 @@ def _plays(stream: BinaryIO, block: Block, before: int) -> int:
 def write(
     encode: Callable[[DecodedImage], bytes],
     series: Series,
-    pictures: Iterator[DecodedImage],
+    images: Iterator[DecodedImage],
     stream: BinaryIO,
 ) -> None:
     """Frames, as they come, each the whole picture; encode: a picture as a GIF of its own."""
     timing = series.timing
     assert timing is not None
-    timed = zip(pictures, timing.durations, strict=True)
+    timed = zip(images, timing.durations, strict=True)
     control_before = 0
     for number, (picture, duration) in enumerate(timed):
         delay = in_units(duration, _HUNDREDTH, _LONGEST, "GIF")
@@ -484,14 +484,14 @@ def _strip(traits: object) -> object:
     return replace(traits, comment=b"")
 
 
-def _write(series: Series, pictures: Iterator[DecodedImage], stream: BinaryIO, _quality: int | None) -> None:
+def _write(series: Series, images: Iterator[DecodedImage], stream: BinaryIO, _quality: int | None) -> None:
     def encode(picture: DecodedImage) -> bytes:
         options = _options(picture, None)
         if (reduced := _encode(picture, options)) is not None:
             return reduced
         return encoded(picture, "GIF", options)
 
-    write(encode, series, pictures, stream)
+    write(encode, series, images, stream)
 
 
 FAMILY = Family(

@@ -168,32 +168,32 @@ def _stretched(values: NDArray[Any], largest: int) -> NDArray[np.uint16]:
     return ((values.astype(np.uint32) * 65535 + largest // 2) // largest).astype(np.uint16)
 
 
-def _options(picture: DecodedImage, quality: int | None) -> dict[str, Any]:
+def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
     _require_package()
-    traits = picture.traits if isinstance(picture.traits, HeicTraits) else HeicTraits()
-    is_lossless = quality is None and picture.alpha is not None
+    traits = image.traits if isinstance(image.traits, HeicTraits) else HeicTraits()
+    is_lossless = quality is None and image.alpha is not None
     colour = traits.colour or _SRGB
     options: dict[str, Any] = {
         "quality": _LOSSLESS if is_lossless else _QUALITY if quality is None else quality,
-        "exif": picture.metadata.exif,
-        "xmp": picture.metadata.xmp,
+        "exif": image.metadata.exif,
+        "xmp": image.metadata.xmp,
         "color_primaries": colour.primaries,
         "transfer_characteristics": colour.transfer,
-        "matrix_coefficients": _IDENTITY if is_lossless and picture.has_channel_axis else _BT601,
+        "matrix_coefficients": _IDENTITY if is_lossless and image.has_channel_axis else _BT601,
         "full_range_flag": 1,
     }
-    if picture.has_channel_axis:
+    if image.has_channel_axis:
         options["chroma"] = "444" if is_lossless else traits.chroma
-    if picture.metadata.icc:
-        options |= {"icc_profile": picture.metadata.icc, "icc_profile_type": "prof"}
+    if image.metadata.icc:
+        options |= {"icc_profile": image.metadata.icc, "icc_profile_type": "prof"}
     return options
 
 
-def _encode(picture: DecodedImage, options: Mapping[str, Any]) -> bytes:
+def _encode(image: DecodedImage, options: Mapping[str, Any]) -> bytes:
     import pillow_heif
 
     contents = BytesIO()
-    pillow_heif.from_pillow(image_of(picture)).save(contents, **options)
+    pillow_heif.from_pillow(image_of(image)).save(contents, **options)
     return contents.getvalue()
 
 

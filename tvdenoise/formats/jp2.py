@@ -250,23 +250,23 @@ def _has_alpha(definitions: bytes) -> bool:
     return True
 
 
-def boxed(codestream: bytes, picture: DecodedImage, resolution: bytes, kept: tuple[KeptBox, ...]) -> bytes:
+def boxed(codestream: bytes, image: DecodedImage, resolution: bytes, kept: tuple[KeptBox, ...]) -> bytes:
     """A JP2 file.
 
     resolution: contents of the box `res ` to write, in place of one made from the picture's metadata.
     """
-    metadata = picture.metadata
-    columns, rows = picture.size
-    channels = picture.channels + (picture.alpha is not None)
-    bits = picture.intensities.itemsize * 8
+    metadata = image.metadata
+    columns, rows = image.size
+    channels = image.channels + (image.alpha is not None)
+    bits = image.intensities.itemsize * 8
     header = packed(b"ihdr", struct.pack(">IIHBBBB", rows, columns, channels, bits - 1, 7, 0, 0))
     if metadata.icc:
         header += packed(b"colr", b"\2\0\0" + metadata.icc)
     else:
         header += packed(
-            b"colr", struct.pack(">BBBI", _ENUMERATED, 0, 0, SRGB if picture.has_channel_axis else GREY)
+            b"colr", struct.pack(">BBBI", _ENUMERATED, 0, 0, SRGB if image.has_channel_axis else GREY)
         )
-    if picture.alpha is not None:
+    if image.alpha is not None:
         header += packed(b"cdef", _definitions(channels))
     if resolution or metadata.dpi:
         header += packed(b"res ", resolution or _resolution(metadata.dpi or (1, 1)))
@@ -441,26 +441,26 @@ def _stretched(values: NDArray[Any], bits: int) -> NDArray[Any]:
     return stored
 
 
-def _options(picture: DecodedImage, quality: int | None) -> dict[str, Any]:
+def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
     """The ratio of peak to noise in decibels, for the encoder, and whether it is to lose nothing."""
-    traits = picture.traits if isinstance(picture.traits, Jp2Traits) else Jp2Traits()
-    lossless = quality is None and (traits.lossless or picture.alpha is not None)
+    traits = image.traits if isinstance(image.traits, Jp2Traits) else Jp2Traits()
+    lossless = quality is None and (traits.lossless or image.alpha is not None)
     ratio = 20 + 0.3 * (_QUALITY if quality is None else quality)
     return {"level": 0 if lossless else ratio, "reversible": lossless}
 
 
-def _encode(picture: DecodedImage, options: Mapping[str, Any]) -> bytes:
+def _encode(image: DecodedImage, options: Mapping[str, Any]) -> bytes:
     import imagecodecs
 
-    traits = picture.traits if isinstance(picture.traits, Jp2Traits) else Jp2Traits()
-    planes = (picture.intensities,) if picture.alpha is None else (picture.intensities, picture.alpha)
+    traits = image.traits if isinstance(image.traits, Jp2Traits) else Jp2Traits()
+    planes = (image.intensities,) if image.alpha is None else (image.intensities, image.alpha)
     values = np.ascontiguousarray(planes[0] if len(planes) == 1 else np.dstack(planes))
     coding = {name: value for name, value in options.items() if name != _BARE}
     codestream = bytes(imagecodecs.jpeg2k_encode(values, codecformat="j2k", **coding))
-    record = picture.metadata.record
+    record = image.metadata.record
     comments = traits.comments + ((text_comment(record),) if record else ())
     codestream = with_comments(codestream, comments)
-    return codestream if options.get(_BARE) else boxed(codestream, picture, traits.resolution, traits.boxes)
+    return codestream if options.get(_BARE) else boxed(codestream, image, traits.resolution, traits.boxes)
 
 
 def _strip(traits: object) -> object:

@@ -42,8 +42,8 @@ def can_state(dpi: tuple[float, float]) -> bool:
     return max(dpi) <= _LARGEST_DPI
 
 
-def losses(picture: DecodedImage) -> tuple[str, ...]:
-    dpi = picture.metadata.dpi
+def losses(image: DecodedImage) -> tuple[str, ...]:
+    dpi = image.metadata.dpi
     if dpi is None or can_state(dpi):
         return ()
     return (f"JPEG cannot state its resolution of {max(dpi):,.0f} dots per inch",)
@@ -154,7 +154,7 @@ def packed(segment: Segment) -> bytes:
     return marker + (len(contents) + 2).to_bytes(2, "big") + contents
 
 
-def data_behind(stream: BinaryIO) -> tuple[bytes, int]:
+def trailing_data_of(stream: BinaryIO) -> tuple[bytes, int]:
     """What follows the picture, and its length; nothing where it is only zeros, or where it is too much to be kept."""
     end = _end_of_picture(stream)
     length = stream.seek(0, os.SEEK_END)
@@ -212,7 +212,7 @@ _LARGEST = {
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers
 _UNIT_AT = 13  # of the resolution, in what Pillow writes
 _MP_ENTRIES = 0xB002
-_LEFT_BEHIND = "{:,} bytes behind the picture (previews, a gain map or a film) are left out"
+_TRAILING_DATA_LEFT_OUT = "{:,} bytes behind the picture (previews, a gain map or a film) are left out"
 
 
 @dataclass(frozen=True)
@@ -220,14 +220,14 @@ class JpegTraits:
     """subsampling: of the colours, as Pillow numbers it (0 for none).
 
     comment: of the file, the last of several; segments: the other comments, IPTC, long XMP and what other programs have
-    there, as stored; behind: data that follow the picture.
+    there, as stored; trailing_data: what follows the picture.
     density: unit and numbers of the resolution, where it is none in dots per inch.
     """
 
     subsampling: int = _FULL_CHROMA
     comment: bytes = b""
     segments: bytes = b""
-    behind: bytes = b""
+    trailing_data: bytes = b""
     density: tuple[int, int, int] | None = None
 
 
@@ -262,31 +262,31 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     records = [found for comment in comments if (found := _record(comment))]
     others = [comment for comment in comments if not _record(comment)] or [b""]
     kept = [segment for segment in segments if is_kept(segment)]
-    behind, length = data_behind(stream)
+    trailing_data, length = trailing_data_of(stream)
     if has_place_of_others(segments):
-        behind = b""
+        trailing_data = b""
     traits = JpegTraits(
         subsampling if subsampling >= 0 else _FULL_CHROMA,
         others[-1],
         b"".join((*map(_comment_segment, others[:-1]), *map(packed, kept))),
-        behind,
+        trailing_data,
         density_of(opened),
     )
     return Inspection(
-        _notices(segments, length - len(behind), is_first_of_several=opened.format == "MPO"),
+        _notices(segments, length - len(trailing_data), is_first_of_several=opened.format == "MPO"),
         traits=traits,
         record=records[-1] if records else None,
         elsewhere=_elsewhere(traits, kept, has_comments=any(others)),
     )
 
 
-def _notices(segments: list[Segment], left_behind: int, *, is_first_of_several: bool) -> tuple[str, ...]:
+def _notices(segments: list[Segment], left_out: int, *, is_first_of_several: bool) -> tuple[str, ...]:
     """What no JPEG has that is written."""
     notices = []
     if names := names_of_left_out(segments):
         notices.append(f"its JPEG segments {names} are left out")
-    if left_behind and not is_first_of_several:
-        notices.append(_LEFT_BEHIND.format(left_behind))
+    if left_out and not is_first_of_several:
+        notices.append(_TRAILING_DATA_LEFT_OUT.format(left_out))
     return tuple(notices)
 
 
@@ -300,7 +300,7 @@ def _elsewhere(traits: JpegTraits, kept: list[Segment], *, has_comments: bool) -
     names += [f"JPEG segments {named(unnamed)}"] if unnamed else []
     notices = [f"its {', '.join(names)} are left out"] if names else []
     notices += ["its pixel aspect is left out"] if traits.density and traits.density[0] == NO_UNIT else []
-    notices += [_LEFT_BEHIND.format(len(traits.behind))] if traits.behind else []
+    notices += [_TRAILING_DATA_LEFT_OUT.format(len(traits.trailing_data))] if traits.trailing_data else []
     return tuple(notices)
 
 
@@ -328,9 +328,9 @@ def _comment_segment(comment: bytes) -> bytes:
     return b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
 
 
-def _options(picture: DecodedImage, quality: int | None) -> dict[str, Any]:
-    traits = picture.traits if isinstance(picture.traits, JpegTraits) else JpegTraits()
-    metadata = picture.metadata
+def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
+    traits = image.traits if isinstance(image.traits, JpegTraits) else JpegTraits()
+    metadata = image.metadata
     record = _comment_segment(metadata.record.encode()) if metadata.record else b""
     options: dict[str, Any] = {
         "quality": _QUALITY if quality is None else quality,
@@ -348,15 +348,15 @@ def _options(picture: DecodedImage, quality: int | None) -> dict[str, Any]:
     return options
 
 
-def _encode(picture: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
+def _encode(image: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
     """What Pillow writes, with another unit of the resolution, and what followed the picture."""
-    traits = picture.traits
-    if not isinstance(traits, JpegTraits) or not (traits.behind or traits.density):
+    traits = image.traits
+    if not isinstance(traits, JpegTraits) or not (traits.trailing_data or traits.density):
         return None
-    written = bytearray(encoded(picture, "JPEG", options))
+    written = bytearray(encoded(image, "JPEG", options))
     if traits.density is not None and written[_UNIT_AT - 7 : _UNIT_AT - 2] == b"JFIF\0":
         written[_UNIT_AT] = traits.density[0]
-    return bytes(written) + traits.behind
+    return bytes(written) + traits.trailing_data
 
 
 def _within_segment(name: str, contents: bytes | None, prefix: bytes = b"") -> bytes:

@@ -33,7 +33,7 @@ from tvdenoise.formats.family import (
     Inspection,
     Several,
     most_pieces,
-    notices_behind,
+    notices_of_trailing_data,
     too_many,
 )
 from tvdenoise.formats.png_chunks import (
@@ -133,14 +133,14 @@ def _duration(contents: bytes) -> Fraction:
 def write(
     encode: Callable[[DecodedImage], bytes],
     series: Series,
-    pictures: Iterator[DecodedImage],
+    images: Iterator[DecodedImage],
     stream: BinaryIO,
 ) -> None:
     """Frames, as they come, each the whole picture; encode: a picture as a PNG of its own."""
     timing = series.timing
     assert timing is not None
     has_still = isinstance(series.traits, PngFrames) and series.traits.has_still
-    timed = zip(pictures, timing.durations, strict=True)
+    timed = zip(images, timing.durations, strict=True)
     picture, duration = next(timed)
     size, sequence = picture.size, 0
     tail = []
@@ -306,7 +306,7 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     notices = notices_of_left_out(kinds, has_aspect=_has_aspect(chunks), keeps_background=keeps)
     if b"iCCP" in kinds and not opened.info.get("icc_profile"):
         notices += ("its colour profile cannot be read, and is left out",)
-    notices += notices_behind(stream, stream.tell())
+    notices += notices_of_trailing_data(stream, stream.tell())
     if colour == _GREY and 1 < depth < 8:
         if "transparency" in opened.info:  # Pillow widens the pixels to 8 bits, but not this grey level
             opened.info["transparency"] = opened.info["transparency"] * 255 // (2**depth - 1)
@@ -391,8 +391,8 @@ def _encode_whole(picture: DecodedImage) -> bytes:
     return encoded(picture, "PNG", options)
 
 
-def _write(series: Series, pictures: Iterator[DecodedImage], stream: BinaryIO, _quality: int | None) -> None:
-    write(_encode_whole, series, pictures, stream)
+def _write(series: Series, images: Iterator[DecodedImage], stream: BinaryIO, _quality: int | None) -> None:
+    write(_encode_whole, series, images, stream)
 
 
 FAMILY = Family(

@@ -166,15 +166,15 @@ def _require_no_excess(chunks: list[Chunk], most: int) -> None:
                 )
 
 
-def encode(picture: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
+def encode(image: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
     """The chunks that Pillow writes around a single pixel, around all those that it cannot write."""
-    if picture.kind not in ("LA;16", "RGB;16", "RGBA;16"):
+    if image.kind not in ("LA;16", "RGB;16", "RGBA;16"):
         return None
     import imagecodecs
 
     frame = BytesIO()
     Image.new("L", (1, 1)).save(frame, "PNG", **options)
-    values = picture.intensities if picture.alpha is None else np.dstack((picture.intensities, picture.alpha))
+    values = image.intensities if image.alpha is None else np.dstack((image.intensities, image.alpha))
     encoded = imagecodecs.png_encode(np.ascontiguousarray(values), level=6)
     pixels: dict[bytes, list[bytes]] = {kind: [] for kind in _DECODED}
     for chunk in chunks_of(BytesIO(encoded), _DECODED):

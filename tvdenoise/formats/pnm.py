@@ -14,7 +14,14 @@ from PIL import ImageFile
 
 from tvdenoise.errors import UnreadableImageError
 from tvdenoise.files.decoded import DecodedImage
-from tvdenoise.formats.family import Family, Format, Inspection, most_pieces, notices_behind, too_many
+from tvdenoise.formats.family import (
+    Family,
+    Format,
+    Inspection,
+    most_pieces,
+    notices_of_trailing_data,
+    too_many,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,13 +102,13 @@ def decode_pfm(stream: BinaryIO, header: PfmHeader) -> NDArray[np.float32]:
     return np.ascontiguousarray(values if header.channels == 3 else values[..., 0], np.float32)
 
 
-def encode_pfm(picture: DecodedImage) -> bytes:
+def encode_pfm(image: DecodedImage) -> bytes:
     """The contents of a PFM of float32 in grey or colour, in little-endian order."""
-    columns, rows = picture.size
-    scale = picture.traits.scale if isinstance(picture.traits, PfmTraits) else 1.0
-    kind = b"PF" if picture.channels == 3 else b"Pf"
+    columns, rows = image.size
+    scale = image.traits.scale if isinstance(image.traits, PfmTraits) else 1.0
+    kind = b"PF" if image.channels == 3 else b"Pf"
     header = kind + b"\n%d %d\n%s\n" % (columns, rows, repr(-scale).encode())
-    return header + picture.intensities[::-1].astype("<f4").tobytes()
+    return header + image.intensities[::-1].astype("<f4").tobytes()
 
 
 _LONGEST_HEADER = 4096
@@ -152,7 +159,7 @@ def _inspect(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         notices += (f"intensities up to {largest} are written as intensities up to {written}",)
     if header[1] not in _PLAIN_DIGITS:  # where further pictures may follow
         sides = int(header[2]) * int(header[3])
-        notices += notices_behind(
+        notices += notices_of_trailing_data(
             stream, header.end() + 1 + sides * (3 if header[1] == b"6" else 1) * (1 + (largest > 255))
         )
     return Inspection(notices)
@@ -232,13 +239,13 @@ def _words(stream: BinaryIO) -> Iterator[list[bytes]]:
     yield rest.replace(b" #", b"").split()
 
 
-def _encode(picture: DecodedImage, _options: Mapping[str, Any]) -> bytes | None:
-    if picture.is_float:
-        return encode_pfm(picture)
-    if picture.kind != "RGB;16":
+def _encode(image: DecodedImage, _options: Mapping[str, Any]) -> bytes | None:
+    if image.is_float:
+        return encode_pfm(image)
+    if image.kind != "RGB;16":
         return None
-    columns, rows = picture.size
-    return b"P6\n%d %d\n65535\n" % (columns, rows) + picture.intensities.astype(">u2").tobytes()
+    columns, rows = image.size
+    return b"P6\n%d %d\n65535\n" % (columns, rows) + image.intensities.astype(">u2").tobytes()
 
 
 def _options(_picture: DecodedImage, _quality: int | None) -> dict[str, Any]:

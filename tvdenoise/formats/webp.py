@@ -21,7 +21,7 @@ from tvdenoise.formats.family import (
     Inspection,
     Several,
     most_pieces,
-    notices_behind,
+    notices_of_trailing_data,
     too_many,
 )
 
@@ -131,23 +131,23 @@ def frames(
 def write(
     encode: Callable[[DecodedImage], bytes],
     series: Series,
-    pictures: Iterator[DecodedImage],
+    images: Iterator[DecodedImage],
     stream: BinaryIO,
 ) -> None:
     """Frames, as they come, each the whole picture; encode: a picture as a WebP of its own."""
     timing = series.timing
     assert timing is not None
-    timed = zip(pictures, timing.durations, strict=True)
+    timed = zip(images, timing.durations, strict=True)
     described: dict[bytes, bytes] = {}
     background = series.traits.background if isinstance(series.traits, WebpFrames) else _NO_BACKGROUND
-    for number, (picture, duration) in enumerate(timed):
-        given = picture if number == 0 else without_metadata_of_all(picture)
+    for number, (image, duration) in enumerate(timed):
+        given = image if number == 0 else without_metadata_of_all(image)
         found = list(_contents(encode(given)))
         if number == 0:
             described = {name: contents for name, contents in found if name in _FLAGS}
-            flags = _ANIMATED | (_ALPHA if picture.alpha is not None else 0)
+            flags = _ANIMATED | (_ALPHA if image.alpha is not None else 0)
             flags |= sum(_FLAGS[name] for name in described)
-            columns, rows = (side - 1 for side in picture.size)
+            columns, rows = (side - 1 for side in image.size)
             stream.write(b"RIFF\0\0\0\0WEBP")
             sides = columns.to_bytes(3, "little") + rows.to_bytes(3, "little")
             stream.write(_packed(_EXTENDED, bytes((flags, 0, 0, 0)) + sides))
@@ -194,13 +194,13 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     unknown = ", ".join(name.decode("latin-1").strip() for name in sorted(names - _KNOWN))
     notices: tuple[str, ...] = (f"its WebP chunks {unknown} are left out",) if unknown else ()
     stream.seek(_LENGTH_AT)
-    notices += notices_behind(stream, _LENGTH_AT + 4 + int.from_bytes(stream.read(4), "little"))
+    notices += notices_of_trailing_data(stream, _LENGTH_AT + 4 + int.from_bytes(stream.read(4), "little"))
     return Inspection(notices, WebpTraits(lossless=b"VP8L" in names))
 
 
-def _options(picture: DecodedImage, quality: int | None) -> dict[str, Any]:
-    traits = picture.traits if isinstance(picture.traits, WebpTraits) else WebpTraits()
-    metadata = picture.metadata
+def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
+    traits = image.traits if isinstance(image.traits, WebpTraits) else WebpTraits()
+    metadata = image.metadata
     return {
         "lossless": traits.lossless and quality is None,
         "exact": True,  # keeps colours under full transparency
@@ -211,8 +211,8 @@ def _options(picture: DecodedImage, quality: int | None) -> dict[str, Any]:
     }
 
 
-def _write(series: Series, pictures: Iterator[DecodedImage], stream: BinaryIO, quality: int | None) -> None:
-    write(lambda picture: encoded(picture, "WEBP", _options(picture, quality)), series, pictures, stream)
+def _write(series: Series, images: Iterator[DecodedImage], stream: BinaryIO, quality: int | None) -> None:
+    write(lambda image: encoded(image, "WEBP", _options(image, quality)), series, images, stream)
 
 
 FAMILY = Family(

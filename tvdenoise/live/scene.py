@@ -19,6 +19,7 @@ from tvdenoise.live.setting import LIMITS, Setting, rounded
 from tvdenoise.live.view import Region, reduced
 from tvdenoise.model.colour import RGB_CHANNELS, from_opponent, to_opponent
 from tvdenoise.parameters import epsilon_for, sample
+from tvdenoise.pictures.screen import Screen, as_light
 from tvdenoise.problem import method_of
 
 if TYPE_CHECKING:
@@ -206,9 +207,6 @@ def _alpha(picture: DecodedImage) -> Reductions | None:
 _BAND = 1 << 15  # pixels that are converted at a time, so that they stay in the cache
 
 
-_CMYK_CHANNELS = 4
-
-
 def frame(
     scene: Scene,
     region: Region,
@@ -248,21 +246,16 @@ def visible_planes(
     planes: NDArray[np.floating[Any]], window: tuple[float, float], *, rotated: bool = False
 ) -> NDArray[np.uint8]:
     """Bytes for a screen: one plane of grey, or red, green and blue; inks are mixed simply."""
-    black, white = window
-    scale, offset = np.float32(255 / (white - black)), np.float32(0.5 - 255 * black / (white - black))
+    screen = Screen(*window)
     channels, rows, columns = planes.shape
     shown = np.empty((min(channels, RGB_CHANNELS), rows, columns), np.uint8)
     height = max(1, _BAND // columns)
     for top in range(0, rows, height):
         band = planes[:, top : top + height]
-        if channels == _CMYK_CHANNELS:
-            band = (1 - band[:3]) * (1 - band[3])
-        scaled = from_opponent(np.ascontiguousarray(band)) if rotated else band.copy()
-        scaled *= scale
-        scaled += offset
-        np.maximum(scaled, 0, out=scaled)
-        np.minimum(scaled, 255, out=scaled)
-        shown[:, top : top + height] = scaled
+        stored = from_opponent(np.ascontiguousarray(band)) if rotated else band
+        shown[:, top : top + height] = np.moveaxis(
+            screen.quick_bytes(as_light(np.moveaxis(stored, 0, -1), 1)), -1, 0
+        )
     return shown
 
 

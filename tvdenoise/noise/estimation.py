@@ -125,7 +125,8 @@ _MOST_EQUAL = 0.45
 #: A spectrum that falls by more than this from the middle to the high frequencies is correlated noise.
 _CORRELATED_STEEPNESS = 3.0
 #: White noise has the same level in luminance and opponents. Where the median of them reads less than half of what
-#: the luminance does, the opponents were smoothed; below the second level (data ranges) that may be the luminance's texture.
+#: the luminance does, the opponents were smoothed; below the second level (data ranges) that may be texture of the
+#: luminance.
 _SMOOTH_CHROMA, _LEAST_LUMINANCE_SIGMA = 2.0, 3.0 / 255
 #: Correlated noise of real cameras has up to four times as much in the luminance as in the opponents, texture more.
 _MOST_LUMINANCE = 6.0

@@ -192,17 +192,17 @@ def noise_shown(data: Data) -> tuple[NDArray[np.floating], NDArray[np.bool_] | N
     planes, fidelity = data.planes, data.fidelity
     if fidelity is None:
         return planes, None
-    is_telling = None
+    is_informative = None
     if fidelity.has_missing:
-        planes, is_telling = with_noise_where_missing(planes, fidelity.coded == 0)
+        planes, is_informative = with_noise_where_missing(planes, fidelity.coded == 0)
     if fidelity.count in (0, fidelity.coded.size):
-        return planes, is_telling
+        return planes, is_informative
     box = tuple(_extent(fidelity.is_free, axis) for axis in range(fidelity.coded.ndim))
-    is_free = fidelity.is_free[box] if is_telling is None else (fidelity.is_free & is_telling)[box]
+    is_free = fidelity.is_free[box] if is_informative is None else (fidelity.is_free & is_informative)[box]
     if _windows_within(is_free) >= _LEAST_WINDOWS_WITHIN:
         return planes[:, *box], is_free
     wider = (*box[:-2], *(slice(max(part.start - _MARGIN, 0), part.stop + _MARGIN) for part in box[-2:]))
-    return planes[:, *wider], None if is_telling is None else is_telling[wider]
+    return planes[:, *wider], None if is_informative is None else is_informative[wider]
 
 
 def _extent(where: NDArray[np.bool_], axis: int) -> slice:

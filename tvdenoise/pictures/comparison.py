@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tvdenoise.files.orientation import Orientation
 from tvdenoise.files.paths import printable
 from tvdenoise.pictures.figures import save_figure
-from tvdenoise.pictures.screen import Displayed
+from tvdenoise.pictures.screen import Screen, as_light, faint_and_bright
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -83,6 +84,75 @@ def _left(column: int) -> float:
     return _LABELS + column * (WIDTH + _GAP)
 
 
+_HIDDEN = 0.5  # the grey of invisible pixels
+_BAND = 1 << 18  # values that are looked at together
+
+Part = tuple[slice, slice]
+
+
+@dataclass(frozen=True, eq=False)
+class Upright:
+    """An image as a person sees it, whole or in parts.
+
+    pixels: as stored but upright; visible: which of them are, or None for all; white: the value that counts as 1.
+    """
+
+    pixels: NDArray[Any]
+    visible: NDArray[np.bool_] | None
+    white: float
+
+    @classmethod
+    def of(cls, picture: DecodedImage, white: float) -> Upright:
+        orientation = Orientation.of(picture)
+        visible = None if picture.visible is None else orientation.shown(picture.visible)
+        return cls(orientation.shown(picture.intensities), visible, white)
+
+    def light(self, part: Part) -> NDArray[np.floating[Any]]:
+        """A part as grey, or red, green and blue; invisible pixels are grey."""
+        light = as_light(self.pixels[part], self.white)
+        if self.visible is not None:
+            light[~self.visible[part]] = _HIDDEN
+        return light
+
+    def overview(self, factor: int) -> NDArray[np.floating[Any]]:
+        """All of it as `light`, as means of blocks of factor × factor pixels."""
+        return self._reduced(self.light, factor)
+
+    def squared_difference(self, other: Upright, factor: int) -> NDArray[np.floating[Any]]:
+        """Means over channels and such blocks, in data ranges; 0 where nothing is visible."""
+
+        def squares(part: Part) -> NDArray[np.floating[Any]]:
+            difference = self.pixels[part].astype(np.float32) - other.pixels[part].astype(np.float32)
+            difference = np.square(difference / np.float32(self.white))
+            if self.visible is not None:
+                difference[~self.visible[part]] = 0
+            return np.asarray(difference.mean(axis=2)) if difference.ndim == 3 else difference
+
+        return self._reduced(squares, factor)
+
+    def _reduced(
+        self, values: Callable[[Part], NDArray[np.floating[Any]]], factor: int
+    ) -> NDArray[np.floating[Any]]:
+        """Means of blocks, at the lower and right edges of smaller ones; from bands of rows."""
+        rows, columns = self.pixels.shape[:2]
+        height = max(1, _BAND // (columns * factor)) * factor
+        bands = []
+        for top in range(0, rows, height):
+            band = values((slice(top, min(top + height, rows)), slice(0, columns)))
+            bands.append(_block_means(_block_means(band, factor, 0), factor, 1))
+        return np.concatenate(bands)
+
+
+def _block_means(values: NDArray[np.floating[Any]], factor: int, axis: int) -> NDArray[np.floating[Any]]:
+    """Along an axis; the last block may be smaller."""
+    starts = np.arange(0, values.shape[axis], factor)
+    counts = np.minimum(factor, values.shape[axis] - starts).astype(np.float32)
+    shape = [1] * values.ndim
+    shape[axis] = len(counts)
+    means: NDArray[np.floating[Any]] = np.add.reduceat(values, starts, axis) / counts.reshape(shape)
+    return means
+
+
 _OVERVIEW = 640  # pixels of the longer side of a picture that is shown as a whole, at most
 _LEAST_CROP, _LARGEST_CROP = 8, 160  # pixels
 _LONGEST_NAME = 30  # characters
@@ -119,7 +189,7 @@ def save_side_by_side(reference: Panel, others: Sequence[Panel], white: float, p
     From the top: the whole pictures, a crop, and the differences (root mean square over channels). All pictures are
     shown in the same way. white: the value that counts as 1. Raises UnwritableImageError.
     """
-    shown = [Displayed.of(panel.picture, white) for panel in (reference, *others)]
+    shown = [Upright.of(panel.picture, white) for panel in (reference, *others)]
     rows, columns = shown[0].pixels.shape[:2]
     factor = -(-max(rows, columns) // _OVERVIEW)
     maps = [each.squared_difference(shown[0], factor) for each in shown[1:]]
@@ -133,7 +203,7 @@ def save_side_by_side(reference: Panel, others: Sequence[Panel], white: float, p
     save_figure(sheet.figure, Path(path))
 
 
-def crop_of(maps: Sequence[NDArray[np.float32]], factor: int, rows: int, columns: int) -> Crop:
+def crop_of(maps: Sequence[NDArray[np.floating[Any]]], factor: int, rows: int, columns: int) -> Crop:
     """Where pictures of so many rows and columns differ most; in the middle where they do not.
 
     maps: squared differences, means of blocks of factor × factor pixels; each has an equal say.
@@ -158,21 +228,23 @@ def crop_of(maps: Sequence[NDArray[np.float32]], factor: int, rows: int, columns
     return Crop(min(top, rows - height), min(left, columns - width), height, width)
 
 
-def _draw_pictures(sheet: Sheet, shown: Sequence[Displayed], factor: int, crop: Crop) -> None:
+def _draw_pictures(sheet: Sheet, shown: Sequence[Upright], factor: int, crop: Crop) -> None:
     overviews = [each.overview(factor) for each in shown]
-    low, high = (float(each) for each in np.percentile(overviews[0], (0.1, 99.9)))
+    low, high = faint_and_bright(overviews[0])
     is_faint = 0 < high - low < _FAINT
-    low, high = (low, high) if is_faint else (0.0, 1.0)
+    screen = Screen(low, high) if is_faint else Screen()
     for column, (each, overview) in enumerate(zip(shown, overviews, strict=True)):
         axes = sheet.axes(0, column)
-        _show(axes, _stretched(overview, low, high), factor)
+        _show(axes, screen.fractions(overview), factor)
         _frame(axes, crop)
-        _show(sheet.axes(1, column), _stretched(each.light(crop.part), low, high), 1)
+        _show(sheet.axes(1, column), screen.fractions(each.light(crop.part)), 1)
     sheet.label(0, "whole" + (f"\n({low:.2g} to {high:.2g} of range)" if is_faint else ""))
     sheet.label(1, f"crop of {crop.columns} × {crop.rows}\nat {crop.left}, {crop.top}")
 
 
-def _draw_differences(sheet: Sheet, maps: Sequence[NDArray[np.float32]], factor: int, white: float) -> None:
+def _draw_differences(
+    sheet: Sheet, maps: Sequence[NDArray[np.floating[Any]]], factor: int, white: float
+) -> None:
     """The same colours for all, from nothing to the largest but for outliers."""
     differences = [np.sqrt(each) * np.float32(white) for each in maps]
     largest = float(np.percentile(np.stack(differences), 100 - _OUTLIERS)) or white / 255
@@ -183,7 +255,7 @@ def _draw_differences(sheet: Sheet, maps: Sequence[NDArray[np.float32]], factor:
     bar.set_label(f"difference (of {white:g})", fontsize=9)
 
 
-def _show(axes: Axes, pixels: NDArray[np.float32], factor: int) -> AxesImage:
+def _show(axes: Axes, pixels: NDArray[np.floating[Any]], factor: int) -> AxesImage:
     """Grey or colour in [0, 1], blocks of so many pixels, the axes in pixels."""
     rows, columns = (length * factor for length in pixels.shape[:2])
     extent = (0, columns, rows, 0)
@@ -197,11 +269,6 @@ def _frame(axes: Axes, crop: Crop) -> None:
     for colour, width in (("black", 2.5), ("white", 1.0)):
         corner = (crop.left, crop.top)
         axes.add_patch(Rectangle(corner, crop.columns, crop.rows, fill=False, color=colour, linewidth=width))
-
-
-def _stretched(pixels: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
-    stretched: NDArray[np.float32] = np.clip((pixels - np.float32(low)) / np.float32(high - low), 0, 1)
-    return stretched
 
 
 def _elided(name: str) -> str:

@@ -18,7 +18,7 @@ from tvdenoise.files.orientation import Box, Orientation
 from tvdenoise.files.paths import printable
 from tvdenoise.files.writing import write
 from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
-from tvdenoise.pictures.screen import Tone
+from tvdenoise.pictures.screen import Screen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,26 +186,26 @@ def save_sheet(tuned: Tuned, title: str, path: str) -> None:
 
 def draw(tuned: Tuned, title: str) -> Image.Image:
     """The sheet: the noisy crop and the reference in the first column, the settings beside them."""
-    tone = Tone.of(tuned.picture)
-    first, *others = _first_column(tuned, tone)
-    rows = [[_tile_of(cell, tuned, tone) for cell in row] for row in tuned.cells]
+    screen = Screen.of(tuned.picture)
+    first, *others = _first_column(tuned, screen)
+    rows = [[_tile_of(cell, tuned, screen) for cell in row] for row in tuned.cells]
     if len(rows) > 1:
         columns = [[first, *others], *map(list, zip(*rows, strict=True))]
     else:
         columns = [[tile] for tile in (first, *others, *rows[0])]
-    return _laid_out(columns, [title, *_explained(tuned, tone)])
+    return _laid_out(columns, [title, *_explained(tuned, screen)])
 
 
-def _first_column(tuned: Tuned, tone: Tone) -> list[_Tile]:
+def _first_column(tuned: Tuned, screen: Screen) -> list[_Tile]:
     tiles = [
-        _Tile(_shown(tuned, tuned.noisy, tone), (("noisy", _INK), *_likeness_lines(tuned.noisy_likeness)))
+        _Tile(_shown(tuned, tuned.noisy, screen), (("noisy", _INK), *_likeness_lines(tuned.noisy_likeness)))
     ]
     if tuned.reference is not None:
-        tiles.append(_Tile(_shown(tuned, tuned.reference, tone), (("reference", _INK),)))
+        tiles.append(_Tile(_shown(tuned, tuned.reference, screen), (("reference", _INK),)))
     return tiles
 
 
-def _tile_of(cell: Cell, tuned: Tuned, tone: Tone) -> _Tile:
+def _tile_of(cell: Cell, tuned: Tuned, screen: Screen) -> _Tile:
     setting = cell.setting
     marked = ((_AUTOMATIC, setting.is_centre), (_BEST, setting is tuned.best))
     frames = tuple(colour for colour, is_marked in marked if is_marked)
@@ -214,7 +214,7 @@ def _tile_of(cell: Cell, tuned: Tuned, tone: Tone) -> _Tile:
     mu, epsilon, strength = map(in_three_digits, (setting.mu, setting.epsilon, setting.strength))
     values = f"μ {mu}  ε {epsilon}  strength {strength}"
     lines = ((heading, colour), (values, _INK), *_likeness_lines(cell.likeness))
-    return _Tile(_shown(tuned, cell.intensities, tone), lines, frames)
+    return _Tile(_shown(tuned, cell.intensities, screen), lines, frames)
 
 
 def _likeness_lines(likeness: CellSimilarity | None) -> tuple[tuple[str, tuple[int, int, int]], ...]:
@@ -224,23 +224,23 @@ def _likeness_lines(likeness: CellSimilarity | None) -> tuple[tuple[str, tuple[i
     return ((f"{likeness.psnr:.2f} dB{similarity}", _FAINT),)
 
 
-def _explained(tuned: Tuned, tone: Tone) -> list[str]:
+def _explained(tuned: Tuned, screen: Screen) -> list[str]:
     box = tuned.shown_box
     columns, rows = tuned.orientation.shown_size(tuned.picture.size)
     lines = [f"{box.width} × {box.height} pixels at {box.left}, {box.top} of {columns} × {rows}"]
-    if tone.is_stretched:
+    if screen.is_stretched:
         lines[0] += (
-            f", shown from {in_three_digits(tone.black)} (black) to {in_three_digits(tone.white)} (white)"
+            f", shown from {in_three_digits(screen.black)} (black) to {in_three_digits(screen.white)} (white)"
         )
     if tuned.picture.channels == 4:
         lines[0] += ", inks mixed plainly: colours are not those of print"
     return [*lines, "smoother to the right" + (", ε larger further down" if len(tuned.cells) > 1 else "")]
 
 
-def _shown(tuned: Tuned, intensities: NDArray[Any], tone: Tone) -> NDArray[np.uint8]:
+def _shown(tuned: Tuned, intensities: NDArray[Any], screen: Screen) -> NDArray[np.uint8]:
     """As it is looked at: upright, and enlarged where it is small."""
     alpha = None if tuned.alpha is None else _enlarged(tuned.orientation.shown(tuned.alpha))
-    return tone.shown(_enlarged(tuned.orientation.shown(intensities)), alpha)
+    return screen.rgb(_enlarged(tuned.orientation.shown(intensities)), alpha)
 
 
 def _enlarged(values: NDArray[Any]) -> NDArray[Any]:

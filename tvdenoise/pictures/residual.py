@@ -1,4 +1,4 @@
-"""What a solve removed, as a picture: input less result around mid grey, so that structure in it can be seen."""
+"""What a solve removed, as an image: input less result around mid grey, so that structure in it can be seen."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _BAND = 1 << 18  # values that are looked at together
 
 
 def save_residual(
-    picture: DecodedImage, denoised: NDArray[np.floating], white: float, name: str, target: Path
+    image: DecodedImage, denoised: NDArray[np.floating], white: float, name: str, target: Path
 ) -> float:
     """Write what was removed from a picture as an 8-bit PNG and return the gain; raises as `files.writing.write`.
 
     denoised: the solution before it is rounded to the picture's depth, in [0, 1] (float pictures: in their units).
     white: the value that counts as 1 in float pictures; name: of the input, for the text that says what is shown.
     """
-    residual, gain = residual_picture(picture, denoised, white)
+    residual, gain = residual_picture(image, denoised, white)
     text = (
         f"What tvdenoise removed from {printable(name)}: input less result, before rounding, ×{gain:g}. "
         f"{_NOTHING} is nothing; a grey level is {1 / gain:g}/255 of the data range."
@@ -48,32 +48,32 @@ def save_residual(
 
 
 def residual_picture(
-    picture: DecodedImage, denoised: NDArray[np.floating], white: float = 1.0
+    image: DecodedImage, denoised: NDArray[np.floating], white: float = 1.0
 ) -> tuple[DecodedImage, float]:
     """Input less result as an 8-bit picture, and its gain: the power of two with which 4 standard deviations fit.
 
     It is the same for all channels; invisible pixels show as not changed, inks as the light that they let through.
     """
     squares, count = 0.0, 0
-    for _, difference in _differences(picture, denoised, white):
+    for _, difference in _differences(image, denoised, white):
         squares += float(np.sum(np.square(difference, dtype=np.float64)))
         count += difference.size
     gain = _gain(math.sqrt(squares / count))
-    rows, columns = picture.intensities.shape[:2]
-    shape = (rows, columns) if picture.channels == 1 else (rows, columns, 3)
+    rows, columns = image.intensities.shape[:2]
+    shape = (rows, columns) if image.channels == 1 else (rows, columns, 3)
     shown = np.empty(shape, np.uint8)
-    for band, difference in _differences(picture, denoised, white):
+    for band, difference in _differences(image, denoised, white):
         shown[band] = np.clip(np.rint(difference * np.float32(gain * 255) + _NOTHING), 0, 255)
-    orientation = without_metadata(replace(picture, traits=None)).metadata.exif
+    orientation = without_metadata(replace(image, traits=None)).metadata.exif
     return DecodedImage(shown, metadata=Metadata(exif=orientation)), gain
 
 
 def _differences(
-    picture: DecodedImage, denoised: NDArray[np.floating], white: float
-) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    image: DecodedImage, denoised: NDArray[np.floating], white: float
+) -> Iterator[tuple[slice, NDArray[np.floating]]]:
     """Bands of rows, and what was removed from them, in data ranges."""
-    intensities, visible = picture.intensities, picture.visible
-    whites = (white, white) if picture.is_float else (float(np.iinfo(intensities.dtype).max), 1.0)
+    intensities, visible = image.intensities, image.visible
+    whites = (white, white) if image.is_float else (float(np.iinfo(intensities.dtype).max), 1.0)
     height = max(1, _BAND * len(intensities) // intensities.size)
     for top in range(0, len(intensities), height):
         band = slice(top, min(top + height, len(intensities)))

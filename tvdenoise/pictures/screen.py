@@ -7,142 +7,95 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tvdenoise.files.orientation import Orientation
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from tvdenoise.files.decoded import DecodedImage
 
 
 _INKS = 4
-_HIDDEN = 0.5  # the grey of invisible pixels
-_BAND = 1 << 18  # values that are looked at together
+_SAMPLE = 1_000_000  # values whose percentiles are taken
+_PERCENTILES = (0.1, 99.9)
+_FULL_ENOUGH = 1 / 4  # of the range of integers; darker images would be shown nearly black
+_CHECKER, _CHECKER_GREYS = 8, (100, 155)
 
-Part = tuple[slice, slice]
 
+def as_light(
+    intensities: NDArray[Any], unit: float, dtype: type[np.floating[Any]] = np.float32
+) -> NDArray[np.floating[Any]]:
+    """A copy of intensities in fractions of a unit: grey (rows, columns[, 1]) as it is, or red, green and blue.
 
-def as_light(intensities: NDArray[Any], white: float) -> NDArray[np.float32]:
-    """Intensities in fractions of white: grey (rows, columns) as it is, or red, green and blue.
-
-    Four channels are inks, (rows, columns, 4), shown as light without a profile: what each of the first three and
-    black let through.
+    Four channels are inks, (rows, columns, 4), shown as light without a profile: (1 − ink)(1 − black).
     """
-    fractions = np.asarray(intensities, np.float32) / np.float32(white)
+    fractions = np.array(intensities, dtype)
+    if unit != 1:
+        fractions /= dtype(unit)
     if fractions.ndim == 3 and fractions.shape[2] == _INKS:
         fractions = (1 - fractions[..., :3]) * (1 - fractions[..., 3:])
     return fractions
 
 
-@dataclass(frozen=True, eq=False)
-class Displayed:
-    """A picture as a person sees it.
-
-    pixels: as stored but upright; visible: which of them are, or None for all; white: the value that counts as 1.
-    """
-
-    pixels: NDArray[Any]
-    visible: NDArray[np.bool_] | None
-    white: float
-
-    @classmethod
-    def of(cls, picture: DecodedImage, white: float) -> Displayed:
-        orientation = Orientation.of(picture)
-        visible = None if picture.visible is None else orientation.shown(picture.visible)
-        return cls(orientation.shown(picture.intensities), visible, white)
-
-    def light(self, part: Part) -> NDArray[np.float32]:
-        """A part as grey, or red, green and blue; invisible pixels are grey."""
-        light = as_light(self.pixels[part], self.white)
-        if self.visible is not None:
-            light[~self.visible[part]] = _HIDDEN
-        return light
-
-    def overview(self, factor: int) -> NDArray[np.float32]:
-        """All of it as `light`, as means of blocks of factor × factor pixels."""
-        return self._reduced(self.light, factor)
-
-    def squared_difference(self, other: Displayed, factor: int) -> NDArray[np.float32]:
-        """Means over channels and such blocks, in data ranges; 0 where nothing is visible."""
-
-        def squares(part: Part) -> NDArray[np.float32]:
-            difference = self.pixels[part].astype(np.float32) - other.pixels[part].astype(np.float32)
-            difference = np.square(difference / np.float32(self.white))
-            if self.visible is not None:
-                difference[~self.visible[part]] = 0
-            return np.asarray(difference.mean(axis=2)) if difference.ndim == 3 else difference
-
-        return self._reduced(squares, factor)
-
-    def _reduced(self, values: Callable[[Part], NDArray[np.float32]], factor: int) -> NDArray[np.float32]:
-        """Means of blocks, at the lower and right edges of smaller ones; from bands of rows."""
-        rows, columns = self.pixels.shape[:2]
-        height = max(1, _BAND // (columns * factor)) * factor
-        bands = []
-        for top in range(0, rows, height):
-            band = values((slice(top, min(top + height, rows)), slice(0, columns)))
-            bands.append(_block_means(_block_means(band, factor, 0), factor, 1))
-        return np.concatenate(bands)
-
-
-def _block_means(values: NDArray[np.float32], factor: int, axis: int) -> NDArray[np.float32]:
-    """Along an axis; the last block may be smaller."""
-    starts = np.arange(0, values.shape[axis], factor)
-    counts = np.minimum(factor, values.shape[axis] - starts).astype(np.float32)
-    shape = [1] * values.ndim
-    shape[axis] = len(counts)
-    means: NDArray[np.float32] = np.add.reduceat(values, starts, axis) / counts.reshape(shape)
-    return means
-
-
-_SAMPLE = 1_000_000  # values whose percentiles are taken
-_PERCENTILES = (0.1, 99.9)
-_FULL_ENOUGH = 1 / 4  # of the range of integers; darker pictures would be shown nearly black
-_CHECKER, _CHECKER_GREYS = 8, (100, 155)
+def faint_and_bright(values: NDArray[Any]) -> tuple[float, float]:
+    """What is nearly the least and the largest value; a few outliers do not count."""
+    black, white = np.percentile(values, _PERCENTILES)
+    return float(black), float(white)
 
 
 @dataclass(frozen=True)
-class Tone:
-    """The stored values that are shown black and white; what is beyond is cut.
+class Screen:
+    """The intensities that a screen shows black and white, in any unit; what lies beyond is cut.
 
-    is_stretched: where they are not the ends of the type's range.
+    is_stretched: they are not the ends of the range of the image's type.
     """
 
-    black: float
-    white: float
+    black: float = 0.0
+    white: float = 1.0
     is_stretched: bool = False
 
     @classmethod
-    def of(cls, picture: DecodedImage) -> Tone:
-        """The ends of the range for integers; percentiles for floats, and for integers that use little of theirs."""
-        values = picture.intensities
+    def of(cls, image: DecodedImage) -> Screen:
+        """For intensities as stored: the ends of the range of integers; percentiles of floats, and of integers that
+        use little of their range. Inks have the whole range."""
+        values = image.intensities
         step = max(1, round((values.size / _SAMPLE) ** 0.5))
-        black, white = (
-            float(end) for end in np.percentile(values[::step, ::step].astype(np.float64), _PERCENTILES)
-        )
+        black, white = faint_and_bright(values[::step, ::step].astype(np.float64))
         if values.dtype.kind != "f":
             largest = float(np.iinfo(values.dtype).max)
-            if picture.channels == 4 or white >= largest * _FULL_ENOUGH or white == black:
+            if image.channels == _INKS or white >= largest * _FULL_ENOUGH or white == black:
                 return cls(0, largest)
         return cls(black, white, True) if white > black else cls(black - 0.5, black + 0.5, True)
 
-    def shown(self, intensities: NDArray[Any], alpha: NDArray[Any] | None = None) -> NDArray[np.uint8]:
-        """Intensities (rows, columns[, channels]) as (rows, columns, 3), laid over a checker where transparent.
+    def fractions(self, light: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """Light (see `as_light`), from 0 for black to 1 for white."""
+        kind = light.dtype.type
+        span = kind(self.white - self.black)
+        fractions: NDArray[np.floating[Any]] = np.clip((light - kind(self.black)) / span, 0, 1)
+        return fractions
 
-        Inks are mixed plainly: (1 − ink)(1 − black).
-        """
-        scale = 255 / (self.white - self.black)
-        values = np.clip((intensities.astype(np.float64) - self.black) * scale, 0, 255)
+    def quick_bytes(self, light: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+        """Light (see `as_light`), which is overwritten, from 0 for black to 255 for white; halves are rounded up."""
+        span = self.white - self.black
+        light *= light.dtype.type(255 / span)
+        light += light.dtype.type(0.5 - 255 * self.black / span)
+        np.maximum(light, 0, out=light)
+        np.minimum(light, 255, out=light)
+        shown: NDArray[np.uint8] = light.astype(np.uint8)
+        return shown
+
+    def rgb(self, intensities: NDArray[Any], alpha: NDArray[Any] | None = None) -> NDArray[np.uint8]:
+        """Intensities (rows, columns[, channels]) as (rows, columns, 3), laid over a checker where transparent."""
+        if intensities.ndim == 3 and intensities.shape[2] == _INKS:
+            values = as_light(intensities, self.white, np.float64) * 255
+        else:
+            scale = 255 / (self.white - self.black)
+            values = np.clip((intensities.astype(np.float64) - self.black) * scale, 0, 255)
         if values.ndim == 2:
             values = np.repeat(values[..., np.newaxis], 3, axis=2)
-        elif values.shape[2] == 4:
-            values = (255 - values[..., :3]) * (255 - values[..., 3:]) / 255
         if alpha is not None:
             cover = _cover(alpha)[..., np.newaxis]
             values = cover * values + (1 - cover) * _checker(alpha.shape)[..., np.newaxis]
-        return np.rint(values).astype(np.uint8)
+        shown: NDArray[np.uint8] = np.rint(values).astype(np.uint8)
+        return shown
 
 
 def _cover(alpha: NDArray[Any]) -> NDArray[np.float64]:
