@@ -30,11 +30,11 @@ const heard = ({ detail }) => {
   const now = performance.now() - asked;
   if (first === null) { first = now; evaluations = detail.evaluations; }
   if (!detail.isFinal) return;
-  document.removeEventListener("picture", heard);
+  document.removeEventListener("image", heard);
   done({ first, full: now, evaluations: detail.evaluations, bound: detail.bound, mu: detail.mu,
          server: detail.milliseconds });
 };
-document.addEventListener("picture", heard);
+document.addEventListener("image", heard);
 range.value = value;
 range.dispatchEvent(new Event("input", { bubbles: true }));
 """

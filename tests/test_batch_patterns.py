@@ -92,15 +92,15 @@ class TestCommands:
         result = command(name, "x", "--include", "*.tif", "--exclude", "a b")
         assert result.exit_code == 3
         assert result.stderr == (
-            "tvdenoise: no image is left in x; change --include '*.tif' --exclude 'a b', "
-            "or add --recursive for its sub-folders\n"
+            "tvdenoise: no image in x matches; change --include '*.tif' --exclude 'a b', "
+            "or add --recursive to search sub-folders\n"
         )
         result = command(name, "x", "-r", "--include", "z/*")
-        assert result.stderr == "tvdenoise: no image is left in x; change --include 'z/*'\n"
+        assert result.stderr == "tvdenoise: no image in x matches; change --include 'z/*'\n"
 
     @pytest.mark.parametrize("option", ["--include", "--exclude"])
     def test_an_empty_pattern_exits_with_2(self, option: str, command) -> None:
         for pattern in ("", "/"):
             result = command("run", "x", option, pattern)
             assert result.exit_code == 2
-            assert result.stderr == f"tvdenoise: {option} names nothing; give it a pattern such as '*.tif'\n"
+            assert result.stderr == f"tvdenoise: {option} is empty; give it a pattern such as '*.tif'\n"

@@ -49,7 +49,7 @@ class TestNames:
 
     @pytest.mark.parametrize("suffix", ["", "/x", "a\\b"])
     def test_a_suffix_that_is_no_part_of_a_name_is_refused(self, suffix: str) -> None:
-        with pytest.raises(UsageError, match="--suffix must be a part of a file's name"):
+        with pytest.raises(UsageError, match="--suffix must be part of a file name"):
             Request(("a.png",), suffix=suffix)
 
     def test_an_image_extension_means_a_file(self) -> None:
@@ -63,7 +63,9 @@ class TestNames:
 
     def test_an_unknown_extension_is_refused_with_the_known_ones(self) -> None:
         touch("a.png")
-        with pytest.raises(UsageError, match=r"extension \.xcf is of no known format; end it with .*\.png"):
+        with pytest.raises(
+            UsageError, match=r"extension \.xcf belongs to no known format; end it with .*\.png"
+        ):
             plan("a.png", output="b.xcf")
 
     @pytest.mark.parametrize("inputs", [("a.png", "b.png"), ("x",)])
@@ -125,7 +127,7 @@ class TestDiscovery:
         assert [failure.error.reason for failure in planned.failures] == [
             "no such file or directory",
             "not a regular file",
-            "not a possible name of a file",
+            "not a valid file name",
         ]
 
     def test_folders_without_images_are_nothing_to_do(self) -> None:
@@ -175,17 +177,19 @@ class TestRefusals:
         touch("a.png", "y/keep")
         Path("link.png").symlink_to("a.png")
         Path("hard.png").hardlink_to("a.png")
-        with pytest.raises(UsageError, match=r"a\.png: the output would be the input"):
+        with pytest.raises(UsageError, match=r"a\.png: the output would replace the input"):
             plan("a.png", output=output, overwrite=True)
 
     def test_an_output_that_is_another_input_is_refused_even_when_overwriting(self) -> None:
         touch("a.png", "a_denoised.png")
-        with pytest.raises(UsageError, match=r"a_denoised\.png is an input and would be the output of"):
+        with pytest.raises(
+            UsageError, match=r"a_denoised\.png is an input and would be replaced by the output of"
+        ):
             plan("a.png", "a_denoised.png", overwrite=True)
 
     def test_an_existing_output_is_refused_with_both_remedies(self) -> None:
         touch("a.png", "a_denoised.png", "b.png", "b_denoised.png")
-        with pytest.raises(UsageError, match=r"a_denoised\.png exists already \(and 1 more\); add"):
+        with pytest.raises(UsageError, match=r"a_denoised\.png already exists \(and 1 more\); add"):
             plan("a.png", "b.png")
 
     def test_an_existing_output_is_overwritten_when_asked(self) -> None:

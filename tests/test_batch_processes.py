@@ -133,7 +133,7 @@ def test_a_killed_worker_costs_its_own_file_only(undisturbed, inputs: Path) -> N
     failures = [line for line in told.decode().splitlines() if line.startswith("tvdenoise: ")]
     assert len(failures) == 1
     assert re.fullmatch(
-        r"tvdenoise: in/[abc]/\d\d.png: the worker process was killed \(SIGKILL\), as happens when memory runs out; "
+        r"tvdenoise: in/[abc]/\d\d.png: the worker process was killed \(SIGKILL\), probably because memory ran out; "
         "try fewer --jobs",
         failures[0],
     )
@@ -240,7 +240,7 @@ def test_a_number_of_jobs_that_is_none_is_refused(text: str, make_image, command
     make_image("a.png")
     result = command("run", "a.png", f"--jobs={text}")
     assert result.exit_code == 2
-    assert result.stderr == f"tvdenoise: --jobs must be a whole number from 1, or auto, not {text!r}\n"
+    assert result.stderr == f"tvdenoise: --jobs must be a positive whole number or auto, not {text!r}\n"
 
 
 def test_a_run_in_place_keeps_its_ledger_in_the_report_whatever_process_replaces(make_image, process) -> None:

@@ -110,7 +110,7 @@ def test_an_existing_report_is_refused_replaced_or_extended(make_image, command,
     result = command("run", "a.png", "--report", "r")
     assert result.exit_code == 2
     assert (
-        "the report r exists already; add --overwrite to replace or --skip-existing to extend"
+        "the report r already exists; add --overwrite to replace or --skip-existing to extend"
         in result.stderr
     )
     assert not (tmp_path / "a_denoised.png").exists()
@@ -138,14 +138,14 @@ def test_a_report_that_cannot_be_written_is_refused(make_image, command) -> None
     make_image("a.png")
     result = command("run", "a.png", "--report", "missing/r")
     assert result.exit_code == 2
-    assert "cannot write missing/r: no such file or directory; make its folder first" in result.stderr
+    assert "cannot write missing/r: no such file or directory; create its folder first" in result.stderr
 
 
 def test_a_report_is_not_for_standard_output(make_image, command, tmp_path: Path) -> None:
     make_image("a.png")
     result = command("run", "a.png", "--report", "-")
     assert result.exit_code == 2
-    assert result.stderr.startswith("tvdenoise: --report - names no file; name one")
+    assert result.stderr.startswith("tvdenoise: --report - is not a file name; name a file, or")
     assert command("run", "a.png", "--report", "./-").exit_code == 0
     assert [entry["source"] for entry in entries(tmp_path / "-")] == ["a.png"]
 
@@ -402,7 +402,7 @@ def test_only_a_report_is_continued(name, contents: str, kind: str, make_image, 
     result = command("run", "a.png", "--report", name, "--skip-existing")
     assert result.exit_code == 2
     assert result.stderr == (
-        f"tvdenoise: {name} is no report in {kind} that could be continued; "
+        f"tvdenoise: {name} is not a report in {kind} and cannot be extended; "
         "choose another name for --report\n"
     )
     assert (tmp_path / name).read_text() == contents

@@ -51,8 +51,8 @@ def test_all_files_of_a_kind_get_the_median_and_a_continued_run_the_same(report,
     assert command("run", "in", "-o", "each/", "--report", "each.jsonl").exit_code == 0
     result = command(*shared)
     assert result.exit_code == 0, result.stderr
-    assert "for all grey pictures: mu " in result.stderr
-    assert "for all colour pictures: mu " in result.stderr
+    assert "for all grey images: mu " in result.stderr
+    assert "for all colour images: mu " in result.stderr
     outputs = tree(tmp_path / "out")
     single = {entry["source"]: entry["mu"] for entry in entries(tmp_path / "each.jsonl")}
     if report.endswith("jsonl"):
@@ -99,17 +99,20 @@ def test_the_one_colour_picture_among_many_is_not_passed_over(make_image, comman
     for number in range(12):
         make_image(f"in/{number:02d}.png", noise(9, 9, 3) if number == 2 else noise(9, 9))
     result = command("run", "in", "-o", "out/", "--shared-parameters", "--jobs", "1")
-    assert "for all grey pictures: mu " in result.stderr
-    assert "for all colour pictures: mu " in result.stderr
+    assert "for all grey images: mu " in result.stderr
+    assert "for all colour images: mu " in result.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--mu", "9"), "--shared-parameters chooses mu, and --mu gives it; give one of them"),
-        (("--per-plane",), "chooses one mu for all, and --per-plane one for each picture; give one of them"),
+        (("--mu", "9"), "--shared-parameters chooses mu, and --mu sets it; give only one of them"),
+        (
+            ("--per-plane",),
+            "chooses one mu for all, and --per-plane one for each image; give only one of them",
+        ),
         (("--in-place",), "add --report FILE to keep them there"),
-        (("-o", "-"), "--shared-parameters is for several files; leave it out"),
+        (("-o", "-"), "--shared-parameters needs several files; leave it out"),
     ],
 )
 def test_what_it_cannot_be_given_with_is_refused(arguments, message: str, make_image, command) -> None:

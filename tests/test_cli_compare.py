@@ -101,8 +101,8 @@ def test_what_cannot_be_compared_is_a_line_each_and_the_others_are_compared(comm
         "size": "it has 13 × 12 pixels, and the reference reference.png has 12 × 12 pixels; crop",
         "colour": "it has 8-bit colour pixels, and the reference reference.png has 8-bit grey pixels; convert",
         "deep": "it has 16-bit grey pixels, and the reference reference.png has 8-bit grey pixels; convert",
-        "hidden": "its alpha hides other pixels than that of the reference reference.png; remove alpha",
-        "turned": "it has the EXIF orientation 6, and the reference reference.png has the EXIF orientation 1; turn",
+        "hidden": "its alpha hides other pixels than the alpha of the reference reference.png; remove alpha",
+        "turned": "it has the EXIF orientation 6, and the reference reference.png has the EXIF orientation 1; rotate",
         "bad": "not an image, or damaged",
         "gone": "no such file or directory",
     }.items():
@@ -137,7 +137,7 @@ def test_another_colour_profile_is_noted(command, make_image):
 
     make_image("a.png")
     make_image("b.png", icc_profile=METADATA["icc"])
-    assert "its colour profile is another one" in command("compare", "a.png", "b.png").stderr
+    assert "its colour profile differs" in command("compare", "a.png", "b.png").stderr
 
 
 @pytest.mark.parametrize("extension", ["png", "svg", "pdf"])
@@ -194,7 +194,7 @@ def test_an_existing_plot_is_only_replaced_when_asked_and_an_input_never(command
     make_image("b.png", noise(12, 12, seed=1))
     plot = make_image("p.png")
     before = plot.read_bytes(), reference.read_bytes()
-    assert "p.png exists already" in command("compare", "a.png", "b.png", "--plot", "p.png").stderr
+    assert "p.png already exists" in command("compare", "a.png", "b.png", "--plot", "p.png").stderr
     result = command("compare", "a.png", "b.png", "--plot", "./a.png", "--overwrite")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "a.png is an input" in result.stderr
@@ -208,7 +208,7 @@ def test_an_existing_plot_is_only_replaced_when_asked_and_an_input_never(command
     [
         (("--plot", "p.txt"), "plots are .png, .svg, .pdf files"),
         (("--data-range", "0"), "--data-range must be positive"),
-        (("a.png",) * 8 + ("--plot", "p.png"), "a plot shows 8 images beside the reference at most"),
+        (("a.png",) * 8 + ("--plot", "p.png"), "a plot shows at most 8 images beside the reference"),
     ],
 )
 def test_what_cannot_be_carried_out_is_refused(command, make_image, options, message):

@@ -84,7 +84,7 @@ def test_what_is_denoised_already_in_place_would_be_skipped(make_image, command,
         *("run", "a.png", "b.bmp", "c.png", "--in-place", "--report", "r.csv", "--skip-existing", "--dry-run")
     )
     assert [line.split("\t")[5:] for line in result.stdout.splitlines()] == [
-        *(["skip", "denoised already"], ["skip", "denoised already"], ["denoise", ""])
+        *(["skip", "already denoised"], ["skip", "already denoised"], ["denoise", ""])
     ]
     assert state(tmp_path) == before
 
@@ -93,7 +93,7 @@ def test_a_picture_that_is_too_large_would_fail(make_image, command) -> None:
     make_image("a.png", noise(50, 60))
     result = command("run", "a.png", "--max-pixels", "0.002", "--dry-run")
     assert result.exit_code == 1
-    assert "\tfail\tits 60 × 50 pixels are more than the limit of 0.002 megapixels" in result.stdout
+    assert "\tfail\tits 60 × 50 pixels exceed the limit of 0.002 megapixels" in result.stdout
 
 
 def test_a_format_that_is_only_read_would_fail(make_image, command) -> None:
@@ -122,7 +122,7 @@ def test_a_terminal_shows_a_table_in_which_no_name_is_cut(make_image, process_on
     make_image("b.png").write_bytes(b"")
     code, shown = process_on_terminal("run", name, "b.png", "--dry-run", shows_output=True)
     assert code == 1
-    assert "what happens" in shown
+    assert "action" in shown
     assert "17 × 12" in shown
     assert "fail: the file is empty" in shown
     assert shown.count("long") >= 70  # of 80, which a line break parts here and there

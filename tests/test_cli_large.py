@@ -179,7 +179,7 @@ def test_full_transparency_needs_the_whole_picture(command, in_parts, tmp_path: 
     with in_parts():
         result = command("run", "a.tif")
     assert result.exit_code == 1
-    assert "colours under full transparency need the whole picture; save it without full" in result.stderr
+    assert "colours under full transparency need the whole image; save it without full" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
@@ -192,7 +192,7 @@ def test_missing_pixels_are_not_filled_in_parts(command, in_parts, tmp_path: Pat
         tifffile.imwrite(tmp_path / "a.tif", values)
         result = command("run", "a.tif", "--nan", "fill", "-o", "c.tif")
     assert result.exit_code == 1
-    assert "denoised in parts, in which no NaN can be filled; free some memory" in result.stderr
+    assert "denoised in parts, where NaN cannot be filled; free some memory" in result.stderr
 
 
 def test_without_a_size_it_is_what_the_machine_has_free(command, tmp_path: Path, monkeypatch) -> None:
@@ -201,7 +201,7 @@ def test_without_a_size_it_is_what_the_machine_has_free(command, tmp_path: Path,
     assert "in parts" in command("run", "a.tif", "--dry-run").stdout
     result = command("run", "a.tif", "--mu", "10")
     assert result.exit_code == 0
-    assert re.search(r"denoised in \d+ parts, being too large for the memory", result.stderr)
+    assert re.search(r"denoised in \d+ parts, because it does not fit in memory", result.stderr)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,9 @@ def test_what_needs_the_whole_picture_is_refused(
     with in_parts():
         result = command("run", "a.tif", *options)
     assert result.exit_code == 1
-    message = f"a.tif: it is denoised in parts, and {options[0]} needs the whole picture in the memory; leave it out"
+    message = (
+        f"a.tif: it is denoised in parts, and {options[0]} needs the whole image in memory; leave it out"
+    )
     assert message in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "m.png"]
 
@@ -283,7 +285,7 @@ def test_in_place_a_large_file_is_denoised_once(command, in_parts, make_image) -
         assert command("run", "a.tif", "--in-place").exit_code == 0
         after = path.read_bytes()
         again = command("run", "a.tif", "--in-place")
-    assert "denoised already" in again.stderr
+    assert "already denoised" in again.stderr
     assert path.read_bytes() == after
     assert (read(path).intensities != before).any()
 
@@ -310,7 +312,7 @@ def test_a_source_that_changes_meanwhile_gives_no_result(
         result = command("run", "a.tif", *options)
     assert result.exit_code == 1
     assert result.stdout_bytes == b""
-    what = "went away while it was denoised: no such file" if is_removed else "was changed while"
+    what = "disappeared while it was being denoised: no such file" if is_removed else "changed while"
     assert f"a.tif: the file {what}" in result.stderr
     assert result.stderr.rstrip().endswith("run it again")
     assert [found.name for found in tmp_path.iterdir()] == ([] if is_removed else ["a.tif"])
@@ -331,7 +333,7 @@ def test_a_full_disk_under_the_scratch_file_is_one_line(
     lines = [line for line in result.stderr.splitlines() if line.startswith("tvdenoise: a.tif")]
     assert len(lines) == 1
     assert "cannot write a scratch file in" in lines[0]
-    assert "no space left on device; free some space there, or choose another place with -o" in lines[0]
+    assert "no space left on device; free some space there, or choose another location with -o" in lines[0]
     assert [found.name for found in tmp_path.iterdir()] == ["a.tif"]
 
 
@@ -359,7 +361,7 @@ def test_a_full_disk_under_temporary_files_is_one_line(options, tmp_path: Path) 
     assert re.search(
         r"a\.tif: cannot write a (temporary|scratch) file: file too large; free some space", lines[0]
     )
-    assert lines[0].endswith("set TMPDIR to another place")
+    assert lines[0].endswith("set TMPDIR to another folder")
 
 
 def test_shared_parameters_look_at_the_middle_of_a_large_file(command, in_parts, make_image) -> None:
@@ -398,7 +400,7 @@ def test_the_command_keeps_to_the_memory_that_it_is_given(dtype, stored: dict, t
     assert (tmp_path / "again.tif").read_bytes() == (tmp_path / "parts.tif").read_bytes()
     whole, in_parts = (tiff_values(tmp_path / f"{name}.tif") for name in ("whole", "parts"))
     assert reports[0]["notes"] is None
-    assert re.fullmatch(r"denoised in \d+ parts, being too large for the memory", reports[1]["notes"])
+    assert re.fullmatch(r"denoised in \d+ parts, because it does not fit in memory", reports[1]["notes"])
     close_by_bounds(whole, in_parts, (reports[0], reports[1]))
     assert tags_of(tmp_path / "parts.tif") == tags_of(tmp_path / "whole.tif")
 
@@ -448,8 +450,10 @@ def test_a_file_that_must_be_decoded_whole_says_what_it_needs(command, make_imag
     make_image("a.png", smooth(3000, 3000))
     result = command("run", "a.png", "--memory", "300MB")
     assert result.exit_code == 1
-    message = r"a\.png: it needs 0\.39 GB of memory, and --memory allows 0\.30 GB; save it as a TIFF in tiles, which "
-    assert re.search(message + r"is denoised in parts, or allow more with --memory\n", result.stderr)
+    message = (
+        r"a\.png: it needs 0\.39 GB of memory, and --memory allows 0\.30 GB; save it as a tiled TIFF, which "
+    )
+    assert re.search(message + r"can be denoised in parts, or allow more with --memory\n", result.stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
@@ -475,7 +479,7 @@ def test_a_plan_says_what_is_denoised_in_parts(command, tmp_path: Path) -> None:
     result = command("run", "a.tif", "b.tif", "c.tif", "--memory", "300MB", "--dry-run")
     lines = [line.split("\t") for line in result.stdout.splitlines()]
     assert [line[5] for line in lines] == ["denoise", "fail", "denoise"]
-    assert lines[0][6] == "in parts, as it is too large for the memory"
+    assert lines[0][6] == "in parts, because it does not fit in memory"
     assert lines[1][6].startswith(
         "it needs 0.35 GB of memory, and --memory allows 0.30 GB, as it is not stored in"
     )
@@ -494,7 +498,7 @@ def test_a_plan_says_what_is_denoised_in_parts(command, tmp_path: Path) -> None:
         ("1iB", "must be a size"),
         (
             "50MB",
-            "--memory must be at least 300MB and at most 1000TB, not 50MB; the program itself takes about",
+            "--memory must be at least 300MB and at most 1000TB, not 50MB; the program itself needs about",
         ),
         ("1", "at least 300MB"),
     ],
@@ -544,7 +548,10 @@ def test_a_cluster_has_its_own_memory(command, make_image) -> None:
     make_image("a.tif")
     result = command("run", "a.tif", "--memory", "1GB", "--cluster", "local")
     assert result.exit_code == 2
-    assert "--memory is for one machine; leave it out: workers take what you give them" in result.stderr
+    assert (
+        "--memory applies to one machine; leave it out: set the memory of workers when you start them"
+        in result.stderr
+    )
 
 
 SLOW = ("--mu", "5", "--epsilon", "0.01", "--tolerance", "0", "--step", "fixed", "--max-iterations", "100000")

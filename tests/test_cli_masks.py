@@ -87,7 +87,7 @@ def test_hidden_pixels_and_a_mask_go_together(mask, make_image, command) -> None
     [
         (np.full((40, 50), 254, np.uint8), "2000 pixels of the mask {} are neither black nor white; "),
         (noise(40, 50, 3), "are neither black nor white; "),
-        (np.dstack([WHITE_DISC, np.minimum(WHITE_DISC, 7)]), "the mask {} is transparent in places; "),
+        (np.dstack([WHITE_DISC, np.minimum(WHITE_DISC, 7)]), "the mask {} has transparent pixels; "),
         (np.zeros((40, 50), np.uint8), "the mask {} is black everywhere: nothing would be denoised; "),
     ],
     ids=["grey", "colour", "transparent", "black"],
@@ -116,7 +116,7 @@ def test_pictures_of_another_size_than_the_mask_fail_and_the_others_are_done(
     make_image("in/b.png", noise(50, 40))
     result = command("run", "in", "--mask", mask, "-o", "out")
     assert result.exit_code == 1
-    assert "b.png: the picture has 40 × 50 pixels and the mask" in result.stderr
+    assert "b.png: the image has 40 × 50 pixels and the mask" in result.stderr
     assert [path.name for path in Path("out").iterdir()] == ["a.png"]
 
 
@@ -126,11 +126,11 @@ def test_the_plan_knows_that_a_mask_is_of_another_size_or_number(mask, make_imag
     Image.fromarray(noise(50, 40)).save("in/turned.jpg", exif=_turned(6))
     _pages(Path("in/pages.tif"), noise(3, 40, 50))
     _pages(tmp_path / "masks.tif", np.stack([WHITE_DISC] * 3))
-    reason = "the picture has 51 × 40 pixels and the mask"
+    reason = "the image has 51 × 40 pixels and the mask"
     alone = ("in/deep.png", "in/fits.png", "in/other.png", "in/turned.jpg")
     for given, expected in (
         (mask, {"in/other.png": reason}),
-        (tmp_path / "masks.tif", dict.fromkeys(alone, "it holds a single picture and the mask")),
+        (tmp_path / "masks.tif", dict.fromkeys(alone, "it holds a single image and the mask")),
     ):
         planned = command("run", "in", "--mask", given, "-o", "out", "--overwrite", "--dry-run")
         lines = [line.split("\t") for line in planned.stdout.splitlines()]
@@ -173,7 +173,7 @@ def test_a_mask_that_is_stored_turned_is_taken_as_it_is_shown(make_image, comman
         assert command("run", "a.png", "--mask", name, "-o", f"of_{name}").exit_code == 0
     assert Path("of_mask.png").read_bytes() == Path("of_turned.png").read_bytes()
     make_image("b.png", noise(40, 50), exif=_turned(6))
-    reason = "the picture, as its orientation shows it, has 40 × 50 pixels and the mask"
+    reason = "the image, turned by its orientation, has 40 × 50 pixels and the mask"
     assert f"b.png: {reason}" in command("run", "b.png", "--mask", "mask.png").stderr
 
 
@@ -211,7 +211,7 @@ def test_nan_is_filled_where_it_is_asked_for_and_said(shape, extension, tmp_path
     assert done.exit_code == 0
     missing = np.isnan(values).any(axis=-1) if len(shape) == 3 else np.isnan(values)
     assert f"note: {np.count_nonzero(missing)} missing pixels (NaN) filled" in done.stderr
-    assert "missing pixels filled, no distance bounded" in done.stderr
+    assert "missing pixels filled, no distance bound" in done.stderr
     assert "warning" not in done.stderr
     assert np.isfinite(read(tmp_path / f"out.{extension}").intensities).all()
     entry = json.loads(Path("r.jsonl").read_text())
@@ -254,9 +254,9 @@ def test_files_without_missing_pixels_come_out_the_same_with_and_without_nan_fil
 
 
 def test_contradicting_options_of_volumes_are_refused() -> None:
-    with pytest.raises(ContradictionError, match="spacing is for volume"):
+    with pytest.raises(ContradictionError, match="spacing requires volume"):
         FileOptions(spacing=(1.0, 1.0, 1.0))
-    with pytest.raises(UsageError, match="--spacing is for --volume"):
+    with pytest.raises(UsageError, match="--spacing requires --volume"):
         Asked({"spacing": "1,1,1"}).options()
     with pytest.raises(UnsupportedImageError, match="not a volume"):
         Denoiser(FileOptions(volume=True), lambda: None).solve(DecodedImage(noise(9, 9)))
@@ -317,10 +317,10 @@ def test_masks_of_another_number_than_the_pictures_are_refused(make_image, comma
     for more in ((), ("--volume",)):
         result = command("run", "a.tif", "--mask", "mask.tif", *more)
         assert result.exit_code == 1
-        told = f"tvdenoise: a.tif: it holds 3 pictures and the mask {mask} 2; give a mask of one picture"
+        told = f"tvdenoise: a.tif: it holds 3 images and the mask {mask} has 2; give a mask with one image"
         assert result.stderr.startswith(told)
     result = command("run", "b.png", "--mask", "mask.tif")
-    assert f"b.png: it holds a single picture and the mask {mask} 2; give a mask of one" in result.stderr
+    assert f"b.png: it holds a single image and the mask {mask} has 2; give a mask with one" in result.stderr
     assert not list(tmp_path.glob("*_denoised*"))
 
 

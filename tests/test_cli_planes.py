@@ -45,7 +45,7 @@ def test_missing_pixels_of_all_planes_are_counted(command, tmp_path: Path) -> No
     _stack(tmp_path / "a.tif", values)
     result = command("run", "a.tif", "--nan", "fill")
     assert result.stderr.count("missing pixel") == 2  # with how the solve ended
-    assert "note: 164 missing pixels (NaN) filled in 3 of 4 pictures\n" in result.stderr
+    assert "note: 164 missing pixels (NaN) filled in 3 of 4 images\n" in result.stderr
     assert np.isfinite(tiff_values(tmp_path / "a_denoised.tif")).all()
 
 
@@ -79,5 +79,5 @@ def test_a_stack_that_changes_meanwhile_gives_no_result(
     result = command("run", "a.tif", *options)
     assert result.exit_code == 1
     assert result.stdout_bytes == b""
-    assert "a.tif: the file was changed while it was denoised; run it again" in result.stderr
+    assert "a.tif: the file changed while it was being denoised; run it again" in result.stderr
     assert [found.name for found in tmp_path.iterdir()] == ["a.tif"]

@@ -122,8 +122,8 @@ def test_damaged_lines_are_said_and_the_others_counted(
     result = command("report", name, "--json")
     assert result.exit_code == 1
     count = numbers.count(",") + 1
-    noun = "1 damaged line is" if count == 1 else f"{count} damaged lines are"
-    assert result.stderr == f"tvdenoise: {name}: {noun} left out ({numbers})\n"
+    noun = "1 damaged line" if count == 1 else f"{count} damaged lines"
+    assert result.stderr == f"tvdenoise: {name}: warning: skipped {noun} ({numbers})\n"
     assert json.loads(result.stdout)["done"] == 2
 
 
@@ -131,7 +131,7 @@ def test_damaged_lines_are_said_and_the_others_counted(
     ("contents", "reason"),
     [
         (None, "no such file or directory"),
-        (b"hello\nworld\n", "not a report; name a file that tvdenoise run --report has written"),
+        (b"hello\nworld\n", "not a report; name a file written by tvdenoise run --report"),
         (b"\x89PNG\r\n\x1a\n\0\0", "not a report; name"),
         (b'{"precious": 1}', "not a report; name"),
         (b"a,b\n1,2\n", "not a report; name"),

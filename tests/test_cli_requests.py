@@ -86,7 +86,7 @@ def test_a_folder_without_images_exits_with_3(command, tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     result = command("run", "x")
     assert result.exit_code == 3
-    assert result.stderr == "tvdenoise: no image in x; add --recursive for its sub-folders\n"
+    assert result.stderr == "tvdenoise: no image in x; add --recursive to search sub-folders\n"
 
 
 def test_only_missing_inputs_exit_with_1(command) -> None:
@@ -98,11 +98,11 @@ def test_only_missing_inputs_exit_with_1(command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("a.png", "-o", "a.png", "--overwrite"), "the output would be the input; choose another name"),
+        (("a.png", "-o", "a.png", "--overwrite"), "the output would replace the input; choose another name"),
         (("a.png", "b.png", "-o", "c.png"), "names one file for several inputs; name a folder: -o c/"),
-        (("a.png", "-o", "c.xyz"), "the extension .xyz is of no known format"),
+        (("a.png", "-o", "c.xyz"), "the extension .xyz belongs to no known format"),
         (("a.png", "x/a.png", "-o", "out/"), "would both become out/a.png; give them different names"),
-        (("b.png",), "the output b_denoised.png exists already; add --overwrite"),
+        (("b.png",), "the output b_denoised.png already exists; add --overwrite"),
         (("a.png", "--overwrite", "--skip-existing"), "contradict each other"),
         (("a.png", "-o", "b.png/c.png"), "not a directory; choose another folder"),
     ],
@@ -156,15 +156,15 @@ def test_what_no_grey_level_can_be_is_not_suggested(value: str, make_image, comm
     make_image("a.png")
     result = command("run", "a.png", "--epsilon", value)
     assert result.exit_code == 2
-    reason = f"--epsilon {value} is above 1, and intensities are fractions of the data range"
+    reason = f"--epsilon {value} is above 1, but intensities are fractions of the data range"
     assert result.stderr == f"tvdenoise: {reason}\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("",), "an input's name is empty; name a file, or . for the current folder"),
-        (("a.png", ""), "an input's name is empty"),
+        (("",), "an input name is empty; name a file, or . for the current folder"),
+        (("a.png", ""), "an input name is empty"),
         (("a.png", "-o", ""), "-o is empty; give it a name"),
         (("a.png", "--report", ""), "--report is empty; give it a name"),
     ],

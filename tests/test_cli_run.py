@@ -156,8 +156,7 @@ def test_an_image_larger_than_the_limit_fails_with_the_option(make_image, comman
     result = command("run", "a.png", "--max-pixels", "0.002")
     assert result.exit_code == 1
     assert (
-        "60 × 50 pixels are more than the limit of 0.002 megapixels; allow them with --max-pixels 1"
-        in result.stderr
+        "60 × 50 pixels exceed the limit of 0.002 megapixels; allow them with --max-pixels 1" in result.stderr
     )
 
 
@@ -188,7 +187,7 @@ def test_a_surprise_in_one_file_is_that_file_s_failure(
 def test_a_compilation_is_announced_and_slow_loading_is_not(make_image, command, monkeypatch) -> None:
     make_image("a.png")
     monkeypatch.setattr("tvdenoise.batch.denoiser._PATIENCE", 0.01)
-    text = "preparing the fast kernel for this machine (once"
+    text = "compiling the fast kernel for this machine (once"
     for is_compiled in (True, False):
         asked = threading.Semaphore(0)
 

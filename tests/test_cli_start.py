@@ -97,10 +97,10 @@ def test_the_help_of_tune_teaches(command, monkeypatch) -> None:
     shown = command("tune", "--help").stdout
     for text in (
         "tvdenoise tune photo.png --strength 0.25,0.5,1,2,4",
-        "mu falls from left to right",
+        "mu decreases from left to right",
         "NAME_tune.png",
-        "where noise and structure meet",
-        "the command that denoises the whole image so",
+        "with both noise and structure",
+        "the command that denoises the whole image with",
     ):
         assert text in shown
 

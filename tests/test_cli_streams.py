@@ -55,8 +55,8 @@ def test_standard_input_can_go_into_a_file(make_image, command, tmp_path: Path) 
         (("-", "a.png"), "standard input (-) must be the only input"),
         (("a.png", "b.png", "-o", "-"), "standard output takes one image"),
         ((".", "-o", "-"), "standard output takes one image"),
-        (("-", "-o", "out/"), "standard input has no name for its output"),
-        (("a.png", "--format", "png"), "--format is for standard output"),
+        (("-", "-o", "out/"), "standard input has no name to derive an output name from"),
+        (("a.png", "--format", "png"), "--format applies to standard output"),
         (("a.png", "-o", "-", "--format", "xcf"), "--format xcf is not known; choose one of PNG"),
     ],
 )
@@ -116,7 +116,7 @@ def test_an_image_is_never_printed_on_a_terminal(make_image, command, monkeypatc
     monkeypatch.setattr("tvdenoise.batch.streams.is_terminal", lambda _: True)
     result = command("run", "a.png", "-o", "-")
     assert result.exit_code == 2
-    assert "an image would be printed on the terminal; redirect the output" in result.stderr
+    assert "the image would be written to the terminal; redirect the output" in result.stderr
 
 
 def redirected(redirections: str, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -218,6 +218,6 @@ def test_a_stream_that_would_be_both_input_and_output_is_refused(
     (tmp_path / "link.png").symlink_to("a.png")
     finished = redirected(redirections, tmp_path, *arguments)
     assert finished.returncode == 2
-    assert finished.stderr.startswith(f"tvdenoise: {shown}: the output would be the input; ".encode())
+    assert finished.stderr.startswith(f"tvdenoise: {shown}: the output would replace the input; ".encode())
     assert finished.stderr.count(b"\n") == 1
     assert (tmp_path / "a.png").read_bytes() == contents

@@ -41,7 +41,7 @@ class TestManyFiles:
         result = command(*RUN)
         assert result.stderr.splitlines() == [
             "tvdenoise: x/bad.png: the file is empty",
-            f"{SUMMARY}; 1 note, shown by --verbose",
+            f"{SUMMARY}; 1 note, see --verbose",
         ]
 
     def test_verbose_tells_every_file_and_every_note(self, command) -> None:

@@ -68,16 +68,16 @@ def test_a_solve_without_a_decrease_is_drawn_too(points, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("a.png", "b.png", "--trace", "t.csv"), "--trace follows the solve of one file, and there are 2"),
-        ((".", "--trace", "t.csv"), "--trace follows the solve of one file, and there are 2"),
-        (("a.png", "gone.png", "--trace", "t.csv"), "--trace follows the solve of one file, and there are 2"),
+        (("a.png", "b.png", "--trace", "t.csv"), "--trace records the solve of one file, not of 2"),
+        ((".", "--trace", "t.csv"), "--trace records the solve of one file, not of 2"),
+        (("a.png", "gone.png", "--trace", "t.csv"), "--trace records the solve of one file, not of 2"),
         (("a.png", "--trace", "t.txt"), "traces are .csv, .png, .svg, .pdf files"),
         (("a.png", "--trace", ""), "--trace is empty"),
-        (("a.png", "--trace", "there.csv"), "the output there.csv exists already"),
-        (("a.png", "--trace", "a.png", "--overwrite"), "a.png: the output would be the input"),
-        (("a.png", "-o", "c.png", "--trace", "c.png"), "two outputs of a.png would be c.png"),
+        (("a.png", "--trace", "there.csv"), "the output there.csv already exists"),
+        (("a.png", "--trace", "a.png", "--overwrite"), "a.png: the output would replace the input"),
+        (("a.png", "-o", "c.png", "--trace", "c.png"), "two outputs of a.png would both be c.png"),
         (("a.png", "--trace", "t.csv", "--report", "t.csv"), "the report t.csv is an input or an output"),
-        (("-", "-o", "c.png", "--trace", "t.csv"), "--trace is for files, not for standard streams"),
+        (("-", "-o", "c.png", "--trace", "t.csv"), "--trace works on files, not on standard streams"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_work(command, make_image, tmp_path, arguments, message):

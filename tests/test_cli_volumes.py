@@ -128,7 +128,7 @@ def test_each_volume_is_what_the_python_interface_makes_of_it(name: str, command
     assert entry["converged"]
     assert 0 < entry["distance_bound"] < 0.01
     in_volumes = "one volume" if volumes == 1 else f"{volumes} volumes"
-    assert f"{entry['planes']} pictures in {in_volumes}, spacing {entry['spacing']}, " in result.stderr
+    assert f"{entry['planes']} images in {in_volumes}, spacing {entry['spacing']}, " in result.stderr
 
 
 def test_the_evaluations_and_the_bound_are_those_of_all_volumes(command, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_the_frames_of_an_animation_are_denoised_together(name: str, command, tm
     assert command("run", name, "-o", "one/").exit_code == 0
     result = command("run", name, "-o", "together/", "--volume")
     assert result.exit_code == 0, result.stderr
-    assert "8 pictures in one volume, spacing 1,1,1, " in result.stderr
+    assert "8 images in one volume, spacing 1,1,1, " in result.stderr
     assert "note: neighbours in time count as much as neighbouring pixels; " in result.stderr
     quality = {}
     for folder in ("one", "together"):
@@ -201,22 +201,22 @@ def test_the_frames_of_an_animation_are_denoised_together(name: str, command, tm
         (
             {"imagej": True, "metadata": {"axes": "ZYX", "spacing": 3.5}},
             "3.5,1,1",
-            "pixels taken to be 1; --spacing",
+            "pixels are assumed to be 1; change it with --spacing",
         ),
         (
             {"imagej": True, "resolution": (2.0, 2.0), "metadata": {"axes": "ZYX", "unit": "um"}},
             "0.5,0.5,0.5",
-            "how far apart its planes are it does not say, taken as far as its pixels; --spacing Z,Y,X says otherwise",
+            "the distance between its planes is not stated, and that of its pixels is assumed; ",
         ),
         (
             {"ome": True, "metadata": {"axes": "ZYX", "PhysicalSizeX": 0.2, "PhysicalSizeZ": 0.6}},
             "0.6,0.2,0.2",
-            "of rows and columns it states one distance alone, taken for both; --spacing Z,Y,X says otherwise",
+            "it states the distance of only rows or columns, which is assumed for both; ",
         ),
         (
             {"ome": True, "metadata": {"axes": "ZYX", "PhysicalSizeZ": 0.6}},
             "0.6,0.6,0.6",
-            "its planes are 0.6 apart and its pixels taken to be 0.6; --spacing",
+            "its planes are 0.6 apart, and its pixels are assumed to be 0.6; change it with --spacing",
         ),
         (
             {
@@ -327,7 +327,7 @@ def test_missing_pixels_are_filled_from_all_sides_and_counted(command, tmp_path:
     result = command("run", "a.tif", "--volume", "--nan", "fill")
     assert result.exit_code == 0, result.stderr
     assert "note: 50 missing pixels (NaN) filled" in result.stderr
-    assert "no distance bounded" in result.stderr
+    assert "no distance bound" in result.stderr
     found = tiff_values(tmp_path / "a_denoised.tif")
     np.testing.assert_array_equal(found, together(values, (1, 1, 1), nan="fill"))
 
@@ -359,10 +359,10 @@ def test_a_volume_larger_than_the_memory_is_solved_in_parts_within_the_bounds(
     tifffile.imwrite(tmp_path / "a.tif", values, **options)
     result = command("run", "a.tif", "--volume", "--mu", "12", "--report", "r.jsonl")
     assert result.exit_code == 0, result.stderr
-    assert "400 pictures in 2 volumes, spacing 2,0.5,0.5, " in result.stderr
+    assert "400 images in 2 volumes, spacing 2,0.5,0.5, " in result.stderr
     assert [found.windows > 1 for found in little_memory] == [True, True]
     windows = little_memory[0].windows
-    assert f"note: denoised in {windows} parts, being too large for the memory" in result.stderr
+    assert f"note: denoised in {windows} parts, because it does not fit in memory" in result.stderr
     entry = json.loads((tmp_path / "r.jsonl").read_text())
     assert (entry["converged"], entry["volumes"]) == (True, 2)
     with tifffile.TiffFile(tmp_path / "a_denoised.tif") as opened:
@@ -408,19 +408,19 @@ def test_integer_colours_in_parts_are_those_of_the_whole_within_the_bounds(
         (
             noise(200, 20, 18),
             ("--mask", "mask.tif"),
-            "; in parts --mask is not possible; leave it out, or free some",
+            "; --mask is not possible in parts; leave it out, or free some",
         ),
         (
             np.where(noise(200, 20, 18) > 250, np.nan, noise(200, 20, 18, dtype=np.float32)).astype(
                 np.float32
             ),
             ("--nan", "fill"),
-            "it is denoised in parts, and missing pixels (NaN) need the whole volume in the memory; ",
+            "it is denoised in parts, and missing pixels (NaN) need the whole volume in memory; ",
         ),
         (
             noise(200, 20, 18, 2) & np.array([255, 127], np.uint8) * 2,
             (),
-            "it is denoised in parts, and colours under full transparency need the whole volume in the memory; ",
+            "it is denoised in parts, and colours under full transparency need the whole volume in memory; ",
         ),
     ],
     ids=["mask", "missing", "hidden"],
@@ -465,18 +465,26 @@ def test_a_volume_stays_within_the_memory_that_is_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
-        (("photo.png",), 1, "photo.png: it holds a single picture, not a volume; leave out --volume"),
-        (("channels.tif",), 1, "channels.tif: it holds channels alone, no volume; leave out --volume"),
-        (("plain.tif", "--per-plane"), 2, "--volume and --per-plane contradict each other; give one of them"),
-        (("plain.tif", "--first-frame"), 2, "--volume and --first-frame contradict each other; give one of"),
+        (("photo.png",), 1, "photo.png: it holds a single image, not a volume; leave out --volume"),
+        (("channels.tif",), 1, "channels.tif: it holds only channels, no volume; leave out --volume"),
+        (
+            ("plain.tif", "--per-plane"),
+            2,
+            "--volume and --per-plane contradict each other; give only one of them",
+        ),
+        (
+            ("plain.tif", "--first-frame"),
+            2,
+            "--volume and --first-frame contradict each other; give only one of",
+        ),
         (
             ("plain.tif", "--spacing", "4,1"),
             2,
-            "--spacing takes three distances, or that of planes alone, not",
+            "--spacing takes three distances, or only that of planes, not",
         ),
         (("plain.tif", "--spacing", "4,0,1"), 2, "--spacing must be positive and finite, not 0"),
         (("plain.tif", "--spacing", "auto"), 2, "--spacing must be a number such as 4 or 0.3, not 'auto'"),
-        (("plain.tif", "--trace", "t.csv"), 1, "--residual and --trace are for files of one picture"),
+        (("plain.tif", "--trace", "t.csv"), 1, "--residual and --trace need a file with one image"),
     ],
 )
 def test_what_is_no_volume_is_refused_in_one_line(
@@ -500,7 +508,7 @@ def test_what_is_no_volume_is_refused_in_one_line(
 def test_spacing_without_volumes_is_refused(command, tmp_path: Path) -> None:
     make(tmp_path, "plain.tif")
     result = command("run", "plain.tif", "--spacing", "4,1,1")
-    assert (result.exit_code, "--spacing is for --volume" in result.stderr) == (2, True)
+    assert (result.exit_code, "--spacing requires --volume" in result.stderr) == (2, True)
 
 
 def test_the_plan_knows_volumes(command, tmp_path: Path) -> None:
@@ -536,7 +544,7 @@ def test_volumes_pass_standard_streams_and_are_replaced_in_place_once(
     assert ended.stdout == (tmp_path / "out.tif").read_bytes()
     assert command("run", "imagej.tif", "--in-place", "--volume").exit_code == 0
     assert (tmp_path / "imagej.tif").read_bytes() == ended.stdout
-    assert "denoised already" in command("run", "imagej.tif", "--in-place", "--volume").stderr
+    assert "already denoised" in command("run", "imagej.tif", "--in-place", "--volume").stderr
 
 
 def test_a_set_of_volumes_may_share_its_parameters(command, tmp_path: Path) -> None:
@@ -592,7 +600,7 @@ def test_a_file_that_changes_while_its_planes_are_read_twice_is_left_alone(
     monkeypatch.setattr(Denoiser, "solve", interrupted)
     result = command("run", "plain.tif", "--volume")
     assert result.exit_code == 1
-    assert "the file was changed while it was denoised; run it again" in result.stderr
+    assert "the file changed while it was being denoised; run it again" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["plain.tif"]
 
 
@@ -604,7 +612,7 @@ def test_several_images_of_ome_in_one_file_are_no_volumes(command, tmp_path: Pat
     assert command("run", "a.ome.tif", "-o", "out.tif").exit_code == 0
     result = command("run", "a.ome.tif", "--volume")
     assert result.exit_code == 1
-    assert "a.ome.tif: it holds several stacks, and how their planes lie is not known; " in result.stderr
+    assert "a.ome.tif: it holds several stacks, and the layout of their planes is unknown; " in result.stderr
 
 
 def test_how_far_a_solve_has_come_is_told_while_it_goes_on(command, tmp_path: Path, monkeypatch) -> None:

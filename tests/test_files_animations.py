@@ -54,7 +54,7 @@ def test_frames_times_and_loops_come_back(extension: str, channels: int, command
     made = make_animation(tmp_path / f"a.{extension}", frames(channels))
     result = command("run", made.name, *HARDLY)
     assert result.exit_code == 0, result.stderr
-    assert "4 pictures" in result.stderr
+    assert "4 images" in result.stderr
     before, after = shown(made), shown(tmp_path / f"a_denoised.{extension}")
     assert after[1:] == before[1:]
     assert [float(duration) for duration in after[1]] == DURATIONS
@@ -124,7 +124,7 @@ def test_the_comment_and_the_record_of_a_gif_are_written_once(command, tmp_path:
     assert command("run", "a.gif", "--in-place", "--mu", "20").exit_code == 0
     contents = (tmp_path / "a.gif").read_bytes()
     assert contents.count(b"by hand | tvdenoise") == contents.count(b"tvdenoise") == 1
-    assert "denoised already" in command("run", "a.gif", "--in-place").stderr
+    assert "already denoised" in command("run", "a.gif", "--in-place").stderr
 
 
 @pytest.mark.parametrize("target", ["b.png", "b.webp"])
@@ -142,12 +142,12 @@ def test_an_animation_may_change_its_format_where_nothing_is_lost(
 def test_a_dry_run_tells_what_formats_cannot_hold(command, tmp_path: Path) -> None:
     make_animation(tmp_path / "a.gif", frames())
     for target, reason in {
-        "b.jpg": "JPEG holds one picture, and the file 4",
+        "b.jpg": "JPEG holds one image, and the file has 4",
         "b.tif": "TIFF holds pages, not animations",
     }.items():
         result = command("run", "a.gif", "-o", target, "--dry-run")
         assert result.exit_code == 1
-        assert f"\tfail\t{reason}; keep the format of the input, or take the first alone" in result.stdout
+        assert f"\tfail\t{reason}; keep the format of the input, or use only the first" in result.stdout
         alone = command("run", "a.gif", "-o", target, "--dry-run", "--first-frame")
         assert (alone.exit_code, "\tdenoise\t" in alone.stdout) == (0, True)
     assert command("run", "a.gif", "-o", "b.png", "--dry-run").exit_code == 0
@@ -157,7 +157,7 @@ def test_a_dry_run_tells_what_formats_cannot_hold(command, tmp_path: Path) -> No
     ("source", "target", "reason"),
     [
         ("a.webp", "b.gif", "GIF cannot hold 8-bit colour"),
-        ("a.gif", "b.jpg", "JPEG holds one picture, and the file 4"),
+        ("a.gif", "b.jpg", "JPEG holds one image, and the file has 4"),
         ("a.gif", "b.tif", "TIFF holds pages, not animations"),
     ],
 )
@@ -196,11 +196,11 @@ def test_a_gif_that_ends_between_two_frames_is_refused(command, tmp_path: Path) 
 
 def test_an_animation_in_place_that_has_no_record_needs_a_report(command, tmp_path: Path) -> None:
     made = make_animation(tmp_path / "a.webp", frames())
-    assert "--in-place would denoise it twice" in command("run", "a.webp", "--in-place").stderr
+    assert "a second --in-place would denoise it again" in command("run", "a.webp", "--in-place").stderr
     assert command("run", "a.webp", "--in-place", "--report", "r.jsonl").exit_code == 0
     after = made.read_bytes()
     result = command("run", "a.webp", "--in-place", "--report", "r.jsonl", "--skip-existing")
-    assert "denoised already" in result.stderr
+    assert "already denoised" in result.stderr
     assert made.read_bytes() == after
 
 
@@ -208,7 +208,7 @@ def test_an_animation_in_place_that_has_no_record_needs_a_report(command, tmp_pa
 def test_the_first_frame_alone_is_taken_when_asked(extension: str, command, tmp_path: Path) -> None:
     made = make_animation(tmp_path / f"a.{extension}", frames())
     result = command("run", made.name, "-o", "b.png", "--first-frame", *HARDLY)
-    assert "note: only the first of its 4 pictures is taken" in result.stderr
+    assert "note: only the first of its 4 images is used" in result.stderr
     np.testing.assert_array_equal(read(tmp_path / "b.png").intensities, np.array(frames()[0]))
     result = command("run", made.name, "-o", f"c.{extension}", "--first-frame", *HARDLY)
     assert result.exit_code == 0, result.stderr
@@ -220,9 +220,9 @@ def test_several_pictures_in_a_jpeg_need_the_first_frame(command, tmp_path: Path
     pictures[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=pictures[1:], quality=95)
     result = command("run", "a.jpg")
     assert result.exit_code == 1
-    assert "several pictures (MPO); take the first alone with --first-frame" in result.stderr
+    assert "several images (MPO); use only the first with --first-frame" in result.stderr
     result = command("run", "a.jpg", "--first-frame", *HARDLY)
-    assert "note: only the first of its 4 pictures is taken" in result.stderr
+    assert "note: only the first of its 4 images is used" in result.stderr
     with Image.open(tmp_path / "a_denoised.jpg") as opened:
         assert opened.format == "JPEG"
 
@@ -231,7 +231,7 @@ def test_animations_of_16_bits_are_refused(command, tmp_path: Path) -> None:
     pictures = [Image.fromarray(noise(8, 8, dtype=np.uint16, seed=seed)) for seed in range(2)]
     pictures[0].save(tmp_path / "a.png", save_all=True, append_images=pictures[1:])
     result = command("run", "a.png")
-    assert "animated PNG of 16 bits is not carried; save it with 8 bits" in result.stderr
+    assert "animated PNG of 16 bits is not supported; save it with 8 bits" in result.stderr
     assert result.exit_code == 1
 
 

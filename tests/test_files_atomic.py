@@ -147,7 +147,7 @@ def test_an_encoder_that_writes_something_else_is_noticed(
     monkeypatch.setattr(Image.Image, "save", save_smaller)
     result = command("run", "a.png", "--overwrite")
     assert result.exit_code == 1
-    assert "what was written reads as L of 3 × 3 pixels" in result.stderr
+    assert "the written file reads as L of 3 × 3 pixels" in result.stderr
     assert (tmp_path / "a_denoised.png").read_bytes() == old
 
 

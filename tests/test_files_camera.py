@@ -190,7 +190,7 @@ def test_segments_of_other_programs_stay_in_a_jpeg_and_are_told_elsewhere(comman
     assert "note" not in result.stderr
     assert b"".join(OWN) in (tmp_path / "a_denoised.jpg").read_bytes()
     result = command("run", "a.jpg", "-o", "a.png", *HARDLY)
-    assert "note: its JPEG segments APP1 (FLIR), APP12 (Ducky), APP6 (GoPro) are left out" in result.stderr
+    assert "note: its JPEG segments APP1 (FLIR), APP12 (Ducky), APP6 (GoPro) are dropped" in result.stderr
     assert command("run", "a.jpg", "-o", "b.jpg", "--strip-metadata", *HARDLY).exit_code == 0
     assert b"FLIR" not in (tmp_path / "b.jpg").read_bytes()
 
@@ -198,7 +198,7 @@ def test_segments_of_other_programs_stay_in_a_jpeg_and_are_told_elsewhere(comman
 def test_segments_that_become_untrue_are_left_out_and_told(command, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg(segment(11, b"JP\0\1signed"), segment(0, b"JFXX\0\x13")))
     result = command("run", "a.jpg", *HARDLY)
-    assert "note: its JPEG segments APP0 (JFXX), APP11 (JP) are left out" in result.stderr
+    assert "note: its JPEG segments APP0 (JFXX), APP11 (JP) are dropped" in result.stderr
     assert b"signed" not in (tmp_path / "a_denoised.jpg").read_bytes()
 
 
@@ -211,9 +211,7 @@ def test_the_film_behind_a_photograph_stays_there(command, tmp_path: Path) -> No
     written = (tmp_path / "a_denoised.jpg").read_bytes()
     assert written.endswith(b"\xff\xd9" + film), "so that places that count from the end stay true"
     result = command("run", "a.jpg", "-o", "a.tif", *HARDLY)
-    assert (
-        "note: 76,812 bytes behind the picture (previews, a gain map or a film) are left out" in result.stderr
-    )
+    assert "note: 76,812 bytes after the image (previews, a gain map or a video) are dropped" in result.stderr
 
 
 def test_zeros_behind_a_photograph_are_nothing(command, tmp_path: Path) -> None:
@@ -256,7 +254,7 @@ def test_a_photograph_with_previews_or_a_gain_map_is_one_picture(
     assert result.exit_code == 0, result.stderr
     length = len(contents) - contents.index(b"\xff\xd9") - 2
     assert (
-        f"note: {length:,} bytes behind the picture (previews, a gain map or a film) are left"
+        f"note: {length:,} bytes after the image (previews, a gain map or a video) are dropped"
         in result.stderr
     )
     written = (tmp_path / "a_denoised.jpg").read_bytes()
@@ -271,7 +269,7 @@ def test_pictures_of_their_own_are_still_several(kinds: tuple[int, ...], command
     (tmp_path / "a.jpg").write_bytes(several(*kinds))
     result = command("run", "a.jpg", *HARDLY)
     assert result.exit_code == 1
-    assert "several pictures (MPO)" in result.stderr
+    assert "several images (MPO)" in result.stderr
 
 
 @pytest.mark.parametrize(("unit", "density"), [(0, (1, 2)), (2, (118, 59))])
@@ -285,7 +283,7 @@ def test_the_unit_of_the_resolution_of_a_jpeg_stays(
     with Image.open(tmp_path / "a_denoised.jpg") as opened:
         assert (opened.info["jfif_unit"], opened.info["jfif_density"]) == (unit, density)
     result = command("run", "a.jpg", "-o", "a.png", *HARDLY)
-    assert ("note: its pixel aspect is left out" in result.stderr) == (unit == 0)
+    assert ("note: its pixel aspect is dropped" in result.stderr) == (unit == 0)
 
 
 @pytest.mark.parametrize("tags", [{271: (2, b"Maker\0")}, {}, None])
@@ -318,7 +316,7 @@ def test_a_colour_profile_that_cannot_be_read_is_told(make_image, command, tmp_p
     contents = make_image("a.png", noise(8, 9, 3)).read_bytes()
     (tmp_path / "a.png").write_bytes(contents[:33] + chunk(b"iCCP", b"mine\0\0not packed") + contents[33:])
     assert (
-        "note: its colour profile cannot be read, and is left out" in command("run", "a.png", *HARDLY).stderr
+        "note: its colour profile cannot be read, and is dropped" in command("run", "a.png", *HARDLY).stderr
     )
 
 
@@ -329,7 +327,7 @@ def test_what_lies_behind_a_picture_is_told(name: str, make_image, command, tmp_
     assert "note" not in command("run", name, *HARDLY).stderr
     (tmp_path / name).write_bytes(contents + bytes(2000) + b"more")
     result = command("run", name, "--overwrite", *HARDLY)
-    assert "note: 2,004 bytes behind the picture are left out" in result.stderr
+    assert "note: 2,004 bytes after the image are dropped" in result.stderr
 
 
 @pytest.mark.parametrize(("kind", "depth"), [(b"P5", 1), (b"P6", 1), (b"P6", 2)])
@@ -344,15 +342,15 @@ def test_comments_of_a_pnm_and_further_pictures_behind_are_told(
     commented = picture.replace(b"\n", b"\n# by hand\n", 1)
     (tmp_path / "a.pnm").write_bytes(commented + picture)
     result = command("run", "a.pnm", "--overwrite", *HARDLY)
-    assert "note: its comments are left out" in result.stderr
-    assert f"note: {len(picture)} bytes behind the picture are left out" in result.stderr
+    assert "note: its comments are dropped" in result.stderr
+    assert f"note: {len(picture)} bytes after the image are dropped" in result.stderr
 
 
 def test_unknown_chunks_of_a_webp_are_told(make_image, command, tmp_path: Path) -> None:
     contents = make_image("a.webp", noise(8, 9, 3), lossless=True, xmp=b"<x/>").read_bytes()
     contents += b"MINE" + struct.pack("<I", 4) + b"data"
     (tmp_path / "a.webp").write_bytes(contents[:4] + struct.pack("<I", len(contents) - 8) + contents[8:])
-    assert "note: its WebP chunks MINE are left out" in command("run", "a.webp", *HARDLY).stderr
+    assert "note: its WebP chunks MINE are dropped" in command("run", "a.webp", *HARDLY).stderr
 
 
 def bmp(values: np.ndarray, colours: int, profile: bytes, primaries: bytes = bytes(48)) -> bytes:

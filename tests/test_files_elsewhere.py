@@ -39,7 +39,7 @@ def test_what_only_a_jpeg_keeps_is_told_in_other_formats_alone(
     options: dict, names: str, make_image, command
 ) -> None:
     make_image("a.jpg", noise(8, 10), **options)
-    assert f"note: its {names} are left out" in command("run", "a.jpg", "-o", "a.png").stderr
+    assert f"note: its {names} are dropped" in command("run", "a.jpg", "-o", "a.png").stderr
     assert "note" not in command("run", "a.jpg", "-o", "b.jpg").stderr
     assert "note" not in command("run", "a.jpg", "-o", "b.png", "--strip-metadata").stderr
 
@@ -69,13 +69,13 @@ def test_the_background_and_chunks_of_other_programs_stay_in_a_png(
     assert "note" not in command("run", "a.png").stderr
     for chunk in kept:
         assert png_chunk(*chunk) in (tmp_path / "a_denoised.png").read_bytes()
-    assert "note: its PNG chunks bKGD, prVt are left out" in command("run", "a.png", "-o", "b.tif").stderr
+    assert "note: its PNG chunks bKGD, prVt are dropped" in command("run", "a.png", "-o", "b.tif").stderr
 
 
 def test_chunks_that_cannot_stay_are_told(make_image, command) -> None:
     aspect = struct.pack(">IIB", 2, 1, 0)
     add_chunks(make_image("a.png"), (b"oFFs", bytes(9)), (b"vpAG", b"x"), (b"pHYs", aspect))
-    assert "note: its PNG chunks oFFs, pHYs, vpAG are left out" in command("run", "a.png").stderr
+    assert "note: its PNG chunks oFFs, pHYs, vpAG are dropped" in command("run", "a.png").stderr
 
 
 def test_chunks_that_denoising_makes_untrue_are_dropped(make_image, command, tmp_path: Path) -> None:
@@ -103,4 +103,4 @@ def test_colours_that_another_format_would_show_differently_are_told(
         stored.add(*chunk)
     make_image("a.png", noise(5, 6, 3), pnginfo=stored)
     shown = command("run", "a.png", "-o", "a.tif").stderr
-    assert (f"its PNG chunks {names} are left out" in shown) if names else ("note" not in shown)
+    assert (f"its PNG chunks {names} are dropped" in shown) if names else ("note" not in shown)

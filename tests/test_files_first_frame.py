@@ -1,4 +1,4 @@
-"""The first of several pictures: taken when it is asked for, also where the others are such as are not carried."""
+"""The first of several pictures: taken when it is asked for, also where the others are such as are not supported."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def _spread(path: Path) -> None:
 
 OTHERS = {
     "sizes.tif": (_of_two_sizes, "its 2 pages differ in size or kind of pixels"),
-    "deep.png": (_deep_animation, "animated PNG of 16 bits is not carried"),
-    "metamorph.tif": (lambda path: make_metamorph(path, 2), "MetaMorph stacks are not carried"),
+    "deep.png": (_deep_animation, "animated PNG of 16 bits is not supported"),
+    "metamorph.tif": (lambda path: make_metamorph(path, 2), "MetaMorph stacks are not supported"),
     "spread.tif": (_spread, "the stack is spread over several OME-TIFF files"),
 }
 
@@ -61,12 +61,12 @@ def test_the_remedy_that_is_told_works(name: str, command, tmp_path: Path) -> No
     refused = command("run", name)
     assert refused.exit_code == 1
     assert f"{name}: {reason}" in refused.stderr
-    assert refused.stderr.endswith(", or take the first alone with --first-frame\n")
+    assert refused.stderr.endswith(", or use only the first with --first-frame\n")
     forecast = command("run", name, "--first-frame", "--dry-run")
     assert "\tdenoise\t" in forecast.stdout
     result = command("run", name, "-o", f"out/{name}", "--first-frame", *HARDLY)
     assert result.exit_code == 0, result.stderr
-    assert "note: only the first of its pictures is taken\n" in result.stderr
+    assert "note: only the first of its images is used\n" in result.stderr
     np.testing.assert_array_equal(pixels(tmp_path / "out" / name), DEEP)
     assert b"OME" not in (tmp_path / "out" / name).read_bytes()
     assert command("run", f"out/{name}").exit_code == 0  # a file of one picture, like any other
@@ -78,24 +78,24 @@ def test_metamorph_is_carried_where_it_holds_one_plane(planes: int, command, tmp
     result = command("run", "a.tif", *HARDLY)
     if planes > 1:
         assert result.exit_code == 1
-        assert "MetaMorph stacks are not carried; save it as an ImageJ or OME TIFF, or" in result.stderr
+        assert "MetaMorph stacks are not supported; save it as an ImageJ or OME TIFF, or" in result.stderr
         return
     assert result.exit_code == 0, result.stderr
-    assert "its TIFF tags 33629 are left out" in result.stderr
+    assert "its TIFF tags 33629 are dropped" in result.stderr
     np.testing.assert_array_equal(pixels(tmp_path / "a_denoised.tif"), DEEP)
 
 
 def test_tags_that_hold_places_in_the_file_are_left_out(command, tmp_path: Path) -> None:
     of_zeiss = (34412, 1, 40, bytes(range(40)), True)
     tifffile.imwrite(tmp_path / "a.tif", DEEP, extratags=[of_zeiss], metadata=None)
-    assert "note: its TIFF tags 34412 are left out" in command("run", "a.tif", *HARDLY).stderr
+    assert "note: its TIFF tags 34412 are dropped" in command("run", "a.tif", *HARDLY).stderr
     assert bytes(range(40)) not in (tmp_path / "a_denoised.tif").read_bytes()
 
 
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("m.jpg", "save the one that is meant as a file of its own"),
+        ("m.jpg", "save the image you want as a file of its own"),
         ("sizes.tif", "save each as a file of its own"),
     ],
 )

@@ -89,7 +89,7 @@ def test_a_gif_becomes_another_format_with_a_note_about_its_palette(command, tmp
     make_gif(tmp_path / "a.gif", FEW, comment=b"by hand")
     result = command("run", "a.gif", "-o", "a.png", "--mu", "1e9")
     assert "its palette is written as true colour or grey" in result.stderr
-    assert "its comments are left out" in result.stderr
+    assert "its comments are dropped" in result.stderr
     np.testing.assert_array_equal(pixels(tmp_path / "a.png"), FEW)
 
 
@@ -110,4 +110,4 @@ def test_extensions_of_other_programs_are_told(command, tmp_path: Path) -> None:
     contents = make_gif(tmp_path / "a.gif", FEW, loop=0).read_bytes()
     extension = b"!\xff\x0bXMP DataXMP\x03<x>\0"
     (tmp_path / "a.gif").write_bytes(contents[:-1] + extension + contents[-1:])
-    assert "note: its GIF extensions XMP DataXMP are left out" in command("run", "a.gif").stderr
+    assert "note: its GIF extensions XMP DataXMP are dropped" in command("run", "a.gif").stderr

@@ -49,7 +49,7 @@ def test_without_the_package_the_remedy_is_told(brand: bytes, command, monkeypat
     for arguments in (("run", "a.heic"), ("run", "a.png", "-o", "b.heic")):
         result = command(*arguments)
         assert result.exit_code == 1
-        assert "HEIC needs a further package; install tvdenoise[heic]" in result.stderr
+        assert "HEIC requires the extra heic; install tvdenoise[heic]" in result.stderr
     assert not (tmp_path / "b.heic").exists()
 
 
@@ -127,7 +127,7 @@ def test_codes_of_other_colours_stay_and_are_told_elsewhere(command, tmp_path: P
     make_heic(tmp_path / "a.heic", gradual(64, 64, 3), **codes, full_range_flag=1)
     assert "note" not in command("run", "a.heic").stderr
     assert b"colrnclx\0\x0c\0\r" in (tmp_path / "a_denoised.heic").read_bytes()
-    assert "its colour description (CICP 12/13) is left out" in command("run", "a.heic", "-o", "b.png").stderr
+    assert "its colour description (CICP 12/13) is dropped" in command("run", "a.heic", "-o", "b.png").stderr
 
 
 @needs_package
@@ -153,7 +153,7 @@ def test_an_input_is_replaced_where_a_report_records_it(command, tmp_path: Path)
     assert command("run", "a.heic", "--in-place").exit_code == 2
     assert command(*arguments).exit_code == 0
     after = path.read_bytes()
-    assert "denoised already" in command(*arguments, "--skip-existing").stderr
+    assert "already denoised" in command(*arguments, "--skip-existing").stderr
     assert path.read_bytes() == after
 
 

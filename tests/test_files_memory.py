@@ -98,7 +98,7 @@ def test_a_picture_for_which_memory_is_missing_is_refused_before_it_is_decoded(
 ) -> None:
     (tmp_path / name).write_bytes(SEEDS[name]())
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("decoded"))
-    message = r"needs 0\.2 GB of memory, and 0\.0 GB are available; split the picture, or free some memory"
+    message = r"needs 0\.2 GB of memory, and 0\.0 GB is available; split the image, or free some memory"
     with pytest.raises(UnsupportedImageError, match=message):
         read(tmp_path / name)
 
@@ -119,7 +119,7 @@ def test_a_bomb_that_is_allowed_by_its_pixels_is_refused_for_its_memory(tmp_path
     )  # fmt: skip
     assert ended.returncode == 1
     assert re.search(
-        r"a.png: it needs 1\d\.\d GB of memory, and [34]\.\d GB are available; save it as a TIFF in tiles",
+        r"a.png: it needs 1\d\.\d GB of memory, and [34]\.\d GB is available; save it as a tiled TIFF",
         ended.stderr,
     )
     assert ended.stderr.count("\n") == 1

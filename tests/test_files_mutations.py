@@ -101,6 +101,6 @@ def test_a_tag_whose_value_has_the_wrong_type_is_left_out_with_a_notice(
     struct.pack_into("<HHI", contents, place, 271, 5, 1)  # a fraction in the place of a text
     (tmp_path / "a.tif").write_bytes(contents)
     picture = read(tmp_path / "a.tif")
-    assert picture.notices == ("its TIFF tags 271 (Make) are left out",)
+    assert picture.notices == ("its TIFF tags 271 (Make) are dropped",)
     with Image.open(BytesIO(encode(picture, FORMAT_BY_EXTENSION[".tif"]))) as written:
         assert written.tag_v2[270] == "kept"

@@ -135,4 +135,4 @@ def test_stripping_works_in_place_where_a_report_keeps_the_record(make_image, co
     arguments = ("run", "a.png", "--in-place", "--strip-metadata", "--report", "r")
     assert command(*arguments).exit_code == 0
     assert b"tvdenoise" not in Path("a.png").read_bytes()
-    assert "denoised already, skipped" in command(*arguments, "--skip-existing").stderr
+    assert "already denoised, skipped" in command(*arguments, "--skip-existing").stderr

@@ -24,21 +24,21 @@ def test_an_animation_is_never_taken_for_one_picture(tmp_path: Path) -> None:
     frames = [Image.fromarray(noise(8, 8, 3, seed=seed)) for seed in range(3)]
     for name in ("a.png", "a.webp", "a.gif"):
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
-        with pytest.raises(UnsupportedImageError, match="holds 3 pictures; take the first alone"):
+        with pytest.raises(UnsupportedImageError, match="holds 3 images; use only the first"):
             read(tmp_path / name, first_frame=False)
 
 
 def test_several_pages_are_never_taken_for_one(tmp_path: Path) -> None:
     pages = [Image.fromarray(noise(8, 8, seed=seed)) for seed in range(2)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
-    with pytest.raises(UnsupportedImageError, match="holds 2 pictures; take the first alone"):
+    with pytest.raises(UnsupportedImageError, match="holds 2 images; use only the first"):
         read(tmp_path / "a.tif", first_frame=False)
 
 
 def test_several_pictures_in_a_jpeg_are_refused(tmp_path: Path) -> None:
     pictures = [Image.fromarray(noise(8, 8, 3, seed=seed)) for seed in range(2)]
     pictures[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=pictures[1:])
-    with pytest.raises(UnsupportedImageError, match=r"several pictures \(MPO\)"):
+    with pytest.raises(UnsupportedImageError, match=r"several images \(MPO\)"):
         read(tmp_path / "a.jpg")
 
 
@@ -48,14 +48,14 @@ def test_an_overview_is_no_page_and_is_left_out_with_a_notice(tmp_path: Path) ->
     small.encoderinfo["tiffinfo"][254] = 1
     Image.fromarray(noise(8, 8)).save(tmp_path / "a.tif", save_all=True, append_images=[small])
     picture = read(tmp_path / "a.tif")
-    assert picture.notices == ("its overviews are left out",)
+    assert picture.notices == ("its overviews are dropped",)
     np.testing.assert_array_equal(picture.intensities, noise(8, 8))
 
 
 @pytest.mark.parametrize(("mode", "extension"), [("LAB", "tif"), ("I", "tif")])
 def test_other_colours_and_depths_are_refused(mode: str, extension: str, tmp_path: Path) -> None:
     Image.new(mode, (4, 4)).save(tmp_path / f"a.{extension}")
-    with pytest.raises(UnsupportedImageError, match="pixels are not carried yet; convert it to"):
+    with pytest.raises(UnsupportedImageError, match="pixels are not supported; convert it to"):
         read(tmp_path / f"a.{extension}")
 
 
@@ -74,8 +74,8 @@ def tiff(tags: dict[int, object], values: np.ndarray) -> bytes:
 @pytest.mark.parametrize(
     ("tags", "values", "reason"),
     [
-        ({254: 1}, noise(4, 4), "preview of a raw picture"),
-        ({50706: b"\1\4\0\0"}, noise(4, 4), "preview of a raw picture"),
+        ({254: 1}, noise(4, 4), "preview of a raw image"),
+        ({50706: b"\1\4\0\0"}, noise(4, 4), "preview of a raw image"),
     ],
 )
 def test_a_tiff_that_pillow_would_misread_is_refused(tags, values, reason: str, tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def simple_tiff(order: str, version: int, samples: int, bits: int, form: int) ->
 @pytest.mark.parametrize(("order", "version"), [("<", 42), (">", 42), ("<", 43), (">", 43)])
 def test_a_tiff_of_other_floats_is_named_with_the_remedy(order, version, tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(simple_tiff(order, version, 1, 64, 3))
-    message = "64-bit float TIFF is not carried yet; save it as 32-bit float"
+    message = "64-bit float TIFF is not supported; save it as 32-bit float"
     with pytest.raises(UnsupportedImageError, match=message):
         read(tmp_path / "a.tif")
 
@@ -224,14 +224,14 @@ def test_a_jpeg_of_12_bits_is_named(tmp_path: Path) -> None:
     values = noise(16, 16, dtype=np.uint16) // 16
     (tmp_path / "a.jpg").write_bytes(imagecodecs.jpeg8_encode(values, bitspersample=12))
     with pytest.raises(
-        UnsupportedImageError, match="JPEG of 12 bits is not carried; convert it to TIFF or PNG"
+        UnsupportedImageError, match="JPEG of 12 bits is not supported; convert it to TIFF or PNG"
     ):
         read(tmp_path / "a.jpg")
 
 
 def test_a_tiff_of_complex_numbers_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(simple_tiff("<", 42, 1, 64, 6))
-    with pytest.raises(UnsupportedImageError, match="64-bit complex TIFF is not carried yet; save it as"):
+    with pytest.raises(UnsupportedImageError, match="64-bit complex TIFF is not supported; save it as"):
         read(tmp_path / "a.tif")
 
 
@@ -289,5 +289,5 @@ def test_a_decoder_without_memory_is_told_as_such(make_image, monkeypatch) -> No
 
     path = make_image("a.png")
     monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
-    with pytest.raises(UnreadableImageError, match="not enough memory to decode it; split the picture"):
+    with pytest.raises(UnreadableImageError, match="not enough memory to decode it; split the image"):
         read(path)

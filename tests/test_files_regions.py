@@ -126,7 +126,7 @@ def test_the_first_of_several_pictures_may_be_in_parts(options: dict, tmp_path: 
         picture = large(stream, first_frame=True)
         same_file(picture, read(tmp_path / "a.tif", first_frame=True))
         np.testing.assert_array_equal(part(picture, (3, 30, 2, 50)), values[0, 3:30, 2:50])
-        with pytest.raises(UnsupportedImageError, match="split the picture"):
+        with pytest.raises(UnsupportedImageError, match="split the image"):
             open_within(stream, NOTHING)
 
 
@@ -192,7 +192,7 @@ def test_a_file_that_must_be_decoded_whole_is_refused_with_what_it_needs(
     stored: dict, tmp_path: Path
 ) -> None:
     tifffile.imwrite(tmp_path / "a.tif", noise(3000, 4000), **stored)
-    remedy = "save it as a TIFF in tiles, which is denoised in parts, or allow more with --memory"
+    remedy = "save it as a tiled TIFF, which can be denoised in parts, or allow more with --memory"
     message = rf"it needs 0\.44 GB of memory, and --memory allows 0\.21 GB, as it is not stored in small .*; {remedy}"
     with (tmp_path / "a.tif").open("rb") as stream, pytest.raises(UnsupportedImageError, match=message):
         open_within(stream, MemoryBudget(210_000_000))
@@ -200,7 +200,7 @@ def test_a_file_that_must_be_decoded_whole_is_refused_with_what_it_needs(
 
 def test_a_format_that_is_decoded_whole_is_refused_with_what_it_needs(tmp_path: Path) -> None:
     Image.fromarray(noise(3000, 4000)).save(tmp_path / "a.png", compress_level=0)
-    message = r"it needs 0\.44 GB of memory, and --memory allows 0\.21 GB; save it as a TIFF in tiles"
+    message = r"it needs 0\.44 GB of memory, and --memory allows 0\.21 GB; save it as a tiled TIFF"
     with (tmp_path / "a.png").open("rb") as stream, pytest.raises(UnsupportedImageError, match=message):
         open_within(stream, MemoryBudget(210_000_000))
 

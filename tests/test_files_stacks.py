@@ -270,7 +270,7 @@ def test_the_parameters_are_those_of_the_middle_plane_for_the_whole_file(command
     alone = [_mus(tmp_path / f"plane{number}.tif.jsonl")[0] for number in range(3)]
     assert _mus(tmp_path / "a.tif.jsonl") == [sorted(alone)[1]]
     result = command("run", "a.tif", "-o", "each.tif", "--per-plane")
-    assert "3 pictures" in result.stderr
+    assert "3 images" in result.stderr
     assert "(the median of 3)" in result.stderr
     for number, plane in enumerate(tiff_values(tmp_path / "each.tif")):
         np.testing.assert_array_equal(plane, tiff_values(tmp_path / "out" / f"plane{number}.tif"))
@@ -300,9 +300,9 @@ def test_overviews_and_masks_are_no_pages(command, tmp_path: Path) -> None:
     struct.pack_into("<HHII", contents, contents.index(struct.pack("<HHII", 254, 4, 1, 2)), 254, 4, 1, 4)
     (tmp_path / "a.tif").write_bytes(contents)
     result = command("run", "a.tif", *HARDLY)
-    assert "2 pictures" in result.stderr
-    assert "note: its overviews are left out\n" in result.stderr
-    assert "note: its masks are left out\n" in result.stderr
+    assert "2 images" in result.stderr
+    assert "note: its overviews are dropped\n" in result.stderr
+    assert "note: its masks are dropped\n" in result.stderr
     found = tiff_values(tmp_path / "a_denoised.tif")
     np.testing.assert_array_equal(found, np.stack([noise(16, 16, seed=seed) for seed in range(2)]))
 
@@ -321,7 +321,7 @@ def test_what_micro_manager_has_beside_its_pages_is_said_to_be_left_out(command,
     (tmp_path / "mm.tif").write_bytes(contents.getvalue())
     result = command("run", "mm.tif", *HARDLY)
     assert result.exit_code == 0, result.stderr
-    assert result.stderr.count("note: Micro-Manager's index and summary of the file are left out\n") == 1
+    assert result.stderr.count("note: Micro-Manager's index and summary of the file are dropped\n") == 1
     np.testing.assert_array_equal(tiff_values(tmp_path / "mm_denoised.tif"), STACKS["deep.tif"][0])
 
 
@@ -333,7 +333,7 @@ def test_pages_of_other_shapes_or_kinds_are_refused(other: np.ndarray, command, 
     result = command("run", "a.tif")
     assert result.exit_code == 1
     assert "differ" in result.stderr
-    assert "save each as a file of its own, or take the first alone with --first-frame" in result.stderr
+    assert "save each as a file of its own, or use only the first with --first-frame" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
@@ -398,7 +398,7 @@ def test_further_descriptions_stay_and_are_heard(
     command("run", "a.tif", "-o", "strip.tif", "--strip-metadata")
     assert b"shape" not in (tmp_path / "strip.tif").read_bytes()
     result = command("run", "a.tif", "-o", "a.png", "--first-frame", *HARDLY)
-    assert "note: its further descriptions are left out" in result.stderr
+    assert "note: its further descriptions are dropped" in result.stderr
     command("run", "a.tif", "-o", "first.tif", "--first-frame", *HARDLY)
     with tifffile.TiffFile(tmp_path / "first.tif") as after:
         assert (len(after.pages), after.series[0].shape) == (1, (20, 24))
@@ -433,17 +433,17 @@ def test_the_first_picture_alone_is_taken_when_asked(name: str, command, tmp_pat
     values = make_stack(tmp_path, name)
     count = int(np.prod(values.shape[: -3 if "colour" in name else -2]))
     result = command("run", name, "-o", "a.tif", "--first-frame", *HARDLY)
-    assert f"note: only the first of its {count} pictures is taken" in result.stderr
+    assert f"note: only the first of its {count} images is used" in result.stderr
     picture = read(tmp_path / "a.tif")
     np.testing.assert_array_equal(picture.intensities.ravel(), values.ravel()[: picture.intensities.size])
     assert command("run", name, "-o", "a.png", "--first-frame").exit_code == 0
-    with pytest.raises(UnsupportedImageError, match=f"holds {count} pictures"):
+    with pytest.raises(UnsupportedImageError, match=f"holds {count} images"):
         read(tmp_path / name)
 
 
 @pytest.mark.parametrize(
     ("target", "reason"),
-    [("a.jpg", "JPEG holds one picture, and the file 5"), ("a.png", "PNG holds animations, not pages")],
+    [("a.jpg", "JPEG holds one image, and the file has 5"), ("a.png", "PNG holds animations, not pages")],
 )
 def test_other_formats_do_not_hold_pages(target: str, reason: str, command, tmp_path: Path) -> None:
     make_stack(tmp_path, "grey.tif")
@@ -463,7 +463,7 @@ def test_stacks_are_replaced_in_place_once_and_skipped_when_they_exist(command, 
     assert command("run", "imagej.tif", "--in-place").exit_code == 0
     after = (tmp_path / "imagej.tif").read_bytes()
     assert after == (tmp_path / "out.tif").read_bytes() != before
-    assert "denoised already" in command("run", "imagej.tif", "--in-place").stderr
+    assert "already denoised" in command("run", "imagej.tif", "--in-place").stderr
     assert (tmp_path / "imagej.tif").read_bytes() == after
 
 
@@ -495,14 +495,14 @@ def test_the_plan_knows_how_many_pictures_there_are(command, tmp_path: Path) -> 
     assert (header.planes, header.values) == (24, 24 * 20 * 24)
     assert "\tdenoise\t" in command("run", "imagej.tif", "--dry-run").stdout
     result = command("run", "imagej.tif", "-o", "a.jpg", "--dry-run")
-    assert "\tfail\tJPEG holds one picture, and the file 24" in result.stdout
+    assert "\tfail\tJPEG holds one image, and the file has 24" in result.stdout
     assert "\tdenoise\t" in command("run", "imagej.tif", "-o", "a.jpg", "--dry-run", "--first-frame").stdout
 
 
 def test_noise_is_measured_on_the_first_picture_when_asked(command, tmp_path: Path) -> None:
     make_stack(tmp_path, "deep.tif")
     tifffile.imwrite(tmp_path / "first.tif", STACKS["deep.tif"][0][0])
-    assert "holds 5 pictures; take the first alone with --first-frame" in command("noise", "deep.tif").stderr
+    assert "holds 5 images; use only the first with --first-frame" in command("noise", "deep.tif").stderr
     stacked = json.loads(command("noise", "deep.tif", "--first-frame", "--json").stdout)
     alone = json.loads(command("noise", "first.tif", "--json").stdout)
     assert stacked | {"source": ""} == alone | {"source": ""}

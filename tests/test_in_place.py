@@ -37,7 +37,7 @@ def test_an_input_is_replaced_once(extension: str, make_image, command, tmp_path
     assert after == (tmp_path / f"b.{extension}").read_bytes()
     result = command("run", path.name, f"b.{extension}", "--in-place")
     assert result.exit_code == 0
-    assert f"{path.name}: denoised already, skipped; --again denoises it once more" in result.stderr
+    assert f"{path.name}: already denoised, skipped; denoise it once more with --again" in result.stderr
     assert "2 files: 0 done, 0 failed, 2 skipped" in result.stderr
     assert path.read_bytes() == after
     assert command("run", path.name, "--in-place", "--again", "--mu", "3").exit_code == 0
@@ -61,7 +61,7 @@ def test_without_a_place_for_the_record_a_report_is_needed_and_continued(
     assert command("run", first.name, "--in-place", "--report", report).exit_code == 0
     after = first.read_bytes()
     assert after != before
-    assert "exists already; add --skip-existing to extend it" in (
+    assert "already exists; add --skip-existing to extend it" in (
         command("run", first.name, "--in-place", "--report", report).stderr
     )
     result = command("run", first.name, second.name, "--in-place", "--report", report, "--skip-existing")
@@ -114,7 +114,7 @@ def test_a_report_that_cannot_record_leaves_the_file(make_image, command, monkey
     monkeypatch.setattr("tvdenoise.batch.report.os.write", fail)
     result = command("run", "a.bmp", "--in-place", "--report", "r")
     assert result.exit_code == 1
-    assert "cannot be recorded in the report r: no space left on device; it is left as it was" in (
+    assert "cannot record it in the report r: no space left on device; it is left unchanged" in (
         result.stderr
     )
     assert path.read_bytes() == before
@@ -128,13 +128,13 @@ def test_a_report_that_cannot_record_leaves_the_file(make_image, command, monkey
         (("a.png", "--in-place", "--suffix", "x"), "--in-place and --suffix contradict each other"),
         (("a.png", "--in-place", "--overwrite"), "--in-place needs no --overwrite; leave it out"),
         (("a.png", "--in-place", "--again", "--skip-existing"), "--again and --skip-existing contradict"),
-        (("a.png", "--again"), "--again is for --in-place"),
+        (("a.png", "--again"), "--again only works with --in-place"),
         (("-", "--in-place"), "--in-place cannot replace standard input (-)"),
-        (("a.png", "--in-place", "--format", "png"), "--format is for standard output"),
+        (("a.png", "--in-place", "--format", "png"), "--format applies to standard output"),
         (("a.png", "--in-place", "--strip-metadata"), "--strip-metadata leaves no place to record"),
         (("a.png", "--in-place", "--report", "a.png", "--skip-existing"), "is an input or an output"),
-        (("a.png", "-o", "-", "--preserve-times"), "--preserve-times is for files"),
-        (("-", "-o", "b.png", "--preserve-times"), "--preserve-times is for files"),
+        (("a.png", "-o", "-", "--preserve-times"), "--preserve-times works on files"),
+        (("-", "-o", "b.png", "--preserve-times"), "--preserve-times works on files"),
     ],
 )
 def test_contradictions_are_one_line_and_change_nothing(
@@ -168,7 +168,7 @@ def test_other_hard_links_keep_the_old_picture_which_is_said(make_image, command
     (tmp_path / "b.png").hardlink_to(path)
     before = path.read_bytes()
     result = command("run", "a.png", "--in-place")
-    assert "a.png: note: its other hard links keep the picture as it was" in result.stderr
+    assert "a.png: note: its other hard links still hold the original image" in result.stderr
     assert path.read_bytes() != before
     assert (tmp_path / "b.png").read_bytes() == before
 
@@ -233,7 +233,7 @@ def test_a_file_that_changes_meanwhile_is_not_replaced(make_image, command, monk
     monkeypatch.setattr(writing, "encode", edit)
     result = command("run", "a.png", "--in-place")
     assert result.exit_code == 1
-    assert "the file was changed while it was denoised; run it again" in result.stderr
+    assert "the file changed while it was being denoised; run it again" in result.stderr
     assert path.read_bytes() == b"someone else's"
 
 

@@ -14,7 +14,7 @@ from conftest import ROOT, environment
 pytestmark = pytest.mark.skipif(browser.missing() is not None, reason=str(browser.missing()))
 
 _PIXELS = """
-const canvas = document.getElementById("picture");
+const canvas = document.getElementById("image");
 const { data } = canvas.getContext("2d").getImageData(canvas.width * 0.6, canvas.height * 0.4, 100, 100);
 let sum = 0;
 for (let i = 0; i < data.length; i++) sum = (sum * 31 + data[i]) % 1000003;
@@ -59,7 +59,7 @@ def test_a_slider_moves_the_picture_and_the_command_and_save_writes_what_run_wri
         assert target.read_bytes() == saved
 
         driver.find_element("id", "save").click()
-        wait_until(driver, lambda: "exists already" in text("confirm-text"))
+        wait_until(driver, lambda: "already exists" in text("confirm-text"))
         target.write_bytes(b"precious")
         driver.switch_to.active_element.click()  # Keep it
         wait_until(driver, lambda: "Kept" in text("message"))
@@ -89,7 +89,7 @@ def test_the_command_is_copied(photograph):
 
         driver.execute_script("navigator.clipboard.writeText = () => Promise.reject(new Error('forbidden'))")
         driver.find_element("id", "copy").click()
-        wait_until(driver, lambda: "the command is selected" in text("message"))
+        wait_until(driver, lambda: "The command is selected" in text("message"))
         assert driver.execute_script("return getSelection().toString()").strip() == text("command")
 
 
@@ -103,9 +103,9 @@ def test_the_page_is_worked_from_the_keyboard(photograph):
         driver.get(page.url)
         find = lambda name: driver.find_element("id", name)  # noqa: E731
         wait_until(driver, lambda: find("status").text.startswith("converged"))
-        find("picture").send_keys("1")
+        find("image").send_keys("1")
         wait_until(driver, lambda: find("zoom").text == "100 %")
-        find("picture").send_keys("+" + Keys.ARROW_RIGHT)
+        find("image").send_keys("+" + Keys.ARROW_RIGHT)
         wait_until(driver, lambda: find("zoom").text == "125 %")
         find("strength").send_keys(Keys.ARROW_RIGHT)
         wait_until(driver, lambda: find("strength-number").get_property("value") == "1.02")
@@ -154,7 +154,7 @@ def test_a_lost_connection_is_told_from_an_end(photograph):
         driver.get(page.url)
         wait_until(driver, lambda: driver.find_element("id", "status").text.startswith("converged"))
         page.process.kill()
-        wait_until(driver, lambda: "connection is lost" in driver.find_element("id", "connection").text)
+        wait_until(driver, lambda: "Connection lost" in driver.find_element("id", "connection").text)
         assert not driver.find_element("id", "save").is_enabled()
 
 

@@ -36,7 +36,7 @@ def never() -> bool:
 
 
 def last(preview: Preview, region: Region, setting: Setting):
-    *_, shown = preview.pictures(region, setting, never, math.inf)
+    *_, shown = preview.images(region, setting, never, math.inf)
     return shown
 
 
@@ -70,7 +70,7 @@ def test_where_the_view_moves_what_was_solved_is_shown_at_once():
     old, new = Region(0, 0, 0, 150, 150), Region(0, 10, 5, 150, 150)
 
     def first_bound(preview: Preview) -> float:
-        return next(iter(preview.pictures(new, scene.automatic, never, -math.inf))).stage.distance_bound
+        return next(iter(preview.images(new, scene.automatic, never, -math.inf))).stage.distance_bound
 
     moved = Preview(scene)
     last(moved, old, scene.automatic)
@@ -83,7 +83,7 @@ def test_a_solve_that_takes_long_shows_a_picture_with_a_bound_of_its_own_first()
     preview = Preview(scene, clock=lambda: next(ticks) / 100)
     region = Region(0, 0, 0, scene.rows, scene.columns)
     first, full = ((s.stage.distance_bound, s.stage.status) for s in
-                   preview.pictures(region, scene.automatic, never, 0.0))  # fmt: skip
+                   preview.images(region, scene.automatic, never, 0.0))  # fmt: skip
     assert first[1] is None
     assert full[1] is not None
     assert first[0] > full[0]
@@ -111,9 +111,9 @@ def test_a_stale_solve_is_given_up_unless_nothing_has_been_shown_for_long():
     preview = Preview(scene, clock=lambda: now)
     last(preview, region, scene.automatic)
     moved = Setting.of(scene.settings, scene.automatic.mu / 2, scene.automatic.epsilon * 2)
-    assert list(preview.pictures(region, moved, lambda: True, now)) == []
+    assert list(preview.images(region, moved, lambda: True, now)) == []
     now = 1.0
-    (shown,) = preview.pictures(region, moved, lambda: True, now)
+    (shown,) = preview.images(region, moved, lambda: True, now)
     assert shown.stage.status is None
 
 

@@ -157,7 +157,7 @@ def test_an_existing_file_is_replaced_only_where_that_is_confirmed(page, folder)
         setting = {"mu": 5, "epsilon": 0.02, "chroma": 3}
         for unsure in ({}, {"overwrite": False}, {"overwrite": "yes"}):
             client.send(type="save", **setting, **unsure)
-            assert "exists already" in client.message("exists")["line"]
+            assert "already exists" in client.message("exists")["line"]
         assert target.read_bytes() == b"precious"
         client.send(type="save", overwrite=True, **setting)
         assert client.message("saved")["status"] == "done"
@@ -233,8 +233,8 @@ def test_a_port_that_is_taken_is_one_line_with_the_remedy(make_image, command):
         result = command("tune", make_image(), "--live", "--port", port)
     assert result.exit_code == 2
     assert result.stderr == (
-        f"tvdenoise: port {port} of 127.0.0.1 is taken or not allowed; "
-        "choose another with --port, or leave it out for a free one\n"
+        f"tvdenoise: port {port} of 127.0.0.1 is in use or not permitted; "
+        "choose another with --port, or leave it out for any free port\n"
     )
 
 
@@ -251,9 +251,9 @@ def test_without_the_extra_it_says_what_to_install(make_image, command, monkeypa
         (["missing.png"], 1, "missing.png: no such file"),
         (["."], 2, "is not a file"),
         (["broken.png"], 1, "broken.png: "),
-        (["photo.png", "-o", "result.xyz"], 2, "of no known format"),
-        (["photo.png", "-o", "photo.png"], 2, "the output would be the input"),
-        (["photo.png", "--max-pixels", "0.0001"], 1, "more than the limit"),
+        (["photo.png", "-o", "result.xyz"], 2, "belongs to no known format"),
+        (["photo.png", "-o", "photo.png"], 2, "the output would replace the input"),
+        (["photo.png", "--max-pixels", "0.0001"], 1, "exceed the limit"),
         (["photo.png", "--port", "70000"], 2, "--port must be"),
     ],
 )
@@ -285,10 +285,10 @@ def test_the_browser_that_is_set_is_opened_at_the_address_on_a_terminal_alone(ma
     for asked, is_opened in (((), True), (("--no-browser",), False)):
         said = said_on_a_terminal([image.name, *asked], tmp_path, with_screen, opened if is_opened else None)
         assert opened.exists() == is_opened
-        assert not is_opened or f" {opened.read_text()} until Ctrl-C" in said
+        assert not is_opened or f" {opened.read_text()}; press Ctrl-C to stop" in said
         opened.unlink(missing_ok=True)
     without = with_screen | {"BROWSER": str(tmp_path / "missing")}
-    assert "until Ctrl-C" in said_on_a_terminal([image.name], tmp_path, without, None)
+    assert "press Ctrl-C to stop" in said_on_a_terminal([image.name], tmp_path, without, None)
 
 
 def said_on_a_terminal(arguments, folder, variables, awaited):

@@ -88,7 +88,7 @@ def test_values_are_checked_where_the_record_is_made(given, error):
 
 
 def test_a_contradiction_names_the_options_as_they_were_written():
-    with pytest.raises(ContradictionError, match="sigma only serves to choose mu, which is given too"):
+    with pytest.raises(ContradictionError, match="sigma only serves to choose mu, which is also given"):
         Options(mu=1, sigma=0.1)
     with pytest.raises(UsageError, match="--sigma only serves to choose --mu"):
         Asked({"mu": "1", "sigma": "0.1"}).options()

@@ -84,7 +84,7 @@ def test_what_appears_is_denoised_and_what_changes_again(options, make_image, tm
     assert code == 130
     assert told.splitlines() == [
         "4 files: 3 done, 1 failed, 0 skipped",
-        "tvdenoise: interrupted; what was finished is kept, the same command continues",
+        "tvdenoise: interrupted; finished files are kept, the same command continues",
     ]
     report = [json.loads(line)["source"] for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     assert sorted(report) == ["in/bad.png", "in/old.png", "in/old.png", "in/sub/inner/new.png"]
@@ -99,7 +99,7 @@ def test_a_watch_that_is_started_again_continues(make_image, tmp_path: Path) -> 
         watch.wait_for("in/a.png → in/out/a.png")
         code, told = watch.end(signal.SIGTERM)
     assert code == 143
-    assert "terminated; what was finished is kept" in told
+    assert "terminated; finished files are kept" in told
     make_image("in/b.png")
     with watching(tmp_path) as watch:
         watch.wait_for("in/b.png → in/out/b.png")
@@ -110,7 +110,7 @@ def test_volumes_that_appear_are_denoised_together(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     tifffile.imwrite(tmp_path / "in" / "a.tif", noise(4, 16, 16), photometric="minisblack")
     with watching(tmp_path, "--volume", "--spacing", "4") as watch:
-        assert "4 pictures in one volume, spacing 4,1,1, " in watch.wait_for("in/a.tif → in/out/a.tif")
+        assert "4 images in one volume, spacing 4,1,1, " in watch.wait_for("in/a.tif → in/out/a.tif")
         assert watch.end(signal.SIGINT)[0] == 130
 
 
@@ -160,7 +160,7 @@ def test_files_with_one_output_fail_by_themselves(make_image, tmp_path: Path) ->
     assert len(plan.jobs) == 1
     told = sorted(failure.error.reason.split(" ", 3)[3] for failure in plan.failures)
     assert told[0] == "exists and is not a file" or told[1] == "exists and is not a file"
-    assert any("would be that of" in reason for reason in told)
+    assert any("would also be that of" in reason for reason in told)
 
 
 @pytest.mark.parametrize("is_kept", [False, True], ids=["removed", "moved"])
@@ -217,8 +217,8 @@ def test_a_file_that_is_taken_away_is_told_if_it_was_done(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("in", "-o", "in"), "would be taken for arrivals"),
-        (("in", "-o", "."), "would be taken for arrivals"),
+        (("in", "-o", "in"), "would be denoised as new files"),
+        (("in", "-o", "."), "would be denoised as new files"),
         (("missing", "-o", "out"), "missing is not a folder"),
         (("in", "-o", "photo.png"), "is not a folder"),
         (("in", "-o", "out", "--report", "in/a.png"), "the report in/a.png is an input or an output"),

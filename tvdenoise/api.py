@@ -50,38 +50,38 @@ def denoise(
 ) -> Solution:
     """Minimise J(x) = Σ h(∇x) + μ/2 Σ w (x − f)² for the noisy image f.
 
-    noisy: (rows, columns), or three axes with ``channel_axis`` naming the channels, or a volume whose three
-        ``spatial_axes`` are named; any integer or real floating type. It is never modified.
-    mu, epsilon, and all further keywords: the fields of `tvdenoise.Options`, by their names.
-    options: the same as one record. A field that is given by keyword must have its default there.
-    channel_axis: the axis of the channels. Three channels are red, green and blue; other counts are coupled
-        with equal weight.
-    spatial_axes: two or three axes along which differences are taken: all that are not the channels. In a volume
-        noise is estimated within the planes of the last two. By default those of an image.
-    spacing: the distances of neighbours along the spatial axes, > 0, in their order and any unit. Differences
+    noisy: (rows, columns); or three axes, of which ``channel_axis`` holds the channels; or a volume with three
+        ``spatial_axes``. Any integer or real floating type. It is never modified.
+    mu, epsilon and all further keywords: the fields of `tvdenoise.Options`.
+    options: the fields as one record. A field that is also given as a keyword must have its default there.
+    channel_axis: the axis of the channels. Three channels are red, green and blue; any other number is coupled
+        with equal weights.
+    spatial_axes: the two or three axes along which differences are taken, that is, all axes except that of the
+        channels. In a volume noise is estimated within the planes of the last two. By default those of an image.
+    spacing: the distances of neighbours along the spatial axes, > 0, in the same order and in any unit. Differences
         along an axis are multiplied by the least distance over its own, so that ‖∇‖² ≤ 4 Σ (h_min/hᵢ)².
-    weights: w ≥ 0, with the shape of the image without its channels; ones where not given. Zero for missing
-        pixels: their values are ignored, and the total variation alone fills them.
-    mask: booleans of the same shape, false for pixels that are kept: data that the others are compared with,
-        which come back as they were, bit for bit. They are no unknowns, and ``weights`` do not count there.
-    trace: keep J and the distance bound at every evaluation, in the solution's ``trace``; changes nothing else.
-    progress: called after every evaluation with the part of the solve that is done, from 0 to 1 where it converged:
-        that of the way from the first distance bound to the tolerance, on a logarithmic scale.
+    weights: w ≥ 0, with the shape of the image without its channels; by default ones. Zero marks missing pixels:
+        their values are ignored, and only the total variation determines them.
+    mask: booleans of the same shape; pixels with false are returned unchanged, bit for bit. They act as fixed data
+        for their neighbours, are not unknowns, and their ``weights`` are ignored.
+    trace: record J and the distance bound at every evaluation in the solution's ``trace``; changes nothing else.
+    progress: called after every evaluation with the progress of the solve, from 0 to 1 at convergence: the way
+        from the first distance bound to the tolerance, on a logarithmic scale.
 
-    Returns a `Solution`. Its image has the input's shape, float32 (float64 for float64 input), in the units
-    of float input and in [0, 1] for integers. With unequal ``weights`` its distance bound is in the weighted
-    norm: √(Σ w (x − x*)² / Σ w) ≤ √(Σ g²/w / Σ w)/μ with g = ∇J(x), since J is μ-strongly convex in it. The
-    defaults of ε and the tolerance have μ times the mean weight in the place of μ. Where pixels are
-    missing J is not strongly convex, and no distance can be bounded: the solve stops once rms(∇J) ≤ 0.03
-    (μ times ``tolerance``), over all unknowns and over the missing pixels by themselves; the bound is infinite and
-    the status says so. ε is then by default at least 1/256 of the span of the intensities (1/128 for RGB).
+    Returns a `Solution`. Its image has the input's shape, float32 (float64 for float64 input), in the units of float
+    input, and in [0, 1] for integers. With unequal ``weights`` the distance bound is in the weighted norm:
+    √(Σ w (x − x*)² / Σ w) ≤ √(Σ g²/w / Σ w)/μ with g = ∇J(x), since J is μ-strongly convex in that norm. The
+    defaults of ε and the tolerance then use μ times the mean weight in place of μ. With missing pixels J is not
+    strongly convex, and no distance can be bounded: the solve stops once rms(∇J) ≤ 0.03 (μ times ``tolerance``), both
+    over all unknowns and over the missing pixels alone; the bound is infinite, and the status says so. The default
+    ε is then at least 1/256 of the span of the intensities (1/128 for RGB).
 
-    Raises ValueError for images of other dimensions, without pixels or with values that are not finite, and
-    for options outside their range or that contradict each other; TypeError for images that are not real numbers,
-    for unknown keywords, and for a field that is given twice.
+    Raises ValueError for images of other dimensions, without pixels or with non-finite values, and for options that
+    are out of range or contradict each other; TypeError for images that are not real numbers, for unknown keywords,
+    and for a field that is given twice.
     """
     given = Options.of(options, _given(fields, mu=mu, epsilon=epsilon))
-    posed = problem_of(
+    problem = problem_of(
         noisy,
         given,
         channel_axis=channel_axis,
@@ -90,18 +90,18 @@ def denoise(
         weights=weights,
         mask=mask,
     )
-    found = posed.method.minimise(
-        posed.data.planes,
-        posed.parameters.mu,
-        posed.parameters.epsilon,
-        fidelity=posed.data.fidelity,
+    found = problem.method.minimise(
+        problem.data.planes,
+        problem.parameters.mu,
+        problem.parameters.epsilon,
+        fidelity=problem.data.fidelity,
         tolerance=given.tolerance,
-        stored=posed.data.layout.precision,
+        stored=problem.data.layout.precision,
         trace=trace,
         progress=progress,
     )
-    layout, kept, chosen = posed.data.layout, posed.data.kept, posed.parameters
-    del posed  # the result is made where there is room
+    layout, kept, chosen = problem.data.layout, problem.data.kept, problem.parameters
+    del problem  # frees memory for the result
     return Solution(
         image=_image(found, layout, kept),
         mu=chosen.mu,
@@ -129,7 +129,7 @@ def choose_parameters(
     mask: ArrayLike | None = None,
     **fields: Any,
 ) -> Parameters:
-    """The parameters with which `denoise` would denoise an image, given the same arguments; raises the same errors."""
+    """The parameters that `denoise` would use for the same arguments. Raises the same errors."""
     return problem_of(
         noisy,
         Options.of(options, _given(fields, epsilon=epsilon)),
@@ -142,7 +142,7 @@ def choose_parameters(
 
 
 def _given(fields: dict[str, Any], **positional: float | None) -> dict[str, Any]:
-    """Keywords, and the arguments that may be given by position."""
+    """The keywords, and the arguments that may be positional."""
     return fields | {name: value for name, value in positional.items() if value is not None}
 
 
@@ -155,15 +155,15 @@ def estimate_noise(
     nan: str = "refuse",
     where: ArrayLike | None = None,
 ) -> NoiseModel:
-    """The noise of an image: its level, its growth with intensity, and its correlation, by channel.
+    """Estimate the noise of an image: its level, growth with intensity and correlation, for each channel.
 
     The image and its layout are as for `denoise`, and so are the errors. In a volume it is the noise within planes.
 
-    nan: "refuse" NaN, or "fill": pixels that are NaN are missing.
-    where: (rows, columns), false for pixels that say nothing of the noise, such as those that were filled in.
+    nan: "refuse" raises an error for NaN; "fill" treats pixels with NaN as missing.
+    where: (rows, columns), false for pixels without information about the noise, such as pixels filled in.
 
-    Levels are in data ranges. RGB images have the noise of the luminance/opponent basis, in which they are
-    denoised; the rotation there is orthonormal, so that white noise has the same level in it.
+    Levels are in data ranges. For RGB images they are those of the luminance/opponent basis, in which images are
+    denoised. The rotation to this basis is orthonormal, so white noise keeps its level.
     """
     data = data_of(
         image, channel_axis, data_range, spatial_axes=spatial_axes, fills=checked("nan", nan) == "fill"
@@ -174,7 +174,7 @@ def estimate_noise(
     known = np.asarray(where, bool)
     needed = data.layout.pixel_shape(np.asarray(image))
     if known.shape != needed:
-        raise ValueError(f"where must have the shape {needed} of the picture, not {known.shape}")
+        raise ValueError(f"where must have the shape {needed} of the image, not {known.shape}")
     known = data.layout.of_pixels(known)
     return estimate_planes(planes, known if is_telling is None else known & is_telling)
 
@@ -182,7 +182,7 @@ def estimate_noise(
 def _image(
     found: Minimiser, layout: Layout, kept: tuple[NDArray[np.generic], NDArray[np.bool_]] | None
 ) -> NDArray[np.floating]:
-    """The result as it is returned, with the image's own pixels where they are kept."""
+    """The returned image, with the input's own pixels where the mask keeps them."""
     planes = from_opponent(found.x, out=found.x) if len(found.x) == RGB_CHANNELS else found.x
     image = layout.image(planes)
     if kept is not None:
@@ -190,7 +190,7 @@ def _image(
     return image
 
 
-#: The scratch file holds this part of the memory at most, besides what is read and written.
+#: The scratch file uses at most one part in this many of the memory, besides what is being read and written.
 _PART_FOR_SCRATCH = 64 * 4
 
 
@@ -210,22 +210,23 @@ def denoise_tiled(
     tell: Tell = tell_nobody,
     **fields: Any,
 ) -> Iterator[TiledSolution]:
-    """Minimise J as `tvdenoise.denoise` does, with the same parameters and one certificate for the whole.
+    """Minimise J as `tvdenoise.denoise` does, with the same parameters and one certificate for the whole image.
 
-    The image is solved in windows that overlap; their solutions are joined smoothly in a scratch file, where ∇J of the
-    whole is evaluated. Where its norm, or that of the pixels near a join by themselves, is too large, windows are
-    solved again with their rings held, until both are small enough. Within the context the result can be read; at its
-    end the scratch file is closed.
+    The image is solved in overlapping windows. Their solutions are blended in a scratch file, where ∇J of the whole
+    image is evaluated. If its norm, or its norm near the seams alone, is too large, windows are solved again with
+    their outer rings fixed, until both norms are small enough. The result can be read inside the context; on exit the
+    scratch file is closed.
 
-    memory: bytes that all arrays together may take; what the source holds besides is not among them, nor are the
-        bounded samples on which parameters are chosen (about 0.1 GB for a moment).
-    scratch: makes the file for four bytes a value, open for reading and writing without a buffer; by default a
-        temporary one without a name in the folder, which is gone however this process ends.
-    overlap: of the windows, to both sides (pixels); by default such that their ends do not matter at this ε.
-    tell: called with the stage and the part of it that is done. What it raises ends the work.
+    memory: bytes for all arrays together. It excludes memory of the source itself, and the bounded samples on which
+        parameters are chosen (about 0.1 GB for a moment).
+    scratch: opens the scratch file, with four bytes per value, for unbuffered reading and writing. By default it is
+        an unnamed temporary file in the folder, which disappears however this process ends.
+    overlap: overlap of the windows to both sides, in pixels; by default wide enough for this ε that their ends have
+        no influence.
+    tell: called with the stage and its progress. An exception that it raises ends the work.
 
-    The other arguments are those of `tvdenoise.denoise`. Raises as that does, TooLittleMemoryError (a ValueError) where
-    the memory is too little, and OSError where the scratch file cannot be written.
+    The other arguments are those of `tvdenoise.denoise`. Raises the same errors, TooLittleMemoryError (a ValueError) if
+    the memory is too small, and OSError if the scratch file cannot be written.
     """
     given = Options.of(options, _given(fields, mu=mu, epsilon=epsilon))
     plan = TilingPlan.of(
@@ -256,7 +257,7 @@ def denoise_tiled(
 
 
 def _solution(plan: TilingPlan, status: Status, iterations: int, found: Evaluation) -> Solution:
-    """The solution without its image."""
+    """The solution, without an image."""
     return Solution(
         image=np.empty((0,) * len(plan.reader.shape), np.float32),
         mu=plan.form.mu,
@@ -271,5 +272,5 @@ def _solution(plan: TilingPlan, status: Status, iterations: int, found: Evaluati
 
 
 def _anonymous_file(folder: str | None) -> BinaryIO:
-    """A file that has no name, in a folder; None for the system's."""
+    """An unnamed file in a folder; None means the system's temporary folder."""
     return cast("BinaryIO", tempfile.TemporaryFile(dir=folder, buffering=0))

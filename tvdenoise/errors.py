@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process tells its caller; the page ``batches`` of the manual explains every value."""
+    """The exit codes of the command line; the page ``batches`` of the manual explains each of them."""
 
     DONE = 0
     FILE_FAILED = 1
@@ -31,13 +31,13 @@ class TvdenoiseError(Exception):
 
 
 class UsageError(TvdenoiseError):
-    """Nothing was done because the request itself cannot be carried out."""
+    """The request itself cannot be carried out, and nothing was done."""
 
     exit_code = ExitCode.USAGE
 
 
 class NothingToDoError(TvdenoiseError):
-    """The inputs hold no image."""
+    """The inputs contain no image."""
 
     exit_code = ExitCode.NOTHING_TO_DO
 
@@ -47,19 +47,19 @@ class UnreadableImageError(TvdenoiseError):
 
 
 class UnsupportedImageError(TvdenoiseError):
-    """The file is an image that cannot be carried through without loss."""
+    """The file is an image that cannot be processed without loss."""
 
 
 class SeveralImagesError(UnsupportedImageError):
-    """The file holds several pictures, of which only the first can be taken.
+    """The file holds several images, and only the first can be used.
 
-    otherwise: another remedy, which holds for commands without ``--first-frame``, too.
-    remedy_elsewhere: the one to tell there.
+    otherwise: another remedy, which also applies to commands without ``--first-frame``.
+    remedy_elsewhere: the remedy for those commands.
     """
 
     def __init__(self, reason: str, otherwise: str | None = None) -> None:
-        self.remedy_elsewhere = otherwise or "save the one that is meant as a file of its own"
-        first = "take the first alone with --first-frame"
+        self.remedy_elsewhere = otherwise or "save the image you want as a file of its own"
+        first = "use only the first with --first-frame"
         super().__init__(reason, f"{otherwise}, or {first}" if otherwise else first)
 
 

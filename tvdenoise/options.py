@@ -1,9 +1,9 @@
 """Options: the one record of how to denoise.
 
-Each field is defined once, with its kind (type and range), its default and its help. What else knows of options is made
-from these fields: the options of the command line and their help, the checks of the Python functions, the words of
-printed commands, the record in written files, the columns of reports, and the messages to workers. To add an option,
-add a field and the code that uses it.
+Each field is defined once, with its kind (type and range), its default and its help. Everything else follows from
+these fields: the options of the command line and their help, the checks of the Python functions, printed commands, the
+record in written files, the columns of reports, and the messages to workers. To add an option, add a field and the
+code that uses it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from typing import Self
 _GREY_LEVELS = 255
-_DIGITS = 6  # that a number of grey levels may have, to be written as such
+_DIGITS = 6  # significant digits of a number of grey levels in a printed command
 
 
 @dataclass(frozen=True)
 class Number:
     """A positive finite number from ``least`` to ``largest``.
 
-    is_intensity: a fraction of the data range. asked_at_most: the largest value that the command line takes, so that
-    5 in the place of 5/255 is noticed. may_be_zero: 0 is allowed, too.
+    is_intensity: a fraction of the data range. asked_at_most: the largest value that the command line accepts, to
+    catch 5 typed for 5/255. may_be_zero: 0 is also allowed.
     """
 
     least: float
@@ -38,7 +38,7 @@ class Number:
     may_be_zero: bool = False
 
     def check(self, name: str, value: Any, shown: object = None) -> float:
-        """The value as a float; shown: how messages quote it. Raises ValueError and TypeError."""
+        """The value as a float; shown: the value as messages quote it. Raises ValueError and TypeError."""
         shown = value if shown is None else shown
         try:
             number = float(value)
@@ -56,7 +56,7 @@ class Number:
         return number
 
     def text(self, value: float) -> str:
-        """The value as the command line takes it, exactly."""
+        """The exact value as a word of the command line."""
         levels = f"{value * _GREY_LEVELS:.{_DIGITS}g}"
         if self.is_intensity and value > 0 and float(levels) / _GREY_LEVELS == value:
             plain = repr(value)
@@ -85,10 +85,9 @@ class Count:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some names.
+    """One of several names.
 
-    other_names: names that are accepted, too, and what each stands for. takes_model: an object may stand in the
-    place of a name, in Python alone.
+    other_names: aliases, and the name that each stands for. takes_model: in Python, a noise model is also accepted.
     """
 
     names: tuple[str, ...]
@@ -110,7 +109,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Flag:
-    """Set or not."""
+    """On or off."""
 
     def check(self, _name: str, value: Any) -> bool:
         return bool(value)
@@ -169,12 +168,12 @@ Kind = Number | Count | Choice | Flag | Distances | Size | Name
 
 @dataclass(frozen=True)
 class Spec:
-    """What is known of an option besides its name and its default.
+    """The description of an option: everything but its name and its default.
 
-    help: one line or two. metavar: what stands for the value in the help. panel: the panel of the help.
-    flag: its name on the command line, where it is not the field's name. serves_to_choose: it has no say once μ is
-    given. shapes_result: it decides, with μ and ε, which minimiser is found; records of results hold it.
-    slider: the factor to either side that a slider covers. colour_only: of no effect but on red, green and blue.
+    help: one or two lines. metavar: the placeholder for the value in the help. panel: the panel of the help.
+    flag: its name on the command line, if it differs from the field's name. serves_to_choose: it only matters if μ is
+    chosen automatically. shapes_result: with μ and ε it determines the minimiser, so written files record it.
+    slider: the factor that a slider covers to either side. colour_only: it only affects RGB images.
     """
 
     kind: Kind
@@ -215,9 +214,9 @@ def _option(
 
 
 class ContradictionError(ValueError):
-    """Two options that exclude each other.
+    """Two options contradict each other.
 
-    reason: a sentence in which each option's name stands in braces; remedy: what to do.
+    reason: a sentence with the options' names in braces; remedy: what to do.
     """
 
     def __init__(self, reason: str, remedy: str) -> None:
@@ -227,49 +226,49 @@ class ContradictionError(ValueError):
 
 
 class _Plain(dict[str, str]):
-    """Each name stands for itself."""
+    """Field names, each by itself."""
 
     def __missing__(self, name: str) -> str:
         return name
 
 
 class UnknownOptionError(ValueError):
-    """An option that this version does not have."""
+    """This version does not have such an option."""
 
 
 @dataclass(frozen=True)
 class Options:
     """How to denoise an image. Intensities, such as epsilon, are fractions of the data range.
 
-    mu: weight of the fidelity, > 0, in 1/data range; larger stays closer to the input. None chooses the value of least
-        estimated risk for noise like the image's own.
-    sigma: the level of white noise that mu is chosen for, > 0.
-    noise: "auto" estimates the noise's growth with intensity and its correlation, "white" its level alone; or a model
-        that `tvdenoise.estimate_noise` returned, of this image or of one like it.
-    strength: the chosen μ is divided by it, > 0: larger is smoother.
+    mu: weight of the fidelity, > 0, in 1/data range; larger stays closer to the input. None chooses the value with the
+        least estimated risk for the noise of the image.
+    sigma: choose μ for white noise of this standard deviation, > 0.
+    noise: "auto" estimates the noise's growth with intensity and its correlation, "white" only its level; or a model
+        returned by `tvdenoise.estimate_noise` for this image or a similar one.
+    strength: divides the chosen μ, > 0; larger is smoother.
     epsilon: smoothing of the penalty, > 0; None chooses 0.14/μ (0.28/μ for RGB), at most a sixth of the span of the
         intensities.
-    tolerance: stop as soon as the rms distance to the exact minimiser is certain to be at most this, ≥ 0. None
+    tolerance: stop as soon as the rms distance to the exact minimiser is certified to be at most this, ≥ 0. None
         chooses 0.03/μ, at most 3 % of the span of the intensities, and never less than the precision can certify.
-    max_iterations: the most evaluations of the objective gradient.
-    chroma: factor of the colour differences' image gradient, > 0, for three channels.
-    threads: None uses all processors; the result is the same for any number.
-    tv: "isotropic", or "anisotropic" ("componentwise"): a root of its own for each difference.
+    max_iterations: the largest number of evaluations of the objective gradient.
+    chroma: weight of the image gradient of the colour differences, > 0; for RGB images.
+    threads: number of threads; None uses all processors. The result is byte-identical for any number.
+    tv: "isotropic", one root for all differences of a pixel, or "anisotropic" (also "componentwise"), one for each.
     penalty: "hyperbolic" √(z² + ε²), or "huber" z²/(2ε) up to ε, |z| − ε/2 beyond.
-    step: "bb" for Barzilai–Borwein steps, "fixed" for 1/L.
+    step: "bb" for Barzilai–Borwein step lengths, "fixed" for 1/L.
     engine: "fused" for the fast kernel, "sparse" for scipy's sparse operators in double precision.
     data_range: the intensity that counts as 1. None chooses the largest value of an integer type, 1 for floats.
-    nan: "refuse" NaN, or "fill": float pixels that are NaN (in any channel) are missing.
+    nan: "refuse" raises an error for NaN; "fill" treats float pixels with NaN in any channel as missing.
 
     Raises ValueError and TypeError for values outside their range, and ContradictionError (a ValueError) for
-    options that exclude each other.
+    options that contradict each other.
     """
 
     mu: float | None = _option(
         None,
         Number(1e-12, 1e30),
         "Weight of the fidelity: a larger value keeps more detail and more noise. "
-        "By default the value of least estimated error for the image's own noise.",
+        "By default the value with the least estimated error for the noise of the image.",
         "NUMBER|auto",
         slider=10,
     )
@@ -283,21 +282,21 @@ class Options:
     noise: Any = _option(  # noqa: RUF009  # as every other field
         "auto",
         Choice(("auto", "white"), takes_model=True),
-        "What to estimate of the noise: its level, growth with intensity and correlation, or, for white noise, "
-        "its level alone.",
+        "Estimate the level, the growth with intensity and the correlation of the noise (auto), or assume white "
+        "noise and estimate only its level (white).",
         serves_to_choose=True,
     )
     strength: float = _option(
         1.0,
         Number(1e-6, 1e6),
-        "Divide the chosen mu by this: 2 is smoother, 0.5 gentler.",
+        "Divide the automatic mu by this: 2 is smoother, 0.5 gentler.",
         "NUMBER",
         serves_to_choose=True,
     )
     epsilon: float | None = _option(
         None,
         Number(1e-15, 1e6, is_intensity=True, asked_at_most=1.0),
-        "Smoothing of the penalty: differences below it are smoothed as noise, larger ones are kept as edges. "
+        "Smoothing of the penalty: smaller differences are smoothed as noise, larger ones are kept as edges. "
         "By default 0.14 / mu (0.28 / mu in colour).",
         "INTENSITY|auto",
         slider=30,
@@ -323,13 +322,14 @@ class Options:
     threads: int | None = _option(
         None,
         Count(),
-        "Number of threads; output is byte-identical for any number. By default all processors.",
+        "Number of threads. By default one per processor. Output is byte-identical for any number.",
         "NUMBER",
     )
     tv: str = _option(
         "isotropic",
         Choice(("isotropic", "anisotropic"), {"componentwise": "anisotropic"}),
-        "Form of the total variation: one root for all differences of a pixel, or one for each.",
+        "Form of the total variation: one root for all differences of a pixel (isotropic), or one for each "
+        "(anisotropic).",
         panel=ADVANCED_PANEL,
         shapes_result=True,
     )
@@ -343,13 +343,13 @@ class Options:
     step: str = _option(
         "bb",
         Choice(("bb", "fixed")),
-        "Step rule: Barzilai–Borwein step lengths, or always 1/L.",
+        "Step rule: Barzilai–Borwein step lengths (bb), or always 1/L (fixed).",
         panel=ADVANCED_PANEL,
     )
     engine: str = _option(
         "fused",
         Choice(("fused", "sparse")),
-        "Engine: the fast kernel, or the sparse operators that define it.",
+        "Engine: the fast kernel (fused), or the sparse operators that define it, in double precision (sparse).",
         panel=ADVANCED_PANEL,
     )
     data_range: float | None = _option(
@@ -362,7 +362,7 @@ class Options:
     nan: str = _option(
         "refuse",
         Choice(("refuse", "fill")),
-        "Refuse float files that hold NaN, or fill such pixels from their neighbours.",
+        "Refuse float files that contain NaN, or fill these pixels from their neighbours.",
         panel=FILES_PANEL,
     )
 
@@ -373,10 +373,12 @@ class Options:
                 object.__setattr__(self, name, spec.kind.check(name, value))
         if self.mu is not None and self.sigma is not None:
             raise ContradictionError(
-                "{sigma} only serves to choose {mu}, which is given too", "give one of them"
+                "{sigma} only serves to choose {mu}, which is also given", "give only one of them"
             )
         if self.mu is not None and self.strength != 1:
-            raise ContradictionError("{strength} scales the chosen {mu}, which is given", "give one of them")
+            raise ContradictionError(
+                "{strength} scales the automatic {mu}, which is given", "give only one of them"
+            )
 
     @classmethod
     def of(cls, options: Options | None, given: Mapping[str, Any]) -> Options:
@@ -389,15 +391,15 @@ class Options:
         common = options.common()
         for name in given:
             if getattr(common, name) != _default(Options, name):
-                raise TypeError(f"{name} is given twice: as a keyword and in options")
+                raise TypeError(f"{name} is given twice, as a keyword and in options")
         return replace(common, **given)
 
     def common(self) -> Options:
-        """The fields that `Options` itself has, without those of a record that extends it."""
+        """The fields of `Options` itself, without those of a subclass."""
         return Options(**{name: getattr(self, name) for name in specs(Options)})
 
     def with_choice(self, mu: float, epsilon: float | None = None) -> Self:
-        """These options with a μ, and maybe an ε, that is chosen already; what served to choose it is dropped."""
+        """These options with a chosen μ, and perhaps ε, and without the fields that only serve to choose μ."""
         dropped = {
             name: _default(type(self), name)
             for name, spec in specs(type(self)).items()
@@ -408,7 +410,7 @@ class Options:
 
     @property
     def estimates_noise(self) -> bool:
-        """True where μ is to be chosen for noise that is read from the image."""
+        """True if μ is chosen for noise that is estimated from the image."""
         return self.mu is None and self.sigma is None and isinstance(self.noise, str)
 
     def changed(self) -> dict[str, Any]:
@@ -417,7 +419,7 @@ class Options:
         return {name: value for name in specs(cls) if (value := getattr(self, name)) != _default(cls, name)}
 
     def words(self) -> list[str]:
-        """What to type on the command line for these options; defaults are left out."""
+        """These options as words of the command line, without defaults."""
         found = []
         for name, value in self.changed().items():
             spec = specs(type(self))[name]
@@ -427,7 +429,7 @@ class Options:
         return found
 
     def shape(self, *, only_changed: bool = True) -> dict[str, str]:
-        """The fields that decide, with μ and ε, which minimiser is found; all, or those that are not the defaults."""
+        """The fields that determine the minimiser, with μ and ε; all, or only those that differ from the defaults."""
         changed = self.changed()
         return {
             name: specs(Options)[name].kind.text(getattr(self, name))
@@ -436,7 +438,7 @@ class Options:
         }
 
     def __reduce__(self) -> tuple[Callable[..., Options], tuple[type[Options], dict[str, Any]]]:
-        """Other processes check what they are sent: see `from_mapping`."""
+        """Pickle the fields by name, so that the receiving process checks them (see `from_mapping`)."""
         return _restored, (type(self), self.as_mapping())
 
     def as_mapping(self) -> dict[str, Any]:
@@ -445,7 +447,7 @@ class Options:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
-        """The options in a message. Raises UnknownOptionError for a field that this version does not have."""
+        """The options in a message. Raises UnknownOptionError for a field unknown to this version."""
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(mapping) - known):
             names = ", ".join(unknown)
@@ -455,47 +457,48 @@ class Options:
 
 @dataclass(frozen=True)
 class FileOptions(Options):
-    """How to denoise and write files: `Options`, and what only files have.
+    """How to denoise and write files: `Options`, and the options that only apply to files.
 
-    shared_mu: pairs of a number of channels and the mu that was chosen for all such images of a set.
+    shared_mu: pairs of a number of channels and the μ chosen for all images of a set with this number.
     """
 
     mask: str | None = _option(
         None,
         Name(),
-        "Denoise only where this image, of the same size, is white; pixels are kept exactly where it is black. "
-        "Both images are compared as they are shown, turned by their orientation.",
+        "Denoise only where this image is white, and keep pixels unchanged where it is black. It has the same size "
+        "as the input; each is first rotated by its orientation.",
         "FILE",
         panel=FILES_PANEL,
     )
     volume: bool = _option(
         False,
         Flag(),
-        "Denoise the planes of a file together, as one volume for each channel and time point. Images that follow "
-        "each other in time alone, and frames of animations, are one volume, too.",
+        "Denoise the planes of a file together, as one volume per channel and time point. A time series or an "
+        "animation is also one volume.",
         panel=VOLUMES_PANEL,
     )
     spacing: tuple[float, ...] | None = _option(
         None,
         Distances(1e-12, 1e12),
-        "With --volume: distances of planes, rows and columns in any unit, or of planes alone in pixels. "
-        "By default what the file states, and 1 in time. Neighbours that are further apart may differ more.",
+        "With --volume: distances of planes, rows and columns in any unit, or only that of planes, in pixels. "
+        "By default the distances stated in the file, and 1 in time. Neighbours that are further apart may differ "
+        "more.",
         "Z,Y,X",
         panel=VOLUMES_PANEL,
     )
     per_plane: bool = _option(
         False,
         Flag(),
-        "Choose mu for each image of a stack or an animation. By default once for the file, and once for "
-        "each channel of a microscope.",
+        "Choose mu for each image of a stack or an animation. By default once per file, and once per channel of a "
+        "microscope.",
     )
     first_frame: bool = _option(
-        False, Flag(), "Take only the first image of files that hold several.", panel=FILES_PANEL
+        False, Flag(), "Use only the first image of files that hold several.", panel=FILES_PANEL
     )
     quality: int | None = _option(
         None,
         Count(100),
-        "Quality of JPEG, WebP, AVIF, HEIC and JPEG 2000. By default 95, and lossless where the input is.",
+        "Quality of JPEG, WebP, AVIF, HEIC and JPEG 2000. By default 95, and lossless if the input is.",
         "1–100",
         panel=FILES_PANEL,
     )
@@ -510,45 +513,45 @@ class FileOptions(Options):
     memory: int | None = _option(
         None,
         Size(300_000_000, 1_000_000_000_000_000),
-        "Limit for the memory of all files that are worked on together, such as 1GB or 800MB. A TIFF that "
-        "needs more is denoised in parts. By default what is free.",
+        "Memory limit for all files processed at the same time, such as 1GB or 800MB. A TIFF that needs more is "
+        "denoised in parts. By default the free memory.",
         "SIZE",
         panel=FILES_PANEL,
     )
     strip_metadata: bool = _option(
-        False, Flag(), "Write no metadata but the colour profile and the orientation.", panel=FILES_PANEL
+        False, Flag(), "Keep only the colour profile and the orientation.", panel=FILES_PANEL
     )
     preserve_times: bool = _option(
-        False, Flag(), "Give outputs the times of their inputs.", panel=FILES_PANEL
+        False, Flag(), "Copy the time stamps of inputs to outputs.", panel=FILES_PANEL
     )
     shared_mu: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.spacing is not None and not self.volume:
-            raise ContradictionError("{spacing} is for {volume}", "give both, or leave it out")
+            raise ContradictionError("{spacing} requires {volume}", "give both, or leave it out")
         if self.per_plane and self.mu is not None:
-            raise ContradictionError("{per_plane} chooses {mu}, which is given", "give one of them")
+            raise ContradictionError("{per_plane} chooses {mu}, which is given", "give only one of them")
         for name in ("per_plane", "first_frame"):
             if self.volume and getattr(self, name):
                 raise ContradictionError(
-                    f"{{volume}} and {{{name}}} contradict each other", "give one of them"
+                    f"{{volume}} and {{{name}}} contradict each other", "give only one of them"
                 )
 
     @property
     def fills_missing(self) -> bool:
-        """True where NaN stands for missing pixels."""
+        """True if NaN marks missing pixels."""
         return self.nan == "fill"
 
     @property
     def has_weights(self) -> bool:
-        """True where pixels may have weights of their own in the fidelity."""
+        """True if pixels may have different weights in the fidelity."""
         return self.mask is not None or self.fills_missing
 
     def for_image(self, *, channels: int, is_float: bool, mu: float | None = None) -> Options:
         """The options for one image of a file.
 
-        mu: chosen for all images of its file. NaN and the data range are matters of float images alone.
+        mu: the value chosen for all images of the file. The data range and NaN only matter for float images.
         """
         common = self.common()
         if not is_float:
@@ -562,12 +565,12 @@ def _restored(cls: type[Options], mapping: Mapping[str, Any]) -> Options:
 
 
 def specs(cls: type[Options]) -> dict[str, Spec]:
-    """The options of a record by the names of their fields, in their order."""
+    """The specs of a record's options, by field name and in order."""
     return {field.name: field.metadata["spec"] for field in fields(cls) if "spec" in field.metadata}
 
 
 def flag_of(name: str, spec: Spec) -> str:
-    """The name of a field on the command line."""
+    """The command-line name of a field."""
     return spec.flag or "--" + name.replace("_", "-")
 
 
@@ -577,7 +580,7 @@ def default_of(name: str) -> Any:
 
 
 def checked(name: str, value: Any) -> Any:
-    """A value for a field, converted; None stands for a value that is not given. Raises ValueError and TypeError."""
+    """The value of a field, checked and converted; None stays None. Raises ValueError and TypeError."""
     return None if value is None else specs(FileOptions)[name].kind.check(name, value)
 
 
@@ -585,16 +588,16 @@ def _default(cls: type[Options], name: str) -> Any:
     return cls.__dataclass_fields__[name].default
 
 
-#: The options that decide, with μ and ε, which minimiser is found.
+#: The options that determine the minimiser, with μ and ε.
 SHAPING = tuple(name for name, spec in specs(Options).items() if spec.shapes_result)
-#: The options that a slider changes.
+#: The options with a slider on the live page.
 SLIDERS = {name: spec for name, spec in specs(Options).items() if spec.slider is not None}
-#: The options that are of no effect but on red, green and blue.
+#: The options that only affect RGB images.
 COLOUR_ONLY = tuple(name for name, spec in specs(Options).items() if spec.colour_only)
 
 
 def command_line(source: str, options: Options, further: Iterable[str] = ()) -> str:
-    """The command that denoises a file with these options, quoted for a shell."""
+    """The command that denoises a file with these options, quoted for the shell."""
     operand = f"./{source}" if source.startswith("-") else source
     return shlex.join(["tvdenoise", "run", operand, *options.words(), *further])
 

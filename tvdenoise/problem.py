@@ -1,4 +1,4 @@
-"""A problem ready to be solved: its image, its method and its parameters."""
+"""The minimisation problem for one image: its data, its method and its parameters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """An image as it is solved, the method, and μ and ε."""
+    """The image data, the method, and the parameters μ and ε."""
 
     data: Data
     method: Method
@@ -40,7 +40,7 @@ def problem_of(
     weights: ArrayLike | None = None,
     mask: ArrayLike | None = None,
 ) -> Problem:
-    """Check the arguments of `tvdenoise.denoise`, and choose the parameters that are not given; raises as it does."""
+    """Check the arguments of `tvdenoise.denoise`, and choose missing parameters. Raises the same errors."""
     data = data_of(
         noisy,
         channel_axis,
@@ -58,19 +58,19 @@ def problem_of(
 
 
 def method_of(options: Options, channels: int, axis_weights: tuple[float, ...] | None = None) -> Method:
-    """The method for an image of so many channels; three are red, green and blue.
+    """The method for an image with this number of channels; three are red, green and blue.
 
-    axis_weights: a factor for the differences along each axis, None for ones.
+    axis_weights: one factor for the differences along each axis; None means ones.
     """
     weights = chroma_weights(options.chroma) if channels == RGB_CHANNELS else (1.0,) * channels
     return Method(options, weights, axis_weights)
 
 
 def noise_for(options: Options, channels: int, evidence: Callable[[], NoiseEvidence]) -> NoiseModel | None:
-    """The noise that μ is chosen for; None where μ is given.
+    """The noise that μ is chosen for; None if μ is given.
 
-    It is white noise of a given level, a given model, the estimated model, or the estimated level of white noise.
-    Raises ValueError for a model of another number of channels.
+    It is white noise of a given level, a given model, the estimated model, or white noise of the estimated level.
+    Raises ValueError if the model has another number of channels than the image.
     """
     if options.mu is not None:
         return None
@@ -79,7 +79,7 @@ def noise_for(options: Options, channels: int, evidence: Callable[[], NoiseEvide
     if isinstance(options.noise, NoiseModel):
         if len(options.noise.channels) != channels:
             raise ValueError(
-                f"the noise model has {len(options.noise.channels)} channels and the image {channels}"
+                f"the noise model has {len(options.noise.channels)} channels and the image has {channels}"
             )
         return options.noise
     return (estimate_white if options.noise == "white" else estimate)(evidence())

@@ -75,7 +75,7 @@ def moving(folder: Path, name: str, *, in_browser: bool) -> Iterator[tuple[Move,
             driver.find_element("id", "one").click()
             time.sleep(1)
             visible = driver.execute_script(
-                "const c = document.getElementById('picture'); return [c.width, c.height]"
+                "const c = document.getElementById('image'); return [c.width, c.height]"
             )
             assert min(visible) >= SIDE, f"only {visible} pixels are visible"
             yield (lambda value: browser.move(driver, "strength", value)), page.process.pid

@@ -105,7 +105,7 @@ def _require_same(who: str, theirs: dict[str, str] | BaseException, ours: dict[s
     for name, version in ours.items():
         if theirs[name] != version:
             reason = f"{who} has {name} {theirs[name]}, not {version}"
-            raise UsageError(reason, "install the same versions everywhere: others may give other results")
+            raise UsageError(reason, "install the same versions everywhere: results may differ otherwise")
 
 
 def require_shared_outputs(client: Client, plan: Plan) -> None:
@@ -120,7 +120,7 @@ def require_shared_outputs(client: Client, plan: Plan) -> None:
                 probe.unlink()
         for address, is_seen in seen.items():
             if is_seen is not True:
-                raise UsageError(f"the worker {address} does not see {printable(folder)}", SHARED)
+                raise UsageError(f"the worker {address} cannot see {printable(folder)}", SHARED)
 
 
 def _one_on_each_device(folders: Iterable[Path]) -> Iterable[Path]:
@@ -190,10 +190,12 @@ def _client(address: str) -> Client:
     try:
         answer = made.get(timeout=_PATIENCE + 2)
     except Empty:
-        answer = TimeoutError("what listens there is something else")
+        answer = TimeoutError("something else is listening there")
     if isinstance(answer, Exception):
         reason = f"no Dask scheduler answers at {printable(address)}: {one_line(answer)}"
-        raise UsageError(reason, "name a running one, such as tcp://HOST:8786, or local") from answer
+        raise UsageError(
+            reason, "give the address of a running one, such as tcp://HOST:8786, or local"
+        ) from answer
     return answer
 
 
@@ -246,7 +248,7 @@ _INTERVAL = 1.0  # seconds between looks which workers there are
 _LOSSES = 3  # of workers, until what they were at is suspect
 _WITHOUT_WORKERS = 30.0  # seconds; lost ones are started again meanwhile
 _LOST = "the connection to the cluster was lost"
-_CONTINUE = "what was finished is kept; run it again with --skip-existing"
+_CONTINUE = "finished files are kept; run it again with --skip-existing"
 
 
 @contextmanager
@@ -368,7 +370,7 @@ class Cluster:
         if self._workers:
             self._seen = now
         elif now - self._seen > _WITHOUT_WORKERS:
-            raise TvdenoiseError("the cluster has no workers any more", _CONTINUE)
+            raise TvdenoiseError("the cluster has no workers left", _CONTINUE)
 
     def _taken_back(self) -> list[Job]:
         """The jobs of workers that are gone."""
@@ -421,7 +423,7 @@ class Cluster:
         except CancelledError as error:
             raise TvdenoiseError(_LOST, _CONTINUE) from error
         except Exception as error:  # noqa: BLE001  # whatever Dask says of one job
-            reason = f"the cluster could not do it: {type(error).__name__}: {one_line(error)}"
+            reason = f"the cluster failed on it: {type(error).__name__}: {one_line(error)}"
             return _failed(job, TvdenoiseError(reason, "try it without --cluster"))
         return replace(outcome, source=str(job.source), target=str(job.target))
 
@@ -437,5 +439,5 @@ def _failed(job: Job, error: TvdenoiseError) -> Outcome:
 
 
 def _failure_of_killer(job: Job) -> Outcome:
-    reason = "every worker that tried it was killed, as happens when memory runs out"
+    reason = "every worker that tried it was killed, probably because memory ran out"
     return _failed(job, TvdenoiseError(reason, "use fewer or larger workers"))

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 Spacing = tuple[float, float, float]
 _PIXELS = {None, "pixel", "pixels"}  # units of length that are none
-_OTHERWISE = "--spacing Z,Y,X says otherwise"
-_IN_TIME = "neighbours in time count as much as neighbouring pixels; with --spacing 2,1,1, for example, they count less"
-_NO_PLANES = f"how far apart its planes are it does not say, taken as far as its pixels; {_OTHERWISE}"
-_ONE_SIDE = f"of rows and columns it states one distance alone, taken for both; {_OTHERWISE}"
+_OTHERWISE = "change it with --spacing Z,Y,X"
+_IN_TIME = "neighbours in time count as much as neighbouring pixels; --spacing 2,1,1 makes them count less"
+_NO_PLANES = f"the distance between its planes is not stated, and that of its pixels is assumed; {_OTHERWISE}"
+_ONE_SIDE = f"it states the distance of only rows or columns, which is assumed for both; {_OTHERWISE}"
 
 
 def spacing_of(axes: Axes, given: tuple[float, ...] | None) -> tuple[Spacing, tuple[str, ...]]:
@@ -49,7 +49,9 @@ def spacing_of(axes: Axes, given: tuple[float, ...] | None) -> tuple[Spacing, tu
     if depth is None:
         return (min(rows, columns), rows, columns), (_IN_TIME if in_time else _NO_PLANES, *assumed)
     if not stated:
-        assumed = (f"its planes are {depth:g} apart and its pixels taken to be {pixels:g}; {_OTHERWISE}",)
+        assumed = (
+            f"its planes are {depth:g} apart, and its pixels are assumed to be {pixels:g}; {_OTHERWISE}",
+        )
     return (depth, rows, columns), assumed
 
 
@@ -217,4 +219,4 @@ def _done(function: Callable[..., Result], noisy: NDArray[Any], options: Options
 
 def no_volume() -> UnsupportedImageError:
     """Why a single picture is not denoised."""
-    return UnsupportedImageError("it holds a single picture, not a volume", "leave out --volume")
+    return UnsupportedImageError("it holds a single image, not a volume", "leave out --volume")

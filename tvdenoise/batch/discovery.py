@@ -55,7 +55,7 @@ class Discovery:
             try:
                 mode = path.stat().st_mode
             except (OSError, ValueError) as error:
-                reason = reason_of(error) if isinstance(error, OSError) else "not a possible name of a file"
+                reason = reason_of(error) if isinstance(error, OSError) else "not a valid file name"
                 yield Failure(path, UnreadableImageError(reason))
                 continue
             if stat.S_ISDIR(mode):
@@ -136,10 +136,10 @@ def _may_be_file(path: Path) -> bool:
 def nothing_found(inputs: tuple[str, ...], patterns: Patterns, *, recursive: bool) -> NothingToDoError:
     """The error for inputs without an image that is taken."""
     where = ", ".join(printable(path) for path in inputs)
-    remedy = "add --recursive for its sub-folders"
+    remedy = "add --recursive to search sub-folders"
     if patterns:
         others = "" if recursive else f", or {remedy}"
-        return NothingToDoError(f"no image is left in {where}", f"change {patterns}{others}")
+        return NothingToDoError(f"no image in {where} matches", f"change {patterns}{others}")
     return NothingToDoError(
-        f"no image in {where}", "name files with an image's extension" if recursive else remedy
+        f"no image in {where}", "name files that have an image extension" if recursive else remedy
     )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tvdenoise.batch.plan import Plan
 
 
-_IN_PARTS = "in parts, as it is too large for the memory"
+_IN_PARTS = "in parts, because it does not fit in memory"
 
 
 class Action(StrEnum):
@@ -94,7 +94,7 @@ class Forecast:
                 with opened_file(job.source, self.max_megapixels, first_frame=self.first_frame) as file:
                     record = file.record
                 if job.once and (record is not None or self._was_put_there(job.source)):
-                    return Prospect(source, target, Action.SKIP, "denoised already", size)
+                    return Prospect(source, target, Action.SKIP, "already denoised", size)
             if self.volume:
                 _require_volume(job.source)
             _require_writable_format(job, first_frame=self.first_frame)
@@ -161,6 +161,6 @@ def _require_writable_format(job: Job, *, first_frame: bool) -> None:
     """Raise UnsupportedImageError where the target's name asks for a format that is only read, or holds one picture."""
     form = None if job.in_place else format_named(job.target.suffix)
     if form is not None and not form.kinds:
-        raise UnsupportedImageError(f"{form.name} is not written", "choose another format with -o")
+        raise UnsupportedImageError(f"{form.name} cannot be written", "choose another format with -o")
     if form is not None and job.header is not None and job.header.planes > 1 and not first_frame:
         require_several_carried(form, job.header.planes, job.header.codec)

@@ -71,7 +71,7 @@ class Origin:
     def notices(self) -> tuple[str, ...]:
         if self.status.st_nlink < 2:
             return ()
-        return ("its other hard links keep the picture as it was",)
+        return ("its other hard links still hold the original image",)
 
     def require_unchanged(self) -> None:
         """Raise TvdenoiseError where the file is another one by now, or is no longer there."""
@@ -79,11 +79,11 @@ class Origin:
             now = self.path.stat()
         except OSError as error:
             raise TvdenoiseError(
-                f"the file went away while it was denoised: {reason_of(error)}",
+                f"the file disappeared while it was being denoised: {reason_of(error)}",
                 "put it back, and run it again",
             ) from error
         if _identity(now) != _identity(self.status):
-            raise TvdenoiseError("the file was changed while it was denoised", "run it again")
+            raise TvdenoiseError("the file changed while it was being denoised", "run it again")
 
     def require_unchanged_before(self, _written: Path) -> None:
         """As `require_unchanged`, before what was made of it takes its place."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tvdenoise.tiling.source import Stage
 
 
-REMEDY_FOR_TEMPORARIES = "free some space for temporary files, or set TMPDIR to another place"
+REMEDY_FOR_TEMPORARIES = "free some space for temporary files, or set TMPDIR to another folder"
 _SLACK = 64_000_000  # bytes for what is loaded late, and for what the allocator keeps
 
 
@@ -69,7 +69,7 @@ def solved_in_parts(
     except OSError as error:
         where = "" if scratch is None else f" in {printable(scratch)}"
         reason = f"cannot write a scratch file{where}: {reason_of(error)}"
-        remedy = "free some space there, or choose another place with -o"
+        remedy = "free some space there, or choose another location with -o"
         raise UnwritableImageError(reason, REMEDY_FOR_TEMPORARIES if scratch is None else remedy) from error
     try:
         yield result
@@ -100,7 +100,7 @@ def memory_for(large: LargeImage | VolumeFile, budget: MemoryBudget) -> int:
 
 def in_parts(count: int) -> str:
     """A sentence about a picture or a volume that was denoised in so many parts."""
-    return f"denoised in {count} part{'' if count == 1 else 's'}, being too large for the memory"
+    return f"denoised in {count} part{'' if count == 1 else 's'}, because it does not fit in memory"
 
 
 def existing(folder: Path | None) -> Path | None:
@@ -198,6 +198,6 @@ def require_parts_possible(mask: str | None, job: Job, remedy: str) -> None:
     for option, value in {"--mask": mask, "--residual": job.residual, "--trace": job.trace}.items():
         if value is not None:
             raise UnsupportedImageError(
-                f"it is denoised in parts, and {option} needs the whole picture in the memory",
+                f"it is denoised in parts, and {option} needs the whole image in memory",
                 f"leave it out, or {remedy}",
             )

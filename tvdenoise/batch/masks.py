@@ -44,19 +44,19 @@ class MaskForm:
         if self.count in (1, images):
             return
         raise UnsupportedImageError(
-            f"it holds {'a single picture' if images == 1 else f'{images} pictures'} "
-            f"and the mask {self.name} {self.count}",
-            "give a mask of one picture, which serves all, or of as many",
+            f"it holds {'a single image' if images == 1 else f'{images} images'} "
+            f"and the mask {self.name} has {self.count}",
+            "give a mask with one image, used for all, or with as many images",
         )
 
     def require_size(self, columns: int, rows: int, *, is_turned: bool = False) -> None:
         """Raise UnsupportedImageError for a picture of another size, as it is shown; is_turned: unlike it is stored."""
         if (columns, rows) == (self.columns, self.rows):
             return
-        turned = ", as its orientation shows it," if is_turned else ""
+        turned = ", turned by its orientation," if is_turned else ""
         raise UnsupportedImageError(
-            f"the picture{turned} has {columns} × {rows} pixels "
-            f"and the mask {self.name} {self.columns} × {self.rows}",
+            f"the image{turned} has {columns} × {rows} pixels "
+            f"and the mask {self.name} has {self.columns} × {self.rows}",
             "give a mask of the same size",
         )
 
@@ -89,7 +89,7 @@ class MaskFile:
         if not some_are_white:
             raise UsageError(
                 f"the mask {self._name} is black everywhere: nothing would be denoised",
-                "make it white where that is wanted",
+                "make the area to denoise white",
             )
         return self._form(shape)
 
@@ -144,10 +144,10 @@ class MaskFile:
         if others:
             raise UsageError(
                 f"{others} pixels of the mask {self._name} are neither black nor white",
-                "make it of these two, and save it without loss, as PNG",
+                "use only these two, and save it losslessly, as PNG",
             )
         if image.visible is not None:
-            raise UsageError(f"the mask {self._name} is transparent in places", "save it without alpha")
+            raise UsageError(f"the mask {self._name} has transparent pixels", "save it without alpha")
         return Orientation.of(image).shown(is_white)
 
     def _as_stored(self, mask: NDArray[np.bool_], image: DecodedImage) -> NDArray[np.bool_]:
@@ -164,8 +164,8 @@ def require_apart(path: str, plan: Plan) -> None:
     for job in (*plan.jobs, *plan.skipped):
         if identity_of(job.source) == identity:
             raise UsageError(
-                f"{name} is the mask and an input", "move it elsewhere, or leave it out with --exclude"
+                f"{name} is both the mask and an input", "move it elsewhere, or leave it out with --exclude"
             )
         if any(identity_of(output) == identity for output in (job.target, *job.extra_outputs)):
-            reason = f"{name} is the mask and would be an output of {printable(job.source)}"
+            reason = f"{name} is the mask and would be replaced by the output of {printable(job.source)}"
             raise UsageError(reason, "choose another name with -o")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def refuse_existing(path: str, *, overwrite: bool) -> None:
     """Raise UsageError for a file that would be replaced without being asked for."""
     if os.path.lexists(path) and not overwrite:
-        raise UsageError(f"{printable(path)} exists already", "add --overwrite to replace it")
+        raise UsageError(f"{printable(path)} already exists", "add --overwrite to replace it")
 
 
 def require_plot(plot: str, sources: Iterable[Path], *, overwrite: bool) -> None:
@@ -183,7 +183,7 @@ def likeness_of(
     ratio = psnr(first, second, white, visible)
     notices: tuple[str, ...] = ()
     if picture.metadata.icc != reference.metadata.icc:
-        notices = ("its colour profile is another one, and numbers are compared as they are stored",)
+        notices = ("its colour profile differs from the reference's; stored values are compared",)
     try:
         return Similarity(ratio, ssim(first, second, white, visible), white, notices)
     except ValueError:
@@ -201,15 +201,17 @@ def require_comparable(reference: DecodedImage, name: str, picture: DecodedImage
     for ours, theirs, remedy in (
         (_size(picture), _size(reference), "crop or scale one of them first"),
         (_kind(picture), _kind(reference), "convert one of them first"),
-        (_orientation(picture), _orientation(reference), "turn one of them first"),
+        (_orientation(picture), _orientation(reference), "rotate one of them first"),
     ):
         if ours != theirs:
             raise UnsupportedImageError(f"it has {ours}, and the reference {name} has {theirs}", remedy)
     if not _is_equal(picture.visible, reference.visible):
-        reason = f"its alpha hides other pixels than that of the reference {name}"
+        reason = f"its alpha hides other pixels than the alpha of the reference {name}"
         raise UnsupportedImageError(reason, "remove alpha from both, or give them the same")
     if reference.visible is not None and not reference.visible.any():
-        raise UnsupportedImageError(f"nothing of it and of the reference {name} is visible", "remove alpha")
+        raise UnsupportedImageError(
+            f"neither it nor the reference {name} has a visible pixel", "remove alpha"
+        )
 
 
 def _size(picture: DecodedImage) -> str:
@@ -236,5 +238,5 @@ def _is_equal(first: NDArray[np.bool_] | None, second: NDArray[np.bool_] | None)
 def require_panels(images: tuple[str, ...]) -> None:
     """Raise UsageError for more images than a plot shows."""
     if len(images) >= _MOST_PANELS:
-        reason = f"a plot shows {_MOST_PANELS - 1} images beside the reference at most, not {len(images)}"
+        reason = f"a plot shows at most {_MOST_PANELS - 1} images beside the reference, not {len(images)}"
         raise UsageError(reason, "name fewer, or leave out --plot")

@@ -129,7 +129,9 @@ def destination_of(request: Request) -> Destination:
     if not has_image_extension(path):
         extensions = " ".join(form.extensions[0] for form in FORMATS if form.kinds)
         remedy = f"end it with one of {extensions}, or with / for a folder"
-        raise UsageError(f"-o {printable(path)}: the extension {path.suffix} is of no known format", remedy)
+        raise UsageError(
+            f"-o {printable(path)}: the extension {path.suffix} belongs to no known format", remedy
+        )
     if len(request.inputs) > 1 or os.path.isdir(request.inputs[0]):
         remedy = f"name a folder: -o {printable(path.with_suffix(''))}/"
         raise UsageError(f"-o {printable(path)} names one file for several inputs", remedy)
@@ -168,7 +170,7 @@ def refuse_collisions(outputs: Iterable[tuple[Job, Path]]) -> None:
         place = job.place if path is job.target and job.place else real.of(path)
         other, named = owners.setdefault(key_of(place), (job, path))
         if named is not path and other is job:
-            reason = f"two outputs of {printable(job.source)} would be {printable(path)}"
+            reason = f"two outputs of {printable(job.source)} would both be {printable(path)}"
             raise UsageError(reason, "give them different names")
         if other is not job:
             raise UsageError(
@@ -203,9 +205,11 @@ def refuse_outputs_that_are_inputs(jobs: list[Job], outputs: list[tuple[Job, Pat
         if source is None:
             continue
         if source == job.source:
-            reason = f"{printable(job.source)}: the output would be the input"
+            reason = f"{printable(job.source)}: the output would replace the input"
             raise UsageError(reason, "choose another name with -o or --suffix")
-        reason = f"{printable(path)} is an input and would be the output of {printable(job.source)}"
+        reason = (
+            f"{printable(path)} is an input and would be replaced by the output of {printable(job.source)}"
+        )
         raise UsageError(reason, "leave out earlier results, or write into a folder with -o")
 
 
@@ -227,7 +231,7 @@ def refuse_existing(existing: list[Path], request: Request) -> None:
             raise UsageError(f"{printable(path)} exists and is not a file", "choose another name")
     if existing and not (request.overwrite or request.skip_existing):
         others = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
-        reason = f"the output {printable(existing[0])} exists already{others}"
+        reason = f"the output {printable(existing[0])} already exists{others}"
         replacing = "" if request.in_place else "--overwrite to replace or "
         raise UsageError(reason, f"add {replacing}--skip-existing to keep it")
 
@@ -250,7 +254,7 @@ def require_possible(request: Request) -> None:
     """Raise UsageError where what was asked for beside the results cannot be."""
     for option, name in (("--residual", request.residual), ("--trace", request.trace)):
         if name is not None and (request.reads_standard_input or request.writes_standard_output):
-            raise UsageError(f"{option} is for files, not for standard streams", "leave it out")
+            raise UsageError(f"{option} works on files, not on standard streams", "leave it out")
     if request.trace is not None:
         require_trace_name(request.trace)
     if request.residual is None:
@@ -260,8 +264,8 @@ def require_possible(request: Request) -> None:
     real = RealPaths()
     if real.of(request.residual) in {real.of(name) for name in request.inputs}:
         raise UsageError(
-            "--residual would put pictures among the inputs, where the next run would take them for inputs",
-            "name a folder of their own",
+            "--residual would write images among the inputs, where the next run would denoise them",
+            "name a separate folder",
         )
 
 
@@ -277,7 +281,7 @@ def with_trace(jobs: list[Job], request: Request, count: int) -> list[Job]:
     if request.trace is None:
         return jobs
     if count != 1:
-        raise UsageError(f"--trace follows the solve of one file, and there are {count}", "name one file")
+        raise UsageError(f"--trace records the solve of one file, not of {count}", "name one file")
     return [replace(job, trace=Path(request.trace)) for job in jobs]
 
 
@@ -304,4 +308,4 @@ def write_extra_outputs(
     if job.residual is None:
         return ()
     gain = save_residual(image, solution.image, data_range or 1.0, job.source.name, job.residual)
-    return (f"what was removed is in {printable(job.residual.name)}, around mid grey, ×{gain:g}",)
+    return (f"the residual is in {printable(job.residual.name)}, around mid grey, ×{gain:g}",)

@@ -31,7 +31,7 @@ from tvdenoise.files.paths import RealPaths, printable
 from tvdenoise.files.reading import is_whole
 from tvdenoise.formats.registry import format_in_place
 
-_NO_REPLACEMENT_LOG = "do these files without --cluster, and with --report FILE to keep the record there"
+_NO_REPLACEMENT_LOG = "process these files without --cluster, and with --report FILE to keep the record there"
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _require_places_for_records(jobs: list[Job], remedy: str, *, strips_metadata
         cause = "--strip-metadata leaves" if strips_metadata else f"{form.name} has"
         raise UsageError(
             f"{printable(job.source)}: {cause} no place to record that it is denoised, "
-            "and run again, --in-place would denoise it twice",
+            "so a second --in-place would denoise it again",
             remedy,
         )
 

@@ -104,7 +104,7 @@ class Planes(Work):
         except (UnreadableImageError, UnsupportedImageError) as error:
             if isinstance(error, SeveralImagesError):  # which says so
                 raise
-            reason = f"picture {number + 1} of {self.count}: {error.reason}"
+            reason = f"image {number + 1} of {self.count}: {error.reason}"
             raise type(error)(reason, error.remedy) from error
 
     def _choose(self, stack: Stack) -> None:
@@ -167,5 +167,5 @@ def require_stack_possible(stack: Stack, form: Format, job: Job) -> None:
     require_stack_carried(stack, form)
     if job.extra_outputs:
         raise UnsupportedImageError(
-            "--residual and --trace are for files of one picture", "leave them out for this one"
+            "--residual and --trace need a file with one image", "leave them out for this one"
         )

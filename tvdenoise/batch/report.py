@@ -44,13 +44,15 @@ def check_report(request: Request, plan: Plan) -> None:
         if not (request.overwrite or request.skip_existing):
             replacing = "" if request.in_place else "--overwrite to replace or "
             remedy = f"add {replacing}--skip-existing to extend it"
-            raise UsageError(f"the report {name} exists already", remedy)
+            raise UsageError(f"the report {name} already exists", remedy)
     _refuse_taken(request, plan, name)
     try:
         _require_openable(Path(request.report))
         whole_length(Path(request.report), layout_for(request.report), request)
     except OSError as error:
-        remedy = "make its folder first" if isinstance(error, FileNotFoundError) else "choose another place"
+        remedy = (
+            "create its folder first" if isinstance(error, FileNotFoundError) else "choose another location"
+        )
         raise UsageError(f"cannot write {name}: {reason_of(error)}", remedy) from error
 
 
@@ -73,7 +75,7 @@ def whole_length(path: Path, layout: ReportFormat, request: Request) -> int:
         return layout.whole(path.read_bytes())
     except ValueError as error:
         kind = "CSV" if layout.header else "JSON lines"
-        reason = f"{printable(path)} is no report in {kind} that could be continued"
+        reason = f"{printable(path)} is not a report in {kind} and cannot be extended"
         raise UsageError(reason, "choose another name for --report") from error
 
 
@@ -150,7 +152,7 @@ class Report:
                 for parameters in shared if self._descriptor is not None else ():
                     self._append(entry_of_shared(parameters))
         except OSError as error:
-            reason = f"the parameters cannot be recorded in the report {self._name}: {reason_of(error)}"
+            reason = f"cannot record the parameters in the report {self._name}: {reason_of(error)}"
             raise TvdenoiseError(reason, "nothing was done") from error
 
     @property
@@ -170,8 +172,8 @@ class Report:
                 self._append(announcement_of(target, digest))
                 os.fsync(self._descriptor)
         except OSError as error:
-            reason = f"it cannot be recorded in the report {self._name}: {reason_of(error)}"
-            raise TvdenoiseError(reason, "it is left as it was") from error
+            reason = f"cannot record it in the report {self._name}: {reason_of(error)}"
+            raise TvdenoiseError(reason, "it is left unchanged") from error
 
     def _append(self, entry: Entry) -> None:
         """Write a line whole, or nothing of it."""

@@ -33,13 +33,13 @@ def read_report(path: str) -> Contents:
     try:
         contents = Path(path).read_bytes()
     except (OSError, ValueError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else "not a possible name of a file"
+        reason = reason_of(error) if isinstance(error, OSError) else "not a valid file name"
         raise TvdenoiseError(reason) from error
     layout = layout_of(contents)
     if layout is None:
         if not contents:
             return Contents((), ())
-        raise TvdenoiseError("not a report", "name a file that tvdenoise run --report has written")
+        raise TvdenoiseError("not a report", "name a file written by tvdenoise run --report")
     numbered = list(layout.entries(contents))
     return Contents(
         tuple(entry for _, entry in numbered if entry is not None),

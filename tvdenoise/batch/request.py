@@ -32,7 +32,7 @@ class Patterns:
     def __post_init__(self) -> None:
         for option, patterns in (("--include", self.include), ("--exclude", self.exclude)):
             if any(not pattern.strip("/") for pattern in patterns):
-                raise UsageError(f"{option} names nothing", "give it a pattern such as '*.tif'")
+                raise UsageError(f"{option} is empty", "give it a pattern such as '*.tif'")
 
     def takes(self, place: Path) -> bool:
         """Whether the file at a place below the input folder is taken, its folders being entered."""
@@ -71,7 +71,7 @@ def _lead_to(patterns: Sequence[str], names: Sequence[str]) -> bool:
 def require_named(inputs: tuple[str, ...]) -> None:
     """Raise UsageError for an empty name, which would stand for the current folder."""
     if "" in inputs:
-        raise UsageError("an input's name is empty", "name a file, or . for the current folder")
+        raise UsageError("an input name is empty", "name a file, or . for the current folder")
 
 
 @dataclass(frozen=True)
@@ -114,28 +114,31 @@ class Request:
             if name is not None and not name:
                 raise UsageError(f"{option} is empty", f"give it a name, or leave out {option}")
         if self.report == STANDARD_STREAM:
-            raise UsageError("--report - names no file", "name one, or ./- for a file of that name")
+            raise UsageError("--report - is not a file name", "name a file, or ./- for one called -")
         if self.overwrite and self.skip_existing:
-            raise UsageError("--overwrite and --skip-existing contradict each other", "give one of them")
+            raise UsageError("--overwrite and --skip-existing contradict each other", "give only one of them")
         self._refuse_contradictions_in_place()
         if self.suffix is not None and (not self.suffix or "/" in self.suffix or "\\" in self.suffix):
-            raise UsageError("--suffix must be a part of a file's name", f"for example {DEFAULT_SUFFIX}")
+            raise UsageError("--suffix must be part of a file name", f"for example {DEFAULT_SUFFIX}")
         if STANDARD_STREAM in self.inputs and len(self.inputs) > 1:
-            raise UsageError("standard input (-) must be the only input", "run the others by themselves")
+            raise UsageError("standard input (-) must be the only input", "run the others separately")
 
     def _refuse_contradictions_in_place(self) -> None:
         if self.again and not self.in_place:
-            raise UsageError("--again is for --in-place", "leave it out: other inputs are always denoised")
+            raise UsageError(
+                "--again only works with --in-place",
+                "leave it out: without --in-place every input is denoised",
+            )
         if not self.in_place:
             return
         for option, name in (("-o", self.output), ("--suffix", self.suffix)):
             if name is not None:
-                raise UsageError(f"--in-place and {option} contradict each other", "give one of them")
+                raise UsageError(f"--in-place and {option} contradict each other", "give only one of them")
         if self.overwrite:
-            remedy = "leave it out, or give --again to denoise what an earlier run has denoised"
+            remedy = "leave it out, or give --again to denoise files once more"
             raise UsageError("--in-place needs no --overwrite", remedy)
         if self.again and self.skip_existing:
-            raise UsageError("--again and --skip-existing contradict each other", "give one of them")
+            raise UsageError("--again and --skip-existing contradict each other", "give only one of them")
         if STANDARD_STREAM in self.inputs:
             raise UsageError("--in-place cannot replace standard input (-)", "name files")
 

@@ -91,11 +91,13 @@ LOCAL = "local"
 def require_clusters_possible(request: Request, settings: FileOptions) -> None:
     """Raise UsageError where Dask is not installed, or what is asked for is nothing for a cluster."""
     if settings.memory is not None:
-        raise UsageError("--memory is for one machine", "leave it out: workers take what you give them")
+        raise UsageError(
+            "--memory applies to one machine", "leave it out: set the memory of workers when you start them"
+        )
     if request.reads_standard_input or request.writes_standard_output:
-        raise UsageError("--cluster is for files, not for standard streams", "leave it out")
+        raise UsageError("--cluster works on files, not on standard streams", "leave it out")
     if request.again:
-        reason = "--again on a cluster could denoise a file twice, as lost workers' files are done again"
+        reason = "--again on a cluster could denoise a file twice, because files of lost workers are repeated"
         raise UsageError(reason, "leave out --again or --cluster")
     if find_spec("distributed") is None:
         raise UsageError("--cluster needs Dask, which is not installed", "install tvdenoise[cluster]")

@@ -68,7 +68,7 @@ class Runner:
         except TvdenoiseError as error:
             failure = error
         except MemoryError as error:
-            failure = TvdenoiseError("not enough memory", "split the picture, or free some memory")
+            failure = TvdenoiseError("not enough memory", "split the image, or free some memory")
             failure.__cause__ = error
         except Exception as error:  # noqa: BLE001  # a surprise in one file must not stop the rest
             reason = " ".join(f"unexpected error: {type(error).__name__}: {error}".split())
@@ -81,7 +81,7 @@ class Runner:
         with self._opened(job) as found:
             first = _first(found)
             if is_done(job, first, self._replacement_log):
-                reason, remedy = "denoised already", "--again denoises it once more"
+                reason, remedy = "already denoised", "denoise it once more with --again"
                 return Outcome(str(job.source), str(job.target), FileStatus.SKIPPED, reason, remedy)
             notices = origin.notices if origin is not None and job.in_place else ()
             form = self._format_of(job, first)

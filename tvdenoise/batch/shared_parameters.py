@@ -58,15 +58,15 @@ def share_parameters(
 def refuse_useless(request: Request, settings: FileOptions) -> None:
     """Raise UsageError where parameters cannot be shared, or would be others in a run that continues this one."""
     if settings.mu is not None:
-        raise UsageError("--shared-parameters chooses mu, and --mu gives it", "give one of them")
+        raise UsageError("--shared-parameters chooses mu, and --mu sets it", "give only one of them")
     if settings.per_plane:
-        reason = "--shared-parameters chooses one mu for all, and --per-plane one for each picture"
-        raise UsageError(reason, "give one of them")
+        reason = "--shared-parameters chooses one mu for all, and --per-plane one for each image"
+        raise UsageError(reason, "give only one of them")
     if request.reads_standard_input or request.writes_standard_output:
-        raise UsageError("--shared-parameters is for several files", "leave it out")
+        raise UsageError("--shared-parameters needs several files", "leave it out")
     if request.in_place and request.report is None:
         raise UsageError(
-            "--shared-parameters with --in-place would choose others when it is run again, on what is denoised",
+            "--shared-parameters with --in-place would choose others in a second run, on denoised files",
             "add --report FILE to keep them there",
         )
 

@@ -75,7 +75,9 @@ def streams_of(request: Request) -> Streams:
     form = None
     if request.format is not None:
         if not request.writes_standard_output:
-            raise UsageError("--format is for standard output", "end the output's name with the extension")
+            raise UsageError(
+                "--format applies to standard output", "choose the format by the output's extension"
+            )
         form = format_named(request.format)
         if form is None or not form.kinds:
             known = ", ".join(form.name for form in FORMATS if form.kinds)
@@ -87,7 +89,7 @@ def streams_of(request: Request) -> Streams:
         target = _binary(sys.stdout, sys.__stdout__, "standard output")
     if target is not None and is_terminal(target):
         raise UsageError(
-            "an image would be printed on the terminal", "redirect the output, or name it with -o"
+            "the image would be written to the terminal", "redirect the output, or name it with -o"
         )
     return Streams(source, target, form)
 
@@ -114,7 +116,10 @@ def plan_with_streams(request: Request) -> Plan:
         return Plan((Job(entry.source, _STREAM),))
     destination = destination_of(request)
     if not isinstance(destination, SingleFile):
-        raise UsageError("standard input has no name for its output", "name a file with -o, such as -o x.png")
+        raise UsageError(
+            "standard input has no name to derive an output name from",
+            "name a file with -o, such as -o x.png",
+        )
     _refuse_one_file(_STANDARD_INPUT, destination.path, _STREAM)
     return settle([Job(_STREAM, destination.path)], request)
 
@@ -124,4 +129,4 @@ def _refuse_one_file(source: Path | int, target: Path | int, shown: Path) -> Non
     identity = identity_of(source)
     if identity is not None and identity == identity_of(target) and stat.S_ISREG(os.stat(source).st_mode):
         remedy = "choose another name with -o" if isinstance(target, Path) else "redirect to another file"
-        raise UsageError(f"{printable(shown)}: the output would be the input", remedy)
+        raise UsageError(f"{printable(shown)}: the output would replace the input", remedy)

@@ -155,12 +155,12 @@ class Tuner:
         columns, rows = orientation.shown_size(image.size)
         if not self._crop.lies_within(columns, rows):
             raise UsageError(
-                f"--crop lies outside the picture, which has {columns} columns and {rows} rows",
-                "the four numbers are X,Y,WIDTH,HEIGHT, counted from the upper left corner",
+                f"--crop lies outside the image, which has {columns} columns and {rows} rows",
+                "the four numbers are X,Y,WIDTH,HEIGHT, measured from the upper left corner",
             )
         if max(self._crop.width, self._crop.height) > _LONGEST_SIDE:
             raise UsageError(
-                f"--crop has at most {_LONGEST_SIDE} columns and rows", "show a part, at full resolution"
+                f"--crop can have at most {_LONGEST_SIDE} columns and rows", "show a part, at full resolution"
             )
         return orientation.stored_box(self._crop, image.size)
 
@@ -174,7 +174,7 @@ class Tuner:
         ):
             if theirs != ours:
                 raise UsageError(
-                    f"{printable(reference)}: the reference's {what} is {_said(theirs)}, the picture's {_said(ours)}",
+                    f"{printable(reference)}: the reference's {what} is {_said(theirs)}, the image's {_said(ours)}",
                     "give the clean version of the same file",
                 )
         return clean.intensities[box.rows, box.columns].copy()
@@ -240,7 +240,7 @@ def require_typeable(epsilon: float, image: DecodedImage) -> None:
     if epsilon > 1:
         largest = math.ceil(float(np.abs(image.intensities).max()))
         raise UsageError(
-            f"its values reach {largest}, far above the data range, and epsilon is a fraction of that",
+            f"its values reach {largest}, far above the data range, of which epsilon is a fraction",
             f"add --data-range {largest}, here and in tvdenoise run",
         )
 

@@ -171,7 +171,7 @@ def require_no_mask(mask: str | None, shortage: str, remedy: str) -> None:
     """Raise UnsupportedImageError for one. shortage: why the volume is denoised in parts; remedy: how it would not."""
     if mask is not None:
         raise UnsupportedImageError(
-            f"{shortage}; in parts --mask is not possible", f"leave it out, or {remedy}"
+            f"{shortage}; --mask is not possible in parts", f"leave it out, or {remedy}"
         )
 
 

@@ -124,11 +124,13 @@ class Watch:
             raise UsageError(reason, "pip install 'tvdenoise[watch]'")
         here, there = (Path(os.path.realpath(path)) for path in (self.folder, self.destination.path))
         if not here.is_dir():
-            raise UsageError(f"{printable(self.folder)} is not a folder", "name one that exists")
+            raise UsageError(f"{printable(self.folder)} is not a folder", "name an existing folder")
         if there.exists() and not there.is_dir():
             raise UsageError(f"-o {printable(self.destination.path)} is not a folder", "name a folder")
         if here == there or here.is_relative_to(there):
-            reason = f"the results would be taken for arrivals, as {printable(self.folder)} lies in the output folder"
+            reason = (
+                f"{printable(self.folder)} lies in the output folder: results would be denoised as new files"
+            )
             raise UsageError(reason, f"name another with -o, such as {printable(self.folder / 'denoised')}")
         try:
             require_writable(there)
@@ -154,7 +156,7 @@ class Watch:
             except UsageError:  # it cannot be watched
                 if self.folder.is_dir():
                     raise
-        raise TvdenoiseError(f"{printable(self.folder)} is no longer there")
+        raise TvdenoiseError(f"{printable(self.folder)} no longer exists")
 
     def _plans_of_one(self, arrivals: Arrivals, intake: _Intake) -> Iterator[Plan]:
         """As long as no other folder, and no file system, has taken the place of the folder."""
@@ -241,7 +243,7 @@ class _Intake:
         if owner == job.source or not owner.exists():
             self._owners[place] = job.source
             return None
-        reason = f"its output {printable(job.target)} would be that of {printable(owner)}, too"
+        reason = f"its output {printable(job.target)} would also be that of {printable(owner)}"
         return Failure(job.source, UnwritableImageError(reason, "rename one of them"))
 
 

@@ -125,7 +125,7 @@ class FileSummary:
     def notices(self) -> tuple[str, ...]:
         """What was not written as it was read, once all is denoised."""
         images = sum(count > 0 for count in self._missing)
-        where = f" in {images} of {len(self._missing)} pictures" if len(self._missing) > 1 else ""
+        where = f" in {images} of {len(self._missing)} images" if len(self._missing) > 1 else ""
         return (*self._notices.values(), *filled(sum(self._missing), where))
 
     def shortfall(self, what: str) -> tuple[str | None, str | None]:

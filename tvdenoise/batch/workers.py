@@ -184,7 +184,7 @@ class _Worker:
                 f"the worker process ended (exit code {code})", "run it again with --jobs 1"
             )
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        cause = ", as happens when memory runs out" if name in _SIGNALS_OF_SHORTAGE else ""
+        cause = ", probably because memory ran out" if name in _SIGNALS_OF_SHORTAGE else ""
         return WorkerLostError(f"the worker process was killed ({name}){cause}", "try fewer --jobs")
 
     def end(self) -> None:

@@ -1,11 +1,10 @@
-"""The command line: options to settings, progress and messages, exit codes; nothing else.
+"""The command line: it parses options, shows progress and messages, and sets exit codes.
 
-usage     how Typer shows help and usage errors
 app       the entry point and the top level
-run, tune, noise, compare, report, watch, help   one module per command
-options   the options, by panel of the help
-settings, numbers   from what was typed to settings
-console   messages and progress on standard error
-output    what users read: tables and lines on standard output, the lines about files and runs
+run, watch, tune, noise, compare, report, help   one module per command
+options   the options of all commands, and how typed values become `FileOptions`
+usage     how Typer shows help and usage errors
+console   messages and progress bars on standard error
+output    tables and lines on standard output, and the messages about files and runs
 exits     exit codes
 """

@@ -1,4 +1,4 @@
-"""The command line: its entry point, and its top level."""
+"""The entry point of the command line, and its top level."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def top(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Remove noise from images by total variation, and say how exact the result is.
+    """Denoise images by total variation, with a bound on the error of each result.
 
     Start with: [bold]tvdenoise run photo.png[/bold]
 
@@ -62,26 +62,26 @@ def main() -> None:
     _silence_libraries()
     try:
         app(prog_name="tvdenoise")
-    except KeyboardInterrupt:  # before a command could take care of it
+    except KeyboardInterrupt:  # before a command could handle it
         sys.exit(130)
     finally:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it without a traceback
-        gc.freeze()  # Python would search the compiler's objects for garbage for 0.4 s before it ends
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C exits without a traceback
+        gc.freeze()  # otherwise Python spends 0.4 s at exit collecting the compiler's objects
 
 
 def _silence_libraries() -> None:
-    """What they log is for their developers; Python would print it where no one has asked for it."""
+    """Discard log records of libraries, which Python would otherwise print on standard error."""
     logging.getLogger().addHandler(logging.NullHandler())
 
 
 def _replace_closed_streams() -> None:
-    """Stand-ins for the standard streams that the process was started without.
+    """Open stand-ins for standard streams that were closed when the process started.
 
-    Else messages would go to standard output, and files would be opened under the streams' numbers.
+    Otherwise messages would go to standard output, and files would get the streams' descriptors.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)  # by worker processes, as any standard stream is
+        os.set_inheritable(descriptor, True)  # by worker processes, like any standard stream
     os.close(descriptor)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:

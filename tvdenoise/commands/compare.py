@@ -1,4 +1,4 @@
-"""``tvdenoise compare``: how alike images are to a reference, in numbers and as a picture."""
+"""``tvdenoise compare``: compare images with a reference, by PSNR and SSIM and in a plot."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
 @takes_options(only=("max_megapixels",))
 def compare(
-    reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="The image taken for the truth.")],
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images of the same scene.")],
+    reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="The reference image.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images to compare with it.")],
     asked: options.Asked,
-    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON an image.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per image.")] = False,
     plot: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Draw them side by side, with the crop in which they differ most and the differences; a .png, .svg "
-            "or .pdf file.",
+            help="Plot the images side by side, with the crop where they differ most and the differences; a .png, "
+            ".svg or .pdf file.",
         ),
     ] = None,
     data_range: Annotated[
         str | None,
         typer.Option(
             metavar="NUMBER",
-            help="What lies between black and white. By default 255 or 65535 by the type, and 1 for floats.",
+            help="Difference between white and black. By default 255 or 65535, by the type, and 1 for floats.",
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing plot.")] = False,
@@ -48,11 +48,11 @@ def compare(
 ) -> None:
     """Compare images with a reference: PSNR and SSIM.
 
-    PSNR, in decibels, goes by the squared differences alone: 3 dB more is half of them. SSIM compares means,
-    contrasts and structure in small windows, and is 1 for equal images. Both are taken over all channels, where the
-    images are visible. On a terminal they are a table; elsewhere a line an image, tabs between image, PSNR and SSIM.
+    PSNR, in decibels, measures the mean squared error: halving it adds 3 dB. SSIM compares means, contrasts and
+    structure in small windows, and is 1 for equal images. Both cover all channels and all visible pixels. The output
+    is a table on a terminal, otherwise one tab-separated line per image with image, PSNR and SSIM.
 
-    Images must have the size, the kind of pixels, the orientation and the hidden pixels of the reference.
+    Each image must have the same size, kind of pixels, orientation and hidden pixels as the reference.
 
     [bold]Examples[/bold]
 
@@ -91,7 +91,7 @@ def _caption(likeness: Similarity) -> str:
 
 
 def _told(compared: Iterable[Comparison], *, as_json: bool) -> Iterable[Comparison]:
-    """Those that could be compared; what is wrong with the others, and what has to be said, is told on the way."""
+    """Yield each image that could be compared, and print errors and notes along the way."""
     for comparison in compared:
         name = printable(comparison.source)
         if comparison.error is not None:
@@ -105,7 +105,7 @@ def _told(compared: Iterable[Comparison], *, as_json: bool) -> Iterable[Comparis
 
 
 def _entry(comparison: Comparison) -> dict[str, Any]:
-    """One image as JSON, which has no number for infinity."""
+    """One image as JSON, which cannot represent infinity."""
     likeness = comparison.likeness
     is_equal = math.isinf(likeness.psnr)
     return {
@@ -132,7 +132,7 @@ def _print(reference: str, found: list[Comparison]) -> None:
 
 
 def _parts(comparison: Comparison, decimals: int) -> tuple[str, str, str]:
-    """Name, PSNR and SSIM; nothing for what is not known."""
+    """Name, PSNR and SSIM; an unknown SSIM is an empty string."""
     ssim = comparison.likeness.ssim
     shown = "" if ssim is None else f"{ssim:.{decimals}f}"
     return printable(comparison.source), f"{comparison.likeness.psnr:.{decimals - 2}f}", shown

@@ -1,4 +1,4 @@
-"""Messages and progress bars, on standard error only."""
+"""Messages and progress bars on standard error."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """One bar for all files, on the terminal of the standard errors: their count, their rate and the time left."""
+    """The progress bar of a run on standard error: number of files, rate and time left."""
 
     def __init__(self, eta: Eta, count: int) -> None:
         self._eta = eta
@@ -56,19 +56,19 @@ class Bar:
         self._progress.start()
 
     def add(self, outcome: Outcome) -> None:
-        """A file is over."""
+        """Count a finished file."""
         self._told += 1
         self._eta.add(outcome)
         eta = self._eta
         self._progress.update(self._task, completed=eta.done, total=eta.total or 1, files=self._files)
 
     def reach(self, part: float) -> None:
-        """So much of the file that is at work, from 0 to 1."""
+        """Show the progress of the current file, from 0 to 1."""
         self._eta.reach(part)
         self._progress.update(self._task, completed=self._eta.done)
 
     def print(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         self._progress.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def stop(self) -> None:
@@ -81,7 +81,7 @@ class Bar:
 
 
 class PlaneBar:
-    """A bar for the pictures of one file, or for the parts of a single one."""
+    """The progress bar of one file: its images, or the parts of its only image."""
 
     def __init__(self, count: int) -> None:
         reached = MofNCompleteColumn() if count > 1 else TaskProgressColumn()
@@ -91,7 +91,7 @@ class PlaneBar:
         self._progress.start()
 
     def reach(self, done: float) -> None:
-        """So many are done."""
+        """Show how many are done."""
         self._progress.update(self._task, completed=done)
 
     def stop(self) -> None:
@@ -100,29 +100,29 @@ class PlaneBar:
 
 
 class _EtaColumn(ProgressColumn):
-    """The rate and the time left, which passes between two files, too."""
+    """The rate and the time left, which keeps counting down between files."""
 
     def __init__(self, eta: Eta) -> None:
         super().__init__()
         self._eta = eta
 
-    def render(self, task: Task) -> Text:  # noqa: ARG002  # as Rich calls it
+    def render(self, task: Task) -> Text:  # noqa: ARG002  # Rich's signature
         speed, left = self._eta.files_per_second, self._eta.seconds_left
         if speed is None or left is None:
             return Text("")
         return Text(f"{rate(speed)}, {duration(left)} left")
 
 
-_PATIENCE = 0.5  # seconds that a single picture may take without a bar
-_FEW = 20  # files; of more, only what went wrong is told one by one
+_PATIENCE = 0.5  # seconds before a single image gets a bar
+_FEW = 20  # files; larger runs print only warnings and failures
 
 
 class Console:
-    """Tells what happens.
+    """Prints the messages of a run, and counts its outcomes in `tally`.
 
-    quiet: errors only, and no summary; verbose: details too; debug: tracebacks too. Few files get a line each, many
-    only when verbose; failures and warnings are always told. count: of files; eta: that of the run, for a bar, which
-    is shown for several files on a terminal. Its tally counts what was told.
+    quiet: print errors only; verbose: print details; debug: print tracebacks. Each of up to 20 files gets a line, and
+    with verbose each of any number. Failures are always printed, warnings unless quiet.
+    count: the number of files. eta: the estimate for the progress bar, shown on a terminal for several files.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Console:
         self._untold_notes = 0
         self._bar: Bar | None = None
         self._plane_bar: PlaneBar | None = None
-        self._begin: float | None = None  # of the file at work, if it told of any
+        self._begin: float | None = None  # when the current file first reported progress
 
     def __enter__(self) -> Console:
         if self._eta is not None and self._count > 1 and not self._quiet and sys.stderr.isatty():
@@ -153,11 +153,11 @@ class Console:
                 self._bar.stop()
         self._bar = None
         self._stop_plane_bar()
-        if self._count > 1:  # said after an interruption, too
+        if self._count > 1:  # also after an interruption
             self.tell_message(line_of_tally(self.tally, self._count, untold_notes=self._untold_notes))
 
     def tell_plane(self, done: float, count: int) -> None:
-        """How many pictures of the file at work are done, or the part of a single one: shown by a bar on a terminal."""
+        """Show, on a terminal, how many images of the current file are done, or the part of its only image."""
         if self._bar is not None:
             self._bar.reach(done / count)
             return
@@ -182,7 +182,7 @@ class Console:
         self._plane_bar = None
 
     def tell(self, outcome: Outcome) -> None:
-        """What became of a file."""
+        """Print the outcome of a file."""
         self._stop_plane_bar()
         self.tally.add(outcome)
         for line in self._lines(outcome):
@@ -210,14 +210,14 @@ class Console:
             yield details
 
     def tell_compilation(self) -> None:
-        """Why the first run on a machine takes longer."""
-        self.tell_message("preparing the fast kernel for this machine (once; a few seconds)")
+        """Explain why the first run on a machine takes longer."""
+        self.tell_message("compiling the fast kernel for this machine (once; a few seconds)")
 
     def tell_shared(self, settings: FileOptions) -> None:
-        """The parameters that all files get."""
+        """Print the parameters that all files share."""
         for channels, mu in settings.shared_mu:
             kind = {1: "grey", 3: "colour", 4: "CMYK"}.get(channels, f"{channels}-channel")
-            self.tell_message(f"for all {kind} pictures: mu {mu:.3g}")
+            self.tell_message(f"for all {kind} images: mu {mu:.3g}")
 
     def tell_message(self, message: str) -> None:
         if not self._quiet:
@@ -233,7 +233,7 @@ class Console:
 
 @contextmanager
 def _heard_or_not() -> Iterator[None]:
-    """A log on a full disk, or a terminal that has gone away, stops no run; a closed pipe ends it."""
+    """Ignore errors of standard error, such as a full disk or a lost terminal; a closed pipe still ends the run."""
     try:
         yield
     except BrokenPipeError:

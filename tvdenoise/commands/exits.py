@@ -1,4 +1,4 @@
-"""Exit codes: the one place that turns errors and signals into messages and exit codes."""
+"""Exit codes: this module alone turns errors and signals into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ import typer
 from tvdenoise.errors import ExitCode, TvdenoiseError
 from tvdenoise.files.paths import printable, reason_of
 
-_KEPT = "what was finished is kept"
-_PATIENCE = 1.5  # seconds; long computations in a library hear of a signal only when they end
+_PATIENCE = 1.5  # seconds; a long computation in a library handles no signal before it ends
 
 
 class Terminated(BaseException):
-    """The process was asked to end (SIGTERM)."""
+    """The process received SIGTERM."""
 
 
 @contextmanager
-def exit_codes(*, debug: bool, continuation: str = "--skip-existing continues") -> Iterator[None]:
-    """Inside, errors that users can act on and signals end the command with one line and their exit code.
+def exit_codes(
+    *, debug: bool, continuation: str = "finished files are kept, --skip-existing continues"
+) -> Iterator[None]:
+    """In this context, an error that users can act on, or a signal, ends the command with one line and an exit code.
 
-    continuation: how to go on after a signal.
+    continuation: what is left after a signal, and how to continue.
     """
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -39,9 +40,9 @@ def exit_codes(*, debug: bool, continuation: str = "--skip-existing continues") 
             traceback.print_exc()
         _tell(str(error))
         raise typer.Exit(error.exit_code) from error
-    except BrokenPipeError:  # whoever read has what was wanted; Typer ends quietly
+    except BrokenPipeError:  # the reader has what it wanted; Typer exits quietly
         raise
-    except OSError as error:  # a last resort: whoever knows what was attempted says it better
+    except OSError as error:  # a last resort: callers that know what failed give a better message
         if debug:
             traceback.print_exc()
         name = (
@@ -50,10 +51,10 @@ def exit_codes(*, debug: bool, continuation: str = "--skip-existing continues") 
         _tell(f"{name}{reason_of(error)}")
         raise typer.Exit(ExitCode.FILE_FAILED) from error
     except KeyboardInterrupt as interrupt:
-        _tell(f"interrupted; {_KEPT}, {continuation}")
+        _tell(f"interrupted; {continuation}")
         raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
     except Terminated as termination:
-        _tell(f"terminated; {_KEPT}, {continuation}")
+        _tell(f"terminated; {continuation}")
         raise typer.Exit(ExitCode.TERMINATED) from termination
     finally:
         signal.signal(signal.SIGTERM, previous)
@@ -61,7 +62,7 @@ def exit_codes(*, debug: bool, continuation: str = "--skip-existing continues") 
 
 @contextmanager
 def _in_time(continuation: str) -> Iterator[None]:
-    """Inside, a signal that is not heard in time ends the process all the same, without temporaries left behind."""
+    """In this context, a signal ends the process even if Python cannot handle it in time. Removes temporary files."""
     heard, woken = os.pipe()
     os.set_blocking(woken, False)
     is_over = Event()
@@ -76,7 +77,7 @@ def _in_time(continuation: str) -> Iterator[None]:
 
 
 def _enforce(heard: int, is_over: Event, continuation: str) -> None:
-    """Wait for a signal, then for the end of the command, then no longer."""
+    """Wait for a signal, give the command time to end, then end the process."""
     with os.fdopen(heard, "rb", buffering=0) as signals:
         while number := signals.read(1):
             codes = {
@@ -88,7 +89,7 @@ def _enforce(heard: int, is_over: Event, continuation: str) -> None:
                 from tvdenoise.files.atomic import remove_unfinished
 
                 remove_unfinished()
-                _tell(f"{word}; {_KEPT}, {continuation}")
+                _tell(f"{word}; {continuation}")
                 os._exit(code)
 
 
@@ -97,5 +98,5 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 
 def _tell(message: str) -> None:
-    with suppress(OSError):  # the exit code says it all the same
+    with suppress(OSError):  # the exit code still tells
         print(f"tvdenoise: {message}", file=sys.stderr, flush=True)

@@ -1,7 +1,6 @@
-"""``tvdenoise help``: the pages of the manual, in the terminal.
+"""``tvdenoise help``: show the manual in the terminal.
 
-The pages are the Markdown files of ``tvdenoise/manual``; ``index.md`` lists them, one line each, and is the one
-place where a topic is named and described.
+The pages are the Markdown files of ``tvdenoise/manual``; ``index.md`` alone names and describes them, one line each.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _LISTED = re.compile(r"^- \[(?P<topic>[\w-]+)\]\((?P=topic)\.md\): (?P<about>.+)
 _CODE_OR_LINK = re.compile(
     r"(?P<code>```.*?```|`[^`\n]*`)|(?P<image>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)", re.DOTALL
 )
-_LESS = "FRX"  # no pager for what fits on the screen, colours shown, the text left there at the end
+_LESS = "FRX"  # quit if it fits on the screen, show colours, leave the text there at the end
 _WIDEST = 100  # columns of text; longer lines are hard to read
 
 
@@ -40,13 +39,13 @@ def manual() -> Traversable:
 
 
 def topics() -> dict[str, str]:
-    """Every topic, in the order of reading, with its one-line description."""
+    """All topics in reading order, with their one-line descriptions."""
     index = manual().joinpath("index.md").read_text(encoding="utf-8")
     return {found["topic"]: found["about"] for found in _LISTED.finditer(index)}
 
 
 def _completed(incomplete: str) -> list[tuple[str, str]]:
-    """What a shell offers for the beginning of a topic, with descriptions."""
+    """The topics with this beginning, for completion in a shell."""
     return [(topic, about) for topic, about in topics().items() if topic.startswith(incomplete)]
 
 
@@ -56,15 +55,15 @@ def show_help(
         str | None,
         typer.Argument(
             metavar="TOPIC",
-            help="A page of the manual, or the name of a command. Without it the pages are listed.",
+            help="A page of the manual, or a command. Without it, list the pages.",
             autocompletion=_completed,
         ),
     ] = None,
 ) -> None:
     """Show a page of the manual, or list its pages.
 
-    On a terminal the page is laid out and shown in a pager (that of the variable PAGER, or less). Otherwise its
-    Markdown is printed as it is.
+    On a terminal the page is formatted and shown in a pager: $PAGER, or less. Otherwise its Markdown is printed
+    unchanged.
 
     [bold]Examples[/bold]
 
@@ -89,14 +88,14 @@ def _list_topics() -> None:
     if not sys.stdout.isatty():
         print_lines(f"{topic}\t{about}" for topic, about in topics().items())
         return
-    table = new_table("topic", "what it tells")
+    table = new_table("topic", "description")
     for topic, about in topics().items():
         table.add_row(topic, about)
     print_table(table)
 
 
 def _show_command(context: typer.Context, name: str) -> None:
-    """Show the help of a command and exit; do nothing where there is no command of that name."""
+    """Show the help of a command and exit; do nothing if there is no such command."""
     top = context.parent
     assert top is not None
     group: Any = top.command
@@ -105,7 +104,7 @@ def _show_command(context: typer.Context, name: str) -> None:
 
 
 def _page(topic: str) -> str:
-    """The Markdown of a topic. Raises UsageError where there is none."""
+    """The Markdown of a topic. Raises UsageError if there is no such topic."""
     known = topics()
     if topic in known:
         return manual().joinpath(f"{topic}.md").read_text(encoding="utf-8")
@@ -117,7 +116,7 @@ def _page(topic: str) -> str:
 
 
 def _laid_out(page: str) -> str:
-    """A page as this terminal shows it, at most 100 columns wide."""
+    """A page formatted for this terminal, at most 100 columns wide."""
     from rich.console import Console
     from rich.markdown import Markdown
     from rich.theme import Theme
@@ -130,7 +129,7 @@ def _laid_out(page: str) -> str:
 
 
 def _without_links(page: str) -> str:
-    """The Markdown with images as their descriptions, and links to other pages as the topics to ask for."""
+    """The Markdown with descriptions in place of images, and help topics in place of links to other pages."""
     known = topics()
 
     def reworded(found: re.Match[str]) -> str:
@@ -149,7 +148,7 @@ def _without_links(page: str) -> str:
 
 
 def _show_in_pager(text: str) -> None:
-    """Show a text in the user's pager where someone can use it, plainly elsewhere."""
+    """Show a text in the user's pager if the terminal is interactive, otherwise print it."""
     import subprocess
 
     pager = os.environ.get("PAGER") or ("less" if shutil.which("less") else "")

@@ -1,4 +1,4 @@
-"""``tvdenoise noise``: what the noise of images is like."""
+"""``tvdenoise noise``: estimate the noise of images."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def noise(
     inputs: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images, or folders of images.")],
     asked: options.Asked,
-    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON an image.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per image.")] = False,
     plot: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Draw the noise against the intensity; a .png, .svg or .pdf file."),
+        typer.Option(metavar="FILE", help="Plot the noise against the intensity; a .png, .svg or .pdf file."),
     ] = None,
     recursive: options.Recursive = False,
     include: options.Include = None,
@@ -31,11 +31,12 @@ def noise(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing plot.")] = False,
     debug: options.Debug = False,
 ) -> None:
-    """Estimate the noise of images: its level, its growth with intensity, its correlation.
+    """Estimate the noise of images: its level, its growth with intensity and its correlation.
 
-    Levels are standard deviations in grey levels of 8 bits. The correlation is that of neighbours; the growth
-    compares the largest deviation at any intensity with the least. Colour is measured as luminance and two
-    opponents, CMYK as its inks. A second estimator, which believes in white noise, is named where it disagrees.
+    Levels are standard deviations in 8-bit grey levels. The correlation is that of neighbouring pixels. The growth
+    is the ratio of the largest standard deviation at any intensity to the smallest. Colour images are measured as
+    luminance and two opponent channels, CMYK images ink by ink. A second estimator assumes white noise; a warning
+    names its level if the two disagree.
 
     [bold]Examples[/bold]
 
@@ -77,7 +78,7 @@ def noise(
 
 
 def _entry(estimate: Estimate) -> dict[str, Any]:
-    """One image as JSON; intensities and levels in fractions of the data range."""
+    """One image as JSON; intensities and levels are fractions of the data range."""
     model = estimate.model
     return {
         "source": estimate.source,
@@ -123,7 +124,7 @@ def _warn(found: list[Estimate]) -> None:
         model = estimate.model
         if not model.estimators_agree:
             print(
-                f"tvdenoise: {estimate.source}: warning: two estimators disagree: as white noise it would have "
-                f"level {model.white_sigma * 255:.2f}, not {model.sigma * 255:.2f}; look at the picture with both",
+                f"tvdenoise: {estimate.source}: warning: the estimators disagree: assuming white noise, the level "
+                f"is {model.white_sigma * 255:.2f}, not {model.sigma * 255:.2f}; try both and look at the results",
                 file=sys.stderr,
             )

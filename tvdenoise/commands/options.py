@@ -1,8 +1,7 @@
-"""Options on the command line.
+"""Options of the command line.
 
-Those of `tvdenoise.options` are made from its fields: `takes_options` gives a command one option for each field, and
-`Asked` turns what was typed into the record. The others, which say which files are read and written and what is
-printed, are defined here, once for all commands.
+`takes_options` gives a command one option for each field of `FileOptions`, and `Asked` turns the typed values into the
+record. The other options, about files to read and write and about messages, are defined here once for all commands.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+) ?([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
 class _Flags(dict[str, str]):
-    """The names of options on the command line, by the names of their fields."""
+    """The command-line names of options, by field name."""
 
     def __missing__(self, name: str) -> str:
         return flag_of(name, specs(FileOptions)[name])
@@ -55,12 +54,12 @@ class _Flags(dict[str, str]):
 
 @dataclass(frozen=True)
 class Asked:
-    """What was typed for the fields of `FileOptions`, by their names."""
+    """The typed values of the fields of `FileOptions`, by field name."""
 
     texts: Mapping[str, str | bool | None]
 
     def options(self) -> FileOptions:
-        """The options. Raises UsageError."""
+        """The parsed options. Raises UsageError."""
         known = specs(FileOptions)
         given = {name: parsed(name, text) for name, text in self.texts.items() if text is not None}
         given = {name: value for name, value in given.items() if value is not None}
@@ -75,7 +74,7 @@ class Asked:
 def takes_options(
     *, only: Collection[str] | None = None, without: Collection[str] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """For a command that takes ``asked``: an option for each field of `FileOptions`, or for some of them."""
+    """Give a command that takes ``asked`` an option for each field of `FileOptions`, or for some of them."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(command, include_extras=True)
@@ -124,7 +123,7 @@ def takes_options(
 
 
 def _parameter(name: str, spec: Spec) -> inspect.Parameter:
-    """A parameter of a command, as Typer understands it. Values are typed as text, and checked by `parsed`."""
+    """A field as a parameter for Typer. Typer passes values on as text, and `parsed` checks them."""
     default, kind = default_of(name), spec.kind
     metavar, kind_of_value = spec.metavar, str | None
     complete: Callable[[], list[str]] | None = None
@@ -147,7 +146,7 @@ def _parameter(name: str, spec: Spec) -> inspect.Parameter:
 
 
 def _completing(names: tuple[str, ...]) -> Callable[[], list[str]]:
-    """What a shell completes."""
+    """The completion of a choice in a shell."""
 
     def complete() -> list[str]:
         return list(names)
@@ -156,14 +155,14 @@ def _completing(names: tuple[str, ...]) -> Callable[[], list[str]]:
 
 
 def _panel_of(parameter: inspect.Parameter) -> str | None:
-    """The panel of the help in which an option is shown."""
+    """The panel of the help that shows an option."""
     for each in getattr(parameter.annotation, "__metadata__", ()):
         return getattr(each, "rich_help_panel", None)
     return None
 
 
 def parsed(name: str, text: str | bool | None) -> Any:
-    """The value of a field of `FileOptions` that was typed; None where it is left to us. Raises UsageError."""
+    """The typed value of a field of `FileOptions`; None for an automatic choice. Raises UsageError."""
     spec = specs(FileOptions)[name]
     if text is None or (text == AUTO and AUTO in (spec.metavar or "")):
         return None
@@ -188,7 +187,7 @@ def _value(option: str, kind: Kind, text: str | bool) -> Any:
 
 
 def positive(option: str, text: str | None) -> float | None:
-    """A positive number, or None where it was not given or is left to us. Raises UsageError."""
+    """A positive number; None if it is missing or ``auto``. Raises UsageError."""
     return None if text is None or text == AUTO else _number(option, text, Number(0, math.inf))
 
 
@@ -206,14 +205,14 @@ def _number(option: str, text: str, kind: Number) -> float:
     if kind.asked_at_most is not None and value > kind.asked_at_most:
         is_grey_level = "/" not in text and value <= _LARGEST_GREY_LEVEL
         raise UsageError(
-            f"{option} {text} is above 1, and intensities are fractions of the data range",
+            f"{option} {text} is above 1, but intensities are fractions of the data range",
             f"did you mean {text}/255?" if is_grey_level else None,
         )
     return value
 
 
 def whole(option: str, text: str | None, largest: int | None = None) -> int | None:
-    """A whole number from 1 to the largest, or None where it was not given. Raises UsageError."""
+    """A whole number from 1 to the largest; None if it is missing. Raises UsageError."""
     if text is None:
         return None
     try:
@@ -227,20 +226,20 @@ def whole(option: str, text: str | None, largest: int | None = None) -> int | No
 
 
 def count_or_auto(option: str, text: str | None) -> int | None:
-    """A whole number from 1, or None where it was not given or is left to us. Raises UsageError."""
+    """A whole number from 1; None if it is missing or ``auto``. Raises UsageError."""
     if text is None or text == AUTO:
         return None
     if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"{option} must be a whole number from 1, or {AUTO}, not {text!r}")
+        raise UsageError(f"{option} must be a positive whole number or {AUTO}, not {text!r}")
     return int(text)
 
 
 def _distances(option: str, text: str, kind: Distances) -> tuple[float, float, float]:
-    """The distances of planes, rows and columns, or of planes in pixels."""
+    """The distances of planes, rows and columns; a single number is that of planes, in pixels."""
     parts = text.split(",")
     if len(parts) not in (1, 3):
         raise UsageError(
-            f"{option} takes three distances, or that of planes alone, not {text!r}", "for example 4,1,1"
+            f"{option} takes three distances, or only that of planes, not {text!r}", "for example 4,1,1"
         )
     number = Number(kind.least, kind.largest)
     planes, *others = (_number(option, part.strip(), number) for part in parts)
@@ -258,7 +257,7 @@ def _size(option: str, text: str, kind: Size) -> int:
     value = int(float(number) * (1024 if binary else 1000) ** power)
     if not kind.least <= value <= kind.largest:
         bounds = f"at least {kind.least // 10**6}MB and at most {kind.largest // 10**12}TB"
-        raise UsageError(f"{option} must be {bounds}, not {text}", "the program itself takes about 0.2 GB")
+        raise UsageError(f"{option} must be {bounds}, not {text}", "the program itself needs about 0.2 GB")
     return value
 
 
@@ -269,8 +268,8 @@ Jobs = Annotated[
     str | None,
     typer.Option(
         metavar="NUMBER|auto",
-        help="Number of files to process at the same time. By default as many as are useful; output is the same for "
-        "any number.",
+        help="Number of files to process at the same time. By default as many as are useful. Output is byte-identical "
+        "for any number.",
         rich_help_panel=FILES_PANEL,
     ),
 ]
@@ -278,8 +277,8 @@ Cluster = Annotated[
     str | None,
     typer.Option(
         metavar="ADDRESS|local",
-        help="Use the workers of the Dask scheduler at this address, which must see the same files, or of one "
-        "started here. Requires the extra cluster.",
+        help="Use the workers of the Dask scheduler at this address, or of one started on this machine (local). "
+        "Workers must see the same files. Requires the extra cluster.",
         rich_help_panel=FILES_PANEL,
     ),
 ]
@@ -292,7 +291,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="OUTPUT",
-        help="Output file (by its extension), folder, or - for standard output. "
+        help="Output file (its extension sets the format), folder, or - for standard output. "
         "By default NAME_denoised.EXT beside each input.",
         rich_help_panel=FILES_PANEL,
     ),
@@ -308,7 +307,7 @@ Settle = Annotated[
     str | None,
     typer.Option(
         metavar="SECONDS",
-        help="Denoise a file after it has not changed for this long. By default 2.",
+        help="Denoise a file once it has not changed for this long. By default 2.",
         rich_help_panel=FILES_PANEL,
     ),
 ]
@@ -321,14 +320,14 @@ Poll = Annotated[
     ),
 ]
 Recursive = Annotated[
-    bool, typer.Option("--recursive", "-r", help="Search sub-folders, too.", rich_help_panel=FILES_PANEL)
+    bool, typer.Option("--recursive", "-r", help="Include sub-folders.", rich_help_panel=FILES_PANEL)
 ]
 Include = Annotated[
     list[str] | None,
     typer.Option(
         "--include",
         metavar="PATTERN",
-        help="Process only files in folders that match: '*.tif' matches names, 'day*/*.tif' paths below the folder. "
+        help="In folders, process only files that match: '*.tif' matches names, 'day*/*.tif' paths below the folder. "
         "May be repeated.",
         rich_help_panel=FILES_PANEL,
     ),
@@ -355,7 +354,7 @@ InPlace = Annotated[
     bool,
     typer.Option(
         "--in-place",
-        help="Replace each input by its result, once: files that are recorded as denoised are skipped.",
+        help="Replace each input by its result, once: files already recorded as denoised are skipped.",
         rich_help_panel=FILES_PANEL,
     ),
 ]
@@ -363,7 +362,7 @@ Again = Annotated[
     bool,
     typer.Option(
         "--again",
-        help="With --in-place: denoise files again that are denoised already.",
+        help="With --in-place: also denoise files that are already denoised.",
         rich_help_panel=FILES_PANEL,
     ),
 ]
@@ -371,7 +370,7 @@ Suffix = Annotated[
     str | None,
     typer.Option(
         metavar="TEXT",
-        help="Suffix of output names. By default _denoised beside the inputs, none in a folder.",
+        help="Suffix of output names. By default _denoised beside the inputs, none in an output folder.",
         rich_help_panel=FILES_PANEL,
     ),
 ]
@@ -388,7 +387,7 @@ Report = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="Write the outcome of each file as lines of JSON, or as CSV where the name ends in .csv. "
+        help="Write the outcome of each file as lines of JSON, or as CSV if the name ends in .csv. "
         "tvdenoise report summarises it.",
         rich_help_panel=FILES_PANEL,
     ),
@@ -397,8 +396,8 @@ Residual = Annotated[
     str | None,
     typer.Option(
         metavar="FOLDER",
-        help="Write the residual of each image there as NAME_residual.png: input minus result around mid grey, "
-        "amplified by a power of two. Edges or texture in it were removed with the noise.",
+        help="Write the residual of each image to this folder as NAME_residual.png: input minus result around mid "
+        "grey, amplified by a power of two. Edges or texture in it were removed with the noise.",
         rich_help_panel=FILES_PANEL,
     ),
 ]
@@ -406,8 +405,8 @@ Trace = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="For one image: write J and the distance bound at every evaluation, as .csv or as a plot (.png, .svg or "
-        ".pdf).",
+        help="For one image: write J and the distance bound at every evaluation, as a .csv file or as a plot (.png, "
+        ".svg or .pdf).",
         rich_help_panel=FILES_PANEL,
     ),
 ]
@@ -415,8 +414,8 @@ DryRun = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Print the plan and write nothing: a table on a terminal, otherwise one tab-separated line per file with "
-        "source, target, columns, rows, channels, action (denoise, skip, fail) and reason.",
+        help="Print the plan and write nothing. The plan is a table on a terminal, otherwise one tab-separated line "
+        "per file with source, target, columns, rows, channels, action (denoise, skip, fail) and reason.",
         rich_help_panel=FILES_PANEL,
     ),
 ]
@@ -424,7 +423,7 @@ SharedParameters = Annotated[
     bool,
     typer.Option(
         "--shared-parameters",
-        help="Choose mu once, on a sample of the images, and use it for all of them: for a set from one camera or "
+        help="Choose mu once, on a sample of the images, and use it for all of them. For sets from one camera or "
         "microscope.",
         rich_help_panel=STRENGTH_PANEL,
     ),
@@ -435,8 +434,8 @@ Sheet = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Contact sheet, a PNG. By default NAME_tune.png beside the image. With --live: the output of the result, "
-        "as in run.",
+        help="Contact sheet, a PNG. By default NAME_tune.png beside the image. With --live: output for the result, as "
+        "in run.",
         rich_help_panel=_SHEET_PANEL,
     ),
 ]
@@ -444,7 +443,7 @@ Reference = Annotated[
     str | None,
     typer.Option(
         metavar="CLEAN",
-        help="The same image without noise: the sheet then shows PSNR and SSIM and marks the best cell.",
+        help="The same image without noise. The sheet then shows PSNR and SSIM and marks the best cell.",
         rich_help_panel=_SHEET_PANEL,
     ),
 ]
@@ -454,7 +453,7 @@ GridSize = Annotated[
         "--grid",
         metavar="COLUMNSxROWS",
         help="Number of values of mu, each 1.41 times smaller than the one before, and of epsilon, each 3 times "
-        "larger; odd numbers. By default 5x3.",
+        "larger than the one before. Both numbers are odd. By default 5x3.",
         rich_help_panel=_SHEET_PANEL,
     ),
 ]
@@ -462,7 +461,7 @@ Strengths = Annotated[
     str | None,
     typer.Option(
         metavar="NUMBER,...",
-        help="A row of strengths, as run takes them, instead of a grid: 0.25,0.5,1,2,4. 1 is always shown.",
+        help="Show a row of strengths (see run --strength) instead of a grid: 0.25,0.5,1,2,4. 1 is always shown.",
         rich_help_panel=_SHEET_PANEL,
     ),
 ]
@@ -470,7 +469,7 @@ Crop = Annotated[
     str | None,
     typer.Option(
         metavar="X,Y,WIDTH,HEIGHT",
-        help="Part to show, in pixels. By default 256 by 256 where noise and structure meet.",
+        help="Part to show, in pixels. By default 256 by 256 pixels with both noise and structure.",
         rich_help_panel=_SHEET_PANEL,
     ),
 ]
@@ -478,21 +477,21 @@ Live = Annotated[
     bool,
     typer.Option(
         "--live",
-        help="Open a page of sliders on this machine instead of writing a sheet. Requires the extra live.",
+        help="Open a local page with sliders in the browser instead of writing a sheet. Requires the extra live.",
         rich_help_panel=_LIVE_PANEL,
     ),
 ]
 Port = Annotated[
     str | None,
     typer.Option(
-        metavar="NUMBER", help="Port of the page. By default a free one.", rich_help_panel=_LIVE_PANEL
+        metavar="NUMBER", help="Port of the page. By default any free port.", rich_help_panel=_LIVE_PANEL
     ),
 ]
 NoBrowser = Annotated[
     bool,
     typer.Option(
         "--no-browser",
-        help="Print the address of the page, and open no browser.",
+        help="Print the address of the page without opening a browser.",
         rich_help_panel=_LIVE_PANEL,
     ),
 ]
@@ -510,10 +509,10 @@ Verbose = Annotated[
     typer.Option(
         "--verbose",
         "-v",
-        help="Print more about each file, also for more than 20 files.",
+        help="Print details of each file, even of more than 20 files.",
         rich_help_panel=_MESSAGES_PANEL,
     ),
 ]
 Debug = Annotated[
-    bool, typer.Option("--debug", help="Show tracebacks of errors.", rich_help_panel=_MESSAGES_PANEL)
+    bool, typer.Option("--debug", help="Print tracebacks of errors.", rich_help_panel=_MESSAGES_PANEL)
 ]

@@ -1,4 +1,4 @@
-"""What users read: data on standard output, as tables or as lines for programs, and the lines about files and runs."""
+"""Output: tables and lines on standard output, and the messages about files and runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNLIMITED = 10_000  # columns
 
 
 def new_table(*heads: str, title: str | None = None) -> Table:
-    """A table of texts; where a terminal is too narrow they are broken, not cut."""
+    """A table of texts, which are wrapped, not cut, on a narrow terminal."""
     from rich.table import Table
 
     table = Table(title=title)
@@ -28,7 +28,7 @@ def new_table(*heads: str, title: str | None = None) -> Table:
 
 
 def print_table(table: Table) -> None:
-    """On a terminal as wide as that; elsewhere without breaking any line."""
+    """Print a table: as wide as the terminal, otherwise without wrapping."""
     from rich.console import Console
 
     _show_what_cannot_be_encoded()
@@ -37,7 +37,7 @@ def print_table(table: Table) -> None:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """As they are."""
+    """Print lines without any layout."""
     _show_what_cannot_be_encoded()
     for line in lines:
         sys.stdout.write(f"{line}\n")
@@ -45,13 +45,13 @@ def print_lines(lines: Iterable[str]) -> None:
 
 
 def _show_what_cannot_be_encoded() -> None:
-    """Names that the output's encoding does not have are shown as escapes, not as an error."""
+    """Print characters that the encoding lacks as escapes instead of raising an error."""
     if (reconfigure := getattr(sys.stdout, "reconfigure", None)) is not None:
         reconfigure(errors="backslashreplace")
 
 
 def line_of(outcome: Outcome) -> str:
-    """What became of a file, on one line."""
+    """The outcome of one file, on one line."""
     if outcome.status is FileStatus.FAILED:
         remedy = f"; {outcome.remedy}" if outcome.remedy else ""
         return f"tvdenoise: {printable(outcome.source)}: {outcome.reason}{remedy}"
@@ -61,7 +61,7 @@ def line_of(outcome: Outcome) -> str:
         return f"{route}: {outcome.reason or 'exists'}, skipped{remedy}"
     figures = outcome.figures
     evaluations = f"{figures.iterations} evaluation{'' if figures.iterations == 1 else 's'}"
-    close = "missing pixels filled, no distance bounded"
+    close = "missing pixels filled, no distance bound"
     if math.isfinite(figures.distance_bound):
         close = f"within {exactness(figures)} of the exact minimiser"
     return (
@@ -71,7 +71,7 @@ def line_of(outcome: Outcome) -> str:
 
 
 def details_of(outcome: Outcome) -> str | None:
-    """More about a denoised file, for those who asked."""
+    """Details of a denoised file for --verbose; None if there are none."""
     figures = outcome.figures
     if figures is None:
         return None
@@ -85,9 +85,9 @@ def _planes(figures: Figures) -> str:
     if figures.planes < 2:
         return ""
     if figures.spacing is None:
-        return f"{figures.planes} pictures, "
+        return f"{figures.planes} images, "
     volumes = "one volume" if figures.volumes == 1 else f"{figures.volumes} volumes"
-    return f"{figures.planes} pictures in {volumes}, spacing {figures.spacing}, "
+    return f"{figures.planes} images in {volumes}, spacing {figures.spacing}, "
 
 
 def _spread(figures: Figures) -> str:
@@ -104,13 +104,13 @@ def _noise_details(figures: Figures) -> str:
     if figures.sigma is None:
         return "mu was given"
     return (
-        f"noise level {figures.sigma * 255:.3g}/255, neighbours correlated by {figures.correlation:.2f}, "
-        f"deviation from its least to its largest ×{figures.growth:.2g}"
+        f"noise level {figures.sigma * 255:.3g}/255, correlation of neighbours {figures.correlation:.2f}, "
+        f"growth with intensity ×{figures.growth:.2g}"
     )
 
 
 def exactness(figures: Figures) -> str:
-    """How far the result can be from the exact minimiser; grey levels are those of 8 bits."""
+    """The bound on the distance from the exact minimiser, in 8-bit grey levels or, for floats, in data ranges."""
     if figures.bits is None:
         return f"{figures.distance_bound:.2g} of the data range (rms)"
     levels = f"{figures.distance_bound * 255:.2g}"
@@ -118,35 +118,35 @@ def exactness(figures: Figures) -> str:
 
 
 def warning_of(outcome: Outcome) -> str | None:
-    """A line about a result that is less exact than asked."""
+    """A warning about a result short of the tolerance; None if it converged."""
     if not outcome.is_short_of_tolerance:
         return None
     return f"tvdenoise: {printable(outcome.source)}: warning: {outcome.reason}; {outcome.remedy}"
 
 
 def notes_of(outcome: Outcome) -> Iterator[str]:
-    """Lines about what is not written as it was read."""
+    """Notes about what the written file lacks or changes."""
     for notice in outcome.notices:
         yield f"tvdenoise: {printable(outcome.source)}: note: {notice}"
 
 
 def line_of_tally(tally: Tally, planned: int, *, untold_notes: int = 0) -> str:
-    """The counts of a run, which may have been interrupted."""
+    """The counts of a run, complete or interrupted."""
     short = f" ({tally.short_of_tolerance} not converged)" if tally.short_of_tolerance else ""
     counts = f"{tally.done} done{short}, {tally.failed} failed, {tally.skipped} skipped"
     files = f"{planned} file{'' if planned == 1 else 's'}"
     files = files if tally.count == planned else f"{tally.count} of {files}"
-    notes = f"{untold_notes} note{'' if untold_notes == 1 else 's'}, shown by --verbose"
+    notes = f"{untold_notes} note{'' if untold_notes == 1 else 's'}, see --verbose"
     return f"{files}: {counts}; {notes}" if untold_notes else f"{files}: {counts}"
 
 
 def rate(files_per_second: float) -> str:
-    """How fast a run goes."""
+    """The speed of a run: "2.5 files/s"."""
     return f"{files_per_second:.3g} files/s"
 
 
 def duration(seconds: float) -> str:
-    """About how long: "40 s", "3 min 20 s", "2 h 5 min"."""
+    """A rounded duration: "40 s", "3 min 20 s", "2 h 5 min"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

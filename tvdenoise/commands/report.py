@@ -1,4 +1,4 @@
-"""``tvdenoise report``: what reports say of all their files."""
+"""``tvdenoise report``: summarise reports."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ if TYPE_CHECKING:
 
 
 _SHOWN = 20  # files of a table; --json lists all
-_BAR = 40  # characters of the longest
+_BAR = 40  # characters of the longest bar
 _GREY_LEVELS = {"sigma": "noise level (of 255)", "distance_bound": "distance bound (of 255)"}
 _NAMES = _GREY_LEVELS | {"iterations": "evaluations"}
 
 
 def report(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="Reports, as lines of JSON or as CSV, in their order.")
+        list[str], typer.Argument(metavar="FILE", help="Reports, as lines of JSON or as CSV, oldest first.")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON, with every file.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as JSON, with every file.")
+    ] = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show what --report has written: counts, slowest and failed files, noise levels, parameters.
+    """Summarise what --report has written: counts, slowest and failed files, noise levels, parameters.
 
-    Where a file has several lines, in one report or in several, the last one counts; but a file that was done stays
-    so when a later run skipped it. Damaged lines are left out, said, and make the exit code 1.
+    If a file has several lines, in one report or in several, the last one counts; a file that was done stays done
+    if a later run skips it. Damaged lines are skipped with a warning; the exit code is then 1.
 
     [bold]Examples[/bold]
 
@@ -57,7 +59,7 @@ def report(
 
 
 def _read_all(files: Sequence[str]) -> tuple[list[Entry] | None, bool]:
-    """The entries of all reports, None where not one can be read; and whether nothing is missing from them."""
+    """The entries of all reports, None if no report can be read; and whether they are complete."""
     from tvdenoise.batch.report_summary import read_report
     from tvdenoise.errors import TvdenoiseError
 
@@ -73,13 +75,13 @@ def _read_all(files: Sequence[str]) -> tuple[list[Entry] | None, bool]:
         entries = (entries or []) + list(contents.entries)
         if contents.damaged:
             lines = (
-                "1 damaged line is"
+                "skipped 1 damaged line"
                 if len(contents.damaged) == 1
-                else f"{len(contents.damaged)} damaged lines are"
+                else f"skipped {len(contents.damaged)} damaged lines"
             )
             numbers = ", ".join(map(str, contents.damaged[:_SHOWN]))
             more = ", …" if len(contents.damaged) > _SHOWN else ""
-            _tell(name, f"{lines} left out ({numbers}{more})")
+            _tell(name, f"warning: {lines} ({numbers}{more})")
             is_whole = False
     return entries, is_whole
 
@@ -105,9 +107,7 @@ def _print_tables(account: ReportSummary) -> None:
 
 
 def _counts(account: ReportSummary) -> Table:
-    table = new_table(
-        "done", "not converged", "failed", "skipped", "seconds, all files together", title="files"
-    )
+    table = new_table("done", "not converged", "failed", "skipped", "seconds, all files", title="files")
     counts = (account.done, len(account.not_converged), len(account.failed), account.skipped)
     table.add_row(*map(str, counts), f"{account.seconds:.1f}")
     return table
@@ -117,9 +117,7 @@ def _quantiles(account: ReportSummary) -> Table | None:
     from tvdenoise.batch.report_summary import QUANTILES
 
     heads = {0.0: "least", 0.5: "median", 1.0: "most"}
-    table = new_table(
-        "", *(heads.get(part, f"{part:.0%}") for part in QUANTILES), title="files that were done"
-    )
+    table = new_table("", *(heads.get(part, f"{part:.0%}") for part in QUANTILES), title="files done")
     for name, values in account.quantiles.items():
         if values is not None:
             scale = 255 if name in _GREY_LEVELS else 1
@@ -146,7 +144,7 @@ def _histogram(account: ReportSummary) -> Table | None:
 
 
 def _files(title: str, head: str, rows: Sequence[tuple[str, str]]) -> Table | None:
-    """Some files of a kind, and how many more there are."""
+    """The first files of one kind, and how many more there are."""
     from tvdenoise.files.paths import printable
 
     if not rows:

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from tvdenoise.options import FileOptions
 
 
-_LONGEST_TABLE = 500  # rows; a longer one takes long to lay out, and nobody reads it to its end
+_LONGEST_TABLE = 500  # rows; a longer one is slow to lay out, and nobody reads all of it
 
 
 def print_plan(prospects: list[Prospect]) -> None:
-    """A table on a terminal; elsewhere, and where it would be very long, a line a file, tabs between its parts."""
+    """Print a table on a terminal; otherwise, or if it would be very long, one tab-separated line per file."""
     if sys.stdout.isatty() and len(prospects) <= _LONGEST_TABLE:
         print_table(_table(prospects))
     else:
@@ -41,7 +41,7 @@ def print_plan(prospects: list[Prospect]) -> None:
 
 
 def line_of_plan(prospects: list[Prospect]) -> str:
-    """How many of which."""
+    """The number of files by action."""
     counts = Counter(prospect.action.value for prospect in prospects)
     files = f"{len(prospects)} file{'' if len(prospects) == 1 else 's'}"
     return (
@@ -51,7 +51,7 @@ def line_of_plan(prospects: list[Prospect]) -> str:
 
 
 def _table(prospects: list[Prospect]) -> Table:
-    table = new_table("source", "target", "pixels", "channels", "what happens")
+    table = new_table("source", "target", "pixels", "channels", "action")
     for prospect in prospects:
         columns, rows, channels = prospect.size or ("", "", "")
         what = f"{prospect.action.value}: {prospect.reason}" if prospect.reason else prospect.action.value
@@ -97,10 +97,10 @@ def run(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
-    """Denoise images; each result comes with a bound on its distance from the exact minimiser.
+    """Denoise images, with a bound on the distance of each result from the exact minimiser.
 
-    The result minimises [bold]total variation + mu/2 ‖result − input‖²[/bold].
-    Intensities are fractions of the data range, and may be written as fractions: 2.5/255.
+    The result minimises [bold]total variation + mu/2 ‖result − input‖²[/bold]. Intensities are fractions of the
+    data range, and can be typed as fractions: 2.5/255.
 
     [bold]Examples[/bold]
 
@@ -118,11 +118,11 @@ def run(
 
     [bold]Exit codes[/bold]
 
-      0  everything done
-      1  a file failed; the others are done
+      0  all files done
+      1  some files failed; the others are done
       2  nothing done; the request cannot be carried out
       3  no image found
-    130  interrupted (143: terminated); what was finished is kept
+    130  interrupted (143: terminated); finished files are kept
     """
     with exit_codes(debug=debug):
         from tvdenoise.batch.request import Patterns, Request
@@ -170,7 +170,7 @@ def _carry_out(
     verbose: bool,
     debug: bool,
 ) -> ExitCode:
-    """Plan, then run, telling and reporting each file as soon as it is known."""
+    """Plan and run, and print and report the outcome of each file as soon as it is known."""
     from tvdenoise.batch.masks import MaskFile, require_apart
     from tvdenoise.batch.outputs import require_possible
     from tvdenoise.batch.plan import make_plan
@@ -184,12 +184,12 @@ def _carry_out(
 
     streams = streams_of(request)
     if settings.preserve_times and not streams.are_unused:
-        raise UsageError("--preserve-times is for files, not for standard streams", "leave it out")
+        raise UsageError("--preserve-times works on files, not on standard streams", "leave it out")
     if shared_parameters:
         refuse_useless(request, settings)
     masks = None
     if settings.mask is not None:
-        masks = MaskFile(settings.mask, settings.max_megapixels).check()  # refused before anything is done
+        masks = MaskFile(settings.mask, settings.max_megapixels).check()  # before anything is written
     strips = settings.strip_metadata
     known = shared_before(request) if shared_parameters else ()
     if cluster is not None:
@@ -227,7 +227,7 @@ def _carry_out(
 def _show(
     plan: Plan, request: Request, settings: FileOptions, masks: MaskForm | None, console: Console
 ) -> ExitCode:
-    """Print what would be done."""
+    """Print the plan of a dry run."""
     from tvdenoise.batch.dry_run import Action, Forecast
     from tvdenoise.batch.report import check_report, replaced_before
     from tvdenoise.errors import ExitCode

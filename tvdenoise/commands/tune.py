@@ -1,4 +1,4 @@
-"""``tvdenoise tune``: a contact sheet, or the live page, to choose the parameters by eye."""
+"""``tvdenoise tune``: choose the parameters by eye, on a contact sheet or on the live page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _COLUMNS = ("cell", "mu", "epsilon", "strength", "psnr", "ssim", "mark", "comman
 
 
 def summary_of(image: str, sheet: str, tuned: Tuned, seconds: float) -> str:
-    """What was done, in one line."""
+    """A summary of the sheet, in one line."""
     from tvdenoise.files.paths import printable
     from tvdenoise.pictures.contact_sheet import in_three_digits
 
@@ -51,7 +51,7 @@ def summary_of(image: str, sheet: str, tuned: Tuned, seconds: float) -> str:
 
 
 def print_cells(tuned: Tuned, image: str, sheet: str, settings: FileOptions, *, as_json: bool) -> None:
-    """A line for each cell, or one of JSON, with the commands; settings: those of this command."""
+    """Print one line per cell, or one line of JSON, with the commands; settings: those of this command."""
     from tvdenoise.commands.output import print_lines
 
     cells = [cell for row in tuned.cells for cell in row]
@@ -88,7 +88,7 @@ def _columns(tuned: Tuned, cell: Cell, command: str) -> tuple[str, ...]:
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
-    """For a terminal; columns in which nothing stands are left out."""
+    """The lines for a terminal, in aligned columns; empty columns are omitted."""
     kept = [column for column in zip(*rows, strict=True) if any(column[1:])]
     widths = [max(map(len, column)) for column in kept]
     for row in zip(*kept, strict=True):
@@ -96,12 +96,12 @@ def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
 
 
 def _finite(value: float | None) -> float | None:
-    """JSON has no infinity."""
+    """None in place of an infinity, which JSON cannot represent."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def _entry(tuned: Tuned, image: str, sheet: str, line_of: Callable[[Cell], str]) -> dict[str, Any]:
-    """A sheet as JSON; intensities are fractions of the data range."""
+    """The sheet as JSON; intensities are fractions of the data range."""
     box, noise = tuned.shown_box, tuned.parameters.noise
     return {
         "source": image,
@@ -132,9 +132,9 @@ _NEEDED = ("starlette", "uvicorn", "websockets")
 def tune_live(
     image: str, output: str | None, settings: FileOptions, *, port: int | None, opens_browser: bool
 ) -> None:
-    """Serve the page until it says that it is done. Raises TvdenoiseError and KeyboardInterrupt."""
+    """Serve the page until the user is done. Raises TvdenoiseError and KeyboardInterrupt."""
     if any(find_spec(name) is None for name in _NEEDED):
-        raise UsageError("--live needs further packages", "install tvdenoise[live]")
+        raise UsageError("--live requires the extra live", "install tvdenoise[live]")
     from tvdenoise.commands.output import line_of
     from tvdenoise.live.server import listen, serve
     from tvdenoise.live.session import Saver, Studio
@@ -152,7 +152,7 @@ def tune_live(
         raise
 
     def announce(url: str) -> None:
-        _tell(f"{printable(image)} is at {url} until Ctrl-C")
+        _tell(f"{printable(image)} is open at {url}; press Ctrl-C to stop")
         if opens_browser and sys.stderr.isatty() and _has_screen():
             _open(url)
 
@@ -160,7 +160,7 @@ def tune_live(
 
 
 def _scene_of(image: str, settings: FileOptions) -> Scene:
-    """The picture; errors name it."""
+    """The scene of an image. Errors name the file."""
     from tvdenoise.live.scene import Scene
 
     try:
@@ -170,7 +170,7 @@ def _scene_of(image: str, settings: FileOptions) -> Scene:
 
 
 def _has_screen() -> bool:
-    """Else a browser for terminals might be started, in the place of this command."""
+    """False on a machine without a display, where a text browser might take over the terminal."""
     return sys.platform in ("win32", "darwin") or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )
@@ -183,16 +183,16 @@ def _open(url: str) -> None:
 
 
 def _announce_compilation() -> None:
-    _tell("preparing the fast kernel for this machine (once; a few seconds)")
+    _tell("compiling the fast kernel for this machine (once; a few seconds)")
 
 
 def _tell(message: str) -> None:
     print(f"tvdenoise: {message}", file=sys.stderr, flush=True)
 
 
-#: What only a sheet has, by the names of this command's parameters.
+#: The parameters of this command that only a sheet uses.
 _SHEET_ALONE = ("reference", "grid", "strength", "crop", "overwrite", "as_json")
-#: The options of files that matter where nothing is written.
+#: The options of files that matter even if no file is written.
 _FOR_READING = ("data_range", "max_megapixels")
 _WITHOUT = {name for name in specs(FileOptions) if name not in specs(Options)} | {"strength", "nan"}
 _LARGEST_PORT = 65535
@@ -215,14 +215,14 @@ def tune(
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show a part of an image with many settings side by side, to choose the parameters by eye.
+    """Show part of an image with many settings side by side, to choose the parameters by eye.
 
-    The sheet, a PNG, has the noisy part first, then a grid around the automatic choice: mu falls from left to right,
-    which is smoother, and epsilon grows downwards, which leaves more grain and fewer flat patches. The automatic
-    choice is framed and named. With the clean image as --reference, PSNR and SSIM on that part are shown too, and
-    the best is framed and named.
+    The contact sheet, a PNG, shows the noisy part first, then a grid around the automatic choice: mu decreases from
+    left to right, so results get smoother; epsilon increases downwards, which leaves more grain and fewer flat
+    patches. The automatic choice is framed and labelled. With a clean image as --reference, the sheet also shows
+    PSNR and SSIM on that part, and frames and labels the best cell.
 
-    Printed is, for each cell, the command that denoises the whole image so.
+    For each cell, the command that denoises the whole image with its settings is printed.
 
     [bold]Examples[/bold]
 
@@ -245,7 +245,7 @@ def tune(
         from tvdenoise.pictures.contact_sheet import require_sheet_name, save_sheet
 
         if port is not None or no_browser:
-            raise UsageError("--port and --no-browser are for --live", "add --live, or leave them out")
+            raise UsageError("--port and --no-browser require --live", "add --live, or leave them out")
         start = time.perf_counter()
         sheet = output or _beside(image)
         settings = asked.options()
@@ -263,20 +263,20 @@ def tune(
 
 
 def _open_page(given: Mapping[str, Any]) -> None:
-    """Serve the page of sliders, which has no use for the sheet's options."""
+    """Serve the live page. Refuses options that only a sheet uses."""
     with exit_codes(debug=given["debug"], continuation="the same command opens the page again"):
         from tvdenoise.errors import UsageError
 
         for name in _SHEET_ALONE:
             if given[name] not in (None, False):
                 option = "--json" if name == "as_json" else f"--{name.replace('_', '-')}"
-                raise UsageError(f"{option} is for a contact sheet, not for --live", "leave one of them out")
+                raise UsageError(f"{option} cannot be used with --live", "leave one of them out")
         settings = given["asked"].options()
         for name in settings.changed():
             spec = specs(FileOptions)[name]
             if spec.panel == STRENGTH_PANEL and name != "noise":
                 option = flag_of(name, spec)
-                raise UsageError(f"{option} is for a contact sheet, not for --live", "leave one of them out")
+                raise UsageError(f"{option} cannot be used with --live", "leave one of them out")
         tune_live(
             given["image"],
             given["output"],
@@ -294,15 +294,15 @@ def _beside(image: str) -> str:
 
 
 def _shown_settings(grid: str | None, strength: str | None, mu: float | None) -> SettingsGrid | Strengths:
-    """Raises UsageError."""
+    """The settings of the cells. Raises UsageError."""
     from tvdenoise.batch.tuning import SettingsGrid, Strengths
     from tvdenoise.errors import UsageError
 
     if strength is not None:
         if grid is not None:
-            raise UsageError("--strength and --grid contradict each other", "give one of them")
+            raise UsageError("--strength and --grid contradict each other", "give only one of them")
         if mu is not None:
-            raise UsageError("--strength scales the chosen --mu, which is given", "give one of them")
+            raise UsageError("--strength scales the automatic --mu, which is given", "give only one of them")
         values = [parsed("strength", part.strip()) for part in strength.split(",")]
         return Strengths(tuple(value for value in values if value is not None))
     if grid is None:
@@ -310,13 +310,14 @@ def _shown_settings(grid: str | None, strength: str | None, mu: float | None) ->
     columns, cross, rows = grid.lower().replace("×", "x").partition("x")
     if not (cross and columns.isdecimal() and rows.isdecimal()):
         raise UsageError(
-            f"--grid must be COLUMNSxROWS, not {grid!r}", "for example 5x3: five mu, three epsilon"
+            f"--grid must be COLUMNSxROWS, not {grid!r}",
+            "for example 5x3, five values of mu and three of epsilon",
         )
     return SettingsGrid(int(columns), int(rows))
 
 
 def _box(text: str | None) -> Box | None:
-    """Raises UsageError."""
+    """The part to show, None for an automatic choice. Raises UsageError."""
     if text is None:
         return None
     from tvdenoise.errors import UsageError
@@ -335,12 +336,12 @@ def _require_file(image: str) -> None:
     from tvdenoise.files.paths import printable
 
     if not image or image == "-" or os.path.isdir(image):
-        what = f"{printable(image)} is a folder" if os.path.isdir(image) else "tune reads a file"
+        what = f"{printable(image)} is a folder" if os.path.isdir(image) else "tune needs a file"
         raise UsageError(what, "name one image")
 
 
 def _refuse_replacing(sheet: str, *inputs: str | None) -> None:
-    """Raise UsageError for a sheet that would replace what it shows."""
+    """Raise UsageError if the sheet would replace an input."""
     from tvdenoise.errors import UsageError
     from tvdenoise.files.paths import printable
 
@@ -351,4 +352,4 @@ def _refuse_replacing(sheet: str, *inputs: str | None) -> None:
 
 def _tell_compilation(*, quiet: bool) -> None:
     if not quiet:
-        print("preparing the fast kernel for this machine (once; a few seconds)", file=sys.stderr, flush=True)
+        print("compiling the fast kernel for this machine (once; a few seconds)", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""``tvdenoise watch``: denoise what appears in a folder."""
+"""``tvdenoise watch``: denoise new images in a folder."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def watch(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
-    """Denoise the images that appear in a folder, each once it has stopped changing, until interrupted.
+    """Watch a folder and denoise each image that appears, once it has stopped changing, until interrupted.
 
-    What lies there already is done first, unless its result is newer. A file that changes is denoised again, and
-    its result replaced. The input folder is only read.
+    Images that are already there come first, unless their results are newer. If a file changes, it is denoised
+    again and its result is replaced. Nothing is written to the input folder.
 
     [bold]Examples[/bold]
 
@@ -52,11 +52,11 @@ def watch(
 
     [bold]Exit codes[/bold]
 
-      1  the folder went away
+      1  the folder disappeared
       2  nothing done; the request cannot be carried out
-    130  interrupted (143: terminated); what was finished is kept
+    130  interrupted (143: terminated); finished files are kept
     """
-    with exit_codes(debug=debug, continuation="the same command continues"):
+    with exit_codes(debug=debug, continuation="finished files are kept, the same command continues"):
         from tvdenoise.batch.outputs import Folder
         from tvdenoise.batch.request import Request
         from tvdenoise.batch.watch import Watch
@@ -78,13 +78,13 @@ def watch(
 def _serve(
     watched: Watch, request: Request, settings: FileOptions, console: Console, jobs: int | None
 ) -> NoReturn:
-    """Do what arrives, until a signal or an error ends it."""
+    """Denoise files as they arrive, until a signal or an error ends it."""
     from tvdenoise.batch.report import open_report
     from tvdenoise.batch.run import outcomes, workforce_for
     from tvdenoise.batch.streams import Streams
 
     with open_report(request, watched.present()) as report, console, closing(watched.plans()) as plans:
-        console.tell_message(f"watching {printable(watched.folder)}; Ctrl-C ends it")
+        console.tell_message(f"watching {printable(watched.folder)}; press Ctrl-C to stop")
         try:
             while True:
                 if (plan := next(plans)).count == 0:
@@ -100,5 +100,5 @@ def _serve(
 
 
 def _was_taken_away(outcome: Outcome) -> bool:
-    """Whether a file was gone before it was read, which is no failure."""
+    """True if a file disappeared before it was read, which is not a failure."""
     return outcome.status is FileStatus.FAILED and not os.path.lexists(outcome.source)

@@ -98,7 +98,7 @@ def write_atomically(
         temporary.replace(destination)
         _sync_folder(destination.parent)
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, "choose another place with -o")
+        remedy = _REMEDIES.get(error.errno or 0, "choose another location with -o")
         raise UnwritableImageError(f"cannot write {printable(target)}: {reason_of(error)}", remedy) from error
     finally:
         with suppress(OSError):

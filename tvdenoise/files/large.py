@@ -116,13 +116,13 @@ class LargeImage:
             intensities, alpha = self.parts(window)
             require_finite(intensities, may_have_nan=fills_missing)
             if fills_missing and self.dtype.kind == "f" and np.isnan(intensities).any():
-                raise UnsupportedImageError("it is denoised in parts, in which no NaN can be filled", remedy)
+                raise UnsupportedImageError("it is denoised in parts, where NaN cannot be filled", remedy)
             if alpha is None:
                 continue
             require_finite_alpha(alpha)
             if not (alpha > 0).all():
                 raise UnsupportedImageError(
-                    "it is denoised in parts, and colours under full transparency need the whole picture",
+                    "it is denoised in parts, and colours under full transparency need the whole image",
                     f"save it without full transparency, or {remedy}",
                 )
 
@@ -138,8 +138,8 @@ def large_picture(
     regions = family.regions(opened, stream)
     limit = budget.for_parts
     if regions is None or (limit is not None and regions.memory > _MOST_FOR_READING * limit):
-        whole = "" if family.regions is whole_only else ", as it is not stored in small strips or tiles"
-        remedy = f"save it as a TIFF in tiles, which is denoised in parts, or {budget.remedy}"
+        whole = "" if family.regions is whole_only else "; it is not stored in small strips or tiles"
+        remedy = f"save it as a tiled TIFF, which can be denoised in parts, or {budget.remedy}"
         raise UnsupportedImageError(f"{budget.shortage(needed)}{whole}", remedy)
     metadata = metadata_of(opened, inspection)
     pixel = DecodedImage(*_pixel_of(regions), family.codec, metadata, inspection.traits, inspection.notices)
@@ -191,7 +191,7 @@ def require_large_carried(large: LargeImage, form: Format, remedy: str) -> None:
     require_carried(large.pixel, form)
     if FAMILIES[form.codec].region_writer is None:
         raise UnsupportedImageError(
-            f"it is denoised in parts, and {form.name} is written from the memory",
+            f"it is denoised in parts, and {form.name} can only be written whole",
             f"write a TIFF, or {remedy}",
         )
 

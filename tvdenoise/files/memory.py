@@ -175,7 +175,7 @@ class MemoryBudget:
         available = available_memory()
         if available is not None and needed + _CODE > available:
             return (
-                f"it needs {_gigabytes(needed + _CODE)} of memory, and {_gigabytes(available)} are available"
+                f"it needs {_gigabytes(needed + _CODE)} of memory, and {_gigabytes(available)} is available"
             )
         return None
 
@@ -220,7 +220,7 @@ def require_memory(needed: int, budget: MemoryBudget | None = None) -> None:
     """Raise UnsupportedImageError where there is less memory than is needed (bytes)."""
     budget = budget or MemoryBudget()
     if (shortage := budget.shortage(needed)) is not None:
-        raise UnsupportedImageError(shortage, f"split the picture, or {budget.remedy}")
+        raise UnsupportedImageError(shortage, f"split the image, or {budget.remedy}")
 
 
 def _gigabytes(number: int) -> str:

@@ -66,7 +66,7 @@ def decoder_errors() -> Iterator[None]:
         raise
     except MemoryError as error:
         raise UnreadableImageError(
-            "not enough memory to decode it", "split the picture, or free some memory"
+            "not enough memory to decode it", "split the image, or free some memory"
         ) from error
     except Exception as error:  # see above
         raise UnreadableImageError(
@@ -231,13 +231,13 @@ class OpenedFile:
         if codec not in FAMILIES and self.first_frame:
             codec = _FIRST_OF.get(codec, codec)
         if codec not in FAMILIES:
-            raise SeveralImagesError(f"the file holds several pictures ({codec})")
+            raise SeveralImagesError(f"the file holds several images ({codec})")
         return FAMILIES[codec]
 
     def _series(self, family: Family) -> tuple[Series | None, int | None]:
         if family.several is None:
             if not self.first_frame and getattr(self.opened, "is_animated", False):
-                raise SeveralImagesError(f"several pictures in one {self.opened.format} are not carried yet")
+                raise SeveralImagesError(f"several images in one {self.opened.format} are not supported")
             return None, int(getattr(self.opened, "n_frames", 1))
         try:
             series = family.several.survey(self.opened, self.stream)
@@ -254,7 +254,7 @@ def require_pixels_within(opened: Image.Image, max_megapixels: float) -> None:
     megapixels = columns * rows / MEGAPIXEL
     if megapixels > max_megapixels:
         raise UnsupportedImageError(
-            f"its {columns} × {rows} pixels are more than the limit of {max_megapixels:g} megapixels",
+            f"its {columns} × {rows} pixels exceed the limit of {max_megapixels:g} megapixels",
             f"allow them with --max-pixels {int(megapixels) + 1}",
         )
 

@@ -104,7 +104,7 @@ def require_known_mode(opened: Image.Image) -> None:
         return
     name = "signed or 32-bit integer" if opened.mode == "I" else opened.mode
     remedy = _REMEDIES.get(opened.mode, "convert it to 8-bit or 16-bit grey, or 8-bit RGB, first")
-    raise UnsupportedImageError(f"{name} pixels are not carried yet", remedy)
+    raise UnsupportedImageError(f"{name} pixels are not supported", remedy)
 
 
 def planes_of(decoded: Image.Image) -> tuple[NDArray[Any], NDArray[Any] | None, tuple[str, ...]]:

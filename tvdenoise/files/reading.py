@@ -31,8 +31,8 @@ def alone(first: DecodedImage, contents: Contents) -> DecodedImage:
         return first
     several = contents.family.several
     image = first if several is None else several.alone(first)
-    of_all = "its pictures" if contents.count is None else f"its {contents.count} pictures"
-    return replace(image, notices=(f"only the first of {of_all} is taken", *image.notices))
+    of_all = "its images" if contents.count is None else f"its {contents.count} images"
+    return replace(image, notices=(f"only the first of {of_all} is used", *image.notices))
 
 
 def large_image(file: OpenedFile, budget: MemoryBudget) -> LargeImage | None:
@@ -82,7 +82,7 @@ def read(
                 first_frame=bool(first_frame),
             )
         if isinstance(found, Stack):
-            raise SeveralImagesError(f"the file holds {found.count} pictures")
+            raise SeveralImagesError(f"the file holds {found.count} images")
     except SeveralImagesError as error:
         if first_frame is not None:
             raise

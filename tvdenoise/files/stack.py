@@ -93,11 +93,11 @@ class Axes:
         axis = self.plane_axis
         if self.channels is not None:
             raise UnsupportedImageError(
-                "it holds several stacks, and how their planes lie is not known",
+                "it holds several stacks, and the layout of their planes is unknown",
                 "save each as a file of its own, or leave out --volume",
             )
         if axis is None:
-            raise UnsupportedImageError("it holds channels alone, no volume", "leave out --volume")
+            raise UnsupportedImageError("it holds only channels, no volume", "leave out --volume")
         found: dict[tuple[tuple[str, int], ...], list[tuple[int, int]]] = {}
         for number in range(self.count):
             place = self.place(number)
@@ -353,6 +353,6 @@ def _refuse_what_needs_all(image: DecodedImage) -> None:
         what = "missing pixels (NaN)"
     if what is not None:
         raise UnsupportedImageError(
-            f"it is denoised in parts, and {what} need the whole volume in the memory",
+            f"it is denoised in parts, and {what} need the whole volume in memory",
             "save it without them, or allow more memory",
         )

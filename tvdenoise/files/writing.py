@@ -92,7 +92,7 @@ def lost_metadata(image: DecodedImage, form: Format) -> tuple[str, ...]:
     for name, largest in form.largest.items():
         if (length := len(getattr(metadata, name) or b"")) > largest:
             what = f"{largest:,} bytes of {METADATA_NAMES[name]}"
-            notices.append(f"{form.name} holds at most {what}, and its {length:,} are left out")
+            notices.append(f"{form.name} holds at most {what}, and its {length:,} are dropped")
     notices += metadata.elsewhere if form.codec != image.codec else ()
     return (*notices, *FAMILIES[form.codec].losses(image))
 
@@ -173,15 +173,15 @@ def require_readable(
             found_size, mode = reopened.size, reopened.mode
             series = several.survey(reopened, stream) if several is not None else None
     except UnreadableImageError as error:
-        raise UnwritableImageError(f"what was written cannot be read: {error.reason}") from error
+        raise UnwritableImageError(f"the written file cannot be read: {error.reason}") from error
     if found_size not in (_sizes(image) if size is None else {size}) or mode not in expected:
         columns, rows = found_size
-        raise UnwritableImageError(f"what was written reads as {mode} of {columns} × {rows} pixels")
+        raise UnwritableImageError(f"the written file reads as {mode} of {columns} × {rows} pixels")
     if (found := 1 if series is None else series.count) != count:
-        raise UnwritableImageError(f"what was written reads as {found} pictures, not {count}")
+        raise UnwritableImageError(f"the written file reads as {found} images, not {count}")
 
 
-_FIRST_ALONE = "or take the first alone with --first-frame"
+_FIRST_ALONE = "or use only the first with --first-frame"
 
 
 def require_several_carried(form: Format, count: int, codec: str) -> None:
@@ -190,7 +190,7 @@ def require_several_carried(form: Format, count: int, codec: str) -> None:
     source, several = FAMILIES[codec].several, FAMILIES[form.codec].several
     assert source is not None
     if several is None:
-        raise UnsupportedImageError(f"{form.name} holds one picture, and the file {count}", remedy)
+        raise UnsupportedImageError(f"{form.name} holds one image, and the file has {count}", remedy)
     if source.is_of_frames != several.is_of_frames:
         what, other = ("animations", "pages") if source.is_of_frames else ("pages", "animations")
         raise UnsupportedImageError(f"{form.name} holds {other}, not {what}", remedy)

@@ -60,7 +60,9 @@ class Canvas:
         rows, columns = self._shown.shape[:2]
         frame = frame[: max(0, rows - placed.top), : max(0, columns - placed.left)]
         if not frame.size:
-            raise UnreadableImageError("the file is damaged (a frame lies outside)", "use an undamaged copy")
+            raise UnreadableImageError(
+                "the file is damaged (a frame lies outside the canvas)", "use an undamaged copy"
+            )
         place = (
             slice(placed.top, placed.top + len(frame)),
             slice(placed.left, placed.left + frame.shape[1]),

@@ -74,14 +74,14 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         colour = None
     notices = notices_of_companions(properties)
     if any(kind == b"clap" for kind, _ in properties):
-        notices += ("its crop is left out, and the whole picture written",)
+        notices += ("its crop is dropped, and the whole image is written",)
     if coding.bits > 8:
         notices += (f"{coding.bits}-bit intensities are written with 16 bits",)
     codes = f"{colour.primaries}/{colour.transfer}" if colour else ""
     return Inspection(
         notices,
         AvifTraits(coding.subsampling, colour),
-        elsewhere=(f"its colour description (CICP {codes}) is left out",) if colour else (),
+        elsewhere=(f"its colour description (CICP {codes}) is dropped",) if colour else (),
     )
 
 
@@ -94,7 +94,7 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
         stream.seek(0)
         values = np.asarray(imagecodecs.avif_decode(stream.read()))
         if values.shape[1::-1] != opened.size:
-            raise ValueError("its header is not clear")
+            raise ValueError("its header is invalid")
         if values.dtype == np.uint16:  # otherwise only a companion is that deep
             return _planes(_stretched(values, 2**coding.bits - 1))
     if coding.is_grey and opened.mode == "RGBA":
@@ -179,13 +179,13 @@ def _explain(stream: BinaryIO) -> UnsupportedImageError | None:
     ]
     if any(math.prod(struct.unpack(">4x2I", size)) > _MOST_PIXELS for size in sizes):
         return UnsupportedImageError(
-            f"AVIF of more than {_MOST_PIXELS // 10**6} megapixels is not carried", "save it as TIFF"
+            f"AVIF of more than {_MOST_PIXELS // 10**6} megapixels is not supported", "save it as TIFF"
         )
     return None
 
 
 def _missing() -> UnsupportedImageError:
-    return UnsupportedImageError("the installed Pillow was built without AVIF", "install one that has it")
+    return UnsupportedImageError("the installed Pillow was built without AVIF", "install one with AVIF")
 
 
 FAMILY = Family(

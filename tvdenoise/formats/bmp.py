@@ -33,7 +33,7 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     stream.seek(_HEADER + place)
     profile = stream.read(size) if space == _EMBEDDED else b""
     if not profile or len(profile) < size:
-        return Inspection(("its colour profile cannot be read, and is left out",))
+        return Inspection(("its colour profile cannot be read, and is dropped",))
     opened.info["icc_profile"] = profile
     return Inspection()
 

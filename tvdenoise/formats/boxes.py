@@ -103,4 +103,4 @@ def notices_of_companions(properties: list[tuple[bytes, bytes]]) -> tuple[str, .
         or (kind == b"iinf" and b"tmap" in contents)
         for kind, contents in properties
     )
-    return ("its depth or gain map is left out",) if extra_outputs else ()
+    return ("its depth or gain map is dropped",) if extra_outputs else ()

@@ -29,13 +29,13 @@ def most_pieces(stream: BinaryIO, always_allowed: int = _ALWAYS_ALLOWED) -> int:
 
 def too_many(most: int, what: str) -> UnsupportedImageError:
     return UnsupportedImageError(
-        f"the file has more than {most:,} {what}, which no picture needs",
+        f"the file has more than {most:,} {what}, more than any image needs",
         "save it again with another program",
     )
 
 
 _BLOCK = 1 << 20
-_TRAILING_DATA_LEFT_OUT = "{:,} bytes behind the picture are left out"
+_TRAILING_DATA_LEFT_OUT = "{:,} bytes after the image are dropped"
 
 
 def notices_of_trailing_data(stream: BinaryIO, end: int) -> tuple[str, ...]:

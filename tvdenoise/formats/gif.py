@@ -382,9 +382,9 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     names = sorted({name for name in application_names(stream) if name not in LOOPS})
     left_out = ", ".join(name.decode("latin-1").rstrip() for name in names)
     palette = ["its palette is written as true colour or grey"] if opened.mode == "P" else []
-    comments = ["its comments are left out"] if traits.comment else []
+    comments = ["its comments are dropped"] if traits.comment else []
     return Inspection(
-        (f"its GIF extensions {left_out} are left out",) if names else (),
+        (f"its GIF extensions {left_out} are dropped",) if names else (),
         traits,
         record=record_in(comment),
         elsewhere=(*palette, *comments),

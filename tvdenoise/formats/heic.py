@@ -87,7 +87,7 @@ def _open(stream: BinaryIO) -> ImageFile.ImageFile | None:
     if not brands or not {*brands} & (_PICTURE_BRANDS | _SEQUENCE_BRANDS):
         return None
     if brands[0] in _SEQUENCE_BRANDS:
-        raise UnsupportedImageError("animations are not carried yet", "save its frames as files of their own")
+        raise UnsupportedImageError("animations are not supported", "save its frames as files of their own")
     _require_package()
     import pillow_heif
 
@@ -108,7 +108,7 @@ def _brands(stream: BinaryIO) -> list[bytes]:
 
 def _require_package() -> None:
     if find_spec("pillow_heif") is None:
-        raise UnsupportedImageError("HEIC needs a further package", "install tvdenoise[heic]")
+        raise UnsupportedImageError("HEIC requires the extra heic", "install tvdenoise[heic]")
 
 
 def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
@@ -117,16 +117,16 @@ def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
     if (bits := information["bit_depth"]) > 8:
         notices.append(f"{bits}-bit intensities are written with 16 bits")
     if information.get("aux") or information.get("depth_images"):
-        notices.append("its depth or gain map is left out")
+        notices.append("its depth or gain map is dropped")
     if information.get("metadata"):
-        notices.append("metadata beside EXIF and XMP are left out")
+        notices.append("metadata other than EXIF and XMP are dropped")
     colour = _colour(information)
     codes = f"{colour.primaries}/{colour.transfer}" if colour else ""
     return Inspection(
         tuple(notices),
         HeicTraits(str(information.get("chroma", "444")), colour),
         with_sides(information["exif"], *opened.size) if information.get("exif") else None,
-        elsewhere=(f"its colour description (CICP {codes}) is left out",) if colour else (),
+        elsewhere=(f"its colour description (CICP {codes}) is dropped",) if colour else (),
     )
 
 
@@ -152,7 +152,7 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
         file = pillow_heif.open_heif(stream, convert_hdr_to_8bit=False)
         deep = np.array(file)  # a copy, since the file's memory goes with it
         if deep.dtype != np.uint16 or deep.shape[1::-1] != opened.size:
-            raise ValueError("its header is not clear")
+            raise ValueError("its header is invalid")
         values = _stretched(deep >> (16 - bits), 2**bits - 1)
     has_alpha = values.ndim == 3 and values.shape[2] == 4
     alpha = np.ascontiguousarray(values[..., 3]) if has_alpha else None

@@ -229,9 +229,7 @@ def _colour(contents: bytes) -> tuple[int | None, bytes | None]:
     space = int.from_bytes(contents[3:7], "big") if method == _ENUMERATED else None
     if space not in (SRGB, GREY, SYCC):
         name = "unknown" if space is None else f"number {space}"
-        raise UnsupportedImageError(
-            f"JPEG 2000 in a colour space that is not known ({name})", "convert it to sRGB"
-        )
+        raise UnsupportedImageError(f"JPEG 2000 in an unknown colour space ({name})", "convert it to sRGB")
     return space, None
 
 
@@ -244,7 +242,7 @@ def _has_alpha(definitions: bytes) -> bool:
     last = max(channel for channel, _, _ in entries)
     if others != [(last, _OPACITY, _WHOLE_PICTURE)]:
         raise UnsupportedImageError(
-            "JPEG 2000 with premultiplied alpha or extra channels is not carried",
+            "JPEG 2000 with premultiplied alpha or extra channels is not supported",
             "save it with straight alpha",
         )
     return True
@@ -328,7 +326,7 @@ def _parts(stream: BinaryIO) -> tuple[Jp2Boxes | None, Codestream]:
     around = boxes_of(stream)
     if len(around.codestreams) != 1:
         raise UnsupportedImageError(
-            "the file holds several pictures or none", "save the one you want as a file of its own"
+            "the file holds several images or none", "save the one you want as a file of its own"
         )
     return around, codestream_at(stream, around.codestreams[0])
 
@@ -337,7 +335,7 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     around, coded = _parts(stream)
     around = around or Jp2Boxes()
     if coded.size != opened.size:  # the decoder goes by the one, and the limit of pixels by the other
-        raise ValueError("its header is not clear")
+        raise ValueError("its header is invalid")
     _check(around, coded)
     require_all_tiles(stream, around.codestreams[0] if around.codestreams else 0, coded.tiles)
     opened.info |= {
@@ -364,25 +362,27 @@ def _check(around: Jp2Boxes, coded: Codestream) -> None:
     """Raise UnsupportedImageError for what cannot be decoded, or not be told from something else."""
     if coded.signed or len(set(coded.bits)) > 1 or coded.bits[0] > 16:
         raise UnsupportedImageError(
-            "JPEG 2000 with signed or unequal samples, or above 16 bits, is not carried",
+            "JPEG 2000 with signed or unequal samples, or above 16 bits, is not supported",
             "convert it to 8 or 16 bits",
         )
     is_plain = coded.bits[0] == 8
     if around.has_palette:
         if coded.bits[0] > 8:
-            raise UnsupportedImageError("JPEG 2000 with a large palette is not carried", "convert it to RGB")
+            raise UnsupportedImageError(
+                "JPEG 2000 with a large palette is not supported", "convert it to RGB"
+            )
         return
     colours = len(coded.bits) - around.has_alpha
     if colours not in _SPACES:
         raise UnsupportedImageError(
-            f"JPEG 2000 with {colours} channels that are no alpha is not carried", "save it as grey or RGB"
+            f"JPEG 2000 with {colours} channels besides alpha is not supported", "save it as grey or RGB"
         )
     if around.profile is not None and around.profile[16:20] != _SPACES[colours]:
-        raise UnsupportedImageError("its colour profile is not for its pixels", "convert it to sRGB")
+        raise UnsupportedImageError("its colour profile does not match its pixels", "convert it to sRGB")
     is_converted = around.colour_space == SYCC
     if (is_converted and not is_plain) or (coded.subsampled and not is_converted):
         raise UnsupportedImageError(
-            "JPEG 2000 with such colour channels is not carried", "convert it to sRGB"
+            "JPEG 2000 with such colour channels is not supported", "convert it to sRGB"
         )
 
 
@@ -393,7 +393,7 @@ def _notices(around: Jp2Boxes, coded: Codestream) -> tuple[str, ...]:
         notices.append(f"{bits}-bit intensities are written with {8 if bits < 8 else 16} bits")
     if around.left_out:
         names = ", ".join(kind.decode("latin-1").strip() for kind in around.left_out)
-        notices.append(f"its JPEG 2000 boxes {names} are left out")
+        notices.append(f"its JPEG 2000 boxes {names} are dropped")
     return tuple(notices)
 
 
@@ -401,7 +401,7 @@ def _elsewhere(traits: Jp2Traits, *, has_dpi: bool) -> tuple[str, ...]:
     names = ["comments"] if traits.comments else []
     names += sorted({f"boxes {kind.decode('latin-1').strip()}" for kind, _ in traits.boxes})
     names += ["display resolution"] if traits.resolution and not has_dpi else []
-    return (f"its {', '.join(names)} are left out",) if names else ()
+    return (f"its {', '.join(names)} are dropped",) if names else ()
 
 
 def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
@@ -419,7 +419,7 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
     values = np.asarray(imagecodecs.jpeg2k_decode(contents))
     values = values.reshape(*values.shape[:2], -1)
     if values.shape != (*opened.size[::-1], len(coded.bits)):
-        raise ValueError("its header is not clear")
+        raise ValueError("its header is invalid")
     values = _stretched(values, coded.bits[0])
     has_alpha = around is not None and around.has_alpha
     colours = values[..., :-1] if has_alpha else values

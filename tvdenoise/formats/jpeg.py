@@ -212,7 +212,7 @@ _LARGEST = {
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers
 _UNIT_AT = 13  # of the resolution, in what Pillow writes
 _MP_ENTRIES = 0xB002
-_TRAILING_DATA_LEFT_OUT = "{:,} bytes behind the picture (previews, a gain map or a film) are left out"
+_TRAILING_DATA_LEFT_OUT = "{:,} bytes after the image (previews, a gain map or a video) are dropped"
 
 
 @dataclass(frozen=True)
@@ -284,7 +284,7 @@ def _notices(segments: list[Segment], left_out: int, *, is_first_of_several: boo
     """What no JPEG has that is written."""
     notices = []
     if names := names_of_left_out(segments):
-        notices.append(f"its JPEG segments {names} are left out")
+        notices.append(f"its JPEG segments {names} are dropped")
     if left_out and not is_first_of_several:
         notices.append(_TRAILING_DATA_LEFT_OUT.format(left_out))
     return tuple(notices)
@@ -298,8 +298,8 @@ def _elsewhere(traits: JpegTraits, kept: list[Segment], *, has_comments: bool) -
     unnamed = [segment for segment, is_xmp in zip(kept, is_extended, strict=True) if not is_xmp]
     unnamed = [segment for segment in unnamed if segment[0] != "APP13"]
     names += [f"JPEG segments {named(unnamed)}"] if unnamed else []
-    notices = [f"its {', '.join(names)} are left out"] if names else []
-    notices += ["its pixel aspect is left out"] if traits.density and traits.density[0] == NO_UNIT else []
+    notices = [f"its {', '.join(names)} are dropped"] if names else []
+    notices += ["its pixel aspect is dropped"] if traits.density and traits.density[0] == NO_UNIT else []
     notices += [_TRAILING_DATA_LEFT_OUT.format(len(traits.trailing_data))] if traits.trailing_data else []
     return tuple(notices)
 
@@ -312,7 +312,7 @@ def _explain(stream: BinaryIO) -> UnsupportedImageError | None:
     while len(head := stream.read(4)) == 4 and head[0] == 0xFF:
         if head[1] in _FRAMES:
             depth = int.from_bytes(stream.read(1), "big")
-            reason = f"JPEG of {depth} bits is not carried"
+            reason = f"JPEG of {depth} bits is not supported"
             return UnsupportedImageError(reason, "convert it to TIFF or PNG first") if depth != 8 else None
         stream.seek(int.from_bytes(head[2:], "big") - 2, os.SEEK_CUR)
     return None

@@ -98,7 +98,7 @@ def survey(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
     if len(durations) == 1:
         return None
     if found[0].contents[8:9] == b"\x10":
-        raise SeveralImagesError("animated PNG of 16 bits is not carried", "save it with 8 bits")
+        raise SeveralImagesError("animated PNG of 16 bits is not supported", "save it with 8 bits")
     controls = [chunk.contents for chunk in found if chunk.kind == _FRAME_CONTROL]
     return animation(durations, plays, PngFrames(has_still, _leave_gaps(controls, found[0].contents)))
 
@@ -122,7 +122,7 @@ def _is_animated(stream: BinaryIO) -> bool:
 
 
 def _damaged() -> UnreadableImageError:
-    return UnreadableImageError("the file is damaged (its frames are not all there)", "use an undamaged copy")
+    return UnreadableImageError("the file is damaged (frames are missing)", "use an undamaged copy")
 
 
 def _duration(contents: bytes) -> Fraction:
@@ -283,9 +283,7 @@ def _screen(stream: BinaryIO) -> None:
     while len(header := stream.read(8)) == 8:
         length, kind = struct.unpack(">I4s", header)
         if (kind == b"IHDR") != (count == 0):
-            raise UnreadableImageError(
-                "the file is damaged (its header is not clear)", "use an undamaged copy"
-            )
+            raise UnreadableImageError("the file is damaged (its header is invalid)", "use an undamaged copy")
         if (count := count + 1) > most:
             raise too_many(most, "chunks")
         if kind == b"IEND":
@@ -305,7 +303,7 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     traits = PngTraits(_kept(chunks, stream, keeps_background=keeps))
     notices = notices_of_left_out(kinds, has_aspect=_has_aspect(chunks), keeps_background=keeps)
     if b"iCCP" in kinds and not opened.info.get("icc_profile"):
-        notices += ("its colour profile cannot be read, and is left out",)
+        notices += ("its colour profile cannot be read, and is dropped",)
     notices += notices_of_trailing_data(stream, stream.tell())
     if colour == _GREY and 1 < depth < 8:
         if "transparency" in opened.info:  # Pillow widens the pixels to 8 bits, but not this grey level

@@ -114,7 +114,7 @@ def notices_elsewhere(kept: Mapping[bytes, bytes], kinds: Collection[bytes]) -> 
 
 def _named(kinds: Collection[bytes]) -> tuple[str, ...]:
     names = ", ".join(kind.decode("latin-1") for kind in sorted(kinds))
-    return (f"its PNG chunks {names} are left out",) if names else ()
+    return (f"its PNG chunks {names} are dropped",) if names else ()
 
 
 _GREY = 0
@@ -138,7 +138,7 @@ def decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any],
     with SILENT_LIBRARIES:  # libpng prints what it finds odd
         values = np.asarray(imagecodecs.png_decode(SIGNATURE + pixels))
     if values.dtype != np.uint16 or values.shape[1::-1] != opened.size:
-        raise ValueError("its header is not clear")
+        raise ValueError("its header is invalid")
     if transparent is not None:
         same = values == np.frombuffer(transparent, ">u2")
         hidden = same.all(axis=-1) if values.ndim == 3 else same

@@ -60,7 +60,7 @@ def pfm_header(stream: BinaryIO) -> PfmHeader | None:
         return None
     columns, rows, scale = int(found[2]), int(found[3]), float(found[4])
     if columns < 1 or rows < 1 or not math.isfinite(scale) or scale == 0:
-        raise ValueError("its header is not clear")
+        raise ValueError("its header is invalid")
     return PfmHeader(3 if found[1] == b"F" else 1, columns, rows, abs(scale), scale > 0, found.end())
 
 
@@ -152,7 +152,7 @@ def _inspect(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     header = _header(stream)
     if header is None:  # PBM has no largest value
         return Inspection()
-    notices: tuple[str, ...] = ("its comments are left out",) if b"#" in header[0] else ()
+    notices: tuple[str, ...] = ("its comments are dropped",) if b"#" in header[0] else ()
     largest = int(header[4])
     if largest not in _DEPTH_LIMITS:
         written = _DEPTH_LIMITS[largest > 255]
@@ -187,13 +187,13 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
         return None
     columns, rows = opened.size
     if (columns, rows) != (int(header[2]), int(header[3])) or largest > 65535:
-        raise ValueError("its header is not clear")
+        raise ValueError("its header is invalid")
     shape = (rows, columns) if header[1] == b"2" else (rows, columns, 3)
     stream.seek(header.end() + 1)  # a single white space follows
     read = _plain_values if header[1] in _PLAIN_DIGITS else _binary_values
     values = read(stream, math.prod(shape))
     if values.max() > largest:
-        raise UnreadableImageError("the file is damaged (an intensity is above its largest)")
+        raise UnreadableImageError("the file is damaged (an intensity is above the stated maximum)")
     if largest < 65535:
         values = (values.astype(np.uint32) * 65535 + largest // 2) // largest
     return values.astype(np.uint16).reshape(shape), None
@@ -215,7 +215,7 @@ def _plain_values(stream: BinaryIO, count: int) -> NDArray[Any]:
     values, filled = np.empty(count, np.int64), 0
     for words in _words(stream):
         if words and not (b"".join(words).isdigit() and max(map(len, words)) <= _LONGEST_NUMBER):
-            raise UnreadableImageError("the file is damaged (what should be a number is none)")
+            raise UnreadableImageError("the file is damaged (a number is malformed)")
         taken = words[: count - filled]
         values[filled : filled + len(taken)] = np.fromiter(map(int, taken), np.int64, len(taken))
         filled += len(taken)
@@ -235,7 +235,7 @@ def _words(stream: BinaryIO) -> Iterator[list[bytes]]:
             rest = words.pop()
         yield words
         if len(rest) > _LONGEST_NUMBER:
-            raise UnreadableImageError("the file is damaged (what should be a number is none)")
+            raise UnreadableImageError("the file is damaged (a number is malformed)")
     yield rest.replace(b" #", b"").split()
 
 

@@ -192,7 +192,7 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         return Inspection(traits=WebpTraits(lossless=series.traits.lossless[0]))
     names = {name for name, _, _ in chunks_of(stream)}
     unknown = ", ".join(name.decode("latin-1").strip() for name in sorted(names - _KNOWN))
-    notices: tuple[str, ...] = (f"its WebP chunks {unknown} are left out",) if unknown else ()
+    notices: tuple[str, ...] = (f"its WebP chunks {unknown} are dropped",) if unknown else ()
     stream.seek(_LENGTH_AT)
     notices += notices_of_trailing_data(stream, _LENGTH_AT + 4 + int.from_bytes(stream.read(4), "little"))
     return Inspection(notices, WebpTraits(lossless=b"VP8L" in names))

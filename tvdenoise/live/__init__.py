@@ -1,9 +1,9 @@
-"""The live page: it denoises what it shows while sliders move.
+"""The live page: a page with sliders that denoises its visible part as they move.
 
-server   who is served, on the loopback device
-session  one open page
-scene    the image that is tuned
-preview  the visible part, solved from the last solution on
-view     from the page to pixels and back
-setting  the parameters that the page sets
+server   the web server on the loopback interface, and access control
+session  one open page: its messages, and saving
+scene    the image being tuned
+preview  solving the visible part, starting from the last solution
+view     from the view on the page to regions of the image
+setting  the parameters set on the page
 """

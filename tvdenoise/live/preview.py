@@ -1,4 +1,4 @@
-"""The visible part while a slider moves, solved from the last solution on."""
+"""Solve the visible part while a slider moves, starting from the last solution."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from tvdenoise.solver.descent import Method, Status
 
 
-#: How much of the change of μ a start takes part in: nothing of a change of so little (of log μ), then more by this
-#: slope, and no more than by the root (evaluations counted on photographs).
+#: The exponent of old μ/μ in a start: 0 up to this change of log μ, then rising with this slope to its largest value.
+#: Chosen by counting evaluations on photographs.
 _SMALL_CHANGE, _SLOPE, _LARGEST_EXPONENT = 0.04, 2.0, 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class SolveStage:
-    """x: the iterate, which the next evaluation overwrites; distance_bound: as of `Solution`.
+    """x: the iterate, which the next evaluation overwrites; distance_bound: as in `Solution`.
 
-    status: how the solve ended; None while it goes on.
+    status: how the solve ended; None while it runs.
     """
 
     x: NDArray[np.floating[Any]]
@@ -47,7 +47,7 @@ def stages(
     epsilon: float,
     start: NDArray[np.floating[Any]],
 ) -> Generator[SolveStage, None, None]:
-    """The iterates for planes (channels, rows, columns), the last one within the tolerance."""
+    """The iterates for planes (channels, rows, columns); the last one is within the tolerance."""
     with method.descent(method.objective(noisy, mu, epsilon), start) as descent:
         for state in descent.states():
             bound = descent.certificate.distance_bound(state.evaluation)
@@ -57,11 +57,11 @@ def stages(
 def start_from(
     noisy: NDArray[np.floating[Any]], x: NDArray[np.floating[Any]], old_mu: float, mu: float
 ) -> NDArray[np.floating[Any]]:
-    """Where to start for μ, given the solution for another one.
+    """The starting point for μ, given the solution for another μ.
 
-    At the minimiser μ(f − x) is the gradient of the total variation. Were that the same for both, the residual
-    would change by old μ/μ; it changes by less, and the gradient is spoilt where it should not have changed. So a
-    small change starts from the old solution, a large one with the residual times the root of old μ/μ.
+    At the minimiser μ(f − x) is the gradient of the total variation. If that were the same for both, the residual
+    would scale by old μ/μ. It scales by less, and scaling spoils the gradient where it should not change. So after a
+    small change the solve starts from the old solution, after a large one from its residual times √(old μ/μ).
     """
     change = float(np.log(mu / old_mu))
     exponent = min(max(_SLOPE * (abs(change) - _SMALL_CHANGE), 0.0), _LARGEST_EXPONENT)
@@ -73,20 +73,20 @@ def start_from(
     return start
 
 
-#: Lengths, of those over which what lies outside the solved part loses its influence, that its margin has.
+#: The margin around the visible part, in multiples of the distance over which outside pixels lose their influence.
 _REACHES = 6
 _LEAST_MARGIN, _LARGEST_MARGIN = 16, 128
-#: Seconds after which a solve that goes on shows where it is.
-_FIRST_PICTURE = 0.04
-#: Evaluations before which a picture would look like the input.
+#: Seconds after which a running solve shows its iterate.
+_FIRST_IMAGE = 0.04
+#: Evaluations before which an iterate looks like the input.
 _LEAST_EVALUATIONS = 4
-#: Seconds without a picture after which even a stale solve shows where it is.
+#: Seconds without a new image after which even a stale solve shows its iterate.
 _STARVING = 0.15
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """region: what is visible; planes: as they were solved (opponents where the picture is in colour)."""
+    """region: the visible region; planes: its planes as solved (opponent channels for RGB images)."""
 
     region: Region
     planes: NDArray[np.floating[Any]]
@@ -95,7 +95,7 @@ class Shown:
 
 @dataclass(eq=False)
 class _Solved:
-    """The part that was solved last, and what for."""
+    """The part that was solved last, and its parameters."""
 
     region: Region
     noisy: NDArray[np.floating[Any]]
@@ -104,7 +104,7 @@ class _Solved:
 
 
 class Preview:
-    """Solves for one page, which asks for one thing after the other."""
+    """Solves the requests of one page, one after the other."""
 
     def __init__(self, scene: Scene, clock: Callable[[], float] = time.perf_counter) -> None:
         self._scene = scene
@@ -112,18 +112,18 @@ class Preview:
         self._last: _Solved | None = None
         self._last_shown = -math.inf
 
-    def pictures(
+    def images(
         self, region: Region, setting: Setting, is_stale: Callable[[], bool], asked: float
     ) -> Iterator[Shown]:
-        """The region with a setting: at most one picture on the way, and the one within the tolerance.
+        """The denoised region: at most one intermediate image, and the one within the tolerance.
 
-        Where the solve breaks down, the input, whose bound is not finite.
+        If the solve breaks down, it yields the input, with an infinite bound.
 
-        is_stale: whether something else is asked for by now, for which this is given up, unless nothing has been
-        shown for too long. asked: when it was asked for, by the clock.
+        is_stale: returns True once there is a newer request; the solve then ends, unless nothing has been shown for
+        too long. asked: the time of the request, by the clock.
         """
-        solved = self._posed(region, setting)
-        scale = region.scale  # with pixels so large, the same picture has that much larger differences
+        solved = self._part_to_solve(region, setting)
+        scale = region.scale  # on a coarser grid the same image has differences larger by this factor
         mu, epsilon = setting.mu * scale, setting.epsilon * scale
         start = start_from(solved.noisy, solved.x, solved.mu, mu)
         has_shown = False
@@ -136,7 +136,7 @@ class Preview:
             self._last = _Solved(solved.region, solved.noisy, stage.x, mu)
             now = self._clock()
             stale = is_stale()
-            is_due = not has_shown and now - asked > _FIRST_PICTURE and not stale
+            is_due = not has_shown and now - asked > _FIRST_IMAGE and not stale
             is_overdue = stale and now - self._last_shown > _STARVING
             worth_it = stage.evaluations >= _LEAST_EVALUATIONS
             if stage.status is not None or (worth_it and (is_due or is_overdue)):
@@ -146,10 +146,10 @@ class Preview:
             if stale and (worth_it or not is_overdue):
                 return
 
-    def _posed(self, region: Region, setting: Setting) -> _Solved:
-        """The part to solve, and where to start: at the last solution as far as that goes, else at the input.
+    def _part_to_solve(self, region: Region, setting: Setting) -> _Solved:
+        """The part to solve, and its starting point: the last solution where it overlaps, otherwise the input.
 
-        That is hardly sooner at the end than from the input alone, but looks like it from the beginning.
+        This saves few evaluations compared with starting from the input, but looks right from the beginning.
         """
         scene, last = self._scene, self._last
         shape = (reduced(scene.rows, region.level), reduced(scene.columns, region.level))
@@ -165,7 +165,7 @@ class Preview:
         return _Solved(part, noisy, x, last.mu)
 
     def _margin(self, setting: Setting, scale: int) -> int:
-        """Pixels around what is visible, in powers of two.
+        """Width of the margin around the visible part in pixels, a power of two.
 
         J's curvature is at most μ + K·∇ᵀ∇ with K = weight²/ε, whose inverse falls off by e over √(K/μ) pixels.
         """

@@ -1,4 +1,4 @@
-"""The image being tuned: its noise, its automatic parameters, and its parts at any resolution."""
+"""The image being tuned: its noise, its automatic parameters, and its regions at any resolution."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from tvdenoise.solver.descent import Method
 
 
-_KEPT_LEVEL = 2  # the reduction that is kept, from which coarser ones are made
-_BAND = 1 << 21  # values of the picture that are reduced at a time
+_KEPT_LEVEL = 2  # the reduction kept in memory; coarser ones are made from it
+_BAND = 1 << 21  # values of the image reduced at a time
 
 
 class Reductions:
-    """Planes (channels, rows, columns) whose parts are read at full resolution or reduced by powers of two.
+    """Regions of planes (channels, rows, columns), at full resolution or reduced by powers of two.
 
-    shape: rows and columns; read: the planes of some rows and columns of the picture, float32.
+    shape: rows and columns; read: returns the planes for a slice of rows and a slice of columns, float32.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class Reductions:
     def part(self, region: Region) -> NDArray[np.floating[Any]]:
         """The planes of a region, (channels, rows, columns)."""
         if region.level < _KEPT_LEVEL:
-            return self._from_picture(region)
+            return self._from_image(region)
         halvings = region.level - _KEPT_LEVEL
         rows, columns = _enlarged(region, halvings)
         return _halved(self._kept[:, rows, columns], halvings)
 
-    def _from_picture(self, region: Region) -> NDArray[np.floating[Any]]:
+    def _from_image(self, region: Region) -> NDArray[np.floating[Any]]:
         return _halved(self._read(*_enlarged(region, region.level)), region.level)
 
     @cached_property
@@ -65,14 +65,14 @@ class Reductions:
         rows, columns = (reduced(length, _KEPT_LEVEL) for length in self.shape)
         height = max(1, _BAND // (self.shape[1] << _KEPT_LEVEL))
         bands = (
-            self._from_picture(Region(_KEPT_LEVEL, top, 0, min(height, rows - top), columns))
+            self._from_image(Region(_KEPT_LEVEL, top, 0, min(height, rows - top), columns))
             for top in range(0, rows, height)
         )
         return np.concatenate(list(bands), axis=1)
 
 
 def _enlarged(region: Region, halvings: int) -> tuple[slice, slice]:
-    """The rows and columns that become those of a region; they may reach beyond the end."""
+    """The rows and columns that reduce to those of a region; they may extend past the end."""
     return (
         slice(region.top << halvings, (region.top + region.rows) << halvings),
         slice(region.left << halvings, (region.left + region.columns) << halvings),
@@ -80,7 +80,7 @@ def _enlarged(region: Region, halvings: int) -> tuple[slice, slice]:
 
 
 def _halved(planes: NDArray[np.floating[Any]], times: int) -> NDArray[np.floating[Any]]:
-    """Means of squares of pixels; at odd ends the last row or column counts twice."""
+    """Means over blocks of 2 × 2 pixels; the last row or column of an odd number counts twice."""
     for _ in range(times):
         _, rows, columns = planes.shape
         if rows % 2 or columns % 2:
@@ -90,19 +90,19 @@ def _halved(planes: NDArray[np.floating[Any]], times: int) -> NDArray[np.floatin
     return planes
 
 
-#: Of the intensities of 16-bit and float pictures, the part that is shown as black, and as white.
+#: The percentiles of the intensities of 16-bit and float images that are shown as black and as white.
 _BLACK, _WHITE = 0.1, 99.9  # percent
-_VALUES_AT_ONCE = 1 << 18  # values that are looked at together
+_VALUES_AT_ONCE = 1 << 18  # values converted at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """rows, columns, channels: as stored; bits: of its integers, None for floats.
+    """rows, columns, channels: as stored; bits: per integer sample, None for floats.
 
-    orientation: how it is looked at; the solve takes it as it is stored, as `run` does.
-    window: the intensities in data ranges that are shown as black and white.
-    span: the largest value less the least in the planes as they are solved, colours as opponents.
-    planes, alpha: in data ranges; alpha None where there is none.
+    orientation: the orientation for viewing; the solve uses the stored one, as `run` does.
+    window: the intensities, in data ranges, that are shown as black and white.
+    span: the largest value minus the smallest in the planes as solved (opponent channels for RGB images).
+    planes, alpha: in data ranges; alpha is None if there is none.
     """
 
     source: Path
@@ -120,53 +120,53 @@ class Scene:
 
     @classmethod
     def read(cls, source: Path, settings: FileOptions, announce_compilation: Callable[[], None]) -> Scene:
-        """Raises UnreadableImageError and UnsupportedImageError, as `run` would.
+        """Read an image and choose its parameters. Raises UnreadableImageError and UnsupportedImageError, as `run`.
 
-        Raises UsageError where the values are so far above the data range that no command line says the choice.
+        Raises UsageError if the values are so far above the data range that the command line rejects the chosen ε.
         """
-        picture = read(source, settings.max_megapixels)
+        image = read(source, settings.max_megapixels)
         denoiser = Denoiser(settings, announce_compilation)
         denoiser.prepare()
-        chosen = denoiser.choose(picture)
-        require_typeable(chosen.epsilon, picture)
-        values = picture.noisy()
-        data_range = settings.data_range if picture.is_float else None
-        layout = Layout.of(values, -1 if picture.has_channel_axis else None, data_range)
-        columns, rows = picture.size
+        chosen = denoiser.choose(image)
+        require_typeable(chosen.epsilon, image)
+        values = image.noisy()
+        data_range = settings.data_range if image.is_float else None
+        layout = Layout.of(values, -1 if image.has_channel_axis else None, data_range)
+        columns, rows = image.size
         return cls(
             source=source,
             settings=settings,
             rows=rows,
             columns=columns,
-            channels=picture.channels,
-            bits=None if picture.is_float else values.itemsize * 8,
+            channels=image.channels,
+            bits=None if image.is_float else values.itemsize * 8,
             window=_window(values, layout),
             span=_span(values, layout),
             chosen=chosen,
             planes=Reductions((rows, columns), lambda down, across: layout.planes(values[down, across])),
-            alpha=_alpha(picture),
-            orientation=Orientation.of(picture),
+            alpha=_alpha(image),
+            orientation=Orientation.of(image),
         )
 
     @property
     def automatic(self) -> Setting:
-        """What `run` would choose, but for the digits that are not shown."""
+        """The parameters that `run` would choose, rounded to the digits shown."""
         return Setting.of(self.settings, rounded(self.chosen.mu), rounded(self.chosen.epsilon))
 
     @property
     def size(self) -> tuple[int, int]:
-        """Rows and columns as it is looked at."""
+        """Rows and columns as viewed."""
         columns, rows = self.orientation.shown_size((self.columns, self.rows))
         return rows, columns
 
     def stored(self, region: Region) -> Region:
-        """The part that a region shows."""
+        """The stored region that a viewed region shows."""
         size = (reduced(self.columns, region.level), reduced(self.rows, region.level))
         box = self.orientation.stored_box(Box(region.left, region.top, region.columns, region.rows), size)
         return Region(region.level, box.top, box.left, box.height, box.width)
 
     def method(self, options: Options) -> Method:
-        """The method with which `denoise` would solve it."""
+        """The method that `denoise` would use."""
         return method_of(options, self.channels)
 
     def epsilon_for(self, mu: float, options: Options) -> float:
@@ -177,7 +177,7 @@ class Scene:
 
 
 def _window(values: NDArray[Any], layout: Layout) -> tuple[float, float]:
-    """All of an 8-bit picture; of deeper ones, which seldom fill their range, what is there."""
+    """The full range for an 8-bit image; percentiles for deeper images, which seldom fill their range."""
     if values.dtype == np.uint8:
         return 0.0, 1.0
     planes = np.moveaxis(values, -1, 0) if values.ndim == 3 else values[np.newaxis]
@@ -195,16 +195,16 @@ def _span(values: NDArray[Any], layout: Layout) -> float:
     return largest - least
 
 
-def _alpha(picture: DecodedImage) -> Reductions | None:
-    alpha = picture.alpha
+def _alpha(image: DecodedImage) -> Reductions | None:
+    alpha = image.alpha
     if alpha is None:
         return None
     layout = Layout.of(alpha, None, None)
-    columns, rows = picture.size
+    columns, rows = image.size
     return Reductions((rows, columns), lambda down, across: layout.planes(alpha[down, across]))
 
 
-_BAND = 1 << 15  # pixels that are converted at a time, so that they stay in the cache
+_BAND = 1 << 15  # pixels converted at a time, few enough to stay in the cache
 
 
 def frame(
@@ -215,12 +215,11 @@ def frame(
     *,
     rotated: bool = False,
 ) -> bytes:
-    """A frame that shows a region: the length of its header, the header (JSON), and bytes of pixels.
+    """A message that shows a region: the length of its header, the header (JSON), and the pixels as bytes.
 
-    planes: (channels, rows, columns) of what is stored for it, in data ranges; rotated: colours are in the basis in
-    which they are solved. The pixels are planes again, one of
-    grey or three of red, green and blue, then one of alpha where the picture has it: raw, since packing them would
-    take longer than the loopback device takes to carry them.
+    planes: (channels, rows, columns) of the stored region, in data ranges; rotated: RGB images are in the opponent
+    basis of the solve. The pixels are also planes: one of grey or three of red, green and blue, then one of alpha if
+    the image has it. They are not compressed, since that takes longer than sending them over the loopback interface.
     """
     shown = visible_planes(planes, scene.window, rotated=rotated and len(planes) == RGB_CHANNELS)
     parts = [_upright(shown, scene)]
@@ -245,7 +244,7 @@ def frame(
 def visible_planes(
     planes: NDArray[np.floating[Any]], window: tuple[float, float], *, rotated: bool = False
 ) -> NDArray[np.uint8]:
-    """Bytes for a screen: one plane of grey, or red, green and blue; inks are mixed simply."""
+    """8-bit planes for a screen: grey, or red, green and blue; inks are converted by a simple formula."""
     screen = Screen(*window)
     channels, rows, columns = planes.shape
     shown = np.empty((min(channels, RGB_CHANNELS), rows, columns), np.uint8)
@@ -260,6 +259,6 @@ def visible_planes(
 
 
 def _upright(planes: NDArray[np.uint8], scene: Scene) -> bytes:
-    """Stored planes (channels, rows, columns) as they are looked at."""
+    """Stored planes (channels, rows, columns) in the orientation for viewing, as bytes."""
     shown = scene.orientation.shown(np.moveaxis(planes, 0, -1))
     return np.moveaxis(shown, -1, 0).tobytes()

@@ -1,8 +1,8 @@
-"""The server of the page, on the loopback device alone, for requests that know the token.
+"""The server of the page: it listens on the loopback interface only, and answers only requests with the token.
 
-The token keeps other users and other pages out. The Host header must be this machine's, else a page elsewhere
-could have its own name lead here (DNS rebinding); so must the Origin, which browsers send with WebSockets and
-with what other pages ask for.
+The token keeps out other users and other pages. The Host header must name this machine; otherwise a page elsewhere
+could point its own name here (DNS rebinding). So must the Origin header, which browsers send with WebSockets and with
+requests from other pages.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _TYPES = {
 
 
 def load_page() -> Mapping[str, tuple[bytes, str]]:
-    """The contents and the media type of every file of the page, by name: nothing else can be asked for."""
+    """The contents and the media type of every file of the page, by name; nothing else is served."""
     page = files("tvdenoise.live") / "page"
     found = {}
     for entry in page.iterdir():
@@ -62,14 +62,14 @@ _NAMES = (LOOPBACK, "localhost")
 
 @dataclass(frozen=True)
 class Address:
-    """Where the page is: the port of the loopback device, and the token that every path begins with."""
+    """The address of the page: the port on the loopback interface, and the token that every path begins with."""
 
     port: int
     token: str
 
     @classmethod
     def at(cls, port: int) -> Address:
-        """With a new token, of 256 bits."""
+        """An address with a new 256-bit token."""
         return cls(port, secrets.token_urlsafe(32))
 
     @property
@@ -78,12 +78,12 @@ class Address:
 
     @property
     def hosts(self) -> frozenset[str]:
-        """The values of a Host header that mean this server."""
+        """The values of the Host header that name this server."""
         return frozenset(f"{name}:{self.port}" for name in _NAMES)
 
 
 class Guard:
-    """Refuses with 403 whatever may not be served, and gives the rest headers that keep the page to itself."""
+    """Answers forbidden requests with 403, and adds headers to other responses that isolate the page."""
 
     def __init__(self, app: ASGIApp, address: Address) -> None:
         self._app = app
@@ -100,7 +100,7 @@ class Guard:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request or WebSocket."""
+        """Handle one request or WebSocket."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -113,7 +113,7 @@ class Guard:
         if self._admits(scope):
             await self._app(scope, receive, send_guarded)
         elif scope["type"] == "websocket":
-            await WebSocketClose(1008)(scope, receive, send)  # before it is accepted: the client reads 403
+            await WebSocketClose(1008)(scope, receive, send)  # before it is accepted, so the client gets 403
         else:
             await PlainTextResponse("forbidden\n", 403)(scope, receive, send_guarded)
 
@@ -126,7 +126,7 @@ class Guard:
         return has_token and is_here and self._is_own(headers.getlist("origin"), scope["type"])
 
     def _is_own(self, origins: list[str], kind: str) -> bool:
-        """Whether a request comes from a page of this server, or from an address line."""
+        """True if a request comes from a page of this server, or from the address bar."""
         if not origins:
             return kind == "http"
         return all(origin.removeprefix("http://") in self._address.hosts for origin in origins) and all(
@@ -135,26 +135,26 @@ class Guard:
 
 
 _INVALID, _LARGEST_MESSAGE = 1008, 1 << 16
-_GRACE = 1  # seconds that pages have to let go at the end
+_GRACE = 1  # seconds for pages to disconnect at the end
 
 
 def listen(port: int | None) -> socket.socket:
-    """A socket that listens on a port, or on any free one. Raises UsageError where it cannot."""
+    """A socket listening on a port, or on any free one. Raises UsageError if the port is not available."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    if os.name != "nt":  # where it would let two servers share a port
+    if os.name != "nt":  # on Windows it would let two servers share a port
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((LOOPBACK, port or 0))
         listening.listen()
     except OSError as error:
         listening.close()
-        remedy = "choose another with --port, or leave it out for a free one"
-        raise UsageError(f"port {port} of {LOOPBACK} is taken or not allowed", remedy) from error
+        remedy = "choose another with --port, or leave it out for any free port"
+        raise UsageError(f"port {port} of {LOOPBACK} is in use or not permitted", remedy) from error
     return listening
 
 
 def serve(studio: Studio, listening: socket.socket, announce: Callable[[str], None]) -> None:
-    """Serve the page until it says that it is done. Raises KeyboardInterrupt where the user ends it.
+    """Serve the page until the user is done. Raises KeyboardInterrupt on Ctrl-C.
 
     announce: called with the address.
     """
@@ -165,13 +165,13 @@ def serve(studio: Studio, listening: socket.socket, announce: Callable[[str], No
 
     config = uvicorn.Config(
         application(studio, address, end),
-        log_config=None,  # the paths hold the token
+        log_config=None,  # paths contain the token
         log_level="critical",
         access_log=False,
         server_header=False,
         lifespan="off",
         ws_max_size=_LARGEST_MESSAGE,
-        ws_per_message_deflate=False,  # which takes longer than it saves on this machine
+        ws_per_message_deflate=False,  # compression costs more time than it saves on one machine
         timeout_graceful_shutdown=_GRACE,
     )
     server = uvicorn.Server(config)
@@ -181,9 +181,9 @@ def serve(studio: Studio, listening: socket.socket, announce: Callable[[str], No
 
 
 def application(studio: Studio, address: Address, end: Callable[[], None]) -> ASGIApp:
-    """The application: the files of the page, and a WebSocket for each page that is open.
+    """The application: the files of the page, and a WebSocket for each open page.
 
-    end: called where a page says that all is done.
+    end: called when the user is done.
     """
     pages = load_page()
 
@@ -212,7 +212,7 @@ class _Conversation:
         self._saving: set[asyncio.Task[None]] = set()
 
     async def hold(self) -> None:
-        """Until the page is closed, or says something that it should not."""
+        """Converse until the page is closed or sends an invalid message."""
         await self._websocket.accept()
         self._loop = asyncio.get_running_loop()
         session = Session(self._studio, self._show)
@@ -229,7 +229,7 @@ class _Conversation:
 
     async def _answer(self, session: Session, message: Any) -> None:
         if not isinstance(message, dict):
-            raise InvalidMessageError("not an object")
+            raise InvalidMessageError("the message is not an object")
         match message.get("type"):
             case "look":
                 await self._websocket.send_json(session.look(message))
@@ -240,18 +240,18 @@ class _Conversation:
             case "done":
                 self._end()
             case _:
-                raise InvalidMessageError("an unknown message")
+                raise InvalidMessageError("unknown type of message")
 
     async def _save(self, session: Session, message: dict[str, Any]) -> None:
         try:
             answer = await asyncio.to_thread(session.save, message)
         except InvalidMessageError as error:
             answer = {"type": "saved", "line": str(error), "status": "failed"}
-        with suppress(RuntimeError, WebSocketDisconnect):  # where the page was closed meanwhile
+        with suppress(RuntimeError, WebSocketDisconnect):  # the page may be closed by now
             await self._websocket.send_json(answer)
 
     def _show(self, contents: bytes) -> None:
-        """From the session's thread."""
+        """Send a frame, from the session's thread."""
         try:
             sending = asyncio.run_coroutine_threadsafe(self._websocket.send_bytes(contents), self._loop)
             sending.result()

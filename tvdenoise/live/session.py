@@ -1,4 +1,4 @@
-"""One open page: what it asks for, what it is shown and told, and saving."""
+"""One open page: its requests, the images and messages it gets, and saving."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Item = TypeVar("Item")
 
 
 class Newest(Generic[Item]):
-    """Between a thread that asks and one that works."""
+    """The newest request, passed from one thread to another; older requests are dropped."""
 
     def __init__(self) -> None:
         self._changed = Condition()
@@ -48,24 +48,24 @@ class Newest(Generic[Item]):
         self._is_closed = False
 
     def put(self, item: Item) -> None:
-        """Ask for something, instead of what was asked for before."""
+        """Make a request, in place of the last one."""
         with self._changed:
             self._item = item
             self._changed.notify()
 
     def take(self) -> Item | None:
-        """Wait for what is asked for; None once nobody asks any more."""
+        """Wait for a request; None once it is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_closed or self._item is not None)
             item, self._item = self._item, None
             return None if self._is_closed else item
 
     def has_newer(self) -> bool:
-        """Whether work on what was taken is in vain."""
+        """True if the request taken last is outdated."""
         return self._is_closed or self._item is not None
 
     def close(self) -> None:
-        """Nobody asks any more."""
+        """Accept no more requests."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
@@ -76,7 +76,7 @@ _BROKEN = "the solve broke down; choose another mu or epsilon"
 
 
 def scene_message(scene: Scene, target: Path) -> dict[str, Any]:
-    """The picture, its noise and its automatic parameters."""
+    """The message about the image, its noise and its automatic parameters."""
     rows, columns = scene.size
     return {
         "type": "scene",
@@ -95,7 +95,7 @@ def scene_message(scene: Scene, target: Path) -> dict[str, Any]:
 
 
 def certificate(scene: Scene, stage: SolveStage, scale: int) -> dict[str, Any]:
-    """How exact a picture is: the words are those of `run`."""
+    """The accuracy of a shown image, in the words of `run`."""
     bound = stage.distance_bound
     resolution = "full resolution" if scale == 1 else f"1/{scale} of the resolution"
     known = {"evaluations": stage.evaluations, "resolution": resolution}
@@ -107,12 +107,12 @@ def certificate(scene: Scene, stage: SolveStage, scale: int) -> dict[str, Any]:
         "bound": bound,
         "within": f"{text} (rms)",
         "isFinal": stage.status is not None,
-        "status": "on the way" if stage.status is None else stage.status.value,
+        "status": "solving" if stage.status is None else stage.status.value,
     }
 
 
 def _noise(model: NoiseModel) -> dict[str, Any]:
-    """The deviation over the intensity, in grey levels of 8 bits, as `tvdenoise noise --plot` draws it."""
+    """The standard deviation against the intensity, in 8-bit grey levels, as in `tvdenoise noise --plot`."""
     channel = model.channels[0]
     intensities, deviations = channel.intensities, np.sqrt(channel.variances)
     if len(intensities) == 1:  # white noise: the same at every intensity
@@ -133,14 +133,14 @@ def _noise(model: NoiseModel) -> dict[str, Any]:
 
 
 class TargetExistsError(TvdenoiseError):
-    """There is a file already, and nobody has said that it may be replaced."""
+    """The output already exists, and the user has not agreed to replace it."""
 
 
 @dataclass(frozen=True)
 class Saver:
-    """Writes results to the one place that was named, or that follows from the source's name.
+    """Writes results to the output that was given, or to the default output of the source.
 
-    output: as of `run -o`, a file, a folder or None.
+    output: a file, a folder or None, as for `run -o`.
     """
 
     source: Path
@@ -149,16 +149,16 @@ class Saver:
 
     @property
     def target(self) -> Path:
-        """Raises UsageError where the output's name leaves the format open."""
+        """The file to write. Raises UsageError if the output's name does not determine the format."""
         return destination_of(self._request(overwrite=True)).target(
             Found(self.source, Path(self.source.name))
         )
 
     def save(self, settings: FileOptions, *, overwrite: bool) -> Outcome:
-        """Solve and write. Raises TargetExistsError unless an existing file may be replaced."""
+        """Solve and write. Raises TargetExistsError if the file exists and overwrite is False."""
         with self._one_at_a_time:
             if not overwrite and os.path.lexists(self.target):
-                raise TargetExistsError(f"{printable(self.target)} exists already")
+                raise TargetExistsError(f"{printable(self.target)} already exists")
             try:
                 plan = make_plan(self._request(overwrite=overwrite))
             except TvdenoiseError as error:
@@ -169,9 +169,9 @@ class Saver:
             return runner.attempt(plan.jobs[0])
 
     def require_possible(self) -> None:
-        """Raise UsageError for what could never be saved, such as a folder that cannot be written.
+        """Raise UsageError if saving cannot succeed, for example into a folder without write permission.
 
-        What is wrong with the source itself is raised as it is, and names it.
+        Errors of the source itself are raised with its name.
         """
         plan = make_plan(self._request(overwrite=True))
         if plan.failures:
@@ -185,16 +185,16 @@ class Saver:
 
 
 def _say_nothing() -> None:
-    """The kernels are compiled by the time at which something is saved."""
+    """Say nothing: the kernels have been compiled before anything is saved."""
 
 
 class PageClosedError(Exception):
-    """There is nobody to show anything to."""
+    """The page has been closed."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """request: its number, which comes back with every picture; asked: when it arrived, by the clock."""
+    """request: its number, returned with every image; asked: the time of its arrival, by the clock."""
 
     request: int
     region: Region
@@ -204,7 +204,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Studio:
-    """What all pages share: the picture, where it is saved, and how an outcome is told in a line."""
+    """What all pages share: the image, where it is saved, and how an outcome is worded."""
 
     scene: Scene
     saver: Saver
@@ -212,9 +212,9 @@ class Studio:
 
 
 class Session:
-    """Understands the messages of a page and works for it in a thread of its own.
+    """Handles the messages of a page, and solves in a thread of its own.
 
-    show: takes a frame to the page, and returns when the page can take another; raises PageClosedError.
+    show: sends a frame to the page, and returns when the page is ready for another; raises PageClosedError.
     """
 
     def __init__(self, studio: Studio, show: Callable[[bytes], None]) -> None:
@@ -227,22 +227,22 @@ class Session:
         self._thread.start()
 
     def close(self) -> None:
-        """Give up what is at work."""
+        """End the current work."""
         self._looks.close()
 
     def is_at_work(self) -> bool:
         return self._thread.is_alive()
 
     def greeting(self) -> dict[str, Any]:
-        """What a page is told first."""
+        """The first message to a page."""
         return scene_message(self._studio.scene, self._studio.saver.target)
 
     def look(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Show a view with a setting, soon; what is said at once. Raises InvalidMessageError."""
+        """Request a view with a setting, and answer with the resulting setting. Raises InvalidMessageError."""
         scene = self._studio.scene
         view = message.get("view")
         if not isinstance(view, Mapping):
-            raise InvalidMessageError("no view")
+            raise InvalidMessageError("the message has no view")
         setting = self._setting(message)
         request = int(number(message, "request"))
         self._looks.put(Look(request, region_of(view, *scene.size), setting, time.perf_counter()))
@@ -250,7 +250,7 @@ class Session:
         return {"type": "setting", "request": request, "command": command, **setting.values}
 
     def save(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Solve the whole picture and write it, which takes its time. Raises InvalidMessageError."""
+        """Solve the whole image and write it; this takes a while. Raises InvalidMessageError."""
         scene = self._studio.scene
         settings = self._setting(message).for_channels(scene.channels)
         try:
@@ -260,7 +260,7 @@ class Session:
         return {"type": "saved", "line": self._studio.line_of(outcome), "status": outcome.status.value}
 
     def _setting(self, message: Mapping[str, Any]) -> Setting:
-        """An epsilon of null follows mu."""
+        """The setting in a message; if epsilon is null, it follows from mu."""
         scene = self._studio.scene
         asked: dict[str, Any] = {
             name: parameter(message, name)
@@ -287,8 +287,8 @@ class Session:
             self._show(frame(scene, look.region, scene.planes.part(scene.stored(look.region)), header))
             self._shown_noisy = look.region
         region = scene.stored(look.region)
-        pictures = self._preview.pictures(region, look.setting, self._looks.has_newer, look.asked)
-        for shown in pictures:
+        images = self._preview.images(region, look.setting, self._looks.has_newer, look.asked)
+        for shown in images:
             header = {
                 "kind": "after",
                 "request": look.request,

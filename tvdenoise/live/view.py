@@ -1,4 +1,4 @@
-"""From what the page shows to the part of the image that is solved, and back to bytes for the page."""
+"""Regions of the image: from the view on the page to the pixels that are solved."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     pass
 
 
-_MOST_PIXELS = 3_000_000  # that are solved for one view, so that a large screen does not make the page slow
-_COARSEST = 16  # levels: more than any picture has
+_MOST_PIXELS = 3_000_000  # solved for one view, so that the page stays fast on a large screen
+_COARSEST = 16  # levels, more than any image has
 
 
 @dataclass(frozen=True)
 class Region:
-    """A rectangle of the picture reduced ``level`` times by two, in the pixels of that reduction."""
+    """A rectangle of the image after ``level`` halvings, in pixels of that reduction."""
 
     level: int
     top: int
@@ -29,7 +29,7 @@ class Region:
 
     @property
     def scale(self) -> int:
-        """Pixels of the picture along one of its own."""
+        """Width of one of its pixels, in pixels of the image."""
         return 1 << self.level
 
     @property
@@ -37,19 +37,19 @@ class Region:
         return self.rows * self.columns
 
     def widened(self, margin: int, rows: int, columns: int) -> Region:
-        """With a margin all around, as far as a reduction of so many rows and columns goes."""
+        """The region with a margin on all sides, clipped to a reduction of this many rows and columns."""
         top, left = max(0, self.top - margin), max(0, self.left - margin)
         bottom = min(rows, self.top + self.rows + margin)
         right = min(columns, self.left + self.columns + margin)
         return Region(self.level, top, left, bottom - top, right - left)
 
     def within(self, other: Region) -> tuple[slice, slice]:
-        """Its rows and columns, counted from the start of a region that holds it."""
+        """Its rows and columns, relative to a region that contains it."""
         top, left = self.top - other.top, self.left - other.left
         return slice(top, top + self.rows), slice(left, left + self.columns)
 
     def overlap(self, other: Region) -> Region | None:
-        """What two regions share, or None."""
+        """The intersection of two regions, or None."""
         top, left = max(self.top, other.top), max(self.left, other.left)
         bottom = min(self.top + self.rows, other.top + other.rows)
         right = min(self.left + self.columns, other.left + other.columns)
@@ -59,19 +59,19 @@ class Region:
 
 
 def reduced(length: int, level: int) -> int:
-    """The rows or columns that so many become, reduced ``level`` times."""
+    """The number of rows or columns after ``level`` halvings."""
     return -(-length >> level)
 
 
 def region_of(view: Mapping[str, Any], rows: int, columns: int) -> Region:
-    """The region that a view of a picture needs, at the resolution of the screen.
+    """The region for a view of the image, at the resolution of the screen.
 
-    view: x, y, width and height in pixels of the picture; zoom: pixels of the screen along one of them.
+    view: x, y, width and height in pixels of the image; zoom: screen pixels per image pixel.
     Raises InvalidMessageError.
     """
     left, top, width, height, zoom = (number(view, name) for name in ("x", "y", "width", "height", "zoom"))
     if not (zoom > 0 and width > 0 and height > 0):
-        raise InvalidMessageError("an empty view")
+        raise InvalidMessageError("the view is empty")
     left, right = _clipped(left, left + width, columns)
     top, bottom = _clipped(top, top + height, rows)
     level = min(_COARSEST, max(0, round(math.log2(1 / zoom))))
@@ -81,7 +81,7 @@ def region_of(view: Mapping[str, Any], rows: int, columns: int) -> Region:
 
 
 def _clipped(start: float, end: float, length: int) -> tuple[float, float]:
-    """At least one pixel of the picture, however far off the view is."""
+    """The interval clipped to the image, with at least one pixel even if the view is outside."""
     start = min(max(start, 0.0), length - 1.0)
     return start, min(max(end, start + 1), float(length))
 

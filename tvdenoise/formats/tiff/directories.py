@@ -180,7 +180,7 @@ def directories(stream: BinaryIO) -> Iterator[Directory]:
     pages = 1
     while place:
         if place in seen:
-            raise UnreadableImageError("the file is damaged (its directories run in a circle)", REMEDY)
+            raise UnreadableImageError("the file is damaged (its directories form a loop)", REMEDY)
         if place >= length:
             raise truncated()
         seen.add(place)
@@ -237,12 +237,12 @@ def screen(stream: BinaryIO) -> None:
             _TILE_LENGTH
         )  # decoded as a whole, whatever lies inside
         if tile > max(4 * found.first(_WIDTH) * found.first(_LENGTH), _SMALL_TILE):
-            raise UnreadableImageError("the file is damaged (its tiles are larger than the picture)", REMEDY)
+            raise UnreadableImageError("the file is damaged (its tiles are larger than the image)", REMEDY)
         if _TILES in found.entries and not tile:
             raise UnreadableImageError("the file is damaged (a side of its tiles is zero)", REMEDY)
         if found.first(_DEPTH) > 1:
             raise UnsupportedImageError(
-                f"it has {found.first(_DEPTH)} planes in one page, which is not carried",
+                f"it has {found.first(_DEPTH)} planes in one page, which is not supported",
                 "save each plane as a page of its own",
             )
 

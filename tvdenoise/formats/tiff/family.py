@@ -105,7 +105,7 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         exif_of(tags),
         further,
         record,
-        elsewhere=("its further descriptions are left out",) if traits.descriptions else (),
+        elsewhere=("its further descriptions are dropped",) if traits.descriptions else (),
     )
 
 
@@ -119,11 +119,11 @@ def _notices(opened: TiffImageFile, traits: TiffTraits) -> tuple[str, ...]:
     is_same = compression in COMPRESSIONS or opened.tag_v2.get(COMPRESSION) == SAME_AS_DEFLATE
     if opened.mode != "1" and not is_same:
         name = compression.removeprefix("tiff_").upper()
-        notices.append(f"its {name} compression is not used again: a TIFF is written with deflate")
+        notices.append(f"its {name} compression is replaced by deflate")
     elif opened.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _YCBCR:
         notices.append("its YCbCr colours are written as RGB")
     if traits.white_is_zero:
-        notices.append("its zero is white, which only TIFF can say: values are kept as they are")
+        notices.append("its zero is white, which only TIFF can state: values are kept as they are")
     return tuple(notices)
 
 
@@ -180,7 +180,7 @@ def _load(opened: TiffImageFile) -> None:
         if opened.info.get("compression") == _MAY_BE_MISSING:
             name = str(_MAY_BE_MISSING).upper()
             raise UnsupportedImageError(
-                f"TIFF with {name} compression is not carried", "save it with LZW or deflate"
+                f"TIFF with {name} compression is not supported", "save it with LZW or deflate"
             ) from error
         raise
 
@@ -218,7 +218,7 @@ def _alone(picture: DecodedImage) -> DecodedImage:
         tags[IMAGEDESCRIPTION] = text_field(IMAGEDESCRIPTION, true[0])
     kept = {tag: value for tag, value in picture.metadata.tags.items() if tag not in further}
     metadata = replace(picture.metadata, tags=kept, exif=exif_of(tags))
-    notices = (*picture.notices, "what describes the stack is left out")
+    notices = (*picture.notices, "the description of the stack is dropped")
     traits = replace(traits, tags=tags, descriptions=tuple(text.encode("latin-1") for text in true[1:]))
     return replace(picture, traits=traits, metadata=metadata, notices=notices)
 

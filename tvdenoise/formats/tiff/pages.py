@@ -173,7 +173,7 @@ class Description:
     def notices_for(self, count: int) -> tuple[str, ...]:
         if self.images in (0, count):
             return ()
-        return (f"its description speaks of {self.images} pictures, not {count}: its axes are not known",)
+        return (f"its description mentions {self.images} images, not {count}: its axes are unknown",)
 
 
 def description_of(text: str) -> Description:
@@ -307,7 +307,7 @@ def survey(opened: Any, stream: BinaryIO) -> Series | None:
     found = [directory for directory in directories(stream) if not directory.is_mask]
     pages = [directory for directory in found if not directory.is_overview]
     if len(pages) == 1 and (stated := pages[0].entries.get(_METAMORPH_STACK)) and stated.count > 1:
-        raise SeveralImagesError("MetaMorph stacks are not carried", "save it as an ImageJ or OME TIFF")
+        raise SeveralImagesError("MetaMorph stacks are not supported", "save it as an ImageJ or OME TIFF")
     described = described_by(descriptions_in(stream))
     if len(pages) < 2:
         single = pages[0] if pages else found[0]
@@ -350,7 +350,7 @@ def _moved(only: Directory, tags: Mapping[int, Any], images: int, stream: Binary
     )
     if tags.get(COMPRESSION, 1) != 1 or not offsets or not follows or not length:
         raise UnreadableImageError(
-            f"the file is damaged (it speaks of {images} pictures and holds one)", REMEDY
+            f"the file is damaged (it announces {images} images and holds one)", REMEDY
         )
     if offsets[0] + images * length > stream.seek(0, os.SEEK_END):
         raise truncated()
@@ -375,9 +375,9 @@ def overview_notices(stream: BinaryIO) -> tuple[str, ...]:
     overviews = any(directory.is_overview for directory in found)
     masks = any(directory.is_mask and not directory.is_overview for directory in found)
     return (
-        *("its overviews are left out",) * overviews,
-        *("its masks are left out",) * masks,
-        *("Micro-Manager's index and summary of the file are left out",) * _is_of_micro_manager(stream),
+        *("its overviews are dropped",) * overviews,
+        *("its masks are dropped",) * masks,
+        *("Micro-Manager's index and summary of the file are dropped",) * _is_of_micro_manager(stream),
     )
 
 

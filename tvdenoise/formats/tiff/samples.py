@@ -119,7 +119,7 @@ def deep_samples(tags: ImageFileDirectory_v2) -> Samples | None:
 def require_no_preview(tags: Mapping[int, Any]) -> None:
     """Raise UnsupportedImageError where the first picture is a smaller copy of one that nobody here decodes."""
     if _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE, 0) & 1:
-        raise UnsupportedImageError("the TIFF holds a preview of a raw picture", "develop it to TIFF first")
+        raise UnsupportedImageError("the TIFF holds a preview of a raw image", "develop it to TIFF first")
 
 
 def check_samples(opened: TiffImageFile) -> None:
@@ -129,19 +129,21 @@ def check_samples(opened: TiffImageFile) -> None:
         raise refusal
     bits, formats = tags.get(BITSPERSAMPLE, (1,)), set(tags.get(SAMPLEFORMAT, (_UNSIGNED,)))
     if formats == {_FLOAT}:
-        raise UnsupportedImageError("this kind of float TIFF is not carried", "save it without compression")
+        raise UnsupportedImageError("this kind of float TIFF is not supported", "save it without compression")
     if formats - {_UNSIGNED}:
-        raise UnsupportedImageError("TIFF with signed samples is not carried", "convert to unsigned samples")
+        raise UnsupportedImageError(
+            "TIFF with signed samples is not supported", "convert to unsigned samples"
+        )
     if tags.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES and opened.mode == "LA":
         raise UnsupportedImageError(
-            "TIFF with alpha in a plane of its own is not carried so compressed",
+            "TIFF with a separate alpha plane is not supported with this compression",
             "save it with LZW or deflate",
         )
     if opened.mode == "I;16" and bits[0] != 16:
-        raise UnsupportedImageError(f"{bits[0]}-bit grey TIFF is not carried yet", "convert it to 16 bits")
+        raise UnsupportedImageError(f"{bits[0]}-bit grey TIFF is not supported", "convert it to 16 bits")
     if max(bits) > 8 and len(bits) > 1:
         raise UnsupportedImageError(
-            f"this kind of {max(bits)}-bit colour TIFF is not carried yet", "convert it to plain RGB first"
+            f"this kind of {max(bits)}-bit colour TIFF is not supported", "convert it to plain RGB first"
         )
 
 
@@ -150,15 +152,15 @@ def _refusal(tags: Mapping[int, Any]) -> UnsupportedImageError | None:
     extra, bits = tags.get(EXTRASAMPLES, ()), tags.get(BITSPERSAMPLE, (1,))
     if _PREMULTIPLIED in extra:
         return UnsupportedImageError(
-            "TIFF with premultiplied alpha is not carried", "save it with straight alpha"
+            "TIFF with premultiplied alpha is not supported", "save it with straight alpha"
         )
     if _UNKNOWN_SAMPLE in extra or len(extra) > 1:
-        return UnsupportedImageError("TIFF with extra channels is not carried", "save it without them")
+        return UnsupportedImageError("TIFF with extra channels is not supported", "save it without them")
     if tags.get(_INK_SET, _CMYK) != _CMYK:
-        return UnsupportedImageError("TIFF with other inks than CMYK is not carried", "convert it to CMYK")
+        return UnsupportedImageError("TIFF with inks other than CMYK is not supported", "convert it to CMYK")
     if tags.get(COMPRESSION) in _JPEGS and max(bits) > 8:
         return UnsupportedImageError(
-            f"{max(bits)}-bit JPEG compression in TIFF is not carried", "save it with LZW or deflate"
+            f"{max(bits)}-bit JPEG compression in TIFF is not supported", "save it with LZW or deflate"
         )
     return None
 
@@ -182,7 +184,7 @@ def explain(tags: ImageFileDirectory_v2 | None, stream: BinaryIO) -> Unsupported
     what = "colour TIFF" if len(bits) > 1 else "TIFF"
     if kind == "integer" and max(bits) in (8, 16):
         remedy = "convert it to plain grey, RGB or CMYK first"
-        return UnsupportedImageError(f"this kind of {max(bits)}-bit {what} is not carried", remedy)
+        return UnsupportedImageError(f"this kind of {max(bits)}-bit {what} is not supported", remedy)
     is_float = kind == "float" and len(bits) <= 4
     remedy = "save it as 32-bit float" if is_float else "save it as 8-bit or 16-bit integers"
-    return UnsupportedImageError(f"{max(bits)}-bit {kind} {what} is not carried yet", remedy)
+    return UnsupportedImageError(f"{max(bits)}-bit {kind} {what} is not supported", remedy)

@@ -95,7 +95,7 @@ class Segments:
         if page.is_tiled:
             rows, columns = page.tilelength, page.tilewidth
         if min(page.imagelength, page.imagewidth, rows, columns) < 1:
-            raise ValueError("a side of the picture or of its segments is zero")
+            raise ValueError("a side of the image or of its segments is zero")
         sides = page.imagelength, page.imagewidth, rows, columns
         grid = Grid(*sides, samples.count // layers, page.is_tiled, layers)
         if min(len(page.dataoffsets), len(page.databytecounts)) < grid.count:

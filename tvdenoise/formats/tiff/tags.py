@@ -124,4 +124,4 @@ def notices_of_lost(tags: Iterable[int]) -> tuple[str, ...]:
     names = [
         f"{tag} ({name})" if (name := TiffTags.lookup(tag).name) != "unknown" else str(tag) for tag in tags
     ]
-    return (f"its TIFF tags {', '.join(names)} are left out",) if names else ()
+    return (f"its TIFF tags {', '.join(names)} are dropped",) if names else ()

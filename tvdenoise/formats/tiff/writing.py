@@ -298,7 +298,7 @@ class Pages:
 
     def _require_room(self) -> None:
         if not self._layout.is_big and self._stream.tell() > LARGEST:
-            raise ValueError("it would be larger than 4 gigabytes, which a classic TIFF cannot be")
+            raise ValueError("it would exceed 4 gigabytes, the limit of a classic TIFF")
 
 
 def encode(picture: DecodedImage, given: Mapping[str, Any]) -> bytes:

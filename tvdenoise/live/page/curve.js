@@ -1,4 +1,4 @@
-// The noise: its deviation over the intensity.
+// The noise curve: standard deviation against intensity.
 
 const NAMESPACE = "http://www.w3.org/2000/svg";
 const BOX = { left: 34, right: 312, top: 8, bottom: 118 };
@@ -20,7 +20,7 @@ export function drawCurve(svg, { intensities, deviations }) {
   label(svg, BOX.left - 5, BOX.bottom, "end", 0);
   label(svg, BOX.left, BOX.bottom + 14, "start", Math.round(first));
   label(svg, BOX.right, BOX.bottom + 14, "end", Math.round(last));
-  label(svg, (BOX.left + BOX.right) / 2, BOX.bottom + 27, "middle", "deviation over intensity, of 255");
+  label(svg, (BOX.left + BOX.right) / 2, BOX.bottom + 27, "middle", "standard deviation against intensity (of 255)");
 }
 
 function label(svg, x, y, anchor, text) {
@@ -33,7 +33,7 @@ function add(parent, name, attributes) {
   return parent.appendChild(element);
 }
 
-/** The next of 1, 2, 5, 10, 20 and so on. */
+/** The value rounded up to 1, 2, 5, 10, 20 and so on. */
 function tidy(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return rounded([1, 2, 5, 10].find((step) => step * power >= value) * power);

@@ -1,20 +1,20 @@
-// The page: sliders and view ask, the server answers.
+// The page: sliders and view send requests, the server answers.
 
 import { drawCurve } from "./curve.js";
 import { readFrame } from "./frames.js";
 import { Sliders } from "./sliders.js";
 import { Viewer } from "./viewer.js";
 
-const ENDED = 1012; // as the server closes a WebSocket at its end
+const ENDED = 1012; // the code with which a server that ends closes its WebSockets
 
 const element = (id) => document.getElementById(id);
 const socket = new WebSocket(new URL("session", location.href).href.replace("http", "ws"));
 socket.binaryType = "arraybuffer";
 let request = 0;
-let isKnown = false; // the picture
-let savesAs = null; // what a save was asked for with
+let isKnown = false; // the image
+let savesAs = null; // the setting that is being saved
 
-const viewer = new Viewer(element("picture"), {
+const viewer = new Viewer(element("image"), {
   onview: ask,
   ondivide: (part) => (element("divider").value = 100 * part),
 });
@@ -36,8 +36,8 @@ socket.addEventListener("message", ({ data }) => {
 
 socket.addEventListener("close", ({ code }) => {
   element("connection").textContent = code === ENDED
-    ? "tvdenoise tune has ended; this page shows what was last seen."
-    : "The connection is lost; this page shows what was last seen. Load it again to go on, if tvdenoise tune still runs.";
+    ? "tvdenoise tune has ended. This page shows the last result."
+    : "Connection lost. This page shows the last result. If tvdenoise tune is still running, reload the page to continue.";
   for (const control of document.querySelectorAll("aside button:not(#copy), aside input")) control.disabled = true;
 });
 
@@ -45,14 +45,14 @@ const answers = {
   scene(scene) {
     document.title = `${scene.name} – tvdenoise tune`;
     element("name").textContent = `${scene.name}, ${scene.columns} × ${scene.rows}`;
-    element("save").title = `Solve the whole picture and write ${scene.target}`;
+    element("save").title = `Denoise the whole image and write ${scene.target}`;
     if (scene.noise) {
       element("noise-text").textContent = `level ${scene.noise.sigma.toPrecision(3)} of 255 (${scene.noise.kind})`;
       drawCurve(element("curve"), scene.noise);
     }
     if (scene.hasWindow) {
       const [black, white] = scene.window.map((edge) => Number(edge.toPrecision(3)));
-      say(`Shown from ${black} (black) to ${white} (white), of 255.`);
+      say(`Intensities from ${black} (black) to ${white} (white) of 255 are shown.`);
     }
     sliders.start(scene.automatic, scene.limits, scene.spans, scene.isColour);
     isKnown = true;
@@ -83,10 +83,10 @@ function showFrame(data) {
     element("status").textContent = frame.status;
     element("resolution").textContent = frame.resolution;
   }
-  document.dispatchEvent(new CustomEvent("picture", { detail: frame }));
+  document.dispatchEvent(new CustomEvent("image", { detail: frame }));
 }
 
-/** In spans, so that it is not broken inside its options. */
+/** Show the command, one span per word, so that lines do not break inside options. */
 function showCommand(command) {
   element("command").replaceChildren(...command.split(/(?<= )/).map((text) => {
     const word = document.createElement("span");
@@ -101,7 +101,7 @@ function say(text) {
 
 function save(overwrite) {
   element("save").disabled = true;
-  say("Saving: the whole picture is solved afresh …");
+  say("Saving: denoising the whole image …");
   send({ type: "save", overwrite, ...savesAs });
 }
 
@@ -119,7 +119,7 @@ element("confirm").addEventListener("close", () => {
   if (element("confirm").returnValue === "replace") save(true);
   else {
     element("save").disabled = false;
-    say("Kept what was there.");
+    say("Kept the existing file.");
   }
 });
 element("copy").addEventListener("click", async () => {
@@ -128,7 +128,7 @@ element("copy").addEventListener("click", async () => {
     say("Copied.");
   } catch {
     getSelection().selectAllChildren(element("command"));
-    say("The browser forbids copying; the command is selected.");
+    say("The browser does not allow copying. The command is selected.");
   }
 });
 element("done").addEventListener("click", () => send({ type: "done" }));

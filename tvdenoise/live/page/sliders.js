@@ -1,10 +1,10 @@
-// The sliders: each stands for a number on a logarithmic scale, which can be written too.
+// The sliders: each sets a number on a logarithmic scale; the number can also be typed.
 
-const DIGITS = 4; // as the command has them
+const DIGITS = 4; // significant digits, as in the command
 
 export const rounded = (value) => Number(value.toPrecision(DIGITS));
 
-/** A slider and the number beside it. */
+/** A slider and its number field. */
 class Slider {
   constructor(name, onmove) {
     this.range = document.getElementById(name);
@@ -17,7 +17,7 @@ class Slider {
     });
   }
 
-  /** Around a value, as far as its limits go. */
+  /** Set the range: a factor to either side of a value, within its limits. */
   spread(middle, factor, [least, largest]) {
     Object.assign(this, { least, largest });
     this.range.min = Math.log(Math.max(middle / factor, least));
@@ -33,7 +33,7 @@ class Slider {
   }
 }
 
-/** All of them; onmove is called with a setting, whose epsilon is null where it follows mu. */
+/** All sliders. onmove is called when one of them moves. */
 export class Sliders {
   constructor(onmove) {
     this.onmove = onmove;
@@ -52,7 +52,7 @@ export class Sliders {
     });
   }
 
-  /** spans: for each slider, the factor that it covers to either side of the automatic choice. */
+  /** Start at the automatic choice. spans: for each slider, the factor that it covers to either side of it. */
   start(automatic, limits, spans, isColour) {
     const [least, largest] = limits.mu;
     this.automatic = automatic;
@@ -69,7 +69,7 @@ export class Sliders {
     this.show();
   }
 
-  /** What is asked for: epsilon is null where it is to follow mu. */
+  /** The requested setting; epsilon is null if it follows mu. */
   asked() {
     return this.follows.checked ? { ...this.setting, epsilon: null } : this.setting;
   }
@@ -80,7 +80,7 @@ export class Sliders {
     this.onmove();
   }
 
-  /** The server's answer: what epsilon has become. */
+  /** Take over the epsilon from the server's answer. */
   settle({ epsilon }) {
     if (this.follows.checked) this.setting.epsilon = epsilon;
     this.epsilon.set(this.setting.epsilon);
@@ -94,7 +94,7 @@ export class Sliders {
   }
 }
 
-/** Arrow keys move by 2 % of the value, with Shift, or by Page Up and Page Down, by 20 %: steps of "any" have no size. */
+/** Arrow keys change the value by 2 %, with Shift by 20 %, as do Page Up and Page Down; a step of "any" has no size. */
 function step(event, range) {
   const ups = { ArrowRight: 1, ArrowUp: 1, PageUp: 10, ArrowLeft: -1, ArrowDown: -1, PageDown: -10 };
   const steps = ups[event.key];

@@ -1,27 +1,27 @@
-// The picture on its canvas: what is visible, pan and zoom, and the divider between before and after.
+// The image on its canvas: the visible part, pan and zoom, and the divider between before and after.
 
-const MOST_ZOOM = 64; // pixels of the screen along one of the picture
+const MOST_ZOOM = 64; // screen pixels per image pixel
 const STEP = 1.25;
-const DOUBLING = 300; // pixels of the wheel
+const DOUBLING = 300; // wheel pixels that double the zoom
 const LINE = 16;
 const GRIP = 8; // pixels of the page on either side of the divider
 
 export class Viewer {
-  /** onview is called where another part of the picture is to be shown, ondivide where the divider was dragged. */
+  /** onview is called when the visible part changes, ondivide when the divider is dragged. */
   constructor(canvas, { onview, ondivide }) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
-    this.squares = this.context.createPattern(squares(), "repeat"); // behind what is transparent
+    this.squares = this.context.createPattern(squares(), "repeat"); // behind transparent pixels
     this.onview = onview;
     this.ondivide = ondivide;
     this.size = null;
     this.zoom = 1;
-    this.x = 0; // of the picture, at the canvas's left edge
+    this.x = 0; // column of the image at the canvas's left edge
     this.y = 0;
-    this.divider = 0.5; // of the canvas's width
+    this.divider = 0.5; // as a fraction of the canvas's width
     this.before = null;
     this.after = null;
-    this.backdrop = null; // the whole picture, coarsely, under what is not here yet
+    this.backdrop = null; // the whole image at low resolution, below parts that have not arrived yet
     this.fits = true;
     new ResizeObserver(() => this.resize()).observe(canvas);
     this.listen();
@@ -75,7 +75,7 @@ export class Viewer {
     this.y = row - this.canvas.height / this.zoom / 2;
   }
 
-  /** Zoom around a point of the canvas, which keeps showing the same point of the picture. */
+  /** Zoom around a point of the canvas, which keeps showing the same point of the image. */
   zoomAt(zoom, across, down) {
     const { width, height } = this.canvas;
     const least = Math.min(1, width / this.size.columns, height / this.size.rows) / 2;
@@ -106,7 +106,7 @@ export class Viewer {
   changed() {
     const { width, height } = this.canvas;
     const { rows, columns } = this.size;
-    const margin = 0.5; // of the canvas at least stays covered
+    const margin = 0.5; // the least fraction of the canvas that stays covered
     this.x = clamp(this.x, -margin * width / this.zoom, columns - (1 - margin) * width / this.zoom);
     this.y = clamp(this.y, -margin * height / this.zoom, rows - (1 - margin) * height / this.zoom);
     this.draw();
@@ -149,7 +149,7 @@ export class Viewer {
     context.stroke();
   }
 
-  /** Frames one over the other: the last ones may be of a part that was visible before. */
+  /** Draw frames on top of each other; the last may show a part that was visible before. */
   drawSide(frames, left, width) {
     const { context } = this;
     context.save();
@@ -193,9 +193,9 @@ export class Viewer {
     const isOnDivider = (event) => Math.abs(event.offsetX - this.divider * canvas.clientWidth) <= GRIP;
     let dragged = null;
     canvas.addEventListener("pointerdown", (event) => {
-      dragged = isOnDivider(event) ? "divider" : "picture";
+      dragged = isOnDivider(event) ? "divider" : "image";
       canvas.setPointerCapture(event.pointerId);
-      canvas.classList.toggle("moving", dragged === "picture");
+      canvas.classList.toggle("moving", dragged === "image");
     });
     canvas.addEventListener("pointermove", (event) => {
       canvas.classList.toggle("dividing", dragged === "divider" || (!dragged && isOnDivider(event)));
