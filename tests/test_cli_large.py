@@ -263,7 +263,7 @@ def test_only_tiff_is_written_in_parts(command, in_parts, make_image, tmp_path: 
     with in_parts():
         result = command("run", "a.tif", "-o", "b.png")
     assert result.exit_code == 1
-    assert "and PNG is written from the memory; write a TIFF, or free some memory" in result.stderr
+    assert "and PNG can only be written whole; write a TIFF, or free some memory" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
@@ -486,7 +486,7 @@ def test_a_plan_says_what_is_denoised_in_parts(command, tmp_path: Path) -> None:
     assert lines[2][6] == ""
     assert result.exit_code == 1
     result = command("run", "a.tif", "-o", "a.png", "--memory", "300MB", "--dry-run")
-    assert "PNG is written from the memory" in result.stdout
+    assert "PNG can only be written whole" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def test_a_file_that_must_be_decoded_whole_is_refused_with_what_it_needs(
 ) -> None:
     tifffile.imwrite(tmp_path / "a.tif", noise(3000, 4000), **stored)
     remedy = "save it as a tiled TIFF, which can be denoised in parts, or allow more with --memory"
-    message = rf"it needs 0\.44 GB of memory, and --memory allows 0\.21 GB, as it is not stored in small .*; {remedy}"
+    message = rf"it needs 0\.44 GB of memory, and --memory allows 0\.21 GB; it is not stored in small .*; {remedy}"
     with (tmp_path / "a.tif").open("rb") as stream, pytest.raises(UnsupportedImageError, match=message):
         open_within(stream, MemoryBudget(210_000_000))
 
