@@ -11,25 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from support.processes import environment
+from support.values import Values, noise
 from tvdenoise.commands.app import app
 from tvdenoise.model.kernels import prepare
 
-ROOT = Path(__file__).parents[1]
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background; commands that run here take it
     signal.signal(signal.SIGINT, signal.default_int_handler)
-Values = NDArray[np.generic]
-
-
-def noise(*shape: int, dtype: type = np.uint8, seed: int = 0) -> Values:
-    """Values over the whole range of an integer type, or in [0, 1)."""
-    generator = np.random.default_rng(seed)
-    if issubclass(dtype, np.floating):
-        return generator.random(shape).astype(dtype)
-    return generator.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -78,20 +69,6 @@ def process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]
         )
 
     return start
-
-
-def environment() -> dict[str, str]:
-    """This process's, with the project importable and its language fixed."""
-    return os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "COLUMNS": "200"}
-
-
-def pixels(path: Path) -> Values:
-    with Image.open(path) as opened:
-        return np.array(opened)
-
-
-def temporaries(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
 
 
 @pytest.fixture

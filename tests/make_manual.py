@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import typer
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from pages import MANUAL, README
-
+from support.pages import MANUAL, README
 from tvdenoise.commands.app import app
 from tvdenoise.files.decoded import PIXEL_KINDS
 from tvdenoise.formats.family import METADATA_NAMES, Format
@@ -36,6 +36,7 @@ _COLOURS = ("grey", "colour", "CMYK")
 # The commands
 
 
+@cache
 def commands_page() -> str:
     """The page ``commands``: usage, description, arguments and options of every command."""
     group: Any = typer.main.get_command(app)

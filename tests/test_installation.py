@@ -22,7 +22,7 @@ OFFLINE = {
     "PIP_NO_DEPS": "1",
     "PIP_NO_BUILD_ISOLATION": "0",  # pip reads it so: no isolation
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    "PYTEST_ADDOPTS": "-n 0 -p no:cacheprovider tests/test_upright.py",
+    "PYTEST_ADDOPTS": "-n 0 -p no:cacheprovider tests/files/test_orientation.py",
 }
 LEFT_OUT = ("NUMBA_CACHE_DIR", "PYTHONPATH", "VIRTUAL_ENV", "XDG_CACHE_HOME")
 

@@ -1,11 +1,15 @@
-"""Imports go one way: a module imports from its own layer or from those below it."""
+"""Imports go one way: a module imports from its own layer or from those below it, and no circle leads back to it."""
 
 import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "tvdenoise"
+from support.processes import ROOT
+
+PACKAGE = ROOT / "tvdenoise"
 
 #: From the top down; a name stands for the module or for the whole folder.
 LAYERS = (
@@ -82,3 +86,31 @@ def test_a_module_imports_only_downwards(relative):
 
 def test_every_module_has_a_layer():
     assert {_layer(relative) for relative in MODULES} - {"__init__"} <= set(RANK)
+
+
+def _at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """What stands outside functions, below ``if TYPE_CHECKING`` too."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from _at_import(child)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Types count: modules that need each other's types are one thing."""
+    modules = {
+        ".".join(("tvdenoise", *path.with_suffix("").parts)).removesuffix(".__init__"): PACKAGE / path
+        for path in MODULES
+        if path != Path("__init__.py")  # which imports what it offers when that is asked for
+    }
+    imports: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        found = set()
+        for node in _at_import(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                full = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= full & modules.keys() or {str(node.module)}
+        imports[name] = (found & modules.keys()) - {name}
+    TopologicalSorter(imports).prepare()  # raises an error that shows the circle

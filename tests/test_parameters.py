@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from pictures import clean, psnr, with_noise
-from test_noise import correlated, photons
 
+from support.samples import clean, correlated, photons, psnr, with_noise
 from tvdenoise import denoise
 from tvdenoise.noise.estimation import estimate_planes
 from tvdenoise.noise.model import NoiseKind, NoiseModel
@@ -44,6 +43,7 @@ def test_the_estimated_risk_holds_for_correlated_noise_whose_model_is_right():
     assert estimated[1] - estimated[0] == pytest.approx(true[1] - true[0], abs=0.25 * SIGMA**2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [5, 25, 50])
 @pytest.mark.parametrize("colour", [False, True], ids=["grey", "colour"])
 def test_the_choice_for_white_noise_loses_a_tenth_of_a_decibel_at_most(level, colour):
@@ -57,6 +57,7 @@ def test_the_choice_for_white_noise_loses_a_tenth_of_a_decibel_at_most(level, co
     assert max(losses) <= 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "allowed"),
     [(lambda image: photons(image, 40), 0.3), (lambda image: image + correlated(image.shape, SIGMA), 0.5)],

@@ -117,8 +117,9 @@ def test_the_samples_are_small():
     assert sum(sizes) < 1_500_000
 
 
+@pytest.mark.slow
 def test_the_script_makes_the_same_pixels_again():
     pytest.importorskip("skimage", reason="the clean pictures come with scikit-image")
-    script = [sys.executable, str(ROOT / "tests" / "make_sample_images.py"), "--check"]
+    script = [sys.executable, str(FOLDER / "make_sample_images.py"), "--check"]
     checked = subprocess.run(script, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr

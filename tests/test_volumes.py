@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from pictures import clean, psnr, rms, volume, with_noise
-from test_certificate import independent_minimiser
 
+from support.minimisers import independent_minimiser
+from support.samples import clean, psnr, rms, volume, with_noise
 from tvdenoise import Status, denoise, estimate_noise
 from tvdenoise.model import engines
 from tvdenoise.model.colour import to_opponent
@@ -111,6 +111,7 @@ def test_plain_images_keep_the_kernel_for_images():
             assert type(engine) is kind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spacing", "colour"), [((1, 1, 1), False), ((4, 1, 1), False), ((3, 1, 2), True)], ids=str
 )
@@ -135,6 +136,7 @@ def test_a_volume_is_never_further_from_its_minimiser_than_the_certificate_says(
             assert solution.distance_bound <= tolerance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing", [None, (4, 1, 1)], ids=str)
 def test_the_two_engines_agree_on_volumes_within_the_sum_of_their_bounds(noisy, spacing):
     fast, slow = (
@@ -172,6 +174,7 @@ def test_a_tolerance_below_the_floor_of_single_precision_ends_there_in_volumes_t
     assert floor == pytest.approx(8 * 2.0**-24 * np.abs(noisy).max() * (14 + 12e9) / 14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing", [None, (4, 1, 1)], ids=str)
 @pytest.mark.parametrize("level", [5, 25, 50])
 def test_a_volume_needs_no_parameter_and_the_choice_loses_two_tenths_of_a_decibel_at_most(level, spacing):
@@ -186,6 +189,7 @@ def test_a_volume_needs_no_parameter_and_the_choice_loses_two_tenths_of_a_decibe
     assert psnr(chosen.image, reference) > best - 0.2
 
 
+@pytest.mark.slow
 def test_a_volume_gains_over_its_planes_denoised_alone():
     reference = volume(72, 64, 72)
     noisy = with_noise(reference, SIGMA, seed=5).astype(np.float32)

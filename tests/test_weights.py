@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from pictures import PHOTOGRAPHS, clean, crop, psnr, rms, volume, with_noise
-from test_certificate import independent_minimiser
 
+from support.minimisers import independent_minimiser
+from support.samples import PHOTOGRAPHS, clean, crop, psnr, rms, volume, with_noise
 from tvdenoise import Status, denoise, estimate_noise
 from tvdenoise.api import choose_parameters
 from tvdenoise.images.data import fill, with_noise_where_missing
@@ -178,6 +178,7 @@ def test_kept_pixels_are_data_for_their_neighbours():
     assert held[4, 3] > free[4, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_a_twentieth_of_the_pixels_missing_is_filled_at_25_decibels(name):
     reference = clean(name)
@@ -270,6 +271,7 @@ def test_a_fill_stops_at_a_gradient_of_three_hundredths_and_the_engines_agree(co
     assert cut.distance_bound == np.inf
 
 
+@pytest.mark.slow
 def test_volumes_may_have_missing_and_kept_voxels():
     reference = volume(16, 48, 48)
     image = with_noise(reference, SIGMA, seed=2).astype(np.float32)
@@ -286,6 +288,7 @@ def test_volumes_may_have_missing_and_kept_voxels():
     assert psnr(fast.image[missing & mask], reference[missing & mask]) > 22
 
 
+@pytest.mark.slow
 def test_flat_volumes_larger_than_the_sample_may_have_missing_voxels():
     noisy = with_noise(volume(9, 300, 300), 0.1, 0).astype(np.float32)
     known = choose_parameters(noisy, spatial_axes=(0, 1, 2)).mu

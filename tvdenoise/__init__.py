@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tvdenoise.api import choose_parameters, denoise, denoise_tiled, estimate_noise
     from tvdenoise.noise.model import NoiseModel
+    from tvdenoise.options import Options
     from tvdenoise.parameters import Parameters
     from tvdenoise.solver.descent import Solution, Status
     from tvdenoise.tiling.passes import TiledSolution
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ArraySource",
     "NoiseModel",
+    "Options",
     "Parameters",
     "Solution",
     "Status",
@@ -33,6 +35,7 @@ __all__ = [
 _HOMES = {
     "ArraySource": "tvdenoise.tiling.source",
     "NoiseModel": "tvdenoise.noise.model",
+    "Options": "tvdenoise.options",
     "Parameters": "tvdenoise.parameters",
     "Solution": "tvdenoise.solver.descent",
     "Status": "tvdenoise.solver.descent",

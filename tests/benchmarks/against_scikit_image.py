@@ -24,8 +24,7 @@ from PIL import Image
 from skimage.restoration import denoise_tv_chambolle
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from pictures import SAMPLES, psnr, rms
-
+from support.samples import SAMPLES, psnr, rms
 from tvdenoise import denoise
 from tvdenoise.model.engines import FusedEngine
 from tvdenoise.model.objective import Objective

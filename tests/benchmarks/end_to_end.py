@@ -25,8 +25,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from pictures import PHOTOGRAPHS, clean, with_noise
-
+from support.samples import PHOTOGRAPHS, clean, with_noise
 from tvdenoise import denoise
 from tvdenoise.commands.app import app
 

@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from pictures import PHOTOGRAPHS, clean, psnr, with_noise
-
+from support.samples import PHOTOGRAPHS, clean, psnr, with_noise
 from tvdenoise import denoise
 from tvdenoise.images.data import fill
 

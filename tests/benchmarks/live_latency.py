@@ -24,8 +24,8 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import browser  # noqa: E402
-from live_client import Client  # noqa: E402
+from support import browser  # noqa: E402
+from support.live_client import Client  # noqa: E402
 
 SIDE = 1000
 SIGMA = 20

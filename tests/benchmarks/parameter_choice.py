@@ -27,7 +27,8 @@ from PIL import Image
 from scipy.optimize import minimize_scalar
 from skimage.restoration import calibrate_denoiser, denoise_tv_chambolle
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "sample_images"))
 from make_sample_images import (
     decoded,
     demosaicked,
@@ -38,8 +39,8 @@ from make_sample_images import (
     srgb_encoded,
     with_photon_noise,
 )
-from pictures import SAMPLES, psnr, rms
 
+from support.samples import SAMPLES, psnr, rms
 from tvdenoise import denoise, estimate_noise
 
 if TYPE_CHECKING:

@@ -26,8 +26,7 @@ from typing import BinaryIO
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from pictures import clean
-
+from support.samples import clean
 from tvdenoise.api import denoise_tiled
 from tvdenoise.model.colour import from_opponent
 from tvdenoise.problem import problem_of

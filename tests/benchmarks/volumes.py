@@ -21,8 +21,7 @@ from against_scikit_image import HALF_A_GREY_LEVEL, MU, SIGMA, THREADS, least, s
 from skimage.restoration import denoise_tv_chambolle
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from pictures import rms, volume
-
+from support.samples import rms, volume
 from tvdenoise import Solution, denoise
 from tvdenoise.model.engines import BandedEngine, fused_engine
 from tvdenoise.model.objective import Objective

@@ -1,7 +1,7 @@
 """Worker processes: the pool in this process, and what it and its workers say to each other over a pair of pipes.
 
 One killed worker costs one file. Why not a library: `WorkerPool` was built on loky 3.7 and on pebble 5.2, and failed
-tests in `tests/test_batch_processes.py`.
+tests in `tests/batch/test_processes.py`.
 
 - Loky gives up all jobs, running and waiting, when one worker dies: `test_a_killed_worker_costs_its_own_file_only`.
 - Pebble does the same when a worker dies before its first job: `test_a_worker_killed_while_it_starts_costs_one_file`.

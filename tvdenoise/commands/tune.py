@@ -152,7 +152,7 @@ def tune_live(
         raise
 
     def announce(url: str) -> None:
-        _tell(f"{printable(image)} is open at {url}; press Ctrl-C to stop")
+        _tell(f"{printable(image)} is open at {url} (press Ctrl-C to stop)")
         if opens_browser and sys.stderr.isatty() and _has_screen():
             _open(url)
 

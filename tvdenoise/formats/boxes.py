@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from tvdenoise.errors import UnreadableImageError
-from tvdenoise.formats.family import most_pieces, too_many
+from tvdenoise.formats.family import chunk_limit, too_many
 
 _TO_THE_END, _LONG = 0, 1
 _CONTAINER = {b"iprp", b"ipco"}
@@ -34,7 +34,7 @@ def boxes(stream: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[
 
     Raises UnreadableImageError where one is not whole, and UnsupportedImageError where there are too many.
     """
-    most, found = most_pieces(stream), 0
+    most, found = chunk_limit(stream), 0
     end = stream.seek(0, os.SEEK_END) if end is None else end
     while start < end:
         if (found := found + 1) > most:

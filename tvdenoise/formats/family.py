@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 _ALWAYS_ALLOWED = 10_000
-_BYTES_A_PIECE = 1024  # of the file, for every further one, so that time stays bounded by its length
+_BYTES_A_CHUNK = 1024  # of the file, for every further one, so that time stays bounded by its length
 
 
-def most_pieces(stream: BinaryIO, always_allowed: int = _ALWAYS_ALLOWED) -> int:
-    """How many pieces a file of the stream's length may have."""
-    return always_allowed + stream.seek(0, os.SEEK_END) // _BYTES_A_PIECE
+def chunk_limit(stream: BinaryIO, always_allowed: int = _ALWAYS_ALLOWED) -> int:
+    """How many chunks a file of the stream's length may have."""
+    return always_allowed + stream.seek(0, os.SEEK_END) // _BYTES_A_CHUNK
 
 
 def too_many(most: int, what: str) -> UnsupportedImageError:

@@ -27,7 +27,7 @@ from tvdenoise.formats.animation import (
     whole_frames,
     without_metadata_of_all,
 )
-from tvdenoise.formats.family import Family, Format, Inspection, Several, most_pieces, too_many
+from tvdenoise.formats.family import Family, Format, Inspection, Several, chunk_limit, too_many
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,7 +91,7 @@ def covers(block: Block, size: tuple[int, int]) -> bool:
 
 def screen(stream: BinaryIO) -> None:
     """Refuse millions of blocks, or of bytes between them."""
-    most = most_pieces(stream)
+    most = chunk_limit(stream)
     stream.seek(0)
     header = stream.read(_HEADER_LENGTH)
     if header[:4] != b"GIF8" or len(header) < _HEADER_LENGTH:

@@ -16,7 +16,7 @@ from PIL import ImageFile
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.decoded import DecodedImage, record_in
 from tvdenoise.formats.boxes import FileBox, boxes, packed
-from tvdenoise.formats.family import Family, Format, Inspection, most_pieces, too_many
+from tvdenoise.formats.family import Family, Format, Inspection, chunk_limit, too_many
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,7 +88,7 @@ def require_all_tiles(stream: BinaryIO, start: int, count: int) -> None:
     for _ in _segments(stream, start):
         pass
     place, end = stream.tell() - _SEGMENT_START.size, stream.seek(0, os.SEEK_END)
-    most, found = most_pieces(stream, _TILE_PARTS_ALWAYS_ALLOWED), set()
+    most, found = chunk_limit(stream, _TILE_PARTS_ALWAYS_ALLOWED), set()
     for _ in range(most):
         stream.seek(place)
         marker, _, tile, length = _TILE_HEADER.unpack(
@@ -128,7 +128,7 @@ def with_comments(codestream: bytes, comments: tuple[bytes, ...]) -> bytes:
 
 def _segments(stream: BinaryIO, start: int) -> Iterator[tuple[int, bytes]]:
     """Markers and contents of the main header's segments."""
-    most = most_pieces(stream)
+    most = chunk_limit(stream)
     stream.seek(start)
     if stream.read(2) != _START.to_bytes(2, "big"):
         raise ValueError("its codestream does not begin")

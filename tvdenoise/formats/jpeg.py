@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import RESOLUTION_UNIT, X_RESOLUTION
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.decoded import DecodedImage, record_in
 from tvdenoise.files.pillow import encoded
-from tvdenoise.formats.family import Family, Format, Inspection, most_pieces, too_many
+from tvdenoise.formats.family import Family, Format, Inspection, chunk_limit, too_many
 from tvdenoise.formats.tiff.tags import MALFORMED
 
 NO_UNIT, _CENTIMETRES = 0, 2
@@ -57,7 +57,7 @@ _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, _START + 1)})
 
 def screen(stream: BinaryIO) -> None:
     """Refuse millions of segments, or of bytes between them, before the pixels, and endless scans."""
-    most = most_pieces(stream)
+    most = chunk_limit(stream)
     stream.seek(0)
     if stream.read(3) != b"\xff\xd8\xff":
         return

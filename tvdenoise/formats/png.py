@@ -32,7 +32,7 @@ from tvdenoise.formats.family import (
     Format,
     Inspection,
     Several,
-    most_pieces,
+    chunk_limit,
     notices_of_trailing_data,
     too_many,
 )
@@ -275,7 +275,7 @@ class PngTraits:
 
 def _screen(stream: BinaryIO) -> None:
     """Refuse millions of chunks, and a second header, which might tell one decoder another size than the next."""
-    most = most_pieces(stream)
+    most = chunk_limit(stream)
     stream.seek(0)
     if stream.read(len(SIGNATURE)) != SIGNATURE:
         return

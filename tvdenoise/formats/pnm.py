@@ -18,7 +18,7 @@ from tvdenoise.formats.family import (
     Family,
     Format,
     Inspection,
-    most_pieces,
+    chunk_limit,
     notices_of_trailing_data,
     too_many,
 )
@@ -138,7 +138,7 @@ def _screen(stream: BinaryIO) -> None:
 
 def _require_few_comments(stream: BinaryIO) -> None:
     """Pillow copies a megabyte to leave one out."""
-    most, count = most_pieces(stream), 0
+    most, count = chunk_limit(stream), 0
     stream.seek(0)
     while block := stream.read(_BLOCK):
         if (count := count + block.count(b"#")) > most:

@@ -20,7 +20,7 @@ from tvdenoise.formats.family import (
     Format,
     Inspection,
     Several,
-    most_pieces,
+    chunk_limit,
     notices_of_trailing_data,
     too_many,
 )
@@ -59,7 +59,7 @@ class WebpFrames:
 
 def chunks_of(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
     """Name, place and length of the contents of each chunk. Raises UnreadableImageError where the file ends before."""
-    most, end = most_pieces(stream), stream.seek(0, os.SEEK_END)
+    most, end = chunk_limit(stream), stream.seek(0, os.SEEK_END)
     stream.seek(4)
     stated = int.from_bytes(stream.read(4), "little") + 8
     if stated > end:

@@ -19,7 +19,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
-from tvdenoise.formats.family import most_pieces, too_many
+from tvdenoise.formats.family import chunk_limit, too_many
 
 REMEDY = "use an undamaged copy"
 #: EXIF and GPS data, and, within the former, what says how to exchange them.
@@ -173,7 +173,7 @@ def directories(stream: BinaryIO) -> Iterator[Directory]:
     """
     if (layout := layout_of(stream)) is None:
         return
-    most, length = most_pieces(stream), stream.seek(0, os.SEEK_END)
+    most, length = chunk_limit(stream), stream.seek(0, os.SEEK_END)
     stream.seek(layout.first_link)
     (place,) = layout.place.unpack(stream.read(layout.place.size))
     seen: set[int] = set()
@@ -228,7 +228,7 @@ def screen(stream: BinaryIO) -> None:
 
     Also for one whose pages hold several planes each: Pillow would see the first.
     """
-    most_segments = most_pieces(stream, _SEGMENTS_ALWAYS_ALLOWED)
+    most_segments = chunk_limit(stream, _SEGMENTS_ALWAYS_ALLOWED)
     for found in directories(stream):
         for tag in (_STRIPS, _TILES):
             if tag in found.entries and found.entries[tag].count > most_segments:

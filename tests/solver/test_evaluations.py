@@ -1,0 +1,32 @@
+"""How many evaluations a solve takes: the part of its speed that a test can hold."""
+
+import numpy as np
+
+from support.samples import PHOTOGRAPHS, clean, with_noise
+from tvdenoise import denoise
+
+LEVELS = (2, 5, 10, 25, 50)
+
+
+def _evaluations(*, colour):
+    counts = []
+    for seed, name in enumerate(PHOTOGRAPHS):
+        for level in LEVELS:
+            sigma = level / 255
+            noisy = with_noise(clean(name, colour=colour), sigma, seed).astype(np.float32)
+            solution = denoise(noisy, 1.4 / sigma, channel_axis=-1 if colour else None)
+            assert solution.converged
+            counts.append(solution.iterations)
+    return counts
+
+
+def test_grey_photographs_take_28_evaluations_on_average_and_35_at_most():
+    counts = _evaluations(colour=False)
+    assert np.mean(counts) <= 28
+    assert max(counts) <= 35
+
+
+def test_colour_photographs_take_75_evaluations_on_average_and_110_at_most():
+    counts = _evaluations(colour=True)
+    assert np.mean(counts) <= 75
+    assert max(counts) <= 110

@@ -1,0 +1,70 @@
+"""The certificate's parts: rounding, floor, and what it says of the stored result."""
+
+import numpy as np
+import pytest
+
+from support.samples import clean, rms, with_noise
+from tvdenoise import denoise
+from tvdenoise.model.engines import Evaluation
+from tvdenoise.model.objective import Objective
+from tvdenoise.model.penalties import Hyperbolic
+from tvdenoise.solver.stopping import Certificate
+
+SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+
+
+def _objective(mu=14.0, channels=1, largest=1.0):
+    noisy = np.random.default_rng(1).random((channels, 9, 11))
+    noisy[0, 0, 0] = largest
+    return Objective(noisy, mu, Hyperbolic(0.01), "isotropic", (1.0, 3.0, 3.0)[:channels])
+
+
+def test_the_bound_counts_every_unknown_of_every_channel():
+    for channels in (1, 3):
+        objective = _objective(channels=channels)
+        expected = 10 / (14 * np.sqrt(channels * 9 * 11))
+        assert objective.distance_bound(100.0) == pytest.approx(expected)
+
+
+def test_rounding_grows_with_the_intensities_and_with_chroma_and_is_that_of_the_stored_result():
+    plain = Certificate.of(_objective(), None, SINGLE).rounding
+    unit = 2.0**-24
+    assert plain == pytest.approx(unit * (8 * 1.0 + 16 / 14))
+    assert Certificate.of(_objective(largest=100.0), None, SINGLE).rounding == pytest.approx(
+        unit * (800 + 16 / 14)
+    )
+    assert Certificate.of(_objective(channels=3), None, SINGLE).rounding == pytest.approx(
+        unit * (8 + 3 * 16 / 14)
+    )
+    assert Certificate.of(_objective(), None, DOUBLE).rounding < 1e-8 * plain
+    assert Certificate.of(_objective(), None, DOUBLE, stored=SINGLE).rounding == pytest.approx(unit * 8)
+
+
+def test_the_reported_bound_holds_what_rounding_adds():
+    certificate = Certificate.of(_objective(), None, SINGLE)
+    assert certificate.distance_bound(Evaluation(0.0, 0.0, 0.0)) == certificate.rounding
+    assert not certificate.is_met(Evaluation(0.0, (certificate.tolerance * 14) ** 2 * 99, 0.0))
+
+
+def test_the_bound_grows_by_what_summing_a_long_row_can_lose():
+    short, long = (Objective(np.full((1, 1, n), 0.5), 14.0, Hyperbolic(0.01)) for n in (16, 1 << 22))
+    for objective, part in ((short, 2.0**-24), (long, 2.0**-24 * (1 << 22) / 16)):
+        certificate = Certificate.of(objective, None, SINGLE)
+        squared_norm = float(objective.noisy.size)
+        expected = (1 + part) / 14 + certificate.rounding
+        assert certificate.distance_bound(Evaluation(0.0, squared_norm, 0.0)) == pytest.approx(
+            expected, rel=1e-9
+        )
+
+
+@pytest.mark.parametrize("engine", ["fused", "sparse"])
+def test_a_large_mu_leaves_nothing_but_rounding_and_the_bound_says_so(engine):
+    colour = with_noise(clean("coffee", colour=True)[:40, :50], 0.1, seed=1) * 50
+    exact = denoise(colour, 1e9, channel_axis=-1, engine="sparse", tolerance=0).image
+    solution = denoise(colour.astype(np.float32), 1e9, channel_axis=-1, engine=engine)
+    assert 0 < rms(solution.image - exact) <= solution.distance_bound
+
+
+def test_the_default_tolerance_is_a_part_of_the_span_at_most():
+    objective = _objective(mu=1e-3)
+    assert Certificate.of(objective, None, DOUBLE).tolerance == pytest.approx(0.03 * np.ptp(objective.noisy))

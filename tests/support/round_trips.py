@@ -1,0 +1,46 @@
+"""Files through the command, hardly smoothed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from support.makers import values_of
+from support.values import noise
+from tvdenoise.files.decoded import DecodedImage
+
+
+def returned(command, name: str, target: str | None = None) -> Path:
+    """What the command makes of a file when it hardly smooths."""
+    target = target or f"out{Path(name).suffix}"
+    result = command("run", name, "--mu", "1e9", "--data-range", "8", "-o", target)
+    assert result.exit_code == 0, result.output
+    return Path(target)
+
+
+def close(after: np.ndarray, before: np.ndarray) -> None:
+    assert after.dtype == before.dtype
+    if before.dtype.kind == "u":
+        np.testing.assert_array_equal(after, before)
+    else:
+        np.testing.assert_allclose(after, before, rtol=0, atol=4 * float(np.spacing(before.dtype.type(8))))
+
+
+def gradual(*shape: int) -> np.ndarray:
+    """Values that change slowly, with some noise, in all channels differently."""
+    steps = np.indices(shape).sum(axis=0) * 3 + noise(*shape) // 32
+    return np.clip(steps, 0, 255).astype(np.uint8)
+
+
+def gradual_image(kind: str) -> DecodedImage:
+    shape = (30, 40) if kind.startswith("L") else (30, 40, 3)
+    return DecodedImage(gradual(*shape), noise(30, 40) if kind.endswith("A") else None)
+
+
+def decoded_of(kind: str) -> DecodedImage:
+    """A decoded image of 9 × 13 random pixels of a kind."""
+    values = values_of(kind, 9, 13)
+    if "A" in kind:
+        return DecodedImage(values[..., :-1] if values.shape[-1] > 2 else values[..., 0], values[..., -1])
+    return DecodedImage(values)

@@ -1,0 +1,24 @@
+"""Small arrays, and the pixels of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Values = NDArray[np.generic]
+
+
+def noise(*shape: int, dtype: type = np.uint8, seed: int = 0) -> Values:
+    """Values over the whole range of an integer type, or in [0, 1)."""
+    generator = np.random.default_rng(seed)
+    if issubclass(dtype, np.floating):
+        return generator.random(shape).astype(dtype)
+    return generator.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def pixels(path: Path) -> Values:
+    with Image.open(path) as opened:
+        return np.array(opened)
