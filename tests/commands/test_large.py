@@ -491,7 +491,7 @@ def test_a_plan_says_what_is_denoised_in_parts(command, tmp_path: Path) -> None:
     assert [line[5] for line in lines] == ["denoise", "fail", "denoise"]
     assert lines[0][6] == "in parts, because it does not fit in memory"
     assert lines[1][6].startswith(
-        "it needs 0.35 GB of memory, and --memory allows 0.30 GB, as it is not stored in"
+        "it needs 0.35 GB of memory, and --memory allows 0.30 GB; it is not stored in"
     )
     assert lines[2][6] == ""
     assert result.exit_code == 1
