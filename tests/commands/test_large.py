@@ -33,6 +33,8 @@ from tvdenoise.model.part_sums import prepare_parts
 from tvdenoise.model.volume_kernels import prepare_volumes
 from tvdenoise.tiling.partition import memory_needed
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (500, 640)
 LARGE = (2500, 2500)  # a little too large for the least that --memory takes
 
@@ -110,7 +112,6 @@ def tags_of(path: Path) -> dict[str, Any]:
         }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "stored"),
     [
@@ -154,7 +155,6 @@ def test_a_result_in_parts_is_the_result_within_the_bounds_with_all_metadata(
         assert opened.pages.first.is_tiled == ("tile" in stored)
 
 
-@pytest.mark.slow
 def test_exif_and_gps_data_come_through_parts(command, in_parts, tmp_path: Path) -> None:
     metadata = metadata_for("L", ("icc", "exif", "xmp", "dpi", "tags"))
     MAKERS["TIFF", "L"].write(tmp_path / "a.tif", smooth(*SHAPE), metadata)
@@ -165,7 +165,6 @@ def test_exif_and_gps_data_come_through_parts(command, in_parts, tmp_path: Path)
     assert first.metadata.tags == second.metadata.tags
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["grey alpha", "colour alpha", "float colour alpha", "grey alpha 16"])
 def test_alpha_comes_through_parts_bit_for_bit(name: str, command, in_parts, tmp_path: Path) -> None:
     values, options = KINDS[name]
@@ -199,7 +198,6 @@ def test_missing_pixels_are_not_filled_in_parts(command, in_parts, tmp_path: Pat
     assert "NaN" in result.stderr
 
 
-@pytest.mark.slow
 def test_without_a_size_it_is_what_the_machine_has_free(command, tmp_path: Path, monkeypatch) -> None:
     tifffile.imwrite(tmp_path / "a.tif", smooth(*LARGE), rowsperstrip=40)
     monkeypatch.setattr("tvdenoise.files.memory.available_memory", lambda: 250_000_000)
@@ -342,7 +340,6 @@ def test_a_full_disk_under_the_scratch_file_is_one_line(
     assert [found.name for found in tmp_path.iterdir()] == ["a.tif"]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
 @pytest.mark.parametrize("options", [(), ("--volume",)], ids=["picture", "volume"])
 def test_a_full_disk_under_temporary_files_is_one_line(options, tmp_path: Path) -> None:
@@ -381,7 +378,6 @@ def test_shared_parameters_look_at_the_middle_of_a_large_file(command, in_parts,
     assert {entry["mu"] for entry in entries} == {entries[0]["mu"]}
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="measured as Linux tells it")
 @pytest.mark.parametrize(
     ("dtype", "stored"),
@@ -423,7 +419,6 @@ def test_a_picture_that_fits_has_the_same_bytes_whatever_the_memory(
     assert len(contents) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="measured as Linux tells it")
 def test_results_of_an_earlier_run_are_looked_at_in_little_memory(tmp_path: Path) -> None:
     from support.measured import measured
@@ -454,7 +449,6 @@ def test_large_results_that_are_damaged_are_made_again(stored: dict, tmp_path: P
     assert not is_whole(tmp_path / "a.tif")
 
 
-@pytest.mark.slow
 def test_a_file_that_must_be_decoded_whole_says_what_it_needs(command, make_image, tmp_path: Path) -> None:
     make_image("a.png", smooth(3000, 3000))
     result = command("run", "a.png", "--memory", "300MB")
@@ -466,7 +460,6 @@ def test_a_file_that_must_be_decoded_whole_says_what_it_needs(command, make_imag
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["_SLACK", "memory_for"])
 def test_too_little_for_any_part_is_said_with_what_it_takes(
     name: str, command, tmp_path: Path, monkeypatch
@@ -576,7 +569,6 @@ def _is_solving(process: int, folder: Path) -> bool:
     return False
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="looked at as Linux shows it")
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
@@ -608,7 +600,6 @@ def test_whatever_ends_it_leaves_nothing_and_the_source_as_it_was(
     assert (tmp_path / "a.tif").read_bytes() == source
 
 
-@pytest.mark.slow
 def test_a_bar_shows_how_far_a_large_file_is(process_on_terminal, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", smooth(*LARGE), tile=(256, 256))
     code, shown = process_on_terminal("run", "a.tif", "--memory", "300MB")

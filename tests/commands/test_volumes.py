@@ -30,6 +30,8 @@ from tvdenoise.files.opening import header_of
 from tvdenoise.files.stack import Axes, Spill
 from tvdenoise.tiling.passes import TiledSolution
 
+pytestmark = pytest.mark.slow
+
 SIGMA = 0.1
 
 
@@ -163,7 +165,6 @@ def test_planes_apart_agree_with_the_sparse_engine(command, tmp_path: Path) -> N
     assert np.mean(fused != sparse) < 0.01  # where the last bits decide how a half is rounded
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["film.png", "film.gif", "film.webp"])
 def test_the_frames_of_an_animation_are_denoised_together(name: str, command, tmp_path: Path) -> None:
     is_grey = name != "film.webp"  # which knows colours alone
@@ -353,7 +354,6 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> list[TiledSolution]:
     return found
 
 
-@pytest.mark.slow
 def test_a_volume_larger_than_the_memory_is_solved_in_parts_within_the_bounds(
     little_memory: list[TiledSolution], command, tmp_path: Path
 ) -> None:
@@ -454,7 +454,6 @@ def test_a_volume_for_which_there_is_no_memory_in_parts_either_is_refused(
     assert not little_memory
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="measured as Linux tells it")
 def test_a_volume_stays_within_the_memory_that_is_given(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", noise(160, 256, 256, dtype=np.uint16), photometric="minisblack")
@@ -528,7 +527,6 @@ def test_the_plan_knows_volumes(command, tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.slow
 def test_any_number_of_jobs_writes_the_same_volumes(command, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in FILES:
@@ -541,7 +539,6 @@ def test_any_number_of_jobs_writes_the_same_volumes(command, tmp_path: Path) -> 
         assert first.read_bytes() == second.read_bytes()
 
 
-@pytest.mark.slow
 def test_volumes_pass_standard_streams_and_are_replaced_in_place_once(
     command, process, tmp_path: Path
 ) -> None:

@@ -26,6 +26,8 @@ from tvdenoise.tiling.passes import Windows
 from tvdenoise.tiling.refining import Audit
 from tvdenoise.tiling.source import ArraySource, Stage, bands
 
+pytestmark = pytest.mark.slow
+
 MU = 14.0
 SIGMA = 25 / 255
 
@@ -228,7 +230,6 @@ def test_joins_are_mended_where_the_whole_is_at_the_limit_of_the_precision():
         assert result.solution.status is Status.CONVERGED
 
 
-@pytest.mark.slow
 def test_a_small_epsilon_gets_wider_overlaps_as_far_as_memory_allows():
     image, overlaps = noisy(), []
     for memory in (4_000_000, 2_000_000):
@@ -274,7 +275,6 @@ def counted(advance, evaluated: list[int]):
     return advance_and_count
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("image", "options", "spoil"),
     [
