@@ -13,7 +13,7 @@ from support.samples import SAMPLES, clean, with_noise
 from support.values import noise, pixels
 from tvdenoise import denoise
 from tvdenoise.files.decoded import DecodedImage
-from tvdenoise.pictures.residual import residual_picture
+from tvdenoise.pictures.residual import residual_image
 
 
 def gain_in(path):
@@ -42,7 +42,7 @@ def test_it_is_input_less_result_around_mid_grey(command, tmp_path, name):
 def test_the_gain_is_the_power_of_two_with_which_four_deviations_fit(deviation, gain):
     values = np.full((40, 40), 0.5, np.float32)
     removed = deviation * np.where(np.arange(1600).reshape(40, 40) % 2, 1, -1).astype(np.float32)
-    residual, found = residual_picture(DecodedImage(values + removed), values)
+    residual, found = residual_image(DecodedImage(values + removed), values)
     assert found == gain
     assert residual.intensities.dtype == np.uint8
 
@@ -50,7 +50,7 @@ def test_the_gain_is_the_power_of_two_with_which_four_deviations_fit(deviation, 
 def test_structure_that_went_with_the_noise_is_seen():
     sharp = clean("brick")
     noisy = (with_noise(sharp, 0.02, 3).clip(0, 1) * 255).round().astype(np.uint8)
-    shown, _ = residual_picture(DecodedImage(noisy), denoise(noisy, mu=2).image)
+    shown, _ = residual_image(DecodedImage(noisy), denoise(noisy, mu=2).image)
     assert np.corrcoef(shown.intensities.ravel(), sharp.ravel())[0, 1] > 0.3
 
 

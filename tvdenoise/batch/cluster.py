@@ -1,4 +1,4 @@
-"""A Dask cluster as workforce: its workers do the jobs, over a file system that they share with this process."""
+"""Run jobs on the workers of a Dask cluster, which share a file system with this process."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 
 
 SHARED = "all workers need the same file system under the same paths"
-_one_at_a_time = Lock()  # limits of Pillow and filters of warnings are the process's, not the thread's
+_one_at_a_time = Lock()  # Pillow's limits and warning filters are global to the process
 
 
 def attempt(settings: FileOptions, job: Job, version: str) -> Outcome:
-    """Do a job whose paths are absolute; version: of those who ask for it."""
+    """Run a job with absolute paths on a worker; version: of tvdenoise in the requesting process."""
     with _one_at_a_time:
         host = printable(platform.node())
         if version != __version__:
@@ -67,7 +67,7 @@ def _runner(settings: FileOptions) -> Runner:
 
 @cache
 def _sweep_once(folder: Path) -> None:
-    """Clear up after a worker that was lost on this host; this process may be the one in its place."""
+    """Remove temporaries of a lost worker on this host, which this process may replace."""
     sweep(folder)
 
 
@@ -77,7 +77,7 @@ def _threads() -> int:
     return int(get_worker().state.nthreads)
 
 
-# What decides the bytes of the results. Sent as text: a process without tvdenoise could not even read a function of it.
+# The packages that affect the bytes of results. Sent as text, as a process without tvdenoise cannot unpickle its code.
 _VERSIONS = (
     "{'tvdenoise': __import__('tvdenoise').__version__}"
     " | dict(map(lambda name: (name, __import__('importlib.metadata').metadata.version(name)),"
@@ -86,11 +86,11 @@ _VERSIONS = (
 
 
 def require_same_versions(client: Client) -> None:
-    """Raise UsageError unless the scheduler and all workers have what this process has."""
+    """Raise UsageError unless the scheduler and all workers have the package versions of this process."""
     ours: dict[str, str] = eval(_VERSIONS)
     try:
         scheduler = client.run_on_scheduler(eval, _VERSIONS)
-    except Exception as error:  # noqa: BLE001  # whatever its Python says, raised here
+    except Exception as error:  # noqa: BLE001  # any error of the scheduler is raised here
         scheduler = error
     _require_same("the scheduler", scheduler, ours)
     for address, versions in client.run(eval, _VERSIONS, on_error="return").items():
@@ -109,7 +109,7 @@ def _require_same(who: str, theirs: dict[str, str] | BaseException, ours: dict[s
 
 
 def require_shared_outputs(client: Client, plan: Plan) -> None:
-    """Raise UsageError unless all workers see the files that this process makes where the outputs go."""
+    """Raise UsageError unless all workers see files that this process creates in the output folders."""
     for folder in _one_on_each_device(folder for job in plan.jobs for folder in job.folders):
         probe = temporary_beside(folder / "probe")
         try:
@@ -124,7 +124,7 @@ def require_shared_outputs(client: Client, plan: Plan) -> None:
 
 
 def _one_on_each_device(folders: Iterable[Path]) -> Iterable[Path]:
-    """Of the folders, or what exists above them, one on each file system."""
+    """One of the folders (or its nearest existing parent) on each file system."""
     found: dict[int, Path] = {}
     for folder in dict.fromkeys(folders):
         existing = folder
@@ -139,12 +139,12 @@ def one_line(error: BaseException | Any) -> str:
 
 
 _TALKATIVE = {"distributed", "tornado", "asyncio"}
-_PATIENCE = 5.0  # seconds, with whatever should answer at once
+_PATIENCE = 5.0  # seconds to wait for an immediate answer
 
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """What Dask has to tell is told by us, in one line; it stays quiet, since its threads talk on after the end."""
+    """Silence Dask's logs and warnings, for which we print one line. Its loggers stay silent after the context."""
     for name in list(logging.root.manager.loggerDict):
         if name.split(".")[0] in _TALKATIVE:
             logger = logging.getLogger(name)
@@ -162,7 +162,7 @@ def silence() -> Iterator[None]:
 
 @contextmanager
 def connection(address: str) -> Iterator[Client]:
-    """Raises UsageError for a scheduler that does not answer, or has no workers."""
+    """Connect to a scheduler. Raises UsageError if it does not answer, or has no workers."""
     client = _client(address)
     try:
         try:
@@ -177,13 +177,13 @@ def connection(address: str) -> Iterator[Client]:
 
 
 def _client(address: str) -> Client:
-    """Made in a thread of its own: with what is no scheduler, Dask may talk without an end."""
+    """Connect in a separate thread, as Dask may hang if the peer is not a scheduler."""
     made: SimpleQueue[Client | Exception] = SimpleQueue()
 
     def make() -> None:
         try:
             made.put(Client(address, timeout=_PATIENCE, set_as_default=False))
-        except Exception as error:  # noqa: BLE001  # told where it is waited for
+        except Exception as error:  # noqa: BLE001  # raised by the caller
             made.put(error)
 
     Thread(target=make, daemon=True).start()
@@ -201,8 +201,8 @@ def _client(address: str) -> Client:
 
 @contextmanager
 def started(workers: int) -> Iterator[LocalCluster]:
-    """Worker processes of this machine, which end with it, whatever they are at."""
-    atexit.unregister(close_clusters)  # which has much to say about one that was interrupted while it started
+    """Start worker processes on this machine, and kill them when the context ends."""
+    atexit.unregister(close_clusters)  # it is noisy about a cluster interrupted during its start
     with TemporaryDirectory(prefix="tvdenoise-", ignore_cleanup_errors=True) as scratch:
         cluster = LocalCluster(
             n_workers=workers,
@@ -221,9 +221,9 @@ def started(workers: int) -> Iterator[LocalCluster]:
 
 
 def _loop_without_interrupts() -> object:
-    """A running loop whose thread, and whatever processes it starts, do not get Ctrl-C: this process decides."""
+    """Start an event loop whose thread and child processes do not get Ctrl-C, which this process handles."""
     runner = LoopRunner()
-    resource_tracker.ensure_running()  # which, started from that thread, would let them through again
+    resource_tracker.ensure_running()  # started from that thread, it would unblock interrupts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         runner.start()
@@ -233,7 +233,7 @@ def _loop_without_interrupts() -> object:
 
 
 def _end(cluster: LocalCluster) -> None:
-    """Kill the workers: what they have finished is whole on the disk."""
+    """Kill the workers; finished outputs are whole on the disk."""
     for nanny in cluster.workers.values():
         nanny.auto_restart = False
         if nanny.pid:
@@ -243,19 +243,19 @@ def _end(cluster: LocalCluster) -> None:
         cluster.close(timeout=1)
 
 
-_AT_A_WORKER = 2  # jobs: one that is done, and one that is ready when it ends
-_INTERVAL = 1.0  # seconds between looks which workers there are
-_LOSSES = 3  # of workers, until what they were at is suspect
-_WITHOUT_WORKERS = 30.0  # seconds; lost ones are started again meanwhile
+_AT_A_WORKER = 2  # jobs: one running, and one waiting
+_INTERVAL = 1.0  # seconds between checks for workers
+_LOSSES = 3  # lost workers until a job is suspect
+_WITHOUT_WORKERS = 30.0  # seconds; time for lost workers to restart
 _LOST = "the connection to the cluster was lost"
 _CONTINUE = "finished files are kept; run it again with --skip-existing"
 
 
 @contextmanager
 def cluster_at(address: str, settings: FileOptions, plan: Plan, at_once: int | None) -> Iterator[Cluster]:
-    """The cluster of a scheduler's address, as long as it is needed; it goes on by itself then.
+    """Use the cluster at a scheduler's address, and leave it running afterwards.
 
-    at_once: how many files are worked on at the same time at most. Raises UsageError where it does not serve.
+    at_once: maximum number of files in progress, or None. Raises UsageError if the cluster cannot be used.
     """
     with silence(), connection(address) as client:
         yield from _serving(client, settings, plan, at_once)
@@ -263,7 +263,7 @@ def cluster_at(address: str, settings: FileOptions, plan: Plan, at_once: int | N
 
 @contextmanager
 def local_cluster(workers: int, settings: FileOptions, plan: Plan) -> Iterator[Cluster]:
-    """A cluster of so many processes on this machine, as long as it is needed."""
+    """Run a cluster of worker processes on this machine for the duration of the context."""
     folders: set[Path] = set()
     try:
         with silence(), started(workers) as here, connection(here.scheduler_address) as client:
@@ -285,7 +285,7 @@ def _serving(client: Client, settings: FileOptions, plan: Plan, at_once: int | N
 
 @dataclass(frozen=True, eq=False)
 class _Place:
-    """A job at a worker, which is known by its address."""
+    """A job submitted to the worker at an address."""
 
     job: Job
     worker: str
@@ -293,11 +293,11 @@ class _Place:
 
 
 class Cluster:
-    """Hands out jobs to the workers of a cluster, a few at a time, however many there are.
+    """Hands out jobs to the workers of a cluster, a few at a time.
 
-    Each job is for one worker, so that none has many while others have none. A lost worker's jobs are handed out
-    again. What has cost several workers is suspect: it is tried once more when all else is done, alone, so that no
-    other job is lost with it.
+    Each job goes to a given worker, which balances the load. Jobs of lost workers are handed out again. A job that
+    has cost several workers is suspect: it is retried once, alone, after all others, so that it takes no other job
+    with it.
     """
 
     def __init__(self, client: Client, settings: FileOptions, at_once: int | None) -> None:
@@ -307,11 +307,11 @@ class Cluster:
         self._ended: SimpleQueue[Future[Outcome]] = SimpleQueue()
         self._places: dict[str, _Place] = {}  # by the key of the future
         self._workers: tuple[str, ...] = ()
-        self._asked = self._seen = float("-inf")  # for workers; one of them
+        self._asked = self._seen = float("-inf")  # time of the last query, and of the last worker seen
         self.given_up: tuple[Job, ...] = ()
 
     def outcomes(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
-        """The outcome of every job, as it comes. Raises TvdenoiseError where the cluster is gone."""
+        """Yield the outcome of each job as it finishes. Raises TvdenoiseError if the cluster is lost."""
         suspects = []
         self._seen = time.monotonic()
         try:
@@ -328,7 +328,7 @@ class Cluster:
     def _attempts(
         self, jobs: Iterable[Job], at_once: int | None, losses: int
     ) -> Generator[tuple[Job, Outcome | None], None, None]:
-        """Each job with its outcome, None where it has cost so many workers."""
+        """Yield each job with its outcome, or None once the job has cost this many workers."""
         waiting = deque(jobs)
         lost: Counter[Job] = Counter()
         while waiting or self._places:
@@ -344,15 +344,15 @@ class Cluster:
                 yield ended
 
     def _next_ended(self) -> tuple[Job, Outcome | None] | None:
-        """A job that has ended with its outcome, None where it has cost too many workers; None after a while."""
+        """Wait for the next finished job and its outcome (None if Dask gave the job up); None after a second."""
         try:
             future = self._ended.get(timeout=_INTERVAL)
             place = self._places[str(future.key)]
             outcome = self._outcome(place.job, future)
-        except TimeoutError:  # its worker seems to be lost, and the result with it
+        except TimeoutError:  # the worker seems lost, along with the result
             future.add_done_callback(self._ended.put)
             return None
-        except (Empty, KeyError):  # nothing, or one that was taken back
+        except (Empty, KeyError):  # no job ended, or it was taken back
             return None
         del self._places[str(future.key)]
         future.release()
@@ -373,7 +373,7 @@ class Cluster:
             raise TvdenoiseError("the cluster has no workers left", _CONTINUE)
 
     def _taken_back(self) -> list[Job]:
-        """The jobs of workers that are gone."""
+        """Take back the jobs of workers that are gone."""
         gone = [place for place in self._places.values() if place.worker not in self._workers]
         if gone:
             self._cancel(gone)
@@ -413,7 +413,7 @@ class Cluster:
         future.add_done_callback(self._ended.put)
 
     def _outcome(self, job: Job, future: Future[Outcome]) -> Outcome | None:
-        """Raises TimeoutError where it is not known any more."""
+        """The outcome of a job, None if it killed too many workers. Raises TimeoutError if it is lost."""
         try:
             outcome: Outcome = future.result(timeout=_INTERVAL)
         except KilledWorker:
@@ -422,13 +422,13 @@ class Cluster:
             raise
         except CancelledError as error:
             raise TvdenoiseError(_LOST, _CONTINUE) from error
-        except Exception as error:  # noqa: BLE001  # whatever Dask says of one job
+        except Exception as error:  # noqa: BLE001  # any error of Dask about one job
             reason = f"the cluster failed on it: {type(error).__name__}: {one_line(error)}"
             return _failed(job, TvdenoiseError(reason, "try it without --cluster"))
         return replace(outcome, source=str(job.source), target=str(job.target))
 
     def _give_up(self) -> None:
-        """Take back what is not done; a worker of another machine ends the file that it is at."""
+        """Take back unfinished jobs; a worker on another machine still finishes its current file."""
         self.given_up = tuple(place.job for place in self._places.values())
         self._cancel(list(self._places.values()))
         self._places.clear()

@@ -1,10 +1,10 @@
-"""The crop of a contact sheet: where noise and structure meet.
+"""The crop of a contact sheet: the window in which noise and structure meet.
 
-Blocks of 8 × 8 pixels get two marks. Noise n: the mean over the pixels of the lesser of their second differences down
-and across (an edge has one of them only), in the calmest quarter of the block. Structure: g²/(g² + n² + (3c)²), with
-g the difference between the block's mean and its neighbours', and c the lower quartile of those, which correlated
-noise has too. The window is that in which the mean structure times the mean noise of what is not structure is
-largest: part flat and noisy, part full of detail.
+Blocks of 8 × 8 pixels get two scores. Noise n: the mean over the pixels of the smaller of their second differences
+down and across (an edge has only one of them large), in the calmest quarter of the block. Structure:
+g²/(g² + n² + (3c)²), with g the difference between the block's mean and its neighbours', and c the lower quartile of
+g, which correlated noise has too. The crop maximises the mean structure times the mean noise outside structure: part
+flat and noisy, part full of detail.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-#: Side of the crop, where the picture has it.
+#: Side of the crop in pixels, if the image is large enough.
 SIDE = 256
-#: Of thin pictures no more is taken than this times their short side, or this many pixels, so that it can be enlarged.
+#: The crop of a thin image is at most this many times its short side, or this many pixels, so that it can be enlarged.
 _LONGEST, _SHORT = 8, 32
 _BLOCK, _HALF = 8, 4
-_BAND = 64  # rows of blocks that are looked at together
-_CLEAR = 3  # times the differences between blocks where the picture is calm
-_LEAST = 0.01  # of both factors, so that a picture without noise, or without structure, is not all the same
+_BAND = 64  # rows of blocks per batch
+_CLEAR = 3  # times the differences between blocks where the image is calm
+_LEAST = 0.01  # minimum of both factors, to rank windows even without noise or without structure
 
 
 def informative_box(noisy: NDArray[Any], visible: NDArray[np.bool_] | None = None) -> Box:
-    """The window of a picture (rows, columns) or (rows, columns, channels) in which noise and structure meet.
+    """The window of an image (rows, columns) or (rows, columns, channels) in which noise and structure meet.
 
-    visible: (rows, columns), false where nothing is seen.
+    visible: (rows, columns), False for invisible pixels.
     """
     rows, columns = noisy.shape[:2]
     longest = min(SIDE, max(_SHORT, _LONGEST * min(rows, columns)))
@@ -53,7 +53,7 @@ def informative_box(noisy: NDArray[Any], visible: NDArray[np.bool_] | None = Non
 def _marks(
     noisy: NDArray[Any], visible: NDArray[np.bool_] | None, down: int, across: int
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Noise, structure, and the part that is seen, of each whole block."""
+    """Noise, structure and visible fraction of each whole block."""
     rows, columns = (
         length // side * side for length, side in zip(noisy.shape[:2], (down, across), strict=True)
     )
@@ -74,7 +74,7 @@ def _marks(
 
 
 def _blocks(values: NDArray[Any], down: int, across: int) -> NDArray[Any]:
-    """(rows of blocks, rows in a block, columns of blocks, columns in a block)."""
+    """Reshape to (rows of blocks, rows in a block, columns of blocks, columns in a block)."""
     return values.reshape(len(values) // down, down, values.shape[1] // across, across)
 
 
@@ -90,14 +90,14 @@ def _noise(grey: NDArray[np.float32], down: int, across: int) -> NDArray[np.floa
 
 
 def _second(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    """Second differences, those next to the border repeated there."""
+    """Second differences, repeated at the border."""
     inner = np.diff(values, 2, axis=axis)
     widths = [(1, 1) if axis == other else (0, 0) for other in (0, 1)]
     return np.pad(inner, widths, mode="edge")
 
 
 def _step(means: NDArray[Any], axis: int) -> NDArray[Any]:
-    """The larger of the differences from both neighbours."""
+    """The larger of the absolute differences from both neighbours."""
     steps = np.abs(np.diff(means, axis=axis))
     before = [(1, 0) if axis == other else (0, 0) for other in (0, 1)]
     after = [(0, 1) if axis == other else (0, 0) for other in (0, 1)]
@@ -106,7 +106,7 @@ def _step(means: NDArray[Any], axis: int) -> NDArray[Any]:
 
 
 def _means(marks: NDArray[Any], window: tuple[int, int]) -> NDArray[Any]:
-    """Over each window of blocks, by its first block."""
+    """Mean over each window of blocks, indexed by its first block."""
     down, across = window
     origin = [-(side // 2) for side in window]
     means = uniform_filter(marks.astype(np.float64), window, mode="constant", origin=origin)
@@ -120,7 +120,7 @@ def _factor(noise: NDArray[Any]) -> NDArray[Any]:
 
 
 def _distances(scores: NDArray[Any]) -> NDArray[Any]:
-    """From the middle, so small that they only decide between equals."""
+    """Distances from the middle, scaled down to serve only as a tie-breaker."""
     down, across = (
         np.abs(np.linspace(-1, 1, length)) if length > 1 else np.zeros(1) for length in scores.shape
     )

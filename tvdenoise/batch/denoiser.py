@@ -1,4 +1,4 @@
-"""Denoising one image, or one volume, with the settings of a run."""
+"""Denoise one image or one volume with the settings of a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 Spacing = tuple[float, float, float]
-_PIXELS = {None, "pixel", "pixels"}  # units of length that are none
+_PIXELS = {None, "pixel", "pixels"}  # not physical units
 _OTHERWISE = "change it with --spacing Z,Y,X"
 _IN_TIME = "neighbours in time count as much as neighbouring pixels; --spacing 2,1,1 makes them count less"
 _NO_PLANES = f"the distance between its planes is not stated, and that of its pixels is assumed; {_OTHERWISE}"
@@ -33,9 +33,9 @@ _ONE_SIDE = f"it states the distance of only rows or columns, which is assumed f
 
 
 def spacing_of(axes: Axes, given: tuple[float, ...] | None) -> tuple[Spacing, tuple[str, ...]]:
-    """Distances of planes, rows and columns, and what had to be assumed, as sentences.
+    """Distances between planes, rows and columns, and sentences about the assumptions made.
 
-    Seconds are no distance to pixels, so in time neighbours are as far apart as pixels unless it is given.
+    Time does not compare with length, so frames are one pixel apart unless the spacing is given.
     """
     if given is not None:
         planes, rows, columns = given
@@ -56,18 +56,18 @@ def spacing_of(axes: Axes, given: tuple[float, ...] | None) -> tuple[Spacing, tu
 
 
 def shown(spacing: tuple[float, ...]) -> str:
-    """As --spacing takes it."""
+    """Format a spacing for --spacing."""
     return ",".join(f"{distance:g}" for distance in spacing)
 
 
 Result = TypeVar("Result")
-_PATIENCE = 0.5  # seconds without a sign of life
+_PATIENCE = 0.5  # seconds between checks for a running compilation
 
 
 class Denoiser:
-    """Denoises pictures and volumes with the same settings.
+    """Denoises images and volumes with the same settings.
 
-    announce_compilation: called, once, where the kernels have to be compiled.
+    announce_compilation: called once if the kernels need compiling.
     """
 
     def __init__(self, settings: FileOptions, announce_compilation: Callable[[], None]) -> None:
@@ -76,14 +76,13 @@ class Denoiser:
         self._prepared: set[str] = set()
         self._mask_file = None if settings.mask is None else MaskFile(settings.mask, settings.max_megapixels)
 
-    @property
-    def settings(self) -> FileOptions:
-        return self._settings
-
     def masks(
         self, found: DecodedImage | Stack, numbers: Iterable[int]
     ) -> Iterator[NDArray[np.bool_] | None]:
-        """The masks of the pictures of increasing numbers, at least as many; None for no mask. See `MaskFile.masks`."""
+        """Yield masks of the images with these increasing numbers, None for no mask; see `MaskFile.masks`.
+
+        May yield more masks than numbers.
+        """
         return repeat(None) if self._mask_file is None else self._mask_file.masks(found, numbers)
 
     def solve(
@@ -96,10 +95,11 @@ class Denoiser:
         trace: bool = False,
         progress: Callable[[float], None] | None = None,
     ) -> Solution:
-        """Denoise on so many threads, unless the settings say how many, with a mu that was chosen before, if any.
+        """Denoise an image or a volume.
 
-        mask: true where it is denoised, with a value for each pixel; trace, progress: see `tvdenoise.denoise`.
-        Raises UnsupportedImageError for pictures and parameters that do not go together.
+        threads: used unless the settings give a number; mu: chosen before, or None; mask: True where to denoise, one
+        value per pixel; trace, progress: see `tvdenoise.denoise`.
+        Raises UnsupportedImageError if the parameters do not suit the image.
         """
         from tvdenoise.api import denoise
 
@@ -114,7 +114,7 @@ class Denoiser:
         return solution if chosen is None else replace(solution, noise=chosen.noise)
 
     def choose(self, noisy: DecodedImage | Volume, mask: NDArray[np.bool_] | None = None) -> Parameters:
-        """The parameters for an image, or a volume, by itself; raises as `solve`."""
+        """Choose parameters for one image or volume; raises as `solve`."""
         from tvdenoise.api import choose_parameters
 
         options, layout = self._options(noisy), self._layout(noisy, mask)
@@ -126,7 +126,7 @@ class Denoiser:
         return self._settings.for_image(channels=noisy.channels, is_float=noisy.is_float, mu=mu)
 
     def _layout(self, noisy: DecodedImage | Volume, mask: NDArray[np.bool_] | None) -> dict[str, Any]:
-        """The arguments of `tvdenoise.denoise` that say what the axes are, and the mask."""
+        """The arguments of `tvdenoise.denoise` for axes and mask."""
         spacing = noisy.spacing if isinstance(noisy, Volume) else None
         if self._settings.volume and spacing is None:
             raise no_volume()
@@ -142,9 +142,9 @@ class Denoiser:
         options: Options,
         layout: dict[str, Any],
     ) -> Parameters | None:
-        """The parameters that suit the visible pixels; None where all are, or none, or mu is given.
+        """Parameters chosen on the visible pixels; None if all or none are visible, or if mu is given.
 
-        Those that were filled in have no noise of their own, and would look like structure.
+        Filled-in pixels carry no noise and would look like structure.
         """
         from tvdenoise.api import choose_parameters
 
@@ -154,13 +154,13 @@ class Denoiser:
         if not where.any():
             return None
         if options.engine == "fused":
-            self._prepare_missing({"volumes"})  # which have weights
+            self._prepare_missing({"volumes"})  # these kernels take weights
         return _done(choose_parameters, values, options, **(layout | {"mask": where}))
 
     def prepare(self, *, in_parts: bool = False) -> float:
-        """Load what solving needs, and compile it once on a machine; the seconds that it took.
+        """Load the kernels, compiling them on first use on a machine; return the seconds spent.
 
-        in_parts: also what pictures in parts need.
+        in_parts: also load the kernels for solving in parts.
         """
         start = time.perf_counter()
         if self._settings.engine == "fused":
@@ -174,16 +174,10 @@ class Denoiser:
 
     def _kernels(self, *, in_parts: bool) -> set[str]:
         settings = self._settings
-        weighted = settings.volume or settings.fills_missing or settings.mask is not None or in_parts
-        return {
-            name
-            for name, is_needed in (
-                ("plain", not settings.volume),
-                ("volumes", weighted),
-                ("parts", in_parts),
-            )
-            if is_needed
-        }
+        names = set() if settings.volume else {"plain"}
+        if settings.volume or settings.has_weights or in_parts:
+            names.add("volumes")
+        return names | {"parts"} if in_parts else names
 
     def _prepare_kernels(self, names: set[str]) -> None:
         from tvdenoise.model import kernels, part_sums, volume_kernels
@@ -218,5 +212,5 @@ def _done(function: Callable[..., Result], noisy: NDArray[Any], options: Options
 
 
 def no_volume() -> UnsupportedImageError:
-    """Why a single picture is not denoised."""
+    """The error for a single image where a volume is required."""
     return UnsupportedImageError("it holds a single image, not a volume", "leave out --volume")

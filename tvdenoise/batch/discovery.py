@@ -1,4 +1,4 @@
-"""Finding the images among files and folders."""
+"""Find the images among files and folders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tvdenoise.formats.registry import FORMAT_BY_EXTENSION, has_image_extension
 
 @dataclass(frozen=True)
 class Found:
-    """An input file, and its place below the folder in which it was found (its name, where named itself)."""
+    """An input file, and its path relative to the searched folder (its name if the user named it)."""
 
     source: Path
     place: Path
@@ -24,7 +24,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Failure:
-    """An input that cannot be read, known before the work starts."""
+    """An input found to be unreadable during planning."""
 
     source: Path
     error: TvdenoiseError
@@ -32,11 +32,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Discovery:
-    """How to look into folders.
+    """How to search folders.
 
-    suffix: of outputs beside their inputs, which are not inputs, nor are the contact sheets of `tvdenoise tune`;
-    left_out: a folder that is not looked into.
-    patterns: of what is taken; residuals: another folder that is not looked into.
+    suffix: marks outputs beside their inputs, which are no inputs (nor are the contact sheets of `tvdenoise tune`).
+    left_out, residuals: folders not to search; patterns: select files.
     """
 
     recursive: bool
@@ -46,9 +45,9 @@ class Discovery:
     residuals: Path | None = None
 
     def find(self, inputs: tuple[str, ...]) -> Iterator[Found | Failure]:
-        """All images, in the order of the inputs, sorted within a folder. A named file is never left out.
+        """Yield all images in input order, sorted within each folder. A file named by the user is never skipped.
 
-        Raises UsageError for a name that is empty.
+        Raises UsageError for an empty name.
         """
         require_named(inputs)
         for path in map(Path, inputs):
@@ -66,7 +65,7 @@ class Discovery:
                 yield Failure(path, UnreadableImageError("not a regular file"))
 
     def takes(self, path: Path, folder: Path) -> bool:
-        """Whether `find` takes a file when it looks into a folder above it, were the file there."""
+        """Return True if `find`, searching a folder above this path, would yield it."""
         if not has_image_extension(path) or not self.looks_into(path.parent, folder):
             return False
         origin = path.with_name(path.stem.removesuffix(self.suffix) + path.suffix)
@@ -75,7 +74,7 @@ class Discovery:
         return not any(path.with_name(name).exists() for name in _shown_on(path.name))
 
     def looks_into(self, inner: Path, folder: Path) -> bool:
-        """Whether `find` looks into an inner folder when it looks into a folder."""
+        """Return True if `find`, searching a folder, would also search this inner folder."""
         names = inner.relative_to(folder).parts
         if any(name.startswith(".") for name in names) or (names and not self.recursive):
             return False
@@ -99,7 +98,7 @@ class Discovery:
         )
 
     def _images(self, folder: Path, place: Path, names: list[str]) -> Iterator[str]:
-        """Names with an image's extension that are taken and neither hidden nor the output of another one."""
+        """Yield selected names with an image extension that are neither hidden nor the output of another image."""
         present = set(names)
         for name in sorted(names):
             path = Path(name)
@@ -119,14 +118,14 @@ class Discovery:
 
 
 def _shown_on(name: str) -> tuple[str, ...]:
-    """The names of pictures whose contact sheet has this name."""
+    """Possible names of the image whose contact sheet has this name."""
     if not name.endswith(SHEET_ENDING) or name == SHEET_ENDING:
         return ()
     return tuple(name.removesuffix(SHEET_ENDING) + extension for extension in FORMAT_BY_EXTENSION)
 
 
 def _may_be_file(path: Path) -> bool:
-    """Whether it is a file, hidden from us, or a link that leads nowhere: what cannot be read is told, not left out."""
+    """Return True for a file, an inaccessible path or a broken link: unreadable inputs are reported, not skipped."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError:
@@ -134,7 +133,7 @@ def _may_be_file(path: Path) -> bool:
 
 
 def nothing_found(inputs: tuple[str, ...], patterns: Patterns, *, recursive: bool) -> NothingToDoError:
-    """The error for inputs without an image that is taken."""
+    """The error for inputs that contain no selected image."""
     where = ", ".join(printable(path) for path in inputs)
     remedy = "add --recursive to search sub-folders"
     if patterns:

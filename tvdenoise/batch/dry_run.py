@@ -1,4 +1,4 @@
-"""A dry run: what a plan would do, without doing it."""
+"""Dry run: predict what a plan would do."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _IN_PARTS = "in parts, because it does not fit in memory"
 
 
 class Action(StrEnum):
-    """What would be done with a file."""
+    """The predicted action on a file."""
 
     DENOISE = "denoise"
     SKIP = "skip"
@@ -40,10 +40,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Prospect:
-    """What would become of a file.
+    """The predicted outcome of a file.
 
-    size: columns, rows and channels, where the file's header was read and says it; target: None where there is none;
-    reason: why it would be skipped or fail, or how it would be denoised.
+    size: columns, rows and channels, if the header gives them; target: None if there is none; reason: why the file
+    would be skipped or fail, or how it would be denoised.
     """
 
     source: str
@@ -55,13 +55,12 @@ class Prospect:
 
 @dataclass(frozen=True)
 class Forecast:
-    """How to tell what a plan would do, from headers alone: what is wrong behind them shows only when it is done.
+    """Predicts from headers alone what a plan would do; errors in the data show only in a real run.
 
-    max_megapixels: larger pictures fail; first_frame: of several pictures only the first is taken; volume: they are
-    denoised together;
-    replaced: digests of what earlier runs have put in the place of inputs;
-    from_stream: the input is no file that could be looked into; budget: of memory;
-    mask: its file; mask_form: what its masks are for; has_weights: pixels are masked, or may be missing.
+    max_megapixels: larger images fail; replaced: digests of files that earlier runs put in the place of inputs;
+    from_stream: the input is a stream, and not read; first_frame: read only the first of several images; volume:
+    denoise stacks as volumes; budget: of memory; mask: its file; mask_form: number and size of its masks;
+    has_weights: pixels are masked, or may be missing.
     """
 
     max_megapixels: float
@@ -75,7 +74,7 @@ class Forecast:
     has_weights: bool = False
 
     def prospects(self, plan: Plan) -> Iterator[Prospect]:
-        """In the order of a run by one process."""
+        """Yield predictions in the order of a run by one process."""
         for failure in plan.failures:
             yield Prospect(str(failure.source), None, Action.FAIL, str(failure.error))
         for job in plan.skipped:
@@ -105,7 +104,7 @@ class Forecast:
         return Prospect(source, target, Action.DENOISE, how, size)
 
     def _is_in_parts(self, job: Job) -> bool:
-        """Whether it is too large for the memory. Raises TvdenoiseError where it cannot be denoised in parts either."""
+        """Return True if the file exceeds the memory. Raises TvdenoiseError if it cannot be denoised in parts."""
         if self.volume and job.header is not None:
             require_memory(job.header.bytes_needed, self.budget)
             needed = job.header.volume_bytes_needed(has_weights=self.has_weights)
@@ -125,7 +124,7 @@ class Forecast:
         return True
 
     def _require_mask_fits(self, job: Job) -> None:
-        """Raise UnsupportedImageError where the masks are for pictures of another size or number."""
+        """Raise UnsupportedImageError if the masks do not match the images in size or number."""
         if self.mask_form is None or job.header is None:
             return
         is_looked_into = self.mask_form.count > 1 and not self.first_frame
@@ -133,7 +132,7 @@ class Forecast:
         self.mask_form.require_likely(job.header.columns, job.header.rows, 1 if axes is None else axes.count)
 
     def _has_more_to_say(self, job: Job) -> bool:
-        """Whether the file has to be looked into once more, which takes time."""
+        """Return True if the header is not enough, and the file must be opened, which takes time."""
         header = job.header
         return (
             self.volume
@@ -150,7 +149,7 @@ class Forecast:
 
 
 def _require_volume(path: Path) -> None:
-    """Raise UnsupportedImageError where no pictures of a file are planes of a volume."""
+    """Raise UnsupportedImageError if the images of a file are no planes of a volume."""
     axes = axes_of(path)
     if axes is None:
         raise no_volume()
@@ -158,7 +157,7 @@ def _require_volume(path: Path) -> None:
 
 
 def _require_writable_format(job: Job, *, first_frame: bool) -> None:
-    """Raise UnsupportedImageError where the target's name asks for a format that is only read, or holds one picture."""
+    """Raise UnsupportedImageError if the target's format is read-only, or cannot hold several images."""
     form = None if job.in_place else format_named(job.target.suffix)
     if form is not None and not form.kinds:
         raise UnsupportedImageError(f"{form.name} cannot be written", "choose another format with -o")

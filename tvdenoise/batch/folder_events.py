@@ -1,4 +1,4 @@
-"""What the operating system tells of a folder, gathered until someone asks."""
+"""Collect the operating system's events for a folder until the next query."""
 
 from __future__ import annotations
 
@@ -20,29 +20,26 @@ if TYPE_CHECKING:
     from watchdog.events import FileSystemEvent
 
 
-_NO_NEWS = {"opened", "closed_no_write"}  # someone has only read it
-
-
-_SHORTAGES = {errno.ENOSPC, errno.EMFILE}  # how Linux says that there are too many watches
+_NO_NEWS = {"opened", "closed_no_write"}  # the file was only read
+_SHORTAGES = {errno.ENOSPC, errno.EMFILE}  # too many watches, on Linux
 
 
 class FolderEvents(FileSystemEventHandler):
-    """A folder under watch, from entering to leaving.
+    """Context manager that watches a folder.
 
-    recursive: with all below; polling: seconds from one look to the next, for file systems that tell nothing, or None.
-    However many events there are of a file, it is named once.
+    recursive: include sub-folders; polling: seconds between polls, for file systems without events, or None.
     """
 
     def __init__(self, folder: Path, *, recursive: bool, polling: float | None) -> None:
         self._folder = folder
-        self._place = os.path.realpath(folder)  # some systems name only this one
+        self._place = os.path.realpath(folder)  # some systems report real paths only
         self._recursive = recursive
         self._observer = Observer() if polling is None else PollingObserver(timeout=polling)
         self._changed: set[Path] = set()
         self._news = Condition()
 
     def __enter__(self) -> FolderEvents:
-        """Raises UsageError where the folder cannot be watched."""
+        """Raise UsageError if the folder cannot be watched."""
         try:
             self._observer.schedule(self, self._place, recursive=self._recursive)
             self._observer.start()
@@ -64,13 +61,13 @@ class FolderEvents(FileSystemEventHandler):
             return
         with self._news:
             for name in filter(None, (event.src_path, event.dest_path)):
-                path = Path(os.fsdecode(name))  # type: ignore[arg-type]  # which its types leave open
-                if path.is_relative_to(self._place):  # not where it was moved from, or to
+                path = Path(os.fsdecode(name))  # type: ignore[arg-type]  # watchdog's types are too wide
+                if path.is_relative_to(self._place):  # the other end of a move may be elsewhere
                     self._changed.add(self._folder / path.relative_to(self._place))
             self._news.notify_all()
 
     def take(self, timeout: float) -> set[Path]:
-        """The files and folders of which there is news, waiting for some; may be none when the time is over."""
+        """Wait for changed files and folders, and return them, each once; empty after the timeout (seconds)."""
         with self._news:
             self._news.wait_for(lambda: self._changed, max(0.0, timeout))
             changed, self._changed = self._changed, set()

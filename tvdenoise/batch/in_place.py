@@ -1,4 +1,4 @@
-"""Replacing an input by its result: once, and only if nobody else has changed it meanwhile."""
+"""Replace an input by its result: once, and only if it has not changed meanwhile."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 
 class ReplacementLog(Protocol):
-    """The digests (SHA-256) of what was put in the place of inputs."""
+    """A log of the files that replaced inputs, by their SHA-256 digests."""
 
     @property
     def replaced(self) -> frozenset[str]:
-        """The digests that earlier runs have written."""
+        """The digests that earlier runs logged."""
         ...
 
     def announce(self, target: str, digest: str) -> None:
-        """Keep, safely on the disk, what is about to replace a file. Raises TvdenoiseError."""
+        """Log, durably on disk, the file about to replace the target. Raises TvdenoiseError."""
         ...
 
 
 class NoReplacementLog:
-    """That of runs which keep none."""
+    """The log of a run that keeps none."""
 
     replaced: frozenset[str] = frozenset()
 
@@ -43,14 +43,14 @@ class NoReplacementLog:
 
 
 def record_of(solution: Solution, options: FileOptions) -> str:
-    """The line in a written file that says how it was denoised: μ, ε, and the options that shape the result."""
+    """The line stored in an output that records μ, ε and the options that shape the result."""
     parameters = {"mu": repr(float(solution.mu)), "epsilon": repr(float(solution.epsilon)), **options.shape()}
     return f"tvdenoise {__version__}; " + "; ".join(f"{name}={text}" for name, text in parameters.items())
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A file as it was before it was read."""
+    """The status of a file before it was read."""
 
     path: Path
     status: os.stat_result
@@ -64,7 +64,7 @@ class Origin:
 
     @property
     def times(self) -> tuple[int, int]:
-        """Of the last access and change, in nanoseconds."""
+        """Times of last access and modification, in nanoseconds."""
         return self.status.st_atime_ns, self.status.st_mtime_ns
 
     @property
@@ -73,8 +73,8 @@ class Origin:
             return ()
         return ("its other hard links still hold the original image",)
 
-    def require_unchanged(self) -> None:
-        """Raise TvdenoiseError where the file is another one by now, or is no longer there."""
+    def require_unchanged(self, _written: Path | None = None) -> None:
+        """Raise TvdenoiseError if the file has changed or is gone; serves as the `before` of a writer."""
         try:
             now = self.path.stat()
         except OSError as error:
@@ -85,10 +85,6 @@ class Origin:
         if _identity(now) != _identity(self.status):
             raise TvdenoiseError("the file changed while it was being denoised", "run it again")
 
-    def require_unchanged_before(self, _written: Path) -> None:
-        """As `require_unchanged`, before what was made of it takes its place."""
-        self.require_unchanged()
-
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
@@ -96,9 +92,9 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Replacement:
-    """How a job's result takes the place of its input.
+    """The replacement of a job's input by its result.
 
-    is_recorded: the file itself will say that it is denoised; otherwise the replacement_log says so beforehand.
+    is_recorded: the result itself records that it is denoised; otherwise the replacement log does, beforehand.
     """
 
     job: Job
@@ -107,20 +103,20 @@ class Replacement:
     replacement_log: ReplacementLog
 
     def before(self, written: Path) -> None:
-        """What has to be sure before the file is replaced. Raises TvdenoiseError where it is not."""
+        """Check, and log if necessary, right before the file is replaced. Raises TvdenoiseError."""
         self.origin.require_unchanged()
         if not self.is_recorded:
             self.replacement_log.announce(str(self.job.target), digest_of(written))
 
 
 def digest_of(path: Path) -> str:
-    """The SHA-256 of a file, read piece by piece."""
+    """The SHA-256 digest of a file, read in chunks."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def is_done(job: Job, image: DecodedImage, replacement_log: ReplacementLog) -> bool:
-    """Whether an earlier run has denoised a file that is to be denoised once."""
+    """Return True if a file to be denoised only once was denoised by an earlier run."""
     if not job.once:
         return False
     if image.metadata.record is not None:

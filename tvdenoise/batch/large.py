@@ -1,4 +1,4 @@
-"""Denoising an image or a volume too large for the memory: read, solved and written in parts."""
+"""Denoise an image or a volume that exceeds the memory: read, solve and write it in parts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 REMEDY_FOR_TEMPORARIES = "free some space for temporary files, or set TMPDIR to another folder"
-_SLACK = 64_000_000  # bytes for what is loaded late, and for what the allocator keeps
+_SLACK = 64_000_000  # bytes for code loaded late, and for the allocator's overhead
 
 
 @contextmanager
@@ -38,11 +38,11 @@ def solved_in_parts(
     tell: Callable[[float], None],
     spacing: tuple[float, ...] | None = None,
 ) -> Iterator[TiledSolution]:
-    """A large picture, or volume, denoised; the scratch file, which has no name, lasts as long as this.
+    """Denoise a large image or volume; its unnamed scratch file lasts as long as the context.
 
-    folder: where that file lies, None for the system's; tell: called with the part that is done, from 0 to 1.
-    spacing: of the planes, rows and columns of a volume.
-    Raises UnsupportedImageError, also where the memory does not suffice for any part, and UnwritableImageError.
+    folder: of the scratch file, None for the system's; tell: called with the progress, from 0 to 1; spacing: of the
+    planes, rows and columns of a volume.
+    Raises UnsupportedImageError, also if the memory is too small for any part, and UnwritableImageError.
     """
     from tvdenoise.api import denoise_tiled
     from tvdenoise.tiling.partition import TooLittleMemoryError
@@ -78,10 +78,10 @@ def solved_in_parts(
 
 
 def memory_for(large: LargeImage | VolumeFile, budget: MemoryBudget) -> int:
-    """The bytes that solving in parts may take beside what is loaded and what reading takes.
+    """The bytes available for solving in parts, besides loaded code and reading.
 
-    With a given total they depend on nothing else, unless this process holds far more than is usual: the parts, and
-    with them the last digits of the result, follow from them. Raises UnsupportedImageError where they are too few.
+    With a given total they depend on nothing else, unless this process holds far more than usual, as they determine
+    the parts, and with them the last digits of the result. Raises UnsupportedImageError if they are too few.
     """
     from tvdenoise.tiling.partition import memory_needed
 
@@ -89,7 +89,7 @@ def memory_for(large: LargeImage | VolumeFile, budget: MemoryBudget) -> int:
     assert planned is not None
     assert left is not None
     memory = min(planned - _SLACK, left)
-    least = 1  # of volumes the overlap depends on the spacing, and the solver tells
+    least = 1  # for volumes the overlap depends on the spacing, and the solver raises the error
     if isinstance(large, LargeImage):
         memory -= large.regions.memory
         least = memory_needed(large.shape, large.channels, large.dtype)
@@ -99,12 +99,12 @@ def memory_for(large: LargeImage | VolumeFile, budget: MemoryBudget) -> int:
 
 
 def in_parts(count: int) -> str:
-    """A sentence about a picture or a volume that was denoised in so many parts."""
+    """A sentence about an image or a volume denoised in a number of parts."""
     return f"denoised in {count} part{'' if count == 1 else 's'}, because it does not fit in memory"
 
 
 def existing(folder: Path | None) -> Path | None:
-    """The folder, or where it will be made the one above it."""
+    """The folder, or its nearest existing parent."""
     while folder is not None and not folder.exists():
         folder = folder.parent
     return folder
@@ -115,7 +115,7 @@ def _scratch_file(folder: Path | None) -> BinaryIO:
 
 
 class _Progress:
-    """From stages, each of which runs from 0 to 1, to the part of the whole."""
+    """Converts the progress of stages, each from 0 to 1, into overall progress."""
 
     def __init__(self, tell: Callable[[float], None]) -> None:
         from tvdenoise.tiling.source import Stage
@@ -138,8 +138,8 @@ class _Progress:
 class Large(Work):
     """An image denoised in parts.
 
-    job: names what else is to be written, which is refused; scratch: the folder for what is solved, None for the
-    system's. Raises UnsupportedImageError for what needs the whole image.
+    job: its extra outputs are refused; scratch: folder of the scratch file, None for the system's.
+    Raises UnsupportedImageError for options that need the whole image.
     """
 
     is_in_parts = True
@@ -171,7 +171,7 @@ class Large(Work):
 
     @contextmanager
     def _denoised(self) -> Iterator[LargeWriter]:
-        """What writes the result, as long as that lasts."""
+        """Context manager for the writer of the result."""
         large, summary = self._large, self._summary
         large.require_sound(self._remedy, fills_missing=self._settings.fills_missing)
         with solved_in_parts(
@@ -194,7 +194,7 @@ class Large(Work):
 
 
 def require_parts_possible(mask: str | None, job: Job, remedy: str) -> None:
-    """Raise UnsupportedImageError where what is asked for takes a whole picture. remedy: how there would be memory."""
+    """Raise UnsupportedImageError for options that need the whole image. remedy: how to make more memory available."""
     for option, value in {"--mask": mask, "--residual": job.residual, "--trace": job.trace}.items():
         if value is not None:
             raise UnsupportedImageError(

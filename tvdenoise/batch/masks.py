@@ -1,4 +1,4 @@
-"""Masks: images that say where others are denoised and where they are kept."""
+"""Masks: images that mark which pixels of other images to denoise, and which to keep."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MaskForm:
-    """What the masks of a file are for: so many pictures, or any number where it is 1, of so many columns and rows."""
+    """Number and size of the masks in a file; a single mask applies to any number of images."""
 
     name: str
     count: int
@@ -40,7 +40,7 @@ class MaskForm:
     rows: int
 
     def require_count(self, images: int) -> None:
-        """Raise UnsupportedImageError unless the masks are for so many pictures."""
+        """Raise UnsupportedImageError unless the masks suit this number of images."""
         if self.count in (1, images):
             return
         raise UnsupportedImageError(
@@ -50,7 +50,7 @@ class MaskForm:
         )
 
     def require_size(self, columns: int, rows: int, *, is_turned: bool = False) -> None:
-        """Raise UnsupportedImageError for a picture of another size, as it is shown; is_turned: unlike it is stored."""
+        """Raise UnsupportedImageError for an image of another size as shown; is_turned: it is stored rotated."""
         if (columns, rows) == (self.columns, self.rows):
             return
         turned = ", turned by its orientation," if is_turned else ""
@@ -61,17 +61,17 @@ class MaskForm:
         )
 
     def require_likely(self, columns: int, rows: int, images: int) -> None:
-        """The same for a picture of which the header alone was read: it may be turned."""
+        """Check count and size from an image's header alone: the image may be stored rotated."""
         self.require_count(images)
         if (rows, columns) != (self.columns, self.rows):
             self.require_size(columns, rows)
 
 
 class MaskFile:
-    """A file that holds one mask for all pictures, or one for each picture of a file that holds as many.
+    """A file with one mask for all images, or one mask for each image of a stack.
 
-    Masks are (rows, columns), true where they are white, false where they are black; picture and mask are laid one over
-    the other as they are shown. Reading raises UsageError for anything else.
+    Masks are boolean (rows, columns), True for white, False for black; they apply to images as shown, after
+    orientation. Reading raises UsageError for anything else.
     """
 
     def __init__(self, path: str, max_megapixels: float) -> None:
@@ -82,7 +82,7 @@ class MaskFile:
         self._count = 0
 
     def check(self) -> MaskForm:
-        """Read all of it once. Raises UsageError for one that is black everywhere, too."""
+        """Read the whole file once. Also raises UsageError if all masks are black everywhere."""
         shape, some_are_white = (0, 0), False
         for mask in self._read(None):
             shape, some_are_white = mask.shape, some_are_white or bool(mask.any())
@@ -94,9 +94,9 @@ class MaskFile:
         return self._form(shape)
 
     def masks(self, found: DecodedImage | Stack, numbers: Iterable[int]) -> Iterator[NDArray[np.bool_]]:
-        """Those of the pictures of increasing numbers, as their pixels are stored; without an end where one serves all.
+        """Yield the masks of the images with these increasing numbers, oriented as stored; a single mask, forever.
 
-        Raises UnsupportedImageError for pictures of another size, or of another number than there are masks.
+        Raises UnsupportedImageError if the size of the images, or their number, differs from that of the masks.
         """
         if self._count == 0:
             next(self._read(None))
@@ -110,7 +110,7 @@ class MaskFile:
         return MaskForm(self._name, self._count, columns, rows)
 
     def _read(self, numbers: Iterable[int] | None) -> Iterator[NDArray[np.bool_]]:
-        """The masks of some numbers, None for all."""
+        """Yield the masks with these numbers; None for all."""
         try:
             with Path(self._path).open("rb") as stream:
                 found = open_images(stream, self._max_megapixels, to_denoise=False)
@@ -133,7 +133,7 @@ class MaskFile:
         return UsageError(f"the mask {self._name} cannot be used: {error.reason}", remedy)
 
     def _white_in(self, image: DecodedImage) -> NDArray[np.bool_]:
-        """Where a mask is white, as it is shown."""
+        """True where a mask is white, oriented as shown."""
         values = image.intensities
         values = values if values.ndim == 3 else values[..., np.newaxis]
         white = 1 if image.is_float else np.iinfo(values.dtype).max
@@ -151,7 +151,7 @@ class MaskFile:
         return Orientation.of(image).shown(is_white)
 
     def _as_stored(self, mask: NDArray[np.bool_], image: DecodedImage) -> NDArray[np.bool_]:
-        """A mask, given as it is shown, as a picture's pixels are stored."""
+        """Turn a mask from the orientation of display to that of an image's stored pixels."""
         orientation = Orientation.of(image)
         columns, rows = orientation.shown_size(image.size)
         self._form(mask.shape).require_size(columns, rows, is_turned=image.size != (columns, rows))
@@ -159,7 +159,7 @@ class MaskFile:
 
 
 def require_apart(path: str, plan: Plan) -> None:
-    """Raise UsageError where the mask is an input, too, or would be written over."""
+    """Raise UsageError if the mask is also an input, or would be overwritten."""
     identity, name = identity_of(Path(path)), printable(path)
     for job in (*plan.jobs, *plan.skipped):
         if identity_of(job.source) == identity:

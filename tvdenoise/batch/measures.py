@@ -1,4 +1,4 @@
-"""Measuring files: the noise of each, and how similar they are to a reference."""
+"""Measure files: their noise, and their similarity to a reference."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 
 def refuse_existing(path: str, *, overwrite: bool) -> None:
-    """Raise UsageError for a file that would be replaced without being asked for."""
+    """Raise UsageError if the file exists, unless overwrite is set."""
     if os.path.lexists(path) and not overwrite:
         raise UsageError(f"{printable(path)} already exists", "add --overwrite to replace it")
 
 
 def require_plot(plot: str, sources: Iterable[Path], *, overwrite: bool) -> None:
-    """Raise UsageError where a plot of images cannot be written, or would replace one of them."""
+    """Raise UsageError if a plot of images cannot be written, or would replace one of them."""
     require_plot_name(plot)
     identity = identity_of(Path(plot))
     if identity is not None and identity in map(identity_of, sources):
@@ -50,7 +50,7 @@ def require_plot(plot: str, sources: Iterable[Path], *, overwrite: bool) -> None
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """The noise of a file, or why there is none: exactly one of ``model`` and ``error`` is given."""
+    """The noise of a file, or the error of estimating it: exactly one of ``found`` and ``error`` is set."""
 
     source: str
     found: NoiseModel | None
@@ -58,7 +58,7 @@ class Estimate:
 
     @property
     def model(self) -> NoiseModel:
-        """The noise; only where there is no error."""
+        """The noise; only if there is no error."""
         assert self.found is not None
         return self.found
 
@@ -73,10 +73,10 @@ def estimates(
     plot: str | None = None,
     overwrite: bool = False,
 ) -> Iterator[Estimate]:
-    """The noise of each image in files and folders. Raises NothingToDoError where there is none.
+    """Yield the noise of each image in files and folders. Raises NothingToDoError if there are no images.
 
-    first_frame: of files of several pictures, take the first.
-    plot: the file that will show them, refused before the work as `require_plot` does.
+    first_frame: read only the first image of each file.
+    plot: file of the plot to come, checked first as by `require_plot`.
     """
     entries = list(Discovery(recursive, DEFAULT_SUFFIX, None, patterns).find(inputs))
     if not entries:
@@ -97,13 +97,13 @@ def estimates(
 def _of_file(path: Path, data_range: float | None, *, first_frame: bool) -> NoiseModel:
     from tvdenoise.api import estimate_noise
 
-    picture = read(path, first_frame=first_frame)
+    image = read(path, first_frame=first_frame)
     try:
         return estimate_noise(
-            picture.noisy(),
-            channel_axis=-1 if picture.has_channel_axis else None,
-            data_range=data_range if picture.is_float else None,
-            where=picture.visible,
+            image.noisy(),
+            channel_axis=-1 if image.has_channel_axis else None,
+            data_range=data_range if image.is_float else None,
+            where=image.visible,
         )
     except ValueError as error:
         raise UnsupportedImageError(f"cannot be measured: {error}") from error
@@ -114,10 +114,10 @@ _MOST_PANELS = 9
 
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """How alike two pictures are.
+    """Similarity of two images.
 
-    psnr: in decibels, infinite where they are equal; ssim: None where they are too small for it, or where too little
-    is visible; data_range: what lies between black and white; notices: sentences about what was not compared.
+    psnr: in decibels, infinite for equal images; ssim: None if too few pixels are visible; data_range: difference
+    between white and black; notices: sentences about what was not compared.
     """
 
     psnr: float
@@ -128,27 +128,27 @@ class Similarity:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A file beside the reference: its likeness and its picture, or why there is none."""
+    """A file compared with the reference: its similarity and its image, or the error."""
 
     source: str
     found: tuple[Similarity, DecodedImage] | None
     error: TvdenoiseError | None = None
 
     @property
-    def likeness(self) -> Similarity:
-        """Only where there is no error."""
+    def similarity(self) -> Similarity:
+        """Available only if there is no error."""
         assert self.found is not None
         return self.found[0]
 
     @property
-    def picture(self) -> DecodedImage:
-        """Only where there is no error."""
+    def image(self) -> DecodedImage:
+        """Available only if there is no error."""
         assert self.found is not None
         return self.found[1]
 
 
 def read_reference(source: str, max_megapixels: float) -> DecodedImage:
-    """The picture that others are compared with. The errors of reading it name it."""
+    """Read the reference image; errors name its file."""
     require_named((source,))
     try:
         return read(Path(source), max_megapixels, to_denoise=False)
@@ -163,26 +163,29 @@ def comparisons(
     data_range: float | None,
     max_megapixels: float,
 ) -> Iterator[Comparison]:
-    """Each image beside the reference of this name; data_range: None for that of its type. Raises UsageError."""
+    """Yield each image compared with the reference of this name. Raises UsageError for an empty name.
+
+    data_range: None for that of the reference's type.
+    """
     require_named(images)
     for source in images:
         try:
-            picture = read(Path(source), max_megapixels, to_denoise=False)
-            require_comparable(reference, name, picture)
-            yield Comparison(source, (likeness_of(reference, picture, data_range), picture))
+            image = read(Path(source), max_megapixels, to_denoise=False)
+            require_comparable(reference, name, image)
+            yield Comparison(source, (similarity_of(reference, image, data_range), image))
         except TvdenoiseError as error:
             yield Comparison(source, None, error)
 
 
-def likeness_of(
-    reference: DecodedImage, picture: DecodedImage, data_range: float | None = None
+def similarity_of(
+    reference: DecodedImage, image: DecodedImage, data_range: float | None = None
 ) -> Similarity:
-    """How alike two pictures are that can be compared, where they are visible."""
+    """Similarity of two comparable images over their visible pixels."""
     white = data_range or white_of(reference)
-    first, second, visible = reference.intensities, picture.intensities, reference.visible
+    first, second, visible = reference.intensities, image.intensities, reference.visible
     ratio = psnr(first, second, white, visible)
     notices: tuple[str, ...] = ()
-    if picture.metadata.icc != reference.metadata.icc:
+    if image.metadata.icc != reference.metadata.icc:
         notices = ("its colour profile differs from the reference's; stored values are compared",)
     try:
         return Similarity(ratio, ssim(first, second, white, visible), white, notices)
@@ -190,22 +193,22 @@ def likeness_of(
         return Similarity(ratio, None, white, (*notices, f"SSIM needs {WINDOW} × {WINDOW} visible pixels"))
 
 
-def white_of(picture: DecodedImage) -> float:
-    """The value that counts as white by the type of the intensities: 255, 65535, or 1 for floats."""
-    return 1.0 if picture.is_float else float(np.iinfo(picture.intensities.dtype).max)
+def white_of(image: DecodedImage) -> float:
+    """The white level of the type of the intensities: 255, 65535, or 1 for floats."""
+    return 1.0 if image.is_float else float(np.iinfo(image.intensities.dtype).max)
 
 
-def require_comparable(reference: DecodedImage, name: str, picture: DecodedImage) -> None:
-    """Raise UnsupportedImageError unless a picture has the reference's size, kind, orientation and visible pixels."""
+def require_comparable(reference: DecodedImage, name: str, image: DecodedImage) -> None:
+    """Raise UnsupportedImageError unless an image has the reference's size, kind, orientation and visible pixels."""
     name = printable(name)
     for ours, theirs, remedy in (
-        (_size(picture), _size(reference), "crop or scale one of them first"),
-        (_kind(picture), _kind(reference), "convert one of them first"),
-        (_orientation(picture), _orientation(reference), "rotate one of them first"),
+        (_size(image), _size(reference), "crop or scale one of them first"),
+        (_kind(image), _kind(reference), "convert one of them first"),
+        (_orientation(image), _orientation(reference), "rotate one of them first"),
     ):
         if ours != theirs:
             raise UnsupportedImageError(f"it has {ours}, and the reference {name} has {theirs}", remedy)
-    if not _is_equal(picture.visible, reference.visible):
+    if not _is_equal(image.visible, reference.visible):
         reason = f"its alpha hides other pixels than the alpha of the reference {name}"
         raise UnsupportedImageError(reason, "remove alpha from both, or give them the same")
     if reference.visible is not None and not reference.visible.any():
@@ -214,19 +217,19 @@ def require_comparable(reference: DecodedImage, name: str, picture: DecodedImage
         )
 
 
-def _size(picture: DecodedImage) -> str:
-    columns, rows = picture.size
+def _size(image: DecodedImage) -> str:
+    columns, rows = image.size
     return f"{columns} × {rows} pixels"
 
 
-def _kind(picture: DecodedImage) -> str:
-    """Without alpha: one that hides nothing makes no difference."""
-    kind = picture.kind.replace("A", "") if picture.alpha is not None else picture.kind
+def _kind(image: DecodedImage) -> str:
+    """The kind of pixels without alpha, as an opaque alpha channel makes no difference."""
+    kind = image.kind.replace("A", "") if image.alpha is not None else image.kind
     return PIXEL_KINDS["I;16" if kind == "L;16" else kind] + " pixels"
 
 
-def _orientation(picture: DecodedImage) -> str:
-    return f"the EXIF orientation {orientation_of(picture.metadata.exif)}"
+def _orientation(image: DecodedImage) -> str:
+    return f"the EXIF orientation {orientation_of(image.metadata.exif)}"
 
 
 def _is_equal(first: NDArray[np.bool_] | None, second: NDArray[np.bool_] | None) -> bool:
@@ -236,7 +239,7 @@ def _is_equal(first: NDArray[np.bool_] | None, second: NDArray[np.bool_] | None)
 
 
 def require_panels(images: tuple[str, ...]) -> None:
-    """Raise UsageError for more images than a plot shows."""
+    """Raise UsageError for more images than a plot can show."""
     if len(images) >= _MOST_PANELS:
         reason = f"a plot shows at most {_MOST_PANELS - 1} images beside the reference, not {len(images)}"
         raise UsageError(reason, "name fewer, or leave out --plot")

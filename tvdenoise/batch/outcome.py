@@ -1,20 +1,16 @@
-"""The outcome of a file and of a run, and the summary of the solves of one file."""
+"""The outcome of a file and of a run, and the figures of one file's solves."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from tvdenoise.errors import ExitCode
 
-if TYPE_CHECKING:
-    pass
-
 
 class FileStatus(StrEnum):
-    """What became of a file."""
+    """The final state of a file."""
 
     DONE = "done"
     FAILED = "failed"
@@ -25,14 +21,14 @@ class FileStatus(StrEnum):
 class Figures:
     """How a file was denoised; intensities are fractions of the data range.
 
-    noise: the kind that was found, a word or two, or None where mu was given; correlation: of neighbours, the
-    larger of both directions; growth: the largest over the least deviation.
-    bits: of an integer file's intensities, or None for floats; ending: how the solve ended, a sentence.
-    planes: how many pictures the file holds: then mu, epsilon and the noise are those in the middle, iterations their
-    sum, and the bound that of the worst; parameters: how many different values of mu there are.
-    volumes: how many were solved, 0 where pictures were one by one; spacing: of their planes, rows and columns, as
-    --spacing takes it.
-    shape: the options that decide, with mu and epsilon, which minimiser is found.
+    noise: the kind found, in a word or two, or None if mu was given; correlation: of neighbouring pixels, the larger
+    of both directions; growth: largest standard deviation over the smallest.
+    bits: per integer intensity, None for floats; ending: how the solve ended, a sentence.
+    planes: number of images in the file; with several, mu, epsilon and noise are medians, iterations a sum, and the
+    bound the worst; parameters: number of different values of mu.
+    volumes: number of volumes solved, 0 if images were solved one by one; spacing: of planes, rows and columns, in
+    the syntax of --spacing.
+    shape: the options that, with mu and epsilon, define the minimiser.
     """
 
     mu: float
@@ -55,10 +51,10 @@ class Figures:
 
 @dataclass(frozen=True)
 class SharedParameters:
-    """Chosen on some pictures of a set, for all of them.
+    """Parameters chosen on a sample of a set, for the whole set.
 
-    channels: of the pictures that they are for; mu: the median of what each of the sample would get; sigma: that of
-    their noise levels, None where the noise was not estimated; sources: the sample.
+    channels: of the images they apply to; mu: median over the sample; sigma: median noise level, None if the noise
+    was not estimated; sources: the sample.
     """
 
     channels: int
@@ -69,10 +65,11 @@ class SharedParameters:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """source, target: as they are shown, "-" for the standard streams; target None where there is none.
+    """The outcome of one file.
 
-    reason, remedy: why it failed, or why it is less exact than asked; notices: what was not written as read.
-    trace: where an error was raised, for those who develop; seconds: spent on it, reading and writing included.
+    source, target: as shown, "-" for the standard streams; target is None if there is none.
+    reason, remedy: why the file failed, or missed its tolerance; notices: what was not written as read.
+    trace: traceback of an error, for developers; seconds: spent on the file, including reading and writing.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""Outputs: their names, what else is written beside them, and what is refused so that nothing is lost."""
+"""Outputs: jobs, output names, extra outputs, and refusals that protect existing files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from tvdenoise.pictures.figures import require_trace_name, save_trace
 from tvdenoise.pictures.residual import save_residual
 
 if TYPE_CHECKING:
-    from tvdenoise.batch.request import Request
     from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.solver.descent import Solution
 
@@ -30,11 +29,10 @@ if TYPE_CHECKING:
 class Job:
     """One file to denoise.
 
-    in_place: the target is the source; once: it is left alone where an earlier run in place has denoised it.
-    place: where the target's name leads, links followed; header: what the source's header says, or None where it
-    was not read or says nothing.
-    residual, trace: what else is to be written (see `extra_outputs`), or None.
-    needed: bytes of memory, where that is not what one of its pictures takes.
+    in_place: the target is the source; once: skip the file if an earlier in-place run denoised it.
+    place: the real path of the target; header: of the source, or None if it was not read or says nothing.
+    residual, trace: paths of extra outputs, or None.
+    needed: bytes of memory, if not those of one image.
     """
 
     source: Path
@@ -49,35 +47,35 @@ class Job:
 
     @property
     def extra_outputs(self) -> tuple[Path, ...]:
-        """What is written beside the target."""
+        """The paths written besides the target."""
         return tuple(path for path in (self.residual, self.trace) if path is not None)
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Where all that is written, and before it temporaries, lies."""
+        """The folders of all outputs and their temporary files."""
         return (self.folder, *(Path(os.path.realpath(path)).parent for path in self.extra_outputs))
 
     @property
     def values(self) -> int:
-        """How many there are to denoise; 0 where that is not known."""
+        """The number of values to denoise; 0 if unknown."""
         return self.header.values if self.header is not None else 0
 
     @property
     def memory(self) -> int:
-        """Bytes that it takes to do."""
+        """The bytes of memory needed."""
         if self.needed is not None:
             return self.needed
         return self.header.bytes_needed if self.header is not None else 0
 
     @property
     def folder(self) -> Path:
-        """Where the output, and before it its temporary, lies."""
+        """The folder of the output and its temporary file."""
         return Path(self.place or os.path.realpath(self.target)).parent
 
 
 @dataclass(frozen=True)
 class Beside:
-    """Each output lies beside its input, under a name of its own."""
+    """Each output goes beside its input, with a suffix."""
 
     suffix: str
 
@@ -87,7 +85,7 @@ class Beside:
 
 @dataclass(frozen=True)
 class Folder:
-    """The trees of the inputs are mirrored in a folder."""
+    """Outputs mirror the input trees below a folder."""
 
     path: Path
     suffix: str
@@ -118,7 +116,7 @@ Destination = Beside | Folder | SingleFile | InPlace
 
 
 def destination_of(request: Request) -> Destination:
-    """Where the outputs go. Raises UsageError where the output's name leaves that open."""
+    """The destination of a request. Raises UsageError if the output's name is ambiguous."""
     if request.in_place:
         return InPlace()
     if request.output is None:
@@ -152,7 +150,7 @@ _APART = "give them different names, or run them separately"
 
 
 def naming_error(path: Path) -> UnwritableImageError | None:
-    """Why no file can have a name, where its length is to blame."""
+    """The error for a name that is too long, or None."""
     try:
         os.lstat(path)
     except OSError as error:
@@ -163,7 +161,7 @@ def naming_error(path: Path) -> UnwritableImageError | None:
 
 
 def refuse_collisions(outputs: Iterable[tuple[Job, Path]]) -> None:
-    """Two outputs must not be one file, nor one the folder of another, nor where upper and lower case are the same."""
+    """Raise UsageError if two outputs are the same file, or one is a folder of another, ignoring case."""
     owners: dict[str, tuple[Job, Path]] = {}
     real = RealPaths()
     for job, path in outputs:
@@ -188,7 +186,7 @@ def refuse_collisions(outputs: Iterable[tuple[Job, Path]]) -> None:
 
 
 def _folders_of(places: Iterable[str]) -> dict[str, str]:
-    """All folders in which places lie, near and far, each with one of them."""
+    """Map each folder above any of the places to one of these places."""
     found: dict[str, str] = {}
     for place in places:
         folder = os.path.dirname(place)
@@ -214,9 +212,9 @@ def refuse_outputs_that_are_inputs(jobs: list[Job], outputs: list[tuple[Job, Pat
 
 
 def identity_of(path: Path | int) -> tuple[int, int] | None:
-    """What tells files apart, whatever their names and links; None where there is no file.
+    """Device and inode, which identify a file whatever its names; None if there is no file.
 
-    A number stands for an open file.
+    path: or the descriptor of an open file.
     """
     try:
         status = os.stat(path)
@@ -237,7 +235,7 @@ def refuse_existing(existing: list[Path], request: Request) -> None:
 
 
 def require_folders_writable(jobs: list[Job], request: Request) -> None:
-    """Probe every output folder, and clear it of what dead runs left there, unless nothing is to be changed."""
+    """Probe every output folder, and remove temporaries of dead runs unless this is a dry run."""
     for folder in dict.fromkeys(folder for job in jobs for folder in job.folders):
         try:
             require_writable(folder, keeps_times=request.dry_run)
@@ -251,7 +249,7 @@ _RESIDUAL = "_residual.png"
 
 
 def require_possible(request: Request) -> None:
-    """Raise UsageError where what was asked for beside the results cannot be."""
+    """Raise UsageError if the requested extra outputs are impossible."""
     for option, name in (("--residual", request.residual), ("--trace", request.trace)):
         if name is not None and (request.reads_standard_input or request.writes_standard_output):
             raise UsageError(f"{option} works on files, not on standard streams", "leave it out")
@@ -270,14 +268,14 @@ def require_possible(request: Request) -> None:
 
 
 def residual_of(place: Path, request: Request) -> Path | None:
-    """The name of the residual of the input with this place below the folder in which it was found."""
+    """The path of the residual of an input at a path below its folder; None if none is requested."""
     if request.residual is None:
         return None
     return Path(request.residual) / place.with_name(place.stem + _RESIDUAL)
 
 
 def with_trace(jobs: list[Job], request: Request, count: int) -> list[Job]:
-    """The jobs with the trace, if one was asked for. Raises UsageError unless there is one input; count: of them."""
+    """Add the requested trace to the job. Raises UsageError unless the count of inputs is 1."""
     if request.trace is None:
         return jobs
     if count != 1:
@@ -286,7 +284,7 @@ def with_trace(jobs: list[Job], request: Request, count: int) -> list[Job]:
 
 
 def without_kept(job: Job) -> Job:
-    """The job without what is there already, whole, and therefore not made anew."""
+    """The job without extra outputs that already exist whole."""
     residual, trace = job.residual, job.trace
     if residual is not None and os.path.lexists(residual) and is_whole(residual):
         residual = None
@@ -298,10 +296,9 @@ def without_kept(job: Job) -> Job:
 def write_extra_outputs(
     job: Job, image: DecodedImage, solution: Solution, data_range: float | None
 ) -> tuple[str, ...]:
-    """Write what was asked for beside the result of a job, and say what has to be known of it.
+    """Write the extra outputs of a job, and return notes about them. Raises UnwritableImageError.
 
-    data_range: the value that counts as 1 in float pictures, where it is not 1.
-    Raises UnwritableImageError.
+    data_range: white level of float images; None for 1.
     """
     if job.trace is not None:
         save_trace(solution.trace, solution.tolerance, job.trace)

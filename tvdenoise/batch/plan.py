@@ -1,4 +1,4 @@
-"""The plan of a run: every output's name, and every refusal, before the first pixel is read."""
+"""The plan of a run: all output names and all refusals, before the first pixel is read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NO_REPLACEMENT_LOG = "process these files without --cluster, and with --report 
 
 @dataclass(frozen=True)
 class Plan:
-    """jobs: to do; skipped: done by an earlier run; failures: inputs that cannot be read."""
+    """jobs: to run; skipped: done by an earlier run; failures: unreadable inputs."""
 
     jobs: tuple[Job, ...]
     skipped: tuple[Job, ...] = ()
@@ -48,9 +48,9 @@ class Plan:
 
 
 def make_plan(request: Request, *, strips_metadata: bool = False, has_replacement_log: bool = True) -> Plan:
-    """Raises UsageError and NothingToDoError; nothing has been changed then.
+    """Plan a request. Raises UsageError and NothingToDoError before anything is changed.
 
-    has_replacement_log: a report, if there is one, can tell a later run in place what has been replaced.
+    has_replacement_log: the report, if any, records replaced files for later in-place runs.
     """
     destination = destination_of(request)
     require_possible(request)
@@ -80,7 +80,7 @@ def make_plan(request: Request, *, strips_metadata: bool = False, has_replacemen
 
 
 def _require_places_for_records(jobs: list[Job], remedy: str, *, strips_metadata: bool) -> None:
-    """Refuse files of which a second run could not know that they are denoised already."""
+    """Raise UsageError for files that a second run could not recognise as denoised."""
     for job in jobs:
         form = format_in_place(job.target, codec) if (codec := codec_of(job.source)) else None
         if form is None or not form.kinds or has_place_for_record(form, strips_metadata=strips_metadata):
@@ -94,7 +94,7 @@ def _require_places_for_records(jobs: list[Job], remedy: str, *, strips_metadata
 
 
 def settle(jobs: list[Job], request: Request, failures: tuple[Failure, ...] = ()) -> Plan:
-    """The plan of some jobs, once none of their outputs does harm. Raises UsageError."""
+    """Plan jobs after checking that their outputs overwrite nothing. Raises UsageError."""
     refuse_collisions((job, path) for job in jobs for path in (job.target, *job.extra_outputs))
     refuse_outputs_that_are_inputs(jobs, [(job, job.target) for job in jobs])
     existing = [job for job in jobs if os.path.lexists(job.target)]
@@ -106,7 +106,7 @@ def settle(jobs: list[Job], request: Request, failures: tuple[Failure, ...] = ()
 
 
 def _settle_extra_outputs(jobs: list[Job], request: Request) -> list[Job]:
-    """The jobs with what is still to be written beside their targets, once that does no harm. Raises UsageError."""
+    """Check the extra outputs of jobs, and drop those that exist and are kept. Raises UsageError."""
     named = [(job, path) for job in jobs for path in job.extra_outputs]
     if not named:
         return jobs
@@ -122,7 +122,7 @@ def plan_replacing(
     is_done: Callable[[Job], bool],
     refusal: Callable[[Job], Failure | None],
 ) -> Plan:
-    """The plan of files whose outputs are replaced unless they are done; a refusal is a failure of that file alone."""
+    """Plan files whose outputs are replaced unless done; a refused file fails alone."""
     jobs, failures = _jobs(found, destination)
     remaining = []
     for job in jobs:
@@ -134,7 +134,7 @@ def plan_replacing(
 
 
 def with_headers(jobs: Iterable[Job]) -> tuple[Job, ...]:
-    """The jobs with what sharing the machine among them takes. What is wrong with a file is told when it is read."""
+    """Add headers to jobs, for sharing the machine. A file with a bad header fails later, when it is read."""
     known = []
     for job in jobs:
         try:
@@ -149,9 +149,9 @@ def _jobs(
     destination: Destination,
     residual: Callable[[Found], Path | None] = lambda _: None,
 ) -> tuple[list[Job], list[Failure]]:
-    """One job for each pair of names (an input that is given twice is done once), and what has no name.
+    """One job for each pair of input and output (duplicates count once), and failures to name an output.
 
-    residual: names what shows what was removed from an input.
+    residual: returns the name of an input's residual image.
     """
     jobs: dict[tuple[str, str], Job] = {}
     failures = []

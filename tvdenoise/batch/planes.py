@@ -1,4 +1,4 @@
-"""Denoising the images of a file one by one: a single image, or the planes of a stack."""
+"""Denoise the images of a file one by one: a single image, or the planes of a stack."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from tvdenoise.parameters import Parameters
 
 
-_SAMPLE = 9  # planes of a channel; an odd number, so that a median is one of theirs
+_SAMPLE = 9  # planes of a channel; odd, so that the median is one of the values
 
 
 class Planes(Work):
     """The images of one file, denoised one by one.
 
-    job: names what else is to be written of a single image. Raises UnsupportedImageError where the format cannot hold
-    the images.
+    job: names the extra outputs, possible for a single image only. Raises UnsupportedImageError if the format cannot
+    hold the images.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Planes(Work):
         return StackWriter(stack, self._form, self._settings.quality)
 
     def _denoised(self) -> Iterator[DecodedImage]:
-        """Each picture as it is to be written, decoded and denoised when it is asked for."""
+        """Yield each image ready to write; decodes and denoises on demand."""
         masks = self._denoiser.masks(self._found, range(self.count))
         if isinstance(self._found, Stack):
             self._summary.note(self._found.series.notices)
@@ -98,19 +98,19 @@ class Planes(Work):
 
     @contextmanager
     def _naming(self, number: int) -> Iterator[None]:
-        """Of several pictures, say which one it is that cannot be read or denoised."""
+        """Prefix errors with the number of the image that cannot be read or denoised."""
         try:
             yield
         except (UnreadableImageError, UnsupportedImageError) as error:
-            if isinstance(error, SeveralImagesError):  # which says so
+            if isinstance(error, SeveralImagesError):  # about the whole file
                 raise
             reason = f"image {number + 1} of {self.count}: {error.reason}"
             raise type(error)(reason, error.remedy) from error
 
     def _choose(self, stack: Stack) -> None:
-        """Parameters for each channel, on a sample of its planes: those of the median mu.
+        """Choose parameters for each channel on a sample of its planes: those with the median mu.
 
-        Planes without noise, such as those of one colour before and after the specimen, have no say if others have.
+        Planes without noise, such as uniform ones before and after the specimen, do not count if others have noise.
         """
         channels = range(stack.axes.channel_count)
         is_shared = len(channels) == 1 and stack.first.channels in dict(self._settings.shared_mu)
@@ -153,7 +153,7 @@ class Planes(Work):
         return summary.recorded(result, number)
 
     def _progress_of(self, number: int) -> Callable[[float], None]:
-        """Of one image, as a part of all of them."""
+        """A callback for the solve of one image, which reports overall progress."""
         return lambda part: self._progress(number + SOLVED * part, self.count)
 
     @property
@@ -163,7 +163,7 @@ class Planes(Work):
 
 
 def require_stack_possible(stack: Stack, form: Format, job: Job) -> None:
-    """Raise UnsupportedImageError where what is asked for cannot be done with several pictures."""
+    """Raise UnsupportedImageError if the format or the extra outputs do not allow several images."""
     require_stack_carried(stack, form)
     if job.extra_outputs:
         raise UnsupportedImageError(

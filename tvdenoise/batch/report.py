@@ -1,4 +1,4 @@
-"""The report of a run for other programs: one line per file, written as soon as it is known."""
+"""The report of a run: one machine-readable line per file, written as soon as its outcome is known."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from tvdenoise.files.paths import RealPaths, key_of, printable, reason_of
 
 
 def check_report(request: Request, plan: Plan) -> None:
-    """Raise UsageError where the report that was asked for cannot be, without touching it.
+    """Raise UsageError if the requested report cannot be written; changes nothing.
 
-    It must not replace an input or an output by any of their names, nor a file without a word about it, and it
-    continues only what is a report of its layout.
+    A report must not be an input or output under any name, must not replace a file unless allowed to, and continues
+    only a report of the same layout.
     """
     if request.report is None:
         return
@@ -57,7 +57,7 @@ def check_report(request: Request, plan: Plan) -> None:
 
 
 def _require_openable(path: Path) -> None:
-    """Raise OSError where the file could not be written, or made."""
+    """Raise OSError if the file could not be written or created."""
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
     except FileNotFoundError:
@@ -68,7 +68,7 @@ def _require_openable(path: Path) -> None:
 
 
 def whole_length(path: Path, layout: ReportFormat, request: Request) -> int:
-    """How many bytes of a report are kept, without what a killed run left of its last line. Raises UsageError."""
+    """The number of bytes of a report to keep, excluding a last line cut off by a kill. Raises UsageError."""
     if not (request.skip_existing and path.exists()):
         return 0
     try:
@@ -80,7 +80,7 @@ def whole_length(path: Path, layout: ReportFormat, request: Request) -> int:
 
 
 def _refuse_taken(request: Request, plan: Plan, name: str) -> None:
-    """Raise UsageError for a report that is, or would be, an input, an output, or the folder of one."""
+    """Raise UsageError for a report that is, or would be, an input, an output, or a folder of an output."""
     assert request.report is not None
     real = RealPaths()
     jobs = plan.jobs + plan.skipped
@@ -97,16 +97,17 @@ def _refuse_taken(request: Request, plan: Plan, name: str) -> None:
     if request.writes_standard_output:
         identities.add(identity_of(1))
     identity = identity_of(Path(request.report))
-    # By what other file systems take for the same name, too.
+    # `key_of` also covers file systems that treat different names as equal.
     is_place = key_of(real.of(request.report)) in set(map(key_of, places))
     if is_place or (identity is not None and identity in identities):
         raise UsageError(f"the report {name} is an input or an output", "rename it")
 
 
 class Report:
-    """An open report; without a descriptor of a file, one that keeps nothing. Threads may share it.
+    """An open report, safe to share between threads; without a file descriptor it discards everything.
 
-    An error of writing ends the report, not the run: it is raised at the end.
+    A write error ends the report, not the run, and is raised on exit.
+    replaced: digests of the files that earlier runs of this report put in the place of inputs.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class Report:
     ) -> None:
         self._descriptor = descriptor
         self._name = name
-        self._replaced = replaced
+        self.replaced = replaced
         self._layout = layout or JsonLines()
         self._lock = RLock()
         self._error: OSError | None = None
@@ -129,7 +130,7 @@ class Report:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Raises TvdenoiseError where the report is not whole, unless something else is raised already."""
+        """Raise TvdenoiseError if the report is incomplete, unless another exception is under way."""
         self._close()
         if self._error is not None and error is None:
             reason = f"the report {self._name} is incomplete: {reason_of(self._error)}"
@@ -146,7 +147,7 @@ class Report:
                 self._close()
 
     def keep(self, shared: Iterable[SharedParameters]) -> None:
-        """Record what was chosen for all files. Raises TvdenoiseError: a run that continues could not know it."""
+        """Record shared parameters. Raises TvdenoiseError if that fails, as later runs would lack them."""
         try:
             with self._lock:
                 for parameters in shared if self._descriptor is not None else ():
@@ -155,15 +156,10 @@ class Report:
             reason = f"cannot record the parameters in the report {self._name}: {reason_of(error)}"
             raise TvdenoiseError(reason, "nothing was done") from error
 
-    @property
-    def replaced(self) -> frozenset[str]:
-        """The digests of what earlier runs, which this report continues, have put in the place of inputs."""
-        return self._replaced
-
     def announce(self, target: str, digest: str) -> None:
-        """Record what is about to replace a file, safely on the disk. Raises TvdenoiseError.
+        """Record, durably on disk, the digest of the file about to replace a target. Raises TvdenoiseError.
 
-        So a run that continues this report knows the file again, whenever this one was interrupted.
+        A run that continues this report then recognises the file, whenever this run is interrupted.
         """
         try:
             with self._lock:
@@ -176,7 +172,7 @@ class Report:
             raise TvdenoiseError(reason, "it is left unchanged") from error
 
     def _append(self, entry: Entry) -> None:
-        """Write a line whole, or nothing of it."""
+        """Write a whole line or nothing."""
         assert self._descriptor is not None
         line = self._layout.line(entry)
         length = os.fstat(self._descriptor).st_size
@@ -194,12 +190,12 @@ class Report:
                 return
             try:
                 os.close(descriptor)
-            except OSError as error:  # some file systems tell only then that there was no space
+            except OSError as error:  # some file systems report a full disk only on closing
                 self._error = self._error or error
 
 
 def open_report(request: Request, plan: Plan) -> Report:
-    """The report that was asked for. Raises UsageError; no other file has been touched then."""
+    """Open the requested report. Raises UsageError, before any other file is changed."""
     if request.report is None:
         return Report()
     name, layout = printable(request.report), layout_for(request.report)
@@ -215,7 +211,7 @@ def open_report(request: Request, plan: Plan) -> Report:
 
 
 def shared_before(request: Request) -> tuple[SharedParameters, ...]:
-    """What the run has chosen that a report continues. Raises UsageError."""
+    """The shared parameters recorded by the run that this one continues. Raises UsageError."""
     if request.report is None or not request.skip_existing:
         return ()
     found: dict[int, SharedParameters] = {}
@@ -232,7 +228,7 @@ def shared_before(request: Request) -> tuple[SharedParameters, ...]:
 
 
 def _begin(descriptor: int, layout: ReportFormat, *, whole: int) -> None:
-    """Make an open report end with a whole line. Raises OSError."""
+    """Truncate an open report to whole lines, or start it with its header. Raises OSError."""
     os.ftruncate(descriptor, whole)
     if whole == 0:
         _write_all(descriptor, layout.header)
@@ -248,10 +244,7 @@ def _write_all(descriptor: int, contents: bytes) -> None:
 
 
 def replaced_before(request: Request) -> frozenset[str]:
-    """The digests of what earlier runs in place have written; lines that are no such record say nothing.
-
-    Raises OSError.
-    """
+    """The digests of files written by earlier in-place runs, from the report. Raises OSError."""
     if request.report is None or not request.in_place:
         return frozenset()
     digests = set()

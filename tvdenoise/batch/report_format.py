@@ -1,4 +1,4 @@
-"""The lines of a report: their fields, as JSON and as CSV."""
+"""The lines of a report, as JSON and as CSV."""
 
 from __future__ import annotations
 
@@ -16,28 +16,17 @@ from tvdenoise.options import SHAPING
 _CHOSEN = ("mu", "epsilon", "sigma", "noise", "correlation", "growth")
 _FIGURES = (*_CHOSEN, "iterations", "distance_bound", "converged", "planes", "volumes", "spacing")
 FIELDS = ("source", "target", "status", "reason", *_FIGURES, *SHAPING, "seconds", "notes")
-REPLACING = "replacing"  # the status of a line that announces a replacement
-PARAMETERS = "parameters"  # that of one with what was chosen for a whole set
-_NUMBERS = (
-    "mu",
-    "epsilon",
-    "sigma",
-    "correlation",
-    "growth",
-    "iterations",
-    "distance_bound",
-    "planes",
-    "volumes",
-    "seconds",
-)
+REPLACING = "replacing"  # status of a line that announces a replacement
+PARAMETERS = "parameters"  # status of a line with shared parameters
 _WHOLE = ("iterations", "planes", "volumes")
+_NUMBERS = (*_WHOLE, "mu", "epsilon", "sigma", "correlation", "growth", "distance_bound", "seconds")
 _COLUMNS = (*FIELDS, "sha256", "channels")  # of CSV
 
 Entry = Mapping[str, Any]
 
 
 def entry_of(outcome: Outcome) -> dict[str, Any]:
-    """What became of a file, by ``FIELDS``; numbers that are not finite are left out."""
+    """An outcome as a mapping of ``FIELDS``; non-finite numbers become None."""
     figures = {name: getattr(outcome.figures, name, None) for name in _FIGURES}
     return {
         "source": outcome.source,
@@ -52,12 +41,12 @@ def entry_of(outcome: Outcome) -> dict[str, Any]:
 
 
 def announcement_of(target: str, digest: str) -> dict[str, Any]:
-    """That a file is about to be replaced by one with this SHA-256."""
+    """The entry that announces the replacement of a file by one with this SHA-256 digest."""
     return {"target": target, "status": REPLACING, "sha256": digest}
 
 
 def entry_of_shared(shared: SharedParameters) -> dict[str, Any]:
-    """What was chosen for all pictures of so many channels, and on which ones."""
+    """The entry of shared parameters."""
     return {
         "status": PARAMETERS,
         "channels": shared.channels,
@@ -68,7 +57,7 @@ def entry_of_shared(shared: SharedParameters) -> dict[str, Any]:
 
 
 def shared_in(entry: Entry) -> SharedParameters | None:
-    """The parameters in such a line; None in others."""
+    """The shared parameters in an entry; None for other entries."""
     if entry.get("status") != PARAMETERS:
         return None
     with suppress(TypeError, ValueError, KeyError):
@@ -86,28 +75,28 @@ def _is_finite(value: object) -> bool:
 
 
 class ReportFormat(Protocol):
-    """How entries are written."""
+    """A format of reports."""
 
     header: bytes
 
     def line(self, entry: Entry) -> bytes:
-        """The entry with its line break; there may be others inside."""
+        """Encode an entry with its final line break; there may be others inside."""
         ...
 
     def whole(self, contents: bytes) -> int:
-        """How many bytes at the start of a report are whole lines: all but what a killed run left of its last one.
+        """The number of bytes in whole lines, excluding a last line cut off by a kill.
 
-        Raises ValueError for what is no such report.
+        Raises ValueError if the contents are no report of this format.
         """
         ...
 
     def entries(self, contents: bytes) -> Iterator[tuple[int, Entry | None]]:
-        """Each entry with the number of the line where it begins; None for lines that are damaged."""
+        """Yield the first line number of each entry, and the entry, or None for damaged lines."""
         ...
 
 
 class JsonLines:
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     header = b""
     _starts = (b'{"source": ', b'{"target": ', b'{"status": ')
@@ -132,9 +121,9 @@ class JsonLines:
 
 
 class Csv:
-    """Comma-separated values under a line of names; what is not known is empty. Names keep their bytes.
+    """Comma-separated values with a header line; unknown values are empty. File names keep their bytes.
 
-    A report that another version began is continued under the names that it has.
+    A report begun by another version continues with its own columns.
     """
 
     def __init__(self) -> None:
@@ -157,7 +146,7 @@ class Csv:
                 raise ValueError("the first line has other names")
             self._names, self.header = names, first + ended
         end = contents.rfind(b"\n") + 1
-        while contents.count(b'"', 0, end) % 2:  # a line break inside quotes, in a file's name
+        while contents.count(b'"', 0, end) % 2:  # a line break inside a quoted file name
             end = contents.rfind(b"\n", 0, end - 1) + 1
         return end
 
@@ -178,12 +167,12 @@ class Csv:
 
 
 def layout_for(name: str) -> ReportFormat:
-    """The layout that a report's name asks for."""
+    """The layout for a report's name."""
     return Csv() if name.lower().endswith(".csv") else JsonLines()
 
 
 def layout_of(contents: bytes) -> ReportFormat | None:
-    """The layout that a report's contents have, or None where they are no report."""
+    """The layout of a report's contents, or None if they are no report."""
     if {"source", "status"} <= set(_names_in(contents.partition(b"\n")[0])):
         return Csv()
     lines = JsonLines()
@@ -191,7 +180,7 @@ def layout_of(contents: bytes) -> ReportFormat | None:
 
 
 def _names_in(line: bytes) -> list[str]:
-    """The names in the first line of comma-separated values; none where it is no such line."""
+    """The column names in a CSV header; empty if the line is not valid CSV."""
     text = io.StringIO(line.decode("utf-8", "surrogateescape"), newline="")
     with suppress(csv.Error, StopIteration):
         return next(csv.reader(text, strict=True))
@@ -210,7 +199,7 @@ def _is_entry(found: dict[str, Any] | None) -> bool:
 
 
 def _entry_in(names: list[str], values: list[str]) -> Entry | None:
-    """The entry in a line of comma-separated values."""
+    """The entry in a CSV line, or None if it is damaged."""
     if len(values) != len(names):
         return None
     entry: dict[str, Any] = {name: value or None for name, value in zip(names, values, strict=True)}
@@ -225,7 +214,7 @@ def _entry_in(names: list[str], values: list[str]) -> Entry | None:
 
 
 def _is_sound(entry: Entry) -> bool:
-    """Whether it says of what file what became of it, or is a line of another kind."""
+    """Return True for a valid outcome of a file, or an entry of another kind."""
     if not isinstance(entry.get("status"), str):
         return False
     if entry["status"] not in set(FileStatus):
@@ -237,7 +226,7 @@ def _is_sound(entry: Entry) -> bool:
 
 
 def _is_moderate(number: float) -> bool:
-    """Whether it is a finite float, or an integer that can be one."""
+    """Return True for a finite float, or an integer that converts to one."""
     try:
         return math.isfinite(number)
     except OverflowError:

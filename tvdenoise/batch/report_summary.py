@@ -1,4 +1,4 @@
-"""Summary of reports: counts, quantiles, and the files that need attention."""
+"""Summarise reports: counts, quantiles, and the files that need attention."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _SLOWEST = 10
 
 @dataclass(frozen=True)
 class Contents:
-    """The entries of a report, and the numbers of its damaged lines."""
+    """The entries of a report, and the line numbers of damaged ones."""
 
     entries: tuple[Entry, ...]
     damaged: tuple[int, ...]
 
 
 def read_report(path: str) -> Contents:
-    """Raises TvdenoiseError for a file that cannot be read or is no report. An empty file is one without entries."""
+    """Read a report; an empty file has no entries. Raises TvdenoiseError if it is unreadable or no report."""
     try:
         contents = Path(path).read_bytes()
     except (OSError, ValueError) as error:
@@ -48,7 +48,7 @@ def read_report(path: str) -> Contents:
 
 
 def last_of_each(entries: Iterable[Entry]) -> list[Entry]:
-    """The last entry of each source, but what was done stays so when a later run only found it done."""
+    """The last entry of each source, ignoring a skip after it was done."""
     last: dict[str, Entry] = {}
     for entry in entries:
         if entry["status"] not in set(FileStatus):
@@ -62,7 +62,7 @@ def last_of_each(entries: Iterable[Entry]) -> list[Entry]:
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many values lie between each two edges; the last edge counts as inside."""
+    """The count of values between adjacent edges; the last bin includes its upper edge."""
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
@@ -70,12 +70,12 @@ class Histogram:
 
 @dataclass(frozen=True)
 class ReportSummary:
-    """What became of all files; intensities are fractions of the data range.
+    """The outcomes of all files; intensities are fractions of the data range.
 
-    quantiles: of each of ``MEASURES`` over the files that were done, at ``QUANTILES``; None where no file has one.
-    noise: how many files have which kind; sigma: how its levels are spread, or None.
-    slowest: sources and their seconds, the slowest first; failed, not_converged: sources and reasons.
-    seconds: of all files together, which several processes may have spent at the same time.
+    quantiles: of each of ``MEASURES`` over the files done, at ``QUANTILES``; None if no file has a value.
+    noise: number of files of each kind of noise; sigma: histogram of noise levels, or None.
+    slowest: sources and seconds, slowest first; failed, not_converged: sources and reasons.
+    seconds: summed over files, which may have run in parallel.
     """
 
     done: int
@@ -89,7 +89,7 @@ class ReportSummary:
     not_converged: tuple[tuple[str, str], ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: the counts first, and every file with its reason."""
+        """Convert to a dictionary for JSON: counts first, then quantiles and files with their reasons."""
         return {
             "done": self.done,
             "not_converged": len(self.not_converged),
@@ -109,7 +109,7 @@ class ReportSummary:
 
 
 def summary_of_report(entries: Iterable[Entry]) -> ReportSummary:
-    """Of the entries of one report, or of several one after the other."""
+    """Summarise the entries of one report, or of several in sequence."""
     files = last_of_each(entries)
     done = [entry for entry in files if entry["status"] == FileStatus.DONE]
     failed = _reasons(entry for entry in files if entry["status"] == FileStatus.FAILED)
@@ -142,7 +142,7 @@ def _quantiles(values: Sequence[float]) -> tuple[float, ...] | None:
 
 
 def _histogram(values: Sequence[float]) -> Histogram | None:
-    if not values or min(values) == max(values):  # one bin says no more than the quantiles
+    if not values or min(values) == max(values):  # a single bin adds nothing to the quantiles
         return None
     counts, edges = np.histogram(values, _BINS)
     return Histogram(tuple(edges.tolist()), tuple(counts.tolist()))

@@ -1,4 +1,4 @@
-"""What a user asks for: which files, which streams, and where results go."""
+"""The user's request: input files, streams, and destinations."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tvdenoise.files.paths import printable
 _ANY_FOLDERS = "**"
 STANDARD_STREAM = "-"
 DEFAULT_SUFFIX = "_denoised"
-SHEET_ENDING = "_tune.png"  # of the names of contact sheets beside their pictures
+SHEET_ENDING = "_tune.png"  # ends the name of a contact sheet beside its image
 
 
 @dataclass(frozen=True)
 class Patterns:
-    """Shell patterns, upper and lower case told apart.
+    """Case-sensitive shell patterns.
 
-    A pattern without a "/" is one of names: of files, and where it excludes also of folders. One with a "/" is one of
-    whole places below the input folder; there "*" stays within a name, and "**" stands for any folders.
+    A pattern without "/" matches file names, and folder names if it excludes. A pattern with "/" matches the whole
+    path below the input folder; there "*" matches within one name, and "**" matches any number of folders.
     Raises UsageError for an empty pattern.
     """
 
@@ -35,19 +35,19 @@ class Patterns:
                 raise UsageError(f"{option} is empty", "give it a pattern such as '*.tif'")
 
     def takes(self, place: Path) -> bool:
-        """Whether the file at a place below the input folder is taken, its folders being entered."""
+        """Return True if the file at a path below the input folder is an input, given that its folders are searched."""
         is_included = not self.include or any(_matches(pattern, place) for pattern in self.include)
         return is_included and self.enters(place)
 
     def enters(self, place: Path) -> bool:
-        """Whether the folder at a place below the input folder is looked into."""
+        """Return True if the folder at a path below the input folder is to be searched."""
         return not any(_matches(pattern, place) for pattern in self.exclude)
 
     def __bool__(self) -> bool:
         return bool(self.include or self.exclude)
 
     def __str__(self) -> str:
-        """As options on the command line."""
+        """Format as command-line options."""
         given = [("--include", pattern) for pattern in self.include]
         given += [("--exclude", pattern) for pattern in self.exclude]
         return " ".join(f"{option} {shlex.quote(printable(pattern))}" for option, pattern in given)
@@ -60,7 +60,7 @@ def _matches(pattern: str, place: Path) -> bool:
 
 
 def _lead_to(patterns: Sequence[str], names: Sequence[str]) -> bool:
-    """Whether patterns, one for each name or any number of them, match all of the names."""
+    """Return True if the patterns, of which "**" matches any number of names, match all names."""
     if not patterns:
         return not names
     if patterns[0] == _ANY_FOLDERS:
@@ -69,22 +69,21 @@ def _lead_to(patterns: Sequence[str], names: Sequence[str]) -> bool:
 
 
 def require_named(inputs: tuple[str, ...]) -> None:
-    """Raise UsageError for an empty name, which would stand for the current folder."""
+    """Raise UsageError for an empty name, which would mean the current folder."""
     if "" in inputs:
         raise UsageError("an input name is empty", "name a file, or . for the current folder")
 
 
 @dataclass(frozen=True)
 class Request:
-    """Which files, and where the results go.
+    """Input files and destinations.
 
     inputs: files, folders, or "-" alone for standard input; output: a file, a folder, "-" or None.
-    suffix: of the outputs' names; None for the default, which is used only beside the inputs.
-    format: of standard output, by name; report: the path of the report, or None.
-    in_place: the results replace the inputs; again: also those of an earlier run in place.
-    patterns: of the files that are taken from folders; dry_run: nothing is to be written, and nothing
-    that earlier runs left is to be removed.
-    residual: the folder for what was removed; trace: the file for how the solve of the only input went on.
+    suffix: added to output names; None for the default, which applies only to outputs beside their inputs.
+    format: name of the format of standard output; report: path of the report, or None.
+    in_place: results replace the inputs; again: including those that an earlier in-place run denoised.
+    patterns: select files within folders; dry_run: write nothing, and keep what earlier runs left behind.
+    residual: folder for residual images; trace: file for the convergence trace of the only input.
     """
 
     inputs: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Carrying out a plan: in this process, in several, or on a cluster."""
+"""Execute a plan: in this process, in several, or on a cluster."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 
 class Workforce(Protocol):
-    """Whoever does the jobs."""
+    """Anything that runs jobs."""
 
     def outcomes(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
-        """The outcome of every job, each as soon as it is known; what is at work when it is left is given up."""
+        """Yield the outcome of each job as it finishes. Closing the generator abandons running jobs."""
         ...
 
 
 class Alone:
-    """This process does them, one after the other."""
+    """Runs jobs in this process, one after the other."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
@@ -50,7 +50,7 @@ class Alone:
 
 
 class InTurn:
-    """Several workforces, each of which begins with its own jobs when the one before has ended."""
+    """Runs several workforces in turn, each on its own jobs."""
 
     def __init__(self, shifts: Sequence[tuple[Workforce, Sequence[Job]]]) -> None:
         self._shifts = shifts
@@ -63,9 +63,9 @@ class InTurn:
 
 
 def outcomes(plan: Plan, workforce: Workforce, *, fail_fast: bool = False) -> Generator[Outcome, None, None]:
-    """The outcome of every file of a plan, each as soon as it is known.
+    """Yield the outcome of each file of a plan as soon as it is known.
 
-    fail_fast: end with the first file that failed.
+    fail_fast: stop after the first failure.
     """
     with closing(_all_outcomes(plan, workforce)) as found:
         for outcome in found:
@@ -82,14 +82,14 @@ def _all_outcomes(plan: Plan, workforce: Workforce) -> Generator[Outcome, None, 
     with closing(workforce.outcomes(plan.jobs)) as found:
         yield from found
     for folder in dict.fromkeys(folder for job in plan.jobs for folder in job.folders):
-        sweep(folder)  # a worker of an earlier run may have died only after this one was planned
+        sweep(folder)  # a worker of an earlier run may have died after this run was planned
 
 
 LOCAL = "local"
 
 
 def require_clusters_possible(request: Request, settings: FileOptions) -> None:
-    """Raise UsageError where Dask is not installed, or what is asked for is nothing for a cluster."""
+    """Raise UsageError if Dask is not installed, or if the request cannot run on a cluster."""
     if settings.memory is not None:
         raise UsageError(
             "--memory applies to one machine", "leave it out: set the memory of workers when you start them"
@@ -106,10 +106,10 @@ def require_clusters_possible(request: Request, settings: FileOptions) -> None:
 def cluster_for(
     address: str | None, plan: Plan, settings: FileOptions, jobs: int | None = None
 ) -> AbstractContextManager[Workforce | None]:
-    """The workforce of the cluster at an address, "local" for one of this machine; None without a need for it.
+    """Context manager for the cluster at an address ("local": on this machine); None if none is needed.
 
-    jobs: how many files to do at the same time; None for as many as there are workers, or here processors.
-    Entering raises UsageError where the cluster does not serve.
+    jobs: maximum number of files in progress; None for the number of workers (local: of processors).
+    Entering raises UsageError if the cluster cannot be used.
     """
     if address is None or not plan.jobs:
         return nullcontext()
@@ -129,7 +129,10 @@ def workforce_for(
     jobs: int | None = None,
     tell_plane: Progress = no_progress,
 ) -> Workforce:
-    """jobs: how many files to do at the same time; None for as many as are useful; tell_plane: see `Runner`."""
+    """Choose between this process and a pool of workers.
+
+    jobs: number of files in progress at a time; None for as many as are useful; tell_plane: progress of `Runner`.
+    """
     machine, total, todo = Machine.here(), settings.memory, _with_memory(plan.jobs, settings)
     workers = useful_workers(todo, machine, settings.threads) if jobs is None else min(jobs, len(todo))
     if total is not None and todo:
@@ -140,18 +143,18 @@ def workforce_for(
     if workers < 2 or not streams.are_unused:
         return alone
     shared = machine.beside(workers + 1, total)
-    # With a given total, a file for which there is no room beside other processes waits until these have ended.
+    # With a memory limit, a file too large to run beside other processes waits until they have ended.
     room = math.inf if total is None else shared.memory
     large = tuple(job for job in todo if job.memory > room)
     together = tuple(job for job in todo if job.memory <= room)
-    crew = WorkerPool(
+    pool = WorkerPool(
         settings, workers, Share(together, workers, shared), replacement_log, announce_compilation
     )
-    return InTurn(((crew, together), (alone, large))) if large else crew
+    return InTurn(((pool, together), (alone, large))) if large else pool
 
 
 def _with_memory(jobs: tuple[Job, ...], settings: FileOptions) -> tuple[Job, ...]:
-    """The jobs with the memory that volumes take, where pictures are denoised together."""
+    """Set the memory of each job to that of a volume if the settings denoise stacks as volumes."""
     if not settings.volume:
         return jobs
     return tuple(

@@ -1,4 +1,4 @@
-"""Doing one job: read, solve, write, and report the outcome."""
+"""Run one job: read, solve, write, and return the outcome."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
 
 class Runner:
-    """Does jobs with the same settings.
+    """Runs jobs with the same settings.
 
-    replacement_log: knows and is told what is replaced in place by files that cannot say it themselves.
+    replacement_log: records in-place replacements by files that cannot store a record.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Runner:
         self._progress = progress
 
     def attempt(self, job: Job, threads: int | None = None) -> Outcome:
-        """Do a job on so many threads (None: all). What goes wrong with one picture never stops the others."""
+        """Run a job on a number of threads (None: all). Any error becomes a failed outcome, so other jobs go on."""
         start = time.perf_counter()
         try:
             return self._do(job, start, threads)
@@ -70,7 +70,7 @@ class Runner:
         except MemoryError as error:
             failure = TvdenoiseError("not enough memory", "split the image, or free some memory")
             failure.__cause__ = error
-        except Exception as error:  # noqa: BLE001  # a surprise in one file must not stop the rest
+        except Exception as error:  # noqa: BLE001  # an unexpected error in one file must not stop the rest
             reason = " ".join(f"unexpected error: {type(error).__name__}: {error}".split())
             failure = TvdenoiseError(reason, "run it again with --debug and report it")
             failure.__cause__ = error
@@ -100,7 +100,7 @@ class Runner:
 
     @contextmanager
     def _opened(self, job: Job) -> Iterator[DecodedImage | Stack | LargeImage]:
-        """What the source holds; several pictures, or a large one, are read from it as long as this lasts."""
+        """Open the source; stacks and large images are read from it until the context ends."""
         try:
             stream = job.source.open("rb") if self._streams.source is None else self._streams.contents()
         except OSError as error:
@@ -143,7 +143,7 @@ class Runner:
         *,
         is_read_on: bool,
     ) -> None:
-        """is_read_on: the source is read as long as that lasts, and must stay what it is."""
+        """is_read_on: the source is read while writing, and must not change meanwhile."""
         if self._streams.target is not None:
             with TemporaryFile() if work.is_streamed else BytesIO() as held:
                 try:
@@ -161,13 +161,13 @@ class Runner:
             is_recorded = has_place_for_record(form, strips_metadata=self._settings.strip_metadata)
             before = Replacement(job, origin, is_recorded, self._replacement_log).before
         elif origin is not None and is_read_on:
-            before = origin.require_unchanged_before
+            before = origin.require_unchanged
         times = origin.times if origin is not None and self._settings.preserve_times else None
         work.write(job.target, before, times)
 
 
 def _first(found: DecodedImage | Stack | LargeImage) -> DecodedImage:
-    """A picture with what the file says of all."""
+    """An image with the metadata that the file holds for all of its images."""
     if isinstance(found, LargeImage):
         return found.pixel
     return found.first if isinstance(found, Stack) else found

@@ -1,4 +1,4 @@
-"""How the jobs of a run share processors and memory, and the time left."""
+"""Sharing processors and memory among the jobs of a run, and estimating the time left."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from tvdenoise.batch.outputs import Job
 
 
-# Seconds that a file takes on one processor, roughly: at all, for each value up to the size of the sample on which
-# the parameters are chosen, and for each value.
+# Approximate seconds on one processor: per file, per value up to the size of the sample for choosing parameters,
+# and per value.
 _PER_FILE, _PER_SAMPLED_VALUE, _SAMPLE, _PER_VALUE = 0.015, 1.2e-6, 300_000, 2.5e-7
-_USABLE = 0.8  # of the memory that is free
-_WORTH_WORKERS = 3.0  # seconds; a worker process takes about one to start
+_USABLE = 0.8  # of the free memory
+_WORTH_WORKERS = 3.0  # seconds of work; a worker process takes about one to start
 
 
 @dataclass(frozen=True)
 class Machine:
-    """processors: that may be used; memory: bytes that are free for the run."""
+    """processors: available to this run; memory: bytes available to this run."""
 
     processors: int
     memory: float
@@ -40,21 +40,21 @@ class Machine:
         return cls(available_threads(), math.inf if free is None else _USABLE * free)
 
     def beside(self, processes: int, total: int | None) -> Machine:
-        """What is left of a given total of bytes, or of the machine's, for pictures in so many processes."""
+        """What is left for images beside this many processes; total: limit of the memory in bytes, or None."""
         if total is None:
             return self
         return Machine(self.processors, min(self.memory, total - processes * PROCESS))
 
 
 def seconds_of(job: Job) -> float:
-    """About how long a job takes on one processor."""
+    """Estimated time of a job on one processor."""
     return _PER_FILE + _PER_SAMPLED_VALUE * min(job.values, _SAMPLE) + _PER_VALUE * job.values
 
 
 def useful_workers(jobs: Sequence[Job], machine: Machine, threads: int | None) -> int:
-    """How many processes to use: one where more would take longer to start than they save.
+    """The number of processes to use; 1 if starting more would take longer than they save.
 
-    threads: of each, where that is given.
+    threads: number per process, if given.
     """
     if sum(map(seconds_of, jobs)) < _WORTH_WORKERS:
         return 1
@@ -62,16 +62,19 @@ def useful_workers(jobs: Sequence[Job], machine: Machine, threads: int | None) -
 
 
 def affordable_workers(jobs: Sequence[Job], workers: int, total: int) -> int:
-    """At most so many processes that together with this one, and a usual file for each, fit into a total of bytes."""
+    """The largest number of workers, up to the given one, that fits into a total of bytes.
+
+    Counts this process, and a median file for each worker.
+    """
     usual = statistics.median(job.memory for job in jobs)
     return max(1, min(workers, int((total - PROCESS) // (PROCESS + usual))))
 
 
 class Share:
-    """Hands out jobs in their order, each as soon as there is memory for it, and with its number of threads.
+    """Hands out jobs in order, each as soon as memory allows, with its number of threads.
 
-    As many files as there are workers are at work, fewer where memory is short, and one at least. The processors are
-    divided by that number, so that many files get a thread each, and one alone all.
+    Runs one job per worker, fewer if memory is short, but at least one. The running jobs divide the processors:
+    many get one thread each, a single one gets all.
     """
 
     def __init__(self, jobs: Sequence[Job], workers: int, machine: Machine) -> None:
@@ -84,7 +87,7 @@ class Share:
         self._changed = Condition()
 
     def take(self) -> tuple[Job, int] | None:
-        """The next job and its number of threads, once it may start; None where none is left, or after `stop`."""
+        """Wait for the next job and its number of threads; None if no job is left, or after `stop`."""
         with self._changed:
             self._changed.wait_for(self._may_go_on)
             if self._stopped or not self._waiting:
@@ -95,14 +98,14 @@ class Share:
             return job, self._threads_for(job)
 
     def give_back(self, job: Job) -> None:
-        """A job that was taken has ended."""
+        """Release the memory of a job that has ended."""
         with self._changed:
             self._running -= 1
             self._memory_taken -= job.memory
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Hand out nothing more."""
+        """Hand out no more jobs."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -119,9 +122,9 @@ class Share:
 
 
 class Eta:
-    """Measures a run against what its files ask for: large ones take longer than small ones.
+    """Estimates the remaining time of a run, weighting files by their size.
 
-    clock: the time in seconds.
+    clock: returns the time in seconds.
     """
 
     def __init__(self, plan: Plan, clock: Callable[[], float] = time.monotonic) -> None:
@@ -134,10 +137,10 @@ class Eta:
         self.total = sum(self._work.values())
 
     def add(self, outcome: Outcome) -> None:
-        """A file is over."""
+        """Count a finished file."""
         self._begun = 0.0
         work = self._work.pop((outcome.source, outcome.target or ""), 0.0)
-        if outcome.status is FileStatus.SKIPPED:  # took no time, so that it says nothing about the others
+        if outcome.status is FileStatus.SKIPPED:  # took no time, so it does not count towards the speed
             self.total -= work
             return
         self._done += work
@@ -145,23 +148,23 @@ class Eta:
         self._last = self._clock()
 
     def reach(self, part: float) -> None:
-        """So much of the file that is at work, from 0 to 1, where files come in the order of the plan."""
+        """Set the progress of the current file, from 0 to 1; only for files done in the order of the plan."""
         self._begun = part * next(iter(self._work.values()), 0.0)
 
     @property
     def done(self) -> float:
-        """The part of the work that is done, in the units of ``total``."""
+        """The work done, in the units of ``total``."""
         return self._done + self._begun
 
     @property
     def files_per_second(self) -> float | None:
-        """None before there is anything to go by."""
+        """The speed so far; None before the first file is done."""
         seconds = self._last - self._start
         return self._files / seconds if self._done and seconds > 0 else None
 
     @property
     def seconds_left(self) -> float | None:
-        """None before there is anything to go by."""
+        """The estimated remaining time; None before the first file is done."""
         seconds = self._last - self._start
         if not self._done or seconds <= 0:
             return None

@@ -1,4 +1,4 @@
-"""The same parameters for a set: chosen on a few of its images, used for all."""
+"""Shared parameters: chosen on a few images of a set, used for all."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from tvdenoise.parameters import Parameters
 
 
-_SAMPLE = 9  # pictures of a kind; an odd number, so that a median is one of theirs
-_MOST_VALUES, _LEAST_PLANES = 1 << 24, 4  # of a volume that are looked at
-_SIDE = 1024  # rows and columns of a large picture that are looked at
+_SAMPLE = 9  # images of a kind; odd, so that the median is one of the values
+_MOST_VALUES, _LEAST_PLANES = 1 << 24, 4  # size of the sample from a volume
+_SIDE = 1024  # rows and columns of the sample from a large image
 
 
 def share_parameters(
@@ -45,9 +45,9 @@ def share_parameters(
     known: tuple[SharedParameters, ...],
     announce_compilation: Callable[[], None],
 ) -> tuple[FileOptions, tuple[SharedParameters, ...]]:
-    """FileOptions with the same mu for all pictures of a plan with as many channels, and what was chosen for that.
+    """FileOptions with one mu for all images of a plan with equal numbers of channels, and the new choices.
 
-    known: what the run chose that this one continues; only for other numbers of channels something is chosen then.
+    known: choices of the run that this one continues; only other numbers of channels need a new choice.
     """
     kept = frozenset(shared.channels for shared in known)
     chosen = choose_shared(plan, Denoiser(settings, announce_compilation), settings, kept)
@@ -56,7 +56,7 @@ def share_parameters(
 
 
 def refuse_useless(request: Request, settings: FileOptions) -> None:
-    """Raise UsageError where parameters cannot be shared, or would be others in a run that continues this one."""
+    """Raise UsageError if parameters cannot be shared, or if a run that continues this one would choose others."""
     if settings.mu is not None:
         raise UsageError("--shared-parameters chooses mu, and --mu sets it", "give only one of them")
     if settings.per_plane:
@@ -74,9 +74,10 @@ def refuse_useless(request: Request, settings: FileOptions) -> None:
 def choose_shared(
     plan: Plan, denoiser: Denoiser, settings: FileOptions, known: frozenset[int] = frozenset()
 ) -> tuple[SharedParameters, ...]:
-    """Parameters for each other number of channels, from a sample of the whole plan, what is done already included.
+    """Choose parameters for each number of channels that is not known, on a sample of the whole plan.
 
-    So a run that continues another one comes to the same parameters. Pictures that cannot be read are left out.
+    The sample includes files already done, so a run that continues another one chooses the same parameters.
+    Unreadable images are skipped.
     """
     found = defaultdict(list)
     for stated, jobs in _by_channels(plan.jobs + plan.skipped).items():
@@ -89,7 +90,7 @@ def choose_shared(
 
 
 def _by_channels(jobs: Iterable[Job]) -> dict[int, list[Job]]:
-    """The jobs apart by the channels that their headers state, so that few pictures of a kind are not passed over."""
+    """Group jobs by the channels in their headers, so that the sample includes rare kinds of images."""
     found = defaultdict(list)
     for job in with_headers(jobs):
         header = job.header
@@ -98,7 +99,7 @@ def _by_channels(jobs: Iterable[Job]) -> dict[int, list[Job]]:
 
 
 def sample_of(jobs: Sequence[Job]) -> list[Job]:
-    """At most so many jobs, evenly spread over their sources in the order of their names."""
+    """A sample of the jobs, evenly spread over the sources sorted by name."""
     ordered = sorted(jobs, key=lambda job: str(job.source))
     if len(ordered) <= _SAMPLE:
         return ordered
@@ -108,7 +109,7 @@ def sample_of(jobs: Sequence[Job]) -> list[Job]:
 def _chosen(job: Job, denoiser: Denoiser, settings: FileOptions) -> Iterator[tuple[int, float, float | None]]:
     try:
         found = _choice_on(job.source, denoiser, settings)
-    except TvdenoiseError:  # told when the picture's turn comes
+    except TvdenoiseError:  # reported when the image is denoised
         return
     if found is not None:
         channels, chosen = found
@@ -116,10 +117,10 @@ def _chosen(job: Job, denoiser: Denoiser, settings: FileOptions) -> Iterator[tup
 
 
 def _choice_on(path: Path, denoiser: Denoiser, settings: FileOptions) -> tuple[int, Parameters] | None:
-    """Channels and parameters of a file's picture, of the one, or the volume, in the middle of its stack, or of the
-    middle of a large picture.
+    """Channels and parameters of the image in a file, the middle image or volume of a stack, or the middle of a large
+    image.
 
-    None of a stack of channels, which share nothing.
+    None for a stack of channels, which share no parameters.
     """
     try:
         with path.open("rb") as stream:
@@ -141,7 +142,7 @@ def _choice_on(path: Path, denoiser: Denoiser, settings: FileOptions) -> tuple[i
 def _in_the_middle(
     found: DecodedImage | Stack | LargeImage, denoiser: Denoiser, settings: FileOptions
 ) -> tuple[DecodedImage | Volume, NDArray[np.bool_] | None]:
-    """The picture or the volume, with its mask."""
+    """The middle image or volume, with its mask."""
     if isinstance(found, LargeImage):
         return found.middle(_SIDE), None
     if not isinstance(found, Stack):
@@ -156,7 +157,7 @@ def _in_the_middle(
 
 
 def _middle(numbers: tuple[int, ...], most: int) -> tuple[int, ...]:
-    """At most so many, but a few."""
+    """The middle numbers: at most this many, but at least a few."""
     most = max(most, _LEAST_PLANES)
     start = max(0, (len(numbers) - most) // 2)
     return numbers[start : start + most]

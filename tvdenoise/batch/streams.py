@@ -44,7 +44,7 @@ class Streams:
         return self.source is None and self.target is None
 
     def contents(self) -> BinaryIO:
-        """All that the source holds, to be closed."""
+        """Read the whole source into a temporary file, which the caller closes."""
         assert self.source is not None
         held = SpooledTemporaryFile(_HELD_IN_MEMORY)  # noqa: SIM115  # the caller's
         shutil.copyfileobj(self.source, held, _BLOCK)
@@ -52,26 +52,26 @@ class Streams:
         return cast(BinaryIO, held)
 
     def put(self, contents: BinaryIO) -> None:
-        """Write to the target. A reader that went away has what it wanted; any other error is told."""
+        """Write to the target. Ignores a closed pipe, whose reader is done; raises UnwritableImageError otherwise."""
         assert self.target is not None
         contents.seek(0)
         try:
             shutil.copyfileobj(contents, self.target, _BLOCK)
             self.target.flush()
         except BrokenPipeError:
-            # Python would complain when it flushes the closed pipe at its end.
+            # Otherwise Python complains on exit, when it flushes the closed pipe.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.target.fileno())
         except OSError as error:
             raise UnwritableImageError(f"cannot write standard output: {reason_of(error)}") from error
 
 
 def is_terminal(stream: BinaryIO) -> bool:
-    """Whether a person would see the bytes."""
+    """Return True if the bytes would appear on a screen."""
     return stream.isatty()
 
 
 def streams_of(request: Request) -> Streams:
-    """Which of the standard streams are used; the others may be closed. Raises UsageError."""
+    """The standard streams that a request uses; the others may be closed. Raises UsageError."""
     form = None
     if request.format is not None:
         if not request.writes_standard_output:
@@ -95,14 +95,14 @@ def streams_of(request: Request) -> Streams:
 
 
 def _binary(stream: TextIO | None, original: TextIO | None, name: str) -> BinaryIO:
-    """The stream's bytes. Raises UsageError where the process was started with it closed (original: None)."""
+    """The binary stream. Raises UsageError if the process started with the stream closed (original is None)."""
     if stream is None or original is None:
         raise UsageError(f"{name} is closed", "name files instead of -")
     return stream.buffer
 
 
 def plan_with_streams(request: Request) -> Plan:
-    """The plan of the one job from or to a standard stream. Raises UsageError."""
+    """Plan the single job of a request that uses a standard stream. Raises UsageError."""
     if request.writes_standard_output:
         if len(request.inputs) > 1 or os.path.isdir(request.inputs[0]):
             raise UsageError("standard output takes one image", "name one input file, or a folder with -o")
@@ -125,7 +125,7 @@ def plan_with_streams(request: Request) -> Plan:
 
 
 def _refuse_one_file(source: Path | int, target: Path | int, shown: Path) -> None:
-    """Raise UsageError where a source and a target are one regular file; numbers stand for open files."""
+    """Raise UsageError if source and target, paths or descriptors, are the same regular file."""
     identity = identity_of(source)
     if identity is not None and identity == identity_of(target) and stat.S_ISREG(os.stat(source).st_mode):
         remedy = "choose another name with -o" if isinstance(target, Path) else "redirect to another file"

@@ -1,4 +1,4 @@
-"""The cells of a contact sheet: a part of an image with each of several settings."""
+"""Compute the cells of a contact sheet: a crop of an image denoised with each of several settings."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from tvdenoise.parameters import Parameters
 
 
-#: From one column to the next μ is divided by this, from one row to the next ε is multiplied by that.
+#: μ is divided by the first from column to column; ε is multiplied by the second from row to row.
 _MU_STEP, _EPSILON_STEP = 2**0.5, 3.0
-_MOST = 9  # columns, and rows
+_MOST = 9  # columns or rows
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class SettingsGrid:
                 )
 
     def settings(self, choose: Callable[[float], Parameters]) -> tuple[tuple[CellSetting, ...], ...]:
-        """Rows of settings around the choice; all but that have μ and ε of three digits."""
+        """Rows of settings around the chosen one; all others have μ and ε rounded to three digits."""
         centre = choose(1.0)
         middle = self.rows // 2, self.columns // 2
         return tuple(
@@ -71,23 +71,23 @@ def _around(centre: Parameters, name: str, right: int, below: int) -> CellSettin
         return CellSetting(name, centre.mu, centre.epsilon, 1.0, ())
     mu = in_three_digits(centre.mu / _MU_STEP**right)
     epsilon = in_three_digits(centre.epsilon * _EPSILON_STEP**below)
-    asks = (("--mu", mu), ("--epsilon", epsilon))
-    return CellSetting(name, float(mu), float(epsilon), _MU_STEP**right, asks)
+    options = (("--mu", mu), ("--epsilon", epsilon))
+    return CellSetting(name, float(mu), float(epsilon), _MU_STEP**right, options)
 
 
 @dataclass(frozen=True)
 class Strengths:
-    """One row; 1 is always among them."""
+    """One row of strengths, which always includes 1."""
 
     values: tuple[float, ...]
 
     def settings(self, choose: Callable[[float], Parameters]) -> tuple[tuple[CellSetting, ...], ...]:
-        """The row, in which each μ has the ε that goes with it."""
+        """One row of settings, each μ with its matching ε."""
         row = []
         for column, strength in enumerate(sorted({*self.values, 1.0})):
             chosen = choose(strength)
-            asks = () if strength == 1 else (("--strength", f"{strength:.12g}"),)
-            row.append(CellSetting(_name(0, column), chosen.mu, chosen.epsilon, strength, asks))
+            options = () if strength == 1 else (("--strength", f"{strength:.12g}"),)
+            row.append(CellSetting(_name(0, column), chosen.mu, chosen.epsilon, strength, options))
         return (tuple(row),)
 
 
@@ -95,17 +95,17 @@ def _name(row: int, column: int) -> str:
     return f"{chr(ord('A') + row)}{column + 1}"
 
 
-#: A cell is solved with a margin of so many times the distance over which an influence falls to 1/e where the
-#: picture is flat, √(w²/(με)) pixels, w being the weight of the colours. It is at least 32 and at most 512 pixels.
+#: A cell is solved with a margin of _FALLS times the distance over which an influence falls to 1/e in a flat region,
+#: √(w²/(με)) pixels, w being the weight of the colours; at least 32 and at most 512 pixels.
 _FALLS, _LEAST_MARGIN, _LARGEST_MARGIN = 10, 32, 512
 _LONGEST_SIDE = 1024  # of a crop
 _LEAST_SIDE_FOR_SSIM = 11
 
 
 class Tuner:
-    """Tries settings on a part of a picture; the parameters are chosen on the whole.
+    """Tries settings on a crop of an image, around parameters chosen on the whole image.
 
-    crop: in the picture as it is shown, or None for where it shows most.
+    crop: in the image as shown, or None for the most informative one.
     """
 
     def __init__(
@@ -121,10 +121,10 @@ class Tuner:
         self._announce_compilation = announce_compilation
 
     def tune(self, source: Path, reference: Path | None = None) -> Tuned:
-        """Denoise a part of a picture with each setting.
+        """Denoise a crop of an image with each setting.
 
-        Raises UsageError for a crop or a reference that does not fit; UnreadableImageError and UnsupportedImageError,
-        which name the file.
+        Raises UsageError for a crop or a reference that does not fit, and UnreadableImageError and
+        UnsupportedImageError, which name the file.
         """
         image = self._read(source)
         orientation = Orientation.of(image)
@@ -133,8 +133,8 @@ class Tuner:
         try:
             Denoiser(self._settings, self._announce_compilation).prepare()
             parameters, rows = self._choose(image)
-            asked = [setting.epsilon for row in rows for setting in row if "--epsilon" in dict(setting.asks)]
-            require_typeable(max(asked, default=0.0), image)
+            given = [each.epsilon for row in rows for each in row if "--epsilon" in dict(each.options)]
+            require_typeable(max(given, default=0.0), image)
             cells = self._cells(image, box, rows)
         except TvdenoiseError as error:
             raise _named(error, source) from error
@@ -180,7 +180,7 @@ class Tuner:
         return clean.intensities[box.rows, box.columns].copy()
 
     def _choose(self, image: DecodedImage) -> tuple[Parameters, tuple[tuple[CellSetting, ...], ...]]:
-        """The parameters for the picture, and the settings around them."""
+        """Choose parameters for the image, and the settings around them."""
         chosen = Denoiser(self._settings, self._announce_compilation).choose(image)
 
         def for_strength(strength: float) -> Parameters:
@@ -199,9 +199,8 @@ class Tuner:
         def solve(setting: CellSetting) -> Cell:
             window = box.widened(self._margin(setting, image.channels), *image.size)
             part = replace(image, intensities=noisy[window.rows, window.columns].copy(), alpha=None)
-            solution = Denoiser(_settings_of(setting, self._settings), self._announce_compilation).solve(
-                part, threads=1
-            )
+            settings = replace(self._settings.with_choice(setting.mu, setting.epsilon), threads=None)
+            solution = Denoiser(settings, self._announce_compilation).solve(part, threads=1)
             inner = box.seen_from(window)
             denoised = part.with_denoised(solution.image).intensities[inner.rows, inner.columns]
             return Cell(setting, denoised, solution.converged)
@@ -211,18 +210,18 @@ class Tuner:
         return tuple(tuple(islice(solved, len(row))) for row in rows)
 
     def _margin(self, setting: CellSetting, channels: int) -> int:
-        """Pixels around the crop that have a say in it."""
+        """The width in pixels of the border around the crop that influences it."""
         weight = max(1.0, *method_of(self._settings, channels).channel_weights)
         falls = weight / math.sqrt(setting.mu * setting.epsilon)
         return math.ceil(min(max(_FALLS * falls, _LEAST_MARGIN), _LARGEST_MARGIN))
 
     def _measured(self, tuned: Tuned, clean: NDArray[Any]) -> Tuned:
-        """With the likeness of everything to the reference; what cannot be seen counts as equal to it."""
+        """Add the similarity of all cells to the reference; invisible pixels count as equal to it."""
         is_float = clean.dtype.kind == "f"
         span = (self._settings.data_range or 1.0) if is_float else float(np.iinfo(clean.dtype).max)
         hidden = None if tuned.alpha is None else tuned.alpha == 0
 
-        def likeness(intensities: NDArray[Any]) -> CellSimilarity:
+        def measure(intensities: NDArray[Any]) -> CellSimilarity:
             seen = intensities.copy()
             if hidden is not None:
                 seen[hidden] = clean[hidden]
@@ -230,13 +229,13 @@ class Tuner:
             return CellSimilarity(psnr(seen, clean, span), ssim(seen, clean, span) if is_large else None)
 
         cells = tuple(
-            tuple(replace(cell, likeness=likeness(cell.intensities)) for cell in row) for row in tuned.cells
+            tuple(replace(cell, similarity=measure(cell.intensities)) for cell in row) for row in tuned.cells
         )
-        return replace(tuned, cells=cells, noisy_likeness=likeness(tuned.noisy))
+        return replace(tuned, cells=cells, noisy_similarity=measure(tuned.noisy))
 
 
 def require_typeable(epsilon: float, image: DecodedImage) -> None:
-    """Raise UsageError for an ε that is more than `run` takes: then the picture's values are far above its range."""
+    """Raise UsageError for an ε too large for `run`, which means that the image's values far exceed its data range."""
     if epsilon > 1:
         largest = math.ceil(float(np.abs(image.intensities).max()))
         raise UsageError(
@@ -245,15 +244,10 @@ def require_typeable(epsilon: float, image: DecodedImage) -> None:
         )
 
 
-def _settings_of(setting: CellSetting, common: FileOptions) -> FileOptions:
-    """The settings of a run with the μ and ε of a cell."""
-    return replace(common.with_choice(setting.mu, setting.epsilon), threads=None)
-
-
 def _said(value: object) -> str:
     return " × ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _named(error: TvdenoiseError, path: Path) -> TvdenoiseError:
-    """The same error, which names the file."""
+    """The same error, prefixed with the file's name."""
     return type(error)(f"{printable(path)}: {error.reason}", error.remedy)

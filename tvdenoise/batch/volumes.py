@@ -1,4 +1,4 @@
-"""Denoising the planes of a stack together: each of its volumes, written plane by plane."""
+"""Denoise the planes of a stack together: each volume as a whole, written plane by plane."""
 
 from __future__ import annotations
 
@@ -34,9 +34,8 @@ if TYPE_CHECKING:
 class Volumes(Work):
     """The volumes of one file, each denoised as a whole.
 
-    job: names what else is to be written, which is refused.
-    folder: for planes that have to wait until their turn to be written comes, None for the system's.
-    Raises UnsupportedImageError where no volume is known.
+    job: its extra outputs are refused; folder: for planes that wait to be written, None for the system's.
+    Raises UnsupportedImageError if the planes form no volume.
     """
 
     _solved_things = "volumes"
@@ -60,12 +59,12 @@ class Volumes(Work):
         self._volumes = stack.axes.volumes
         self._spacing, self._assumed = spacing_of(stack.axes, settings.spacing)
         self._missing = 0
-        self._done = 0  # pictures that are written
+        self._done = 0  # images written
         self._reached = 0.0
         self.is_in_parts = self._is_too_large()
 
     def _is_too_large(self) -> bool:
-        """Whether the memory does not suffice for a volume at once; UnsupportedImageError for what needs that."""
+        """Return True if a volume exceeds the memory. Raises UnsupportedImageError for a mask, which needs it whole."""
         first = self._stack.first
         columns, rows = first.size
         needed = volume_bytes_needed(
@@ -93,7 +92,7 @@ class Volumes(Work):
         return StackWriter(self._stack, self._form, self._settings.quality)
 
     def _denoised(self) -> Iterator[DecodedImage]:
-        """Each picture as it is to be written, in the order of the file."""
+        """Yield each image ready to write, in file order."""
         self._summary.note((*self._stack.series.notices, *self._assumed))
         self._reach(0)
         with Spill(self._folder) as spill:
@@ -101,7 +100,7 @@ class Volumes(Work):
                 yield from self._written(self._ready(numbers, spill))
 
     def _ready(self, numbers: Sequence[int], spill: Spill) -> Iterator[NDArray[np.floating]]:
-        """The planes whose turn to be written has come once a volume is solved; the others wait in the spill."""
+        """Solve a volume, and yield the planes that come next in the file; the others wait in the spill."""
         planes = self._solved_in_parts(numbers) if self.is_in_parts else self._solved(numbers)
         number = self._done
         if list(numbers) == list(range(number, number + len(numbers))):
@@ -114,7 +113,7 @@ class Volumes(Work):
             number += 1
 
     def _solved(self, numbers: Sequence[int]) -> Iterator[NDArray[np.floating]]:
-        """The denoised planes of a volume, in its order."""
+        """Yield the denoised planes of a volume in its order."""
         volume = gathered(self._stack, numbers, self._spacing)
         self._missing += volume.missing
         self._summary.note(volume.notices)
@@ -126,7 +125,7 @@ class Volumes(Work):
         yield from solution.image
 
     def _solved_in_parts(self, numbers: Sequence[int]) -> Iterator[NDArray[np.floating]]:
-        """The same of a volume that is left on the disk."""
+        """As `_solved`, for a volume kept on disk."""
         folder, progress = existing(self._folder), self._progress_of_next(len(numbers))
         with (
             gathered_on_disk(self._stack, numbers, folder) as volume,
@@ -139,7 +138,7 @@ class Volumes(Work):
                 yield result.read((slice(plane, plane + 1), rows, columns))[0]
 
     def _written(self, planes: Iterator[NDArray[np.floating]]) -> Iterator[DecodedImage]:
-        """The next pictures, read once more for what stays as it is."""
+        """Yield the next images with denoised planes; each is read again for its alpha and metadata."""
         start = self._done
         for plane, number, image in zip(planes, count(start), self._stack.read(count(start)), strict=False):
             result = self._summary.stripped(image).with_denoised(plane)
@@ -148,12 +147,12 @@ class Volumes(Work):
             self._reach(self._done)
 
     def _progress_of_next(self, count: int) -> Callable[[float], None]:
-        """Of solving the next images, so many, as a part of all of them."""
+        """A callback for solving the next images, this many, which reports overall progress."""
         start = self._done
         return lambda part: self._reach(start + SOLVED * part * count)
 
     def _reach(self, done: float) -> None:
-        """Say how many images are done, never fewer than before."""
+        """Report the number of images done, which never decreases."""
         self._reached = max(self._reached, done)
         self._progress(self._reached, self._stack.count)
 
@@ -168,7 +167,10 @@ class Volumes(Work):
 
 
 def require_no_mask(mask: str | None, shortage: str, remedy: str) -> None:
-    """Raise UnsupportedImageError for one. shortage: why the volume is denoised in parts; remedy: how it would not."""
+    """Raise UnsupportedImageError for a mask with a volume in parts.
+
+    shortage: why the volume is denoised in parts; remedy: how to avoid that.
+    """
     if mask is not None:
         raise UnsupportedImageError(
             f"{shortage}; --mask is not possible in parts", f"leave it out, or {remedy}"
@@ -176,7 +178,7 @@ def require_no_mask(mask: str | None, shortage: str, remedy: str) -> None:
 
 
 def mask_of_volume(denoiser: Denoiser, stack: Stack, numbers: Sequence[int]) -> NDArray[np.bool_] | None:
-    """The mask (planes, rows, columns) of the volume whose planes are the pictures of some numbers; None for none."""
+    """The mask (planes, rows, columns) of the volume made of the images with these numbers; None for no mask."""
     ordered = sorted(numbers)
     found = dict(zip(ordered, denoiser.masks(stack, ordered), strict=False))
     first = found[numbers[0]]

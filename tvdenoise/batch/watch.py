@@ -1,4 +1,4 @@
-"""Watching a folder: plans for what has arrived there whole, for as long as it is watched."""
+"""Watch a folder: plan the files that have arrived completely, for as long as it is watched."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tvdenoise.batch.discovery import Discovery, Failure, Found
 from tvdenoise.batch.outputs import Folder, Job, identity_of
@@ -20,13 +19,10 @@ from tvdenoise.files.atomic import require_writable, sweep
 from tvdenoise.files.opening import codec_of
 from tvdenoise.files.paths import key_of, printable
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a file's change shows in."""
+    """The attributes of a file that reveal a change."""
 
     identity: tuple[int, int]
     size: int
@@ -35,7 +31,7 @@ class Stamp:
 
     @classmethod
     def of(cls, path: Path) -> Stamp | None:
-        """None where no file is seen."""
+        """The stamp of a regular file, or None."""
         try:
             status = path.stat()
         except (OSError, ValueError):
@@ -48,17 +44,17 @@ class Stamp:
 
 @dataclass(frozen=True)
 class _Look:
-    """What a file was like, since when."""
+    """A file's stamp, and the time since which it has been the same."""
 
     stamp: Stamp
     since: float
 
 
 class Arrivals:
-    """Takes note of files about which there is news, and hands each out once it is settled.
+    """Collects changed files, and hands each out once it is settled.
 
-    A file is settled when it has been the same for so many seconds, and handed out again only after it has changed.
-    Times are those of any clock that only goes forward. look: what a file is like now; None where there is none.
+    A file is settled when it has not changed for ``settling`` seconds; it is handed out again only after a change.
+    Times come from any monotonic clock. look: returns the current stamp of a file; None if there is none.
     """
 
     def __init__(self, settling: float, look: Callable[[Path], Stamp | None] = Stamp.of) -> None:
@@ -68,7 +64,7 @@ class Arrivals:
         self._handed_out: dict[Path, Stamp] = {}
 
     def note(self, paths: Iterable[Path], now: float) -> None:
-        """There is news about these: they are new, have changed, or are gone."""
+        """Note paths that are new, changed or gone."""
         for path in paths:
             stamp = self._look(path)
             if stamp is None:
@@ -80,7 +76,7 @@ class Arrivals:
                 self._waiting[path] = _Look(stamp, now)
 
     def settled(self, now: float) -> list[Path]:
-        """Those that have been the same for long enough, in the order of their last change."""
+        """Hand out the settled files, ordered by their last change."""
         due = [path for path, look in self._waiting.items() if now - look.since >= self._settling]
         self.note(due, now)
         settled = []
@@ -93,23 +89,23 @@ class Arrivals:
 
     @property
     def next_due(self) -> float | None:
-        """When the next may be settled; None where none is waiting."""
+        """The earliest time at which a file may be settled; None if none is waiting."""
         if not self._waiting:
             return None
         return self._settling + min(look.since for look in self._waiting.values())
 
 
-_BREATH = 0.1  # seconds in which the events of a burst come together
-_TICK = 1.0  # seconds between looks whether the folder is still there
-_ROUND = 60.0  # seconds between searches of the whole folder, for what the events have missed
+_BREATH = 0.1  # seconds to collect the events of a burst
+_TICK = 1.0  # seconds between checks that the folder still exists
+_ROUND = 60.0  # seconds between searches of the whole folder, for missed events
 
 
 @dataclass(frozen=True)
 class Watch:
-    """A folder, and where the results go.
+    """A watched folder and its destination.
 
-    settling: seconds that a file must be unchanged; polling: between two looks, or None to be told of changes.
-    Raises UsageError for folders that do not go together, or where watchdog is not installed.
+    settling: seconds that a file must be unchanged; polling: seconds between polls, or None to use system events.
+    Raises UsageError if the folders conflict, or if watchdog is not installed.
     """
 
     folder: Path
@@ -139,28 +135,28 @@ class Watch:
         sweep(there)
 
     def present(self) -> Plan:
-        """What lies there now, whether it is done or not."""
+        """A plan of all files now in the folder, done or not."""
         files = (entry for entry in self._find() if isinstance(entry, Found))
         return Plan(tuple(Job(file.source, self.destination.target(file)) for file in files))
 
     def plans(self) -> Generator[Plan, None, None]:
-        """A plan whenever files have settled, those of the start that have no up-to-date output among them.
+        """Yield a plan whenever files have settled, beginning with present files whose output is not up to date.
 
-        Never ends by itself; raises TvdenoiseError where the folder goes away.
+        Runs forever; raises TvdenoiseError if the folder disappears.
         """
         arrivals = Arrivals(self.settling)
         intake = _Intake(self.folder, self.destination)
         while self.folder.is_dir():
             try:
                 yield from self._plans_of_one(arrivals, intake)
-            except UsageError:  # it cannot be watched
+            except UsageError:  # the folder cannot be watched
                 if self.folder.is_dir():
                     raise
         raise TvdenoiseError(f"{printable(self.folder)} no longer exists")
 
     def _plans_of_one(self, arrivals: Arrivals, intake: _Intake) -> Iterator[Plan]:
-        """As long as no other folder, and no file system, has taken the place of the folder."""
-        from tvdenoise.batch.folder_events import FolderEvents  # which needs watchdog
+        """Yield plans until another folder, or a mounted file system, takes the folder's place."""
+        from tvdenoise.batch.folder_events import FolderEvents  # requires watchdog
 
         next_round = time.monotonic()
         with FolderEvents(self.folder, recursive=self.recursive, polling=self.polling) as events:
@@ -177,14 +173,14 @@ class Watch:
                     time.sleep(_BREATH)
                     changed |= events.take(0)
                     arrivals.note(self._images(changed), time.monotonic())
-                if self.folder in changed:  # it was removed, and another one may have got its number
+                if self.folder in changed:  # removed, and a new folder may have got its inode
                     return
 
     def _find(self) -> Iterator[Found | Failure]:
         return self._discovery.find((str(self.folder),))
 
     def _images(self, changed: Iterable[Path]) -> Iterator[Path]:
-        """The images among files that have changed, and in folders that have come."""
+        """Yield the images among changed files, and those in new folders."""
         for path in changed:
             if not path.is_dir():
                 if self._discovery.takes(path, self.folder):
@@ -200,7 +196,7 @@ class Watch:
 
 
 class _Intake:
-    """From files that have arrived to plans."""
+    """Makes plans of files that have arrived."""
 
     def __init__(self, folder: Path, destination: Folder) -> None:
         self._folder = folder
@@ -209,20 +205,20 @@ class _Intake:
         self._seen: set[Path] = set()
 
     def plan_of_unreadable(self, failures: Iterable[Failure]) -> Plan:
-        """Sub-folders that cannot be read, each once."""
+        """A plan of failures for unreadable sub-folders, each reported once."""
         fresh = tuple(failure for failure in failures if failure.source not in self._seen)
         self._seen.update(failure.source for failure in fresh)
         return Plan((), failures=fresh)
 
     def plan(self, sources: Iterable[Path]) -> Plan:
-        """The plan of those whose outputs are missing or older; what is wrong with one is a failure of its own."""
+        """Plan the files whose outputs are missing or outdated; a problem with one file fails only that file."""
         found = [Found(source, source.relative_to(self._folder)) for source in sources]
         return plan_replacing(found, self._destination, self._is_current, self._refusal)
 
     def _is_current(self, job: Job) -> bool:
-        """Whether the output was made after the last change of the input, also of its name.
+        """Return True if the output is newer than the last change of the input, including of its name.
 
-        An input that comes again has changed, perhaps while it was denoised: then the times say nothing.
+        An input seen before has changed, perhaps while it was denoised, so the times prove nothing.
         """
         if job.source in self._seen:
             return False
@@ -234,7 +230,7 @@ class _Intake:
         return _moment(target) > _moment(source) and codec_of(job.target) is not None
 
     def _refusal(self, job: Job) -> Failure | None:
-        """A failure where the output is another input's, or no file."""
+        """A failure if the output belongs to another input, or is not a file."""
         if job.target.exists() and not job.target.is_file():
             reason = f"its output {printable(job.target)} exists and is not a file"
             return Failure(job.source, UnwritableImageError(reason, "move that out of the way"))
@@ -248,5 +244,5 @@ class _Intake:
 
 
 def _moment(status: os.stat_result) -> int:
-    """Of the last change of contents, name or permissions, where the system keeps it; no program can set that one."""
+    """Time of the last change of contents, name or permissions, which programs cannot set (Windows: of contents)."""
     return status.st_mtime_ns if os.name == "nt" else status.st_ctime_ns

@@ -1,4 +1,4 @@
-"""One file on its way into a format: denoised in one of three ways, written, and the summary of its solves."""
+"""Base class of the three ways to denoise and write one file, and the summary of its solves."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 
 
 Before = Callable[["Path"], None]
-#: Called with how many images of a file are done (of one in parts: the part that is), and how many there are.
+#: Called with the number of images done (fractional for partly done ones) and their total.
 Progress = Callable[[float, int], None]
 
-SOLVED = 0.9  # of the work on an image; the rest is to write it
+SOLVED = 0.9  # share of the work on an image that is solving; writing is the rest
 
 
 def no_progress(_done: float, _count: int) -> None:
-    """Progress that nobody watches."""
+    """Ignore progress."""
 
 
 class Work(ABC):
-    """What one file holds, denoised as it is written: image by image, as volumes, or in parts.
+    """The contents of one file, denoised while they are written: image by image, as volumes, or in parts.
 
-    is_streamed: it is written as it is denoised, without being held; is_in_parts: the memory does not suffice for it.
+    is_streamed: results are written as they are solved, not held; is_in_parts: the contents exceed the memory.
     """
 
     is_streamed = True
@@ -50,7 +50,7 @@ class Work(ABC):
     _solved_things = "pictures"
 
     def __init__(self, form: Format, settings: FileOptions, threads: int | None, progress: Progress) -> None:
-        """threads: for each solve, or None for what the settings say."""
+        """threads: for each solve; None for the settings' value."""
         self._form = form
         self._settings = settings
         self._threads = threads
@@ -59,25 +59,25 @@ class Work(ABC):
 
     @abstractmethod
     def write_to(self, stream: BinaryIO) -> None:
-        """Denoise all, and write it to an empty stream that can be sought."""
+        """Denoise everything, and write it to an empty seekable stream."""
 
     @abstractmethod
     def write(self, target: Path, before: Before | None, times: tuple[int, int] | None) -> None:
-        """Denoise all, and put it in the target's place; see `writing.write`."""
+        """Denoise everything, and write it to the target atomically; see `writing.write`."""
 
     @property
     @abstractmethod
     def figures(self) -> Figures:
-        """Of all solves, once all is denoised."""
+        """Figures of all solves; available once everything is denoised."""
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What was not written as it was read, once all is denoised."""
+        """Differences between input and output besides the noise; available once everything is denoised."""
         return self._summary.notices
 
     @property
     def shortfall(self) -> tuple[str | None, str | None]:
-        """Why the result is less exact than asked, and the remedy."""
+        """Why the result misses its tolerance, and the remedy."""
         return self._summary.shortfall(self._solved_things)
 
 
@@ -87,12 +87,12 @@ class FileSummary:
     def __init__(self, form: Format, settings: FileOptions) -> None:
         self._form = form
         self._settings = settings
-        self._solutions: list[Solution] = []  # without their images
+        self._solutions: list[Solution] = []  # images dropped
         self._notices: dict[str, str] = {}
-        self._missing: list[int] = []  # pixels of each picture
+        self._missing: list[int] = []  # pixels, for each image
 
     def add(self, solution: Solution) -> None:
-        """One more solve. Raises TvdenoiseError where neither its bound nor its intensities are to be trusted."""
+        """Add a solve. Raises TvdenoiseError if its distance bound is not finite, unless missing pixels explain it."""
         bound = solution.distance_bound
         is_unbounded = bound == math.inf and self._settings.fills_missing
         if not (math.isfinite(bound) or is_unbounded):
@@ -100,36 +100,36 @@ class FileSummary:
         self._solutions.append(replace(solution, image=solution.image[:0].copy()))
 
     def note(self, notices: Sequence[str]) -> None:
-        """Each notice once, also where the pictures differ in the numbers that it names."""
+        """Add notices, dropping those that differ from an earlier one only in their numbers."""
         for notice in notices:
             self._notices.setdefault(re.sub(r"\d[\d,]*", "#", notice), notice)
 
     def note_missing(self, count: int) -> None:
-        """So many pixels of one more picture were missing, and are filled."""
+        """Add the number of missing pixels that were filled in one image."""
         self._missing.append(count)
 
-    def stripped(self, picture: DecodedImage) -> DecodedImage:
-        """The picture with what of its metadata is to be written."""
-        return without_metadata(picture) if self._settings.strip_metadata else picture
+    def stripped(self, image: DecodedImage) -> DecodedImage:
+        """The image without metadata if the settings strip it."""
+        return without_metadata(image) if self._settings.strip_metadata else image
 
-    def recorded(self, picture: DecodedImage, number: int) -> DecodedImage:
-        """A denoised picture as it is written: the first one of a file records how it was denoised."""
+    def recorded(self, image: DecodedImage, number: int) -> DecodedImage:
+        """A denoised image ready to write: the first image of a file records how it was denoised."""
         if number > 0:
-            picture = replace(picture, metadata=replace(picture.metadata, record=None))
+            image = replace(image, metadata=replace(image.metadata, record=None))
         elif not self._settings.strip_metadata:
-            picture = with_record(picture, self._form, record_of(self._solutions[0], self._settings))
-        self.note(lost_metadata(picture, self._form))
-        return picture
+            image = with_record(image, self._form, record_of(self._solutions[0], self._settings))
+        self.note(lost_metadata(image, self._form))
+        return image
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What was not written as it was read, once all is denoised."""
+        """See `Work.notices`."""
         images = sum(count > 0 for count in self._missing)
         where = f" in {images} of {len(self._missing)} images" if len(self._missing) > 1 else ""
         return (*self._notices.values(), *filled(sum(self._missing), where))
 
     def shortfall(self, what: str) -> tuple[str | None, str | None]:
-        """Why the result is less exact than asked, and the remedy; what: was solved."""
+        """Why the result misses its tolerance, and the remedy; what: plural noun for the things solved."""
         from tvdenoise.solver.descent import Status
 
         short = [solution for solution in self._solutions if not solution.converged]
@@ -141,10 +141,10 @@ class FileSummary:
         return f"{short[0].status.value}{where}", f"raise {more}"
 
     def figures(self, dtype: np.dtype[Any], planes: int, chosen: Sequence[Parameters] = ()) -> Figures:
-        """Of all solves: the worst bound, the sum of the evaluations, and the median of mu and epsilon.
+        """Combine all solves: worst bound, total evaluations, median mu and epsilon.
 
-        dtype: of the intensities as stored; planes: how many images the file holds; chosen: the parameters, where they
-        were chosen for all solves of some kinds and not by each of them.
+        dtype: of the stored intensities; planes: number of images in the file; chosen: parameters chosen for groups
+        of solves instead of by each solve.
         """
         solutions, noise = self._solutions, _noise(chosen or self._solutions)
         worst = next((s for s in solutions if not s.converged), solutions[0])
@@ -167,16 +167,16 @@ class FileSummary:
 
     @property
     def count(self) -> int:
-        """How many solves there were."""
+        """The number of solves."""
         return len(self._solutions)
 
 
 def _noise(found: Sequence[Parameters | Solution]) -> NoiseModel | None:
-    """The noise that the median mu was chosen for."""
+    """The noise from which the median mu was chosen."""
     middle = statistics.median_low(one.mu for one in found)
     return next(one.noise for one in found if one.mu == middle)
 
 
 def filled(count: int, where: str = "") -> tuple[str, ...]:
-    """A sentence about missing pixels, where there were any."""
+    """A sentence about missing pixels, if there are any."""
     return (f"{count} missing pixel{'' if count == 1 else 's'} (NaN) filled{where}",) if count else ()

@@ -1,4 +1,4 @@
-"""A worker process: does the jobs that its parent sends, and dies with it."""
+"""A worker process: runs the jobs that its parent sends, and exits with it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tvdenoise.errors import TvdenoiseError
 
 
 class _Parent:
-    """The other end of the channel; when it is gone, so is this process, whatever it is at."""
+    """The parent's end of the channel. When it closes, this process exits at once."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -27,7 +27,7 @@ class _Parent:
             while True:
                 self._messages.put(self._channel.receive())
         except EOFError:
-            os._exit(0)  # what is half written is a temporary file, which the next run removes
+            os._exit(0)  # the next run removes temporary files left half written
 
     def receive(self) -> Any:
         return self._messages.get()
@@ -40,7 +40,7 @@ class _Parent:
 
 
 class _ParentsReplacementLog:
-    """The replacement_log that the parent keeps for all workers."""
+    """The replacement log that the parent keeps for all workers."""
 
     def __init__(self, parent: _Parent, replaced: frozenset[str]) -> None:
         self._parent = parent
@@ -54,7 +54,7 @@ class _ParentsReplacementLog:
 
 
 def main() -> None:
-    """Serve over standard input and output until the other side closes them."""
+    """Serve jobs over standard input and output until the parent closes them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     parent = _Parent(_channel())
     setup: Setup = parent.receive()
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def _channel() -> Channel:
-    """The standard streams' pipes, out of reach of whatever prints."""
+    """A channel over the pipes of the standard streams, which are redirected so that prints cannot corrupt it."""
     incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)

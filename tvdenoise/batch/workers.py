@@ -1,12 +1,12 @@
-"""Worker processes: the pool in this process, and what it and its workers say to each other over a pair of pipes.
+"""Worker processes: the pool in this process, and its messages to and from workers over a pair of pipes.
 
-One killed worker costs one file. Why not a library: `WorkerPool` was built on loky 3.7 and on pebble 5.2, and failed
+A killed worker costs one file. Why not a library: `WorkerPool` was built on loky 3.7 and on pebble 5.2, and failed
 tests in `tests/batch/test_processes.py`.
 
-- Loky gives up all jobs, running and waiting, when one worker dies: `test_a_killed_worker_costs_its_own_file_only`.
+- Loky abandons all jobs, running and waiting, when a worker dies: `test_a_killed_worker_costs_its_own_file_only`.
 - Pebble does the same when a worker dies before its first job: `test_a_worker_killed_while_it_starts_costs_one_file`.
-- The workers of both finish their jobs after their parent was killed: `test_long_jobs_die_with_their_parent`.
-- In neither can a worker ask its parent anything during a job, so we would need our channel beside the library's:
+- The workers of both finish their jobs after their parent is killed: `test_long_jobs_die_with_their_parent`.
+- In neither can a worker query its parent during a job, so we would need our channel beside the library's:
   `test_a_run_in_place_keeps_its_ledger_in_the_report_whatever_process_replaces`.
 """
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setup:
-    """To a worker, first: load the kernels, or compile them; the settings, and the digests in the replacement_log."""
+    """To a worker, first: load or compile the kernels; the settings, and the digests in the replacement log."""
 
     settings: FileOptions
     replaced: frozenset[str]
@@ -49,7 +49,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Task:
-    """To a worker: do a job on so many threads."""
+    """To a worker: run a job on a number of threads."""
 
     job: Job
     threads: int
@@ -57,7 +57,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Compiling:
-    """From a worker: the kernels have to be compiled, which takes a while."""
+    """From a worker: the kernels are being compiled, which takes a while."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Announcement:
-    """From a worker: this is about to replace a file; it waits for a `Reply`."""
+    """From a worker: a file with this digest is about to replace the target. The worker waits for a `Reply`."""
 
     target: str
     digest: str
@@ -75,14 +75,14 @@ class Announcement:
 
 @dataclass(frozen=True)
 class Reply:
-    """To a worker: the announcement is kept, or why not (reason and remedy)."""
+    """To a worker: None if the announcement is logged, or the reason why not and the remedy."""
 
     refusal: tuple[str, str | None] | None
 
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """From a worker: what became of its job."""
+    """From a worker: the outcome of its job."""
 
     outcome: Outcome
 
@@ -96,22 +96,22 @@ class Channel:
         self._lock = Lock()
 
     def send(self, message: object) -> None:
-        """Raises OSError where the other side is gone."""
+        """Send a message. Raises OSError if the other side is gone."""
         packed = pickle.dumps(message)
         with self._lock:
             self._outgoing.write(packed)
             self._outgoing.flush()
 
     def receive(self) -> Any:
-        """Wait for the next message. Raises EOFError where the other side is gone."""
+        """Wait for the next message. Raises EOFError if the other side is gone."""
         try:
             return pickle.load(self._incoming)
-        except (OSError, pickle.UnpicklingError) as error:  # it was killed while it wrote
+        except (OSError, pickle.UnpicklingError) as error:  # the sender was killed while writing
             raise EOFError from error
 
     def close(self) -> None:
         for stream in (self._incoming, self._outgoing):
-            with suppress(OSError):  # what could not be flushed has no reader
+            with suppress(OSError):  # unflushed data has no reader
                 stream.close()
 
 
@@ -120,18 +120,18 @@ _SIGNALS_OF_SHORTAGE = {"SIGKILL", "SIGBUS", "SIGSEGV", "SIGABRT"}
 
 
 class WorkerLostError(TvdenoiseError):
-    """A worker process ended before its job did."""
+    """A worker process ended before its job."""
 
 
 class _Worker:
-    """A worker process, seen from its parent.
+    """A worker process, as seen by its parent.
 
-    on_compiling: called when it has to compile the kernels.
+    on_compiling: called when the worker has to compile the kernels.
     """
 
     def __init__(self, replacement_log: ReplacementLog, on_compiling: Callable[[], None]) -> None:
         package = str(Path(tvdenoise.__file__).parents[1])
-        # -P: nothing that lies in the current folder is taken for a module.
+        # -P: do not import modules from the current folder.
         with _interrupts_blocked():
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _START, package], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -144,11 +144,11 @@ class _Worker:
         self._job: Job | None = None
 
     def prepare(self, setup: Setup) -> None:
-        """Load the kernels, or compile them. Raises WorkerLostError."""
+        """Load or compile the kernels. Raises WorkerLostError."""
         self._ask(setup)
 
     def do(self, job: Job, threads: int) -> Outcome:
-        """Do a job on so many threads. Raises WorkerLostError."""
+        """Run a job on a number of threads. Raises WorkerLostError."""
         self._job = job
         answer = self._ask(Task(job, threads))
         assert isinstance(answer, Finished)
@@ -156,7 +156,7 @@ class _Worker:
         return answer.outcome
 
     def _ask(self, message: Setup | Task) -> Prepared | Finished:
-        """Send a message and wait for its answer, serving the worker meanwhile."""
+        """Send a message and wait for its answer, handling the worker's other messages meanwhile."""
         try:
             self._channel.send(message)
             while True:
@@ -188,7 +188,7 @@ class _Worker:
         return WorkerLostError(f"the worker process was killed ({name}){cause}", "try fewer --jobs")
 
     def end(self) -> None:
-        """Kill it, and remove what it has half written; what it has finished is whole on the disk."""
+        """Kill the worker and remove its temporary files; finished outputs are whole on the disk."""
         self._process.kill()
         self._process.wait()
         self._channel.close()
@@ -199,7 +199,7 @@ class _Worker:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """What this thread starts meanwhile never gets Ctrl-C, not even before it can ignore it."""
+    """Block Ctrl-C for processes started in this context, which would get it before they can ignore it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -211,7 +211,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 class WorkerPool:
-    """Worker processes that do the jobs of a share, each served by a thread of this process."""
+    """Worker processes that run the jobs of a share, each served by a thread of this process."""
 
     def __init__(
         self,
@@ -229,12 +229,13 @@ class WorkerPool:
         self._outcomes: SimpleQueue[Outcome | BaseException] = SimpleQueue()
         self._alive: set[_Worker] = set()
         self._lock = Lock()
-        self._first = Lock()  # held for good by a thread that has a job, so that no memory keeps it waiting
+        # Kept by the first thread with a job: all others wait until it has compiled, so it must not wait for memory.
+        self._first = Lock()
         self._is_compiled = Event()
         self._ended = False
 
     def outcomes(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
-        """The outcomes of the jobs of the share, as they come. When left early, the jobs at work are given up."""
+        """Yield the outcomes of the share's jobs as they finish. Closing the generator abandons running jobs."""
         threads = [Thread(target=self._serve, daemon=True) for _ in range(self._workers)]
         for thread in threads:
             thread.start()
@@ -265,7 +266,7 @@ class WorkerPool:
                 finally:
                     self._share.give_back(job)
                 self._outcomes.put(outcome)
-        except BaseException as error:  # noqa: BLE001  # told where the outcomes are waited for
+        except BaseException as error:  # noqa: BLE001  # raised by `outcomes`
             self._outcomes.put(error)
         finally:
             self._is_compiled.set()
@@ -280,7 +281,7 @@ class WorkerPool:
         raise WorkerLostError("the run has ended")
 
     def _prepare(self, worker: _Worker, *, is_first: bool) -> None:
-        """Have the kernels loaded; the first worker compiles them where they are missing."""
+        """Make a worker load the kernels; the first worker compiles them if they are missing."""
         try:
             if not is_first:
                 self._is_compiled.wait()

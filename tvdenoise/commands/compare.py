@@ -80,14 +80,14 @@ def compare(
 def _draw(reference: str, truth: DecodedImage, found: list[Comparison], plot: str) -> None:
     from tvdenoise.pictures.comparison import Panel, save_side_by_side
 
-    panels = [Panel(each.source, each.picture, _caption(each.likeness)) for each in found]
-    save_side_by_side(Panel(reference, truth, "reference"), panels, found[0].likeness.data_range, plot)
+    panels = [Panel(each.source, each.image, _caption(each.similarity)) for each in found]
+    save_side_by_side(Panel(reference, truth, "reference"), panels, found[0].similarity.data_range, plot)
 
 
-def _caption(likeness: Similarity) -> str:
-    if math.isinf(likeness.psnr):
+def _caption(measured: Similarity) -> str:
+    if math.isinf(measured.psnr):
         return "equal to the reference"
-    return f"PSNR {likeness.psnr:.2f} dB" + ("" if likeness.ssim is None else f", SSIM {likeness.ssim:.3f}")
+    return f"PSNR {measured.psnr:.2f} dB" + ("" if measured.ssim is None else f", SSIM {measured.ssim:.3f}")
 
 
 def _told(compared: Iterable[Comparison], *, as_json: bool) -> Iterable[Comparison]:
@@ -97,7 +97,7 @@ def _told(compared: Iterable[Comparison], *, as_json: bool) -> Iterable[Comparis
         if comparison.error is not None:
             print(f"tvdenoise: {name}: {comparison.error}", file=sys.stderr)
             continue
-        for notice in comparison.likeness.notices:
+        for notice in comparison.similarity.notices:
             print(f"tvdenoise: {name}: note: {notice}", file=sys.stderr)
         if as_json:
             print(json.dumps(_entry(comparison)), flush=True)
@@ -106,14 +106,14 @@ def _told(compared: Iterable[Comparison], *, as_json: bool) -> Iterable[Comparis
 
 def _entry(comparison: Comparison) -> dict[str, Any]:
     """One image as JSON, which cannot represent infinity."""
-    likeness = comparison.likeness
-    is_equal = math.isinf(likeness.psnr)
+    similarity = comparison.similarity
+    is_equal = math.isinf(similarity.psnr)
     return {
         "image": comparison.source,
-        "psnr": None if is_equal else likeness.psnr,
-        "ssim": likeness.ssim,
+        "psnr": None if is_equal else similarity.psnr,
+        "ssim": similarity.ssim,
         "identical": is_equal,
-        "data_range": likeness.data_range,
+        "data_range": similarity.data_range,
     }
 
 
@@ -133,6 +133,6 @@ def _print(reference: str, found: list[Comparison]) -> None:
 
 def _parts(comparison: Comparison, decimals: int) -> tuple[str, str, str]:
     """Name, PSNR and SSIM; an unknown SSIM is an empty string."""
-    ssim = comparison.likeness.ssim
+    ssim = comparison.similarity.ssim
     shown = "" if ssim is None else f"{ssim:.{decimals}f}"
-    return printable(comparison.source), f"{comparison.likeness.psnr:.{decimals - 2}f}", shown
+    return printable(comparison.source), f"{comparison.similarity.psnr:.{decimals - 2}f}", shown

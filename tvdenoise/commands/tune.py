@@ -57,12 +57,12 @@ def print_cells(tuned: Tuned, image: str, sheet: str, settings: FileOptions, *, 
     cells = [cell for row in tuned.cells for cell in row]
 
     def line_of(cell: Cell) -> str:
-        asks = dict(cell.setting.asks)
+        options = dict(cell.setting.options)
         chosen = settings
-        if "--mu" in asks:
-            chosen = settings.with_choice(float(asks["--mu"]), float(asks["--epsilon"]))
-        elif "--strength" in asks:
-            chosen = replace(settings, strength=float(asks["--strength"]))
+        if "--mu" in options:
+            chosen = settings.with_choice(float(options["--mu"]), float(options["--epsilon"]))
+        elif "--strength" in options:
+            chosen = replace(settings, strength=float(options["--strength"]))
         return command_line(image, chosen)
 
     if as_json:
@@ -75,13 +75,13 @@ def print_cells(tuned: Tuned, image: str, sheet: str, settings: FileOptions, *, 
 def _columns(tuned: Tuned, cell: Cell, command: str) -> tuple[str, ...]:
     from tvdenoise.pictures.contact_sheet import in_three_digits
 
-    setting, likeness = cell.setting, cell.likeness
-    similarity = None if likeness is None else likeness.ssim
+    setting, similarity = cell.setting, cell.similarity
+    ssim = None if similarity is None else similarity.ssim
     return (
         setting.name,
         *map(in_three_digits, (setting.mu, setting.epsilon, setting.strength)),
-        "" if likeness is None else f"{likeness.psnr:.2f}",
-        "" if similarity is None else f"{similarity:.4f}",
+        "" if similarity is None else f"{similarity.psnr:.2f}",
+        "" if ssim is None else f"{ssim:.4f}",
         ", ".join(tuned.marks(cell)),
         command,
     )
@@ -115,8 +115,8 @@ def _entry(tuned: Tuned, image: str, sheet: str, line_of: Callable[[Cell], str])
                 "mu": cell.setting.mu,
                 "epsilon": cell.setting.epsilon,
                 "strength": cell.setting.strength,
-                "psnr": None if cell.likeness is None else _finite(cell.likeness.psnr),
-                "ssim": None if cell.likeness is None else cell.likeness.ssim,
+                "psnr": None if cell.similarity is None else _finite(cell.similarity.psnr),
+                "ssim": None if cell.similarity is None else cell.similarity.ssim,
                 "marks": tuned.marks(cell),
                 "command": line_of(cell),
             }

@@ -1,8 +1,8 @@
-"""Pictures for people.
+"""Images and plots for people to look at.
 
-contact_sheet  the same pixels with many settings
+contact_sheet  one crop denoised with many settings
 comparison     images beside a reference
-residual       what a solve removed
-figures        noise curves, and the trace of a solve
-screen         which intensities are shown black and white, and as which bytes
+residual       the difference between input and result
+figures        plots of noise curves and convergence traces
+screen         mapping intensities to displayed grey levels
 """

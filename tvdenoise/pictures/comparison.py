@@ -1,4 +1,4 @@
-"""Images beside a reference: whole, in the crop where they differ most, and their differences."""
+"""A figure of images beside a reference: whole, in the crop where they differ most, and their differences."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from tvdenoise.files.decoded import DecodedImage
 
 
-WIDTH = 3.3  # inches of a column
-_LABELS, _HEADS, _GAP, _BAR = 0.5, 0.5, 0.1, 0.2  # inches of what lies beside them
+WIDTH = 3.3  # of a column, in inches
+_LABELS, _HEADS, _GAP, _BAR = 0.5, 0.5, 0.1, 0.2  # inches
 
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """A figure of columns of equal width and rows of given heights (inches), with places for texts beside them.
+    """A figure of columns of equal width and rows of given heights (inches), with space for labels.
 
-    Whatever the shapes of the pictures in them, cells and texts keep their places.
+    Cells and labels keep their places whatever the shapes of the images.
     """
 
     figure: Figure
@@ -46,26 +46,26 @@ class Sheet:
         return cls(Figure(figsize=(width, _HEADS + sum(heights) + _GAP * len(heights))), heights)
 
     def axes(self, row: int, column: int) -> Axes:
-        """Without marks, in the place of a cell."""
+        """Add axes without ticks in a cell."""
         axes = self.figure.add_axes(self._place(_left(column), self._bottom(row), WIDTH, self.heights[row]))
         axes.set_xticks([])
         axes.set_yticks([])
         return axes
 
     def bar(self, row: int) -> Axes:
-        """For the scale of colours of a row whose first cell is free."""
+        """Add axes for the colour bar of a row whose first cell is free."""
         return self.figure.add_axes(
             self._place(_left(1) - 2 * _GAP - _BAR, self._bottom(row), _BAR, self.heights[row])
         )
 
     def head(self, column: int, text: str) -> None:
-        """Over a column."""
+        """Write a heading over a column."""
         top = self.figure.get_figheight() - _HEADS / 2
         x, y, _, _ = self._place(_left(column) + WIDTH / 2, top, 0, 0)
         self.figure.text(x, y, text, ha="center", va="center", fontsize=9)
 
     def label(self, row: int, text: str) -> None:
-        """On the left of a row."""
+        """Write a label to the left of a row."""
         x, y, _, _ = self._place(_LABELS / 2, self._bottom(row) + self.heights[row] / 2, 0, 0)
         self.figure.text(x, y, text, ha="center", va="center", rotation="vertical", fontsize=8)
 
@@ -75,7 +75,7 @@ class Sheet:
     def _place(
         self, left: float, bottom: float, width: float, height: float
     ) -> tuple[float, float, float, float]:
-        """Inches in fractions of the figure."""
+        """Convert inches to fractions of the figure."""
         columns, rows = self.figure.get_size_inches()
         return left / columns, bottom / rows, width / columns, height / rows
 
@@ -85,16 +85,16 @@ def _left(column: int) -> float:
 
 
 _HIDDEN = 0.5  # the grey of invisible pixels
-_BAND = 1 << 18  # values that are looked at together
+_BAND = 1 << 18  # values per batch of rows
 
 Part = tuple[slice, slice]
 
 
 @dataclass(frozen=True, eq=False)
 class Upright:
-    """An image as a person sees it, whole or in parts.
+    """An image in its displayed orientation, whole or in parts.
 
-    pixels: as stored but upright; visible: which of them are, or None for all; white: the value that counts as 1.
+    pixels: stored values, turned upright; visible: boolean (rows, columns), None for all; white: the value shown as 1.
     """
 
     pixels: NDArray[Any]
@@ -102,24 +102,24 @@ class Upright:
     white: float
 
     @classmethod
-    def of(cls, picture: DecodedImage, white: float) -> Upright:
-        orientation = Orientation.of(picture)
-        visible = None if picture.visible is None else orientation.shown(picture.visible)
-        return cls(orientation.shown(picture.intensities), visible, white)
+    def of(cls, image: DecodedImage, white: float) -> Upright:
+        orientation = Orientation.of(image)
+        visible = None if image.visible is None else orientation.shown(image.visible)
+        return cls(orientation.shown(image.intensities), visible, white)
 
     def light(self, part: Part) -> NDArray[np.floating[Any]]:
-        """A part as grey, or red, green and blue; invisible pixels are grey."""
+        """A part as grey or RGB; invisible pixels are mid grey."""
         light = as_light(self.pixels[part], self.white)
         if self.visible is not None:
             light[~self.visible[part]] = _HIDDEN
         return light
 
     def overview(self, factor: int) -> NDArray[np.floating[Any]]:
-        """All of it as `light`, as means of blocks of factor × factor pixels."""
+        """The whole image as `light`, averaged over blocks of factor × factor pixels."""
         return self._reduced(self.light, factor)
 
     def squared_difference(self, other: Upright, factor: int) -> NDArray[np.floating[Any]]:
-        """Means over channels and such blocks, in data ranges; 0 where nothing is visible."""
+        """Squared difference in data ranges, averaged over channels and blocks; 0 where nothing is visible."""
 
         def squares(part: Part) -> NDArray[np.floating[Any]]:
             difference = self.pixels[part].astype(np.float32) - other.pixels[part].astype(np.float32)
@@ -133,7 +133,7 @@ class Upright:
     def _reduced(
         self, values: Callable[[Part], NDArray[np.floating[Any]]], factor: int
     ) -> NDArray[np.floating[Any]]:
-        """Means of blocks, at the lower and right edges of smaller ones; from bands of rows."""
+        """Average values over blocks (smaller ones at the lower and right edges), computed in bands of rows."""
         rows, columns = self.pixels.shape[:2]
         height = max(1, _BAND // (columns * factor)) * factor
         bands = []
@@ -144,7 +144,7 @@ class Upright:
 
 
 def _block_means(values: NDArray[np.floating[Any]], factor: int, axis: int) -> NDArray[np.floating[Any]]:
-    """Along an axis; the last block may be smaller."""
+    """Average blocks along an axis; the last block may be smaller."""
     starts = np.arange(0, values.shape[axis], factor)
     counts = np.minimum(factor, values.shape[axis] - starts).astype(np.float32)
     shape = [1] * values.ndim
@@ -153,25 +153,25 @@ def _block_means(values: NDArray[np.floating[Any]], factor: int, axis: int) -> N
     return means
 
 
-_OVERVIEW = 640  # pixels of the longer side of a picture that is shown as a whole, at most
+_OVERVIEW = 640  # maximum pixels of the longer side of a whole image
 _LEAST_CROP, _LARGEST_CROP = 8, 160  # pixels
 _LONGEST_NAME = 30  # characters
-_FAINT = 0.5  # intensities that span less of the data range are stretched
-_OUTLIERS = 0.5  # percent of the differences that may lie beyond the end of the colours
+_FAINT = 0.5  # intensities that span a smaller part of the data range are stretched
+_OUTLIERS = 0.5  # percent of the differences that may exceed the colour scale
 
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """A picture in a column of its own; caption: a line about it, under its name."""
+    """An image with its own column; caption: a line below its name."""
 
     name: str
-    picture: DecodedImage
+    image: DecodedImage
     caption: str
 
 
 @dataclass(frozen=True)
 class Crop:
-    """Rows and columns of a picture, upright."""
+    """Rows and columns of an image in its displayed orientation."""
 
     top: int
     left: int
@@ -184,12 +184,12 @@ class Crop:
 
 
 def save_side_by_side(reference: Panel, others: Sequence[Panel], white: float, path: str) -> None:
-    """Draw a reference and pictures of the same size and kind, as a PNG, SVG or PDF file.
+    """Draw a reference and images of the same size and kind, as a PNG, SVG or PDF file.
 
-    From the top: the whole pictures, a crop, and the differences (root mean square over channels). All pictures are
-    shown in the same way. white: the value that counts as 1. Raises UnwritableImageError.
+    Rows from the top: whole images, a crop, and differences (root mean square over channels). All images share one
+    mapping to grey levels. white: the value shown as 1. Raises UnwritableImageError.
     """
-    shown = [Upright.of(panel.picture, white) for panel in (reference, *others)]
+    shown = [Upright.of(panel.image, white) for panel in (reference, *others)]
     rows, columns = shown[0].pixels.shape[:2]
     factor = -(-max(rows, columns) // _OVERVIEW)
     maps = [each.squared_difference(shown[0], factor) for each in shown[1:]]
@@ -198,15 +198,15 @@ def save_side_by_side(reference: Panel, others: Sequence[Panel], white: float, p
     sheet = Sheet.of(len(shown), (whole, part, whole))
     for column, panel in enumerate((reference, *others)):
         sheet.head(column, f"{_elided(panel.name)}\n{panel.caption}")
-    _draw_pictures(sheet, shown, factor, crop)
+    _draw_images(sheet, shown, factor, crop)
     _draw_differences(sheet, maps, factor, white)
     save_figure(sheet.figure, Path(path))
 
 
 def crop_of(maps: Sequence[NDArray[np.floating[Any]]], factor: int, rows: int, columns: int) -> Crop:
-    """Where pictures of so many rows and columns differ most; in the middle where they do not.
+    """The crop in which images of this size differ most; the middle if they are equal.
 
-    maps: squared differences, means of blocks of factor × factor pixels; each has an equal say.
+    maps: squared differences averaged over blocks of factor × factor pixels; each map gets the same weight.
     """
     from scipy.ndimage import uniform_filter
 
@@ -219,7 +219,7 @@ def crop_of(maps: Sequence[NDArray[np.floating[Any]]], factor: int, rows: int, c
     ]
     if not total.any():
         return Crop((rows - height) // 2, (columns - width) // 2, height, width)
-    # Blocks around each centre; only centres whose blocks all lie in the picture.
+    # Average over the blocks around each centre; keep only centres whose blocks all lie in the image.
     inside = tuple(
         slice(each // 2, each // 2 + count - each + 1) for each, count in zip(size, total.shape, strict=True)
     )
@@ -228,7 +228,7 @@ def crop_of(maps: Sequence[NDArray[np.floating[Any]]], factor: int, rows: int, c
     return Crop(min(top, rows - height), min(left, columns - width), height, width)
 
 
-def _draw_pictures(sheet: Sheet, shown: Sequence[Upright], factor: int, crop: Crop) -> None:
+def _draw_images(sheet: Sheet, shown: Sequence[Upright], factor: int, crop: Crop) -> None:
     overviews = [each.overview(factor) for each in shown]
     low, high = faint_and_bright(overviews[0])
     is_faint = 0 < high - low < _FAINT
@@ -245,7 +245,7 @@ def _draw_pictures(sheet: Sheet, shown: Sequence[Upright], factor: int, crop: Cr
 def _draw_differences(
     sheet: Sheet, maps: Sequence[NDArray[np.floating[Any]]], factor: int, white: float
 ) -> None:
-    """The same colours for all, from nothing to the largest but for outliers."""
+    """Draw differences on one colour scale, from 0 to the largest except outliers."""
     differences = [np.sqrt(each) * np.float32(white) for each in maps]
     largest = float(np.percentile(np.stack(differences), 100 - _OUTLIERS)) or white / 255
     for column, difference in enumerate(differences, 1):
@@ -256,14 +256,14 @@ def _draw_differences(
 
 
 def _show(axes: Axes, pixels: NDArray[np.floating[Any]], factor: int) -> AxesImage:
-    """Grey or colour in [0, 1], blocks of so many pixels, the axes in pixels."""
+    """Draw grey or RGB values in [0, 1], one for each block of factor × factor pixels, on axes in pixels."""
     rows, columns = (length * factor for length in pixels.shape[:2])
     extent = (0, columns, rows, 0)
     return axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, extent=extent, interpolation="antialiased")
 
 
 def _frame(axes: Axes, crop: Crop) -> None:
-    """A frame that is seen on dark and on bright."""
+    """Draw a frame that is visible on dark and bright backgrounds."""
     from matplotlib.patches import Rectangle
 
     for colour, width in (("black", 2.5), ("white", 1.0)):
@@ -272,7 +272,7 @@ def _frame(axes: Axes, crop: Crop) -> None:
 
 
 def _elided(name: str) -> str:
-    """The end of a name, without what matplotlib would take for mathematics."""
+    """The end of a name, escaped from matplotlib's mathematics."""
     shown = printable(name)
     shown = shown if len(shown) <= _LONGEST_NAME else f"…{shown[1 - _LONGEST_NAME :]}"
     return shown.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""Contact sheets: the same pixels with many settings, side by side, labelled and marked."""
+"""Contact sheets: one crop denoised with many settings, side by side, with labels and marks."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ if TYPE_CHECKING:
 class CellSetting:
     """One setting of a sheet.
 
-    name: a letter for the row and a number for the column; strength: what the chosen μ is divided by, before rounding.
-    asks: the options of `tvdenoise run`, and their values, that ask for it.
+    name: a letter for the row and a number for the column; strength: divisor of the chosen μ, before rounding.
+    options: of `tvdenoise run`, with their values, that give this setting; empty for the chosen one.
     """
 
     name: str
     mu: float
     epsilon: float
     strength: float
-    asks: tuple[tuple[str, str], ...]
+    options: tuple[tuple[str, str], ...]
 
     @property
     def is_centre(self) -> bool:
-        """True for the setting around which the others lie."""
-        return not self.asks
+        """True for the chosen setting, around which the others lie."""
+        return not self.options
 
 
 def in_three_digits(value: float) -> str:
-    """A number as it is shown and asked for."""
+    """Round to three significant digits, as shown and as passed to options."""
     return f"{float(f'{value:.3g}'):g}"
 
 
 @dataclass(frozen=True)
 class CellSimilarity:
-    """How close pixels are to a clean reference; ssim: None where there are too few pixels."""
+    """Similarity to a clean reference; psnr: in decibels; ssim: None if there are too few pixels."""
 
     psnr: float
     ssim: float | None
@@ -63,57 +63,57 @@ class CellSimilarity:
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """The crop with one setting: its intensities as `run` would store them.
+    """The crop denoised with one setting; intensities: as `run` would store them.
 
-    converged: whether the solve reached its tolerance, without which it shows little of the setting.
+    converged: True if the solve reached its tolerance; otherwise the cell says little about the setting.
     """
 
     setting: CellSetting
     intensities: NDArray[Any]
     converged: bool = True
-    likeness: CellSimilarity | None = None
+    similarity: CellSimilarity | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """All that a sheet shows.
+    """The contents of a sheet.
 
-    picture: the whole, as read; box: the crop's place in the picture as it is stored, shown_box: in that as shown.
-    parameters: those around which the settings lie; cells: in rows.
-    reference: the crop of the clean picture, of the picture's type; noisy_likeness: that of the noisy crop.
+    image: the whole image, as read; box: the crop in the image as stored; shown_box: the crop in the image as shown.
+    parameters: the chosen ones, around which the settings lie; cells: in rows.
+    reference: the crop of the clean image, of the same type; noisy_similarity: of the noisy crop.
     """
 
-    picture: DecodedImage
+    image: DecodedImage
     box: Box
     shown_box: Box
     orientation: Orientation
     parameters: Parameters
     cells: tuple[tuple[Cell, ...], ...]
     reference: NDArray[Any] | None = None
-    noisy_likeness: CellSimilarity | None = None
+    noisy_similarity: CellSimilarity | None = None
 
     @property
     def noisy(self) -> NDArray[Any]:
-        """The crop as it was."""
-        return self.picture.intensities[self.box.rows, self.box.columns]
+        """The noisy crop."""
+        return self.image.intensities[self.box.rows, self.box.columns]
 
     @property
     def alpha(self) -> NDArray[Any] | None:
-        alpha = self.picture.alpha
+        alpha = self.image.alpha
         return None if alpha is None else alpha[self.box.rows, self.box.columns]
 
     @property
     def best(self) -> CellSetting | None:
-        """The setting of the highest PSNR, where there is a reference."""
-        return self._highest(lambda likeness: likeness.psnr)
+        """The setting with the highest PSNR, if there is a reference."""
+        return self._highest(lambda similarity: similarity.psnr)
 
     @property
     def most_similar(self) -> CellSetting | None:
-        """The setting of the highest SSIM, where there is a reference."""
-        return self._highest(lambda likeness: likeness.ssim)
+        """The setting with the highest SSIM, if there is a reference."""
+        return self._highest(lambda similarity: similarity.ssim)
 
     def marks(self, cell: Cell) -> tuple[str, ...]:
-        """What is to be said of a cell."""
+        """The labels that mark a cell."""
         setting = cell.setting
         centre = "given" if self.parameters.noise is None else "automatic"
         marks = (
@@ -129,7 +129,7 @@ class Tuned:
             (value, cell.setting)
             for row in self.cells
             for cell in row
-            if cell.likeness is not None and (value := measure(cell.likeness)) is not None
+            if cell.similarity is not None and (value := measure(cell.similarity)) is not None
         ]
         return max(known, key=lambda pair: pair[0])[1] if known else None
 
@@ -138,19 +138,19 @@ _EXTENSION = ".png"
 _TEXT, _SMALL_TEXT = 14, 13  # pixels
 _LINE = 19
 _MARGIN, _FRAME, _GAP = 12, 4, 8
-_LEAST_WIDTH = 240  # of a cell: most of what is written below it
-_ENLARGED = 192  # pixels; smaller crops are enlarged by a whole number up to about this
+_LEAST_WIDTH = 240  # pixels of a cell, enough for most of the text below it
+_ENLARGED = 192  # pixels; smaller crops are enlarged by an integer factor up to this
 _PAPER, _INK, _FAINT = (34, 34, 34), (240, 240, 240), (180, 180, 180)
-#: Told apart by the colour-blind (Okabe and Ito, Color Universal Design, 2008), by their brightness, and by words.
+#: Distinct for the colour-blind (Okabe and Ito, Color Universal Design, 2008), and in brightness.
 _AUTOMATIC, _BEST = (86, 180, 233), (240, 228, 66)
 _SPACES = {b"RGB ": "RGB", b"GRAY": "L"}
 
 
 @dataclass(frozen=True, eq=False)
 class _Tile:
-    """What is shown in one place: pixels, lines below, and a frame where it is marked.
+    """One tile of a sheet: pixels, lines of text below, and frames that mark it.
 
-    lines: texts with their colours; frames: from the outside in.
+    lines: texts with their colours; frames: colours from the outside in.
     """
 
     pixels: NDArray[np.uint8]
@@ -159,7 +159,7 @@ class _Tile:
 
 
 def require_sheet_name(path: str) -> None:
-    """Raise UsageError for a name that is not of a PNG."""
+    """Raise UsageError unless the name ends with .png."""
     if Path(path).suffix.lower() != _EXTENSION:
         raise UsageError(
             f"-o {printable(path)}: contact sheets are {_EXTENSION} files", "end the name with it"
@@ -167,13 +167,13 @@ def require_sheet_name(path: str) -> None:
 
 
 def save_sheet(tuned: Tuned, title: str, path: str) -> None:
-    """Draw a sheet and put it in place whole. Raises UnwritableImageError."""
+    """Draw a sheet and write it atomically. Raises UnwritableImageError."""
     sheet = draw(tuned, title)
-    profile = tuned.picture.metadata.icc
+    profile = tuned.image.metadata.icc
     if profile is not None:
         mode = _SPACES.get(profile[16:20])
-        if mode == "L" and tuned.picture.channels == 1:
-            sheet = sheet.convert("L")  # for which the profile is; colours of marks become greys
+        if mode == "L" and tuned.image.channels == 1:
+            sheet = sheet.convert("L")  # to match the profile; the colours of marks become greys
         elif mode != "RGB":
             profile = None
     target = Path(path)
@@ -185,8 +185,8 @@ def save_sheet(tuned: Tuned, title: str, path: str) -> None:
 
 
 def draw(tuned: Tuned, title: str) -> Image.Image:
-    """The sheet: the noisy crop and the reference in the first column, the settings beside them."""
-    screen = Screen.of(tuned.picture)
+    """Draw the sheet: the noisy crop and the reference in the first column, the settings beside them."""
+    screen = Screen.of(tuned.image)
     first, *others = _first_column(tuned, screen)
     rows = [[_tile_of(cell, tuned, screen) for cell in row] for row in tuned.cells]
     if len(rows) > 1:
@@ -198,7 +198,9 @@ def draw(tuned: Tuned, title: str) -> Image.Image:
 
 def _first_column(tuned: Tuned, screen: Screen) -> list[_Tile]:
     tiles = [
-        _Tile(_shown(tuned, tuned.noisy, screen), (("noisy", _INK), *_likeness_lines(tuned.noisy_likeness)))
+        _Tile(
+            _shown(tuned, tuned.noisy, screen), (("noisy", _INK), *_similarity_lines(tuned.noisy_similarity))
+        )
     ]
     if tuned.reference is not None:
         tiles.append(_Tile(_shown(tuned, tuned.reference, screen), (("reference", _INK),)))
@@ -213,32 +215,32 @@ def _tile_of(cell: Cell, tuned: Tuned, screen: Screen) -> _Tile:
     heading = f"{setting.name}  {', '.join(tuned.marks(cell)).upper()}"
     mu, epsilon, strength = map(in_three_digits, (setting.mu, setting.epsilon, setting.strength))
     values = f"μ {mu}  ε {epsilon}  strength {strength}"
-    lines = ((heading, colour), (values, _INK), *_likeness_lines(cell.likeness))
+    lines = ((heading, colour), (values, _INK), *_similarity_lines(cell.similarity))
     return _Tile(_shown(tuned, cell.intensities, screen), lines, frames)
 
 
-def _likeness_lines(likeness: CellSimilarity | None) -> tuple[tuple[str, tuple[int, int, int]], ...]:
-    if likeness is None:
+def _similarity_lines(similarity: CellSimilarity | None) -> tuple[tuple[str, tuple[int, int, int]], ...]:
+    if similarity is None:
         return ()
-    similarity = "" if likeness.ssim is None else f"  SSIM {likeness.ssim:.3f}"
-    return ((f"{likeness.psnr:.2f} dB{similarity}", _FAINT),)
+    ssim = "" if similarity.ssim is None else f"  SSIM {similarity.ssim:.3f}"
+    return ((f"{similarity.psnr:.2f} dB{ssim}", _FAINT),)
 
 
 def _explained(tuned: Tuned, screen: Screen) -> list[str]:
     box = tuned.shown_box
-    columns, rows = tuned.orientation.shown_size(tuned.picture.size)
+    columns, rows = tuned.orientation.shown_size(tuned.image.size)
     lines = [f"{box.width} × {box.height} pixels at {box.left}, {box.top} of {columns} × {rows}"]
     if screen.is_stretched:
         lines[0] += (
             f", shown from {in_three_digits(screen.black)} (black) to {in_three_digits(screen.white)} (white)"
         )
-    if tuned.picture.channels == 4:
+    if tuned.image.channels == 4:
         lines[0] += ", inks mixed plainly: colours are not those of print"
     return [*lines, "smoother to the right" + (", ε larger further down" if len(tuned.cells) > 1 else "")]
 
 
 def _shown(tuned: Tuned, intensities: NDArray[Any], screen: Screen) -> NDArray[np.uint8]:
-    """As it is looked at: upright, and enlarged where it is small."""
+    """Bytes for display: upright, and enlarged if small."""
     alpha = None if tuned.alpha is None else _enlarged(tuned.orientation.shown(tuned.alpha))
     return screen.rgb(_enlarged(tuned.orientation.shown(intensities)), alpha)
 
@@ -274,7 +276,7 @@ def _laid_out(columns: list[list[_Tile]], heading: list[str]) -> Image.Image:
 
 
 def _width(tile: _Tile) -> int:
-    """Of its pixels and of what is written below them."""
+    """The width in pixels of a tile's pixels and text."""
     texts = (_line_font(number).getlength(text) for number, (text, _) in enumerate(tile.lines))
     return max(int(tile.pixels.shape[1]), *map(math.ceil, texts))
 
@@ -298,7 +300,7 @@ def _line_font(number: int) -> ImageFont.FreeTypeFont:
 
 
 def _fitting(text: str, width: int) -> str:
-    """The text, its end left out where it is too long."""
+    """The text, truncated to a width in pixels."""
     font = _font(_TEXT)
     if font.getlength(text) <= width:
         return text
@@ -309,7 +311,7 @@ def _fitting(text: str, width: int) -> str:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """One that has Greek letters, which Pillow's own has not: matplotlib's."""
+    """Matplotlib's font, which has Greek letters, as Pillow's does not."""
     import matplotlib
 
     contents = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf").read_bytes()

@@ -1,4 +1,4 @@
-"""Figures: noise curves and the trace of a solve, as plots or numbers."""
+"""Plots of noise curves, and convergence traces as plots or numbers."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 _LEGEND_AT_MOST = 10
-#: Told apart by the colour-blind (Okabe and Ito, Color Universal Design, 2008).
+#: Distinct for the colour-blind (Okabe and Ito, Color Universal Design, 2008).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 
 
 def save_noise_curves(models: Sequence[tuple[str, NoiseModel]], path: str) -> None:
-    """Draw each image's noise against its intensity, in grey levels of 8 bits, as a PNG, SVG or PDF file.
+    """Plot the noise of each image against intensity, in 8-bit grey levels, as a PNG, SVG or PDF file.
 
-    Raises UsageError for another kind of file and UnwritableImageError where it cannot be written.
+    Raises UsageError for another file type, and UnwritableImageError if the file cannot be written.
     """
     require_plot_name(path)
     from cycler import cycler
@@ -57,7 +57,7 @@ def save_noise_curves(models: Sequence[tuple[str, NoiseModel]], path: str) -> No
 
 
 def require_plot_name(path: str) -> None:
-    """Raise UsageError unless a name is that of a plot."""
+    """Raise UsageError unless the name has the extension of a plot."""
     if not path.lower().endswith(PLOT_FORMATS):
         raise UsageError(
             f"{printable(path)}: plots are {', '.join(PLOT_FORMATS)} files", "choose one of them"
@@ -71,13 +71,13 @@ def save_figure(figure: Figure, target: Path, dpi: int = 150) -> None:
 
     contents = BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # in names, shown as boxes
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # in file names; drawn as boxes
         figure.savefig(contents, format=target.suffix.lower().removeprefix("."), dpi=dpi)
     put(contents.getvalue(), target)
 
 
 def put(contents: bytes, target: Path) -> None:
-    """Write a file that is no image of the user's, whole or not at all. Raises UnwritableImageError."""
+    """Write the bytes of a plot or table atomically. Raises UnwritableImageError."""
     write_atomically(target, contents, _verify)
 
 
@@ -90,16 +90,16 @@ _NUMBERS = ".csv"
 
 
 def require_trace_name(path: str) -> None:
-    """Raise UsageError unless a name says whether a trace is to be numbers or a plot."""
+    """Raise UsageError unless the name has the extension of a table or a plot."""
     if not path.lower().endswith((_NUMBERS, *PLOT_FORMATS)):
         known = ", ".join((_NUMBERS, *PLOT_FORMATS))
         raise UsageError(f"--trace {printable(path)}: traces are {known} files", "choose one of them")
 
 
 def save_trace(points: Sequence[TracePoint], tolerance: float, target: Path) -> None:
-    """Write a trace: comma-separated values, or a plot where the name is that of one. Raises UnwritableImageError.
+    """Write a trace as comma-separated values or as a plot, by the target's extension. Raises UnwritableImageError.
 
-    tolerance: the distance bound that was asked for; all bounds are in data ranges.
+    tolerance: the requested distance bound; all bounds are in data ranges.
     """
     if target.suffix.lower() == _NUMBERS:
         lines = ["evaluation,value,distance_bound"]
@@ -110,7 +110,7 @@ def save_trace(points: Sequence[TracePoint], tolerance: float, target: Path) -> 
 
 
 def _plot(points: Sequence[TracePoint], tolerance: float, target: Path) -> None:
-    """Two logarithmic axes, one above the other: the bound with the tolerance, and J less its last value."""
+    """Plot the distance bound with the tolerance and, below, J minus its last value, both on logarithmic axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 6), layout="constrained")
@@ -123,7 +123,7 @@ def _plot(points: Sequence[TracePoint], tolerance: float, target: Path) -> None:
     above.legend(frameon=False)
     _draw_decrease(below, evaluations, values - values[-1])
     below.set(xlabel="evaluation of the objective gradient", ylabel="J less its last value")
-    below.set_xlim(0, len(points) + 1)  # of a single evaluation, too, no fractions are marked
+    below.set_xlim(0, len(points) + 1)  # keeps ticks integer even for a single evaluation
     below.locator_params(axis="x", integer=True)
     for axes in (above, below):
         axes.grid(alpha=0.3)
@@ -131,7 +131,7 @@ def _plot(points: Sequence[TracePoint], tolerance: float, target: Path) -> None:
 
 
 def _draw_decrease(axes: Axes, evaluations: np.ndarray, excess: np.ndarray) -> None:
-    """Nothing is drawn where J is not above its last value."""
+    """Plot the points at which J exceeds its last value."""
     is_above = excess > 0
     if not is_above.any():
         axes.text(0.5, 0.5, "J did not decrease", transform=axes.transAxes, ha="center", va="center")

@@ -1,4 +1,4 @@
-"""What a solve removed, as an image: input less result around mid grey, so that structure in it can be seen."""
+"""The residual of a solve as an image: input minus result around mid grey, which reveals removed structure."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_NOTHING = 128  # the grey of what was not changed
-_DEVIATIONS = 4  # so many fit between mid grey and white, at least
-_LARGEST_GAIN = 2.0**14  # beyond which roundings of single precision would show
-_BAND = 1 << 18  # values that are looked at together
+_NOTHING = 128  # the grey level of no change
+_DEVIATIONS = 4  # standard deviations between mid grey and white, at least
+_LARGEST_GAIN = 2.0**14  # a larger gain would show single-precision rounding
+_BAND = 1 << 18  # values per batch of rows
 
 
 def save_residual(
     image: DecodedImage, denoised: NDArray[np.floating], white: float, name: str, target: Path
 ) -> float:
-    """Write what was removed from a picture as an 8-bit PNG and return the gain; raises as `files.writing.write`.
+    """Write the residual as an 8-bit PNG and return the gain; raises as `files.writing.write`.
 
-    denoised: the solution before it is rounded to the picture's depth, in [0, 1] (float pictures: in their units).
-    white: the value that counts as 1 in float pictures; name: of the input, for the text that says what is shown.
+    denoised: the solution before rounding to the image's depth, in [0, 1] (float images: in their units).
+    white: white level of float images; name: of the input, for the PNG's description.
     """
-    residual, gain = residual_picture(image, denoised, white)
+    residual, gain = residual_image(image, denoised, white)
     text = (
         f"What tvdenoise removed from {printable(name)}: input less result, before rounding, ×{gain:g}. "
         f"{_NOTHING} is nothing; a grey level is {1 / gain:g}/255 of the data range."
@@ -47,12 +47,13 @@ def save_residual(
     return gain
 
 
-def residual_picture(
+def residual_image(
     image: DecodedImage, denoised: NDArray[np.floating], white: float = 1.0
 ) -> tuple[DecodedImage, float]:
-    """Input less result as an 8-bit picture, and its gain: the power of two with which 4 standard deviations fit.
+    """Input minus result as an 8-bit image, and its gain: the largest power of two with which 4 standard deviations
+    fit between mid grey and white, at most 2¹⁴.
 
-    It is the same for all channels; invisible pixels show as not changed, inks as the light that they let through.
+    All channels share the gain. Invisible pixels show no change; inks are converted to light.
     """
     squares, count = 0.0, 0
     for _, difference in _differences(image, denoised, white):
@@ -71,7 +72,7 @@ def residual_picture(
 def _differences(
     image: DecodedImage, denoised: NDArray[np.floating], white: float
 ) -> Iterator[tuple[slice, NDArray[np.floating]]]:
-    """Bands of rows, and what was removed from them, in data ranges."""
+    """Yield bands of rows and their residuals, in data ranges."""
     intensities, visible = image.intensities, image.visible
     whites = (white, white) if image.is_float else (float(np.iinfo(intensities.dtype).max), 1.0)
     height = max(1, _BAND * len(intensities) // intensities.size)
@@ -84,7 +85,7 @@ def _differences(
 
 
 def _gain(deviation: float) -> float:
-    """A power of two."""
+    """The gain for a standard deviation: a power of two."""
     if deviation == 0:
         return 1.0
     return min(2.0 ** math.floor(math.log2(0.5 / (_DEVIATIONS * deviation))), _LARGEST_GAIN)

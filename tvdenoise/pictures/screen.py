@@ -1,4 +1,4 @@
-"""Intensities as a screen shows them; never on the way to a result."""
+"""Map intensities to displayed values; for display only, never for results."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 _INKS = 4
-_SAMPLE = 1_000_000  # values whose percentiles are taken
+_SAMPLE = 1_000_000  # values, about, from which to take percentiles
 _PERCENTILES = (0.1, 99.9)
-_FULL_ENOUGH = 1 / 4  # of the range of integers; darker images would be shown nearly black
+_FULL_ENOUGH = 1 / 4  # of the range of integers; darker images would look nearly black
 _CHECKER, _CHECKER_GREYS = 8, (100, 155)
 
 
 def as_light(
     intensities: NDArray[Any], unit: float, dtype: type[np.floating[Any]] = np.float32
 ) -> NDArray[np.floating[Any]]:
-    """A copy of intensities in fractions of a unit: grey (rows, columns[, 1]) as it is, or red, green and blue.
+    """A copy of intensities in units of ``unit``: grey (rows, columns[, 1]) or RGB (rows, columns, 3).
 
-    Four channels are inks, (rows, columns, 4), shown as light without a profile: (1 − ink)(1 − black).
+    CMYK inks (rows, columns, 4) become RGB light without a profile: (1 − ink)(1 − black).
     """
     fractions = np.array(intensities, dtype)
     if unit != 1:
@@ -36,16 +36,16 @@ def as_light(
 
 
 def faint_and_bright(values: NDArray[Any]) -> tuple[float, float]:
-    """What is nearly the least and the largest value; a few outliers do not count."""
+    """The 0.1 and 99.9 percentiles: minimum and maximum except a few outliers."""
     black, white = np.percentile(values, _PERCENTILES)
     return float(black), float(white)
 
 
 @dataclass(frozen=True)
 class Screen:
-    """The intensities that a screen shows black and white, in any unit; what lies beyond is cut.
+    """The intensities shown as black and white, in any unit; others are clipped to them.
 
-    is_stretched: they are not the ends of the range of the image's type.
+    is_stretched: True if they are not the limits of the image's type.
     """
 
     black: float = 0.0
@@ -54,8 +54,8 @@ class Screen:
 
     @classmethod
     def of(cls, image: DecodedImage) -> Screen:
-        """For intensities as stored: the ends of the range of integers; percentiles of floats, and of integers that
-        use little of their range. Inks have the whole range."""
+        """The screen for stored intensities: the limits of an integer type or of inks; percentiles for floats, and for
+        integers that use little of their range."""
         values = image.intensities
         step = max(1, round((values.size / _SAMPLE) ** 0.5))
         black, white = faint_and_bright(values[::step, ::step].astype(np.float64))
@@ -66,14 +66,14 @@ class Screen:
         return cls(black, white, True) if white > black else cls(black - 0.5, black + 0.5, True)
 
     def fractions(self, light: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        """Light (see `as_light`), from 0 for black to 1 for white."""
+        """Map light (see `as_light`) to [0, 1], from black to white."""
         kind = light.dtype.type
         span = kind(self.white - self.black)
         fractions: NDArray[np.floating[Any]] = np.clip((light - kind(self.black)) / span, 0, 1)
         return fractions
 
     def quick_bytes(self, light: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-        """Light (see `as_light`), which is overwritten, from 0 for black to 255 for white; halves are rounded up."""
+        """Map light (see `as_light`), which is overwritten, to 0 for black to 255 for white; halves round up."""
         span = self.white - self.black
         light *= light.dtype.type(255 / span)
         light += light.dtype.type(0.5 - 255 * self.black / span)
@@ -83,7 +83,7 @@ class Screen:
         return shown
 
     def rgb(self, intensities: NDArray[Any], alpha: NDArray[Any] | None = None) -> NDArray[np.uint8]:
-        """Intensities (rows, columns[, channels]) as (rows, columns, 3), laid over a checker where transparent."""
+        """Intensities (rows, columns[, channels]) as RGB (rows, columns, 3), over a checkerboard where transparent."""
         if intensities.ndim == 3 and intensities.shape[2] == _INKS:
             values = as_light(intensities, self.white, np.float64) * 255
         else:
