@@ -1,4 +1,4 @@
-"""The choice of μ and ε: the estimated risk, the search for its minimum, and the sample on which it runs."""
+"""The choice of μ and ε: a sample of the image, rules for ε, and the search for the μ of least estimated risk."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from tvdenoise.noise.model import NoiseModel
 
 
-#: Values (pixels times channels) of a sample.
+#: The most values (pixels times channels) in a sample.
 _MOST_VALUES = 300_000
-#: Tiles a side; fewer, in volumes, where they would be thinner than this: the seams would be too many.
+#: Tiles along each axis; fewer in volumes where tiles would be shorter than `_LEAST_RUN` and have too many seams.
 _TILES = 4
 _LEAST_RUN = 16
 
 
 def sample(planes: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Planes (channels, rows, columns) as they are where small, else a mosaic of tiles spread evenly over them.
+    """Return a mosaic of tiles spread evenly over planes (channels, rows, columns) or a volume, or all if small.
 
-    The tiles lie side by side in their own order; their seams are few enough not to matter. The same for volumes.
+    The tiles keep their order; their seams are too few to matter.
     """
-    pieces = pieces_of(planes.shape)
-    return planes if pieces is None else taken(planes, pieces)
+    indices = sample_indices(planes.shape)
+    return planes if indices is None else take_indices(planes, indices)
 
 
-def pieces_of(shape: Sequence[int]) -> list[NDArray[np.intp]] | None:
-    """The places along each spatial axis that a sample holds; None where it is the whole of a shape (channels, ...)."""
+def sample_indices(shape: Sequence[int]) -> list[NDArray[np.intp]] | None:
+    """Return the sample's indices along each spatial axis of a shape (channels, ...); None if it is the whole."""
     size = int(np.prod(shape))
     if size <= _MOST_VALUES:
         return None
@@ -45,39 +45,39 @@ def pieces_of(shape: Sequence[int]) -> list[NDArray[np.intp]] | None:
     scale = (_MOST_VALUES / size) ** (1 / len(spatial))
     kept = [max(8, int(length * scale)) for length in spatial]
     if len(spatial) == 2:
-        return [_pieces(length, most, _TILES) for length, most in zip(spatial, kept, strict=True)]
+        return [_spread_indices(length, most, _TILES) for length, most in zip(spatial, kept, strict=True)]
     return [
-        _pieces(length, most, min(max(most // _LEAST_RUN, 1), _TILES))
+        _spread_indices(length, most, min(max(most // _LEAST_RUN, 1), _TILES))
         for length, most in zip(spatial, kept, strict=True)
     ]
 
 
-def taken(values: NDArray[np.floating], pieces: Sequence[NDArray[np.intp]]) -> NDArray[np.floating]:
-    """The sample at these places along the last axes of an array."""
-    for axis, places in enumerate(reversed(pieces), start=1):
+def take_indices(values: NDArray[np.floating], indices: Sequence[NDArray[np.intp]]) -> NDArray[np.floating]:
+    """Take these indices along the last axes of an array."""
+    for axis, places in enumerate(reversed(indices), start=1):
         values = np.take(values, places, axis=-axis)
     return np.ascontiguousarray(values)
 
 
 def sample_of_free(planes: NDArray[np.floating], fidelity: Fidelity) -> tuple[NDArray[np.floating], Fidelity]:
-    """The same of the smallest box that holds every pixel that is sought, with the pixels' weights."""
+    """Sample the smallest box that holds every unknown pixel; return the planes and the pixels' weights."""
     box = [_extent(fidelity.is_free, axis) for axis in range(fidelity.coded.ndim)]
     planes, coded = planes[:, *box], fidelity.coded[tuple(box)]
-    pieces = pieces_of(planes.shape)
-    if pieces is not None:
-        planes, coded = taken(planes, pieces), taken(coded, pieces)
+    indices = sample_indices(planes.shape)
+    if indices is not None:
+        planes, coded = take_indices(planes, indices), take_indices(coded, indices)
     return planes, Fidelity(np.ascontiguousarray(coded, np.float32))
 
 
 def _extent(is_free: NDArray[np.bool_], axis: int) -> slice:
-    """From the first to the last free pixel along an axis, and one more on both sides, which they are compared with."""
+    """Return the range of the free pixels along an axis, with the neighbour on each side that enters J."""
     others = tuple(other for other in range(is_free.ndim) if other != axis)
     places = np.flatnonzero(is_free.any(axis=others))
     return slice(max(places[0] - 1, 0), places[-1] + 2) if places.size else slice(None)
 
 
-def _pieces(length: int, kept: int, tiles: int) -> NDArray[np.intp]:
-    """The indices of about ``kept`` of ``length`` places, in equal runs at equal distances."""
+def _spread_indices(length: int, kept: int, tiles: int) -> NDArray[np.intp]:
+    """Return about ``kept`` of ``length`` indices, in equal runs at equal distances."""
     if kept >= length:
         return np.arange(length)
     run = -(-kept // tiles)
@@ -87,42 +87,42 @@ def _pieces(length: int, kept: int, tiles: int) -> NDArray[np.intp]:
     return np.unique(np.add.outer(starts, np.arange(run)).ravel())
 
 
-#: μσ for white noise and an ordinary picture.
+#: μσ for white noise in an ordinary image.
 _MU_SIGMA = 1.4
-#: No image is taken to have less noise than this (a tenth of an 8-bit grey level), so that an image without
-#: noise comes back unchanged rather than divides by zero.
+#: The least noise level assumed (a tenth of an 8-bit grey level), so that an image without noise comes back
+#: unchanged instead of causing a division by zero.
 LEAST_SIGMA = 0.1 / 255
-#: ε μ: a tenth of the noise level for one weight on all channels, a fifth for weighted opponents.
+#: ε μ: a tenth of the noise level for equal channel weights, a fifth if the opponents are weighted.
 _EPSILON_MU = 0.14
 _EPSILON_MU_CHROMA = 0.28
 _LARGEST_EPSILON = 1 / 6
-#: Below the spacing of the intensities themselves a smaller ε changes nothing but the condition of J.
+#: Below the spacing of the intensities, a smaller ε changes only the condition of J.
 LEAST_CHOSEN_EPSILON = 1e-9
-#: Where pixels are missing, in spans of the intensities.
+#: If pixels are missing; a part of the span of the intensities.
 _LEAST_FILLING_EPSILON = 1 / 256
 
 
 def mu_for(sigma: float) -> float:
-    """μ = 1.4/σ for white noise of level σ (data ranges), floored at a tenth of an 8-bit grey level."""
+    """Return μ = 1.4/σ for white noise of level σ (data ranges); σ is at least a tenth of an 8-bit grey level."""
     return _MU_SIGMA / max(sigma, LEAST_SIGMA)
 
 
 def epsilon_for(
     mu: float, *, weighted_chroma: bool, span: float = np.inf, least: float = LEAST_CHOSEN_EPSILON
 ) -> float:
-    """ε = 0.14/μ, or 0.28/μ where the opponents are weighted: a fixed part of the noise level that μ stands for.
+    """Return ε = 0.14/μ, or 0.28/μ if the opponents are weighted: a fixed part of the noise level that suits μ.
 
-    At most a sixth of the span of the intensities: a μ far below what the image's noise wants shall smooth
-    more, not turn the edges that it would keep into slopes that cost nothing.
+    ε is at most a sixth of the span of the intensities, so that a very small μ smooths more instead of making
+    edges as cheap as slopes.
     """
     scale = _EPSILON_MU_CHROMA if weighted_chroma else _EPSILON_MU
     return max(min(scale / mu, _LARGEST_EPSILON * span), least)
 
 
 def least_epsilon(planes: NDArray[np.floating], fidelity: Fidelity | None, *, weighted_chroma: bool) -> float:
-    """The least ε that is chosen: 1/256 of the span (1/128 where the opponents are weighted) where pixels are missing.
+    """Return the least ε to choose: with missing pixels, 1/256 of the span (1/128 if the opponents are weighted).
 
-    Where nothing but the total variation acts a smaller ε makes the solve long, and the filling no better.
+    At missing pixels, where only the total variation acts, a smaller ε slows the solve and improves nothing.
     """
     if fidelity is None or not fidelity.has_missing:
         return LEAST_CHOSEN_EPSILON
@@ -130,15 +130,15 @@ def least_epsilon(planes: NDArray[np.floating], fidelity: Fidelity | None, *, we
     return max(part * float(np.ptp(planes)), LEAST_CHOSEN_EPSILON)
 
 
-#: The search looks at no other μσ than from here to there.
+#: The range of μσ to search.
 _LEAST_MU_SIGMA, _LARGEST_MU_SIGMA = 0.1, 100.0
-#: Steps of the search in log μ: first apart, then near the best.
+#: Steps of the search in log μ: coarse first, then fine around the best.
 _COARSE_STEP, _FINE_STEP = 0.8, 0.4
 
 
-#: The probe is this much of the noise: real noise is skewed, which a larger probe sees ...
+#: The size δ of the probe, as a part of the noise; larger for real noise, whose skewness a small probe misses.
 _PROBE = {NoiseKind.WHITE: 0.1, NoiseKind.INTENSITY: 0.3, NoiseKind.CORRELATED: 0.3}
-#: ... and both solves are exact to this part of the probe.
+#: The tolerance of both solves, as a part of the probe.
 _PROBE_EXACTNESS = 1 / 50
 _PROBE_SEED = 1
 
@@ -147,12 +147,11 @@ _PROBE_SEED = 1
 class Risk:
     """An unbiased estimate of the mean squared error of the result, up to a constant, as a function of log μ.
 
-    Where pixels have weights μ stands for its product with their mean. The error is that of the pixels which are
-    sought and known; of the others nothing can be said.
+    If pixels have weights, μ means μ times their mean. The error is that of the known pixels only (w > 0).
 
-    With noise of covariance Σ the risk is ‖x − f‖²/N + 2 tr(Σ ∂x/∂f)/N less a constant (Stein, Ann. Statist.
+    For noise of covariance Σ the risk is ‖x − f‖²/N + 2 tr(Σ ∂x/∂f)/N less a constant (Stein, Ann. Statist.
     9(6), 1981), and the trace is the mean of ⟨n', x(f + δn') − x(f)⟩/δ over noise n' of that covariance
-    (Ramani, Blu and Unser, IEEE TIP 17(9), 2008, where n' is white). Both solves start from the last one.
+    (Ramani, Blu and Unser, IEEE TIP 17(9), 2008, where n' is white). Each solve starts from the previous one.
     """
 
     noisy: NDArray[np.float32]
@@ -174,7 +173,7 @@ class Risk:
         epsilon: float | None,
         fidelity: Fidelity | None = None,
     ) -> Risk:
-        """The risk for planes, probed by noise drawn from the model with a fixed seed."""
+        """Set up the risk for planes, with a probe drawn from the noise model with a fixed seed."""
         typical = 1.0
         least = least_epsilon(planes, fidelity, weighted_chroma=method.has_weighted_chroma)
         if fidelity is None:
@@ -196,7 +195,7 @@ class Risk:
         typical: float = 1.0,
         least: float = LEAST_CHOSEN_EPSILON,
     ) -> Risk:
-        """The same on a sample of planes, with the weights of its pixels."""
+        """Do the same on a sample of planes, with the weights of its pixels."""
         quick = method.quick
         probe = noise.draw(noisy, _PROBE_SEED)
         if fidelity is not None:
@@ -205,15 +204,15 @@ class Risk:
 
     @property
     def level(self) -> float:
-        """Root mean square of the probing noise, in data ranges."""
+        """The root mean square of the probe, in data ranges."""
         return float(np.sqrt(self._mean(np.square(self.probe, dtype=np.float64))))
 
     def best_mu(self) -> float:
-        """The μ of least risk."""
-        return float(np.exp(_least(self, max(self.level, LEAST_SIGMA))))
+        """Return the μ of least risk."""
+        return float(np.exp(_argmin(self, max(self.level, LEAST_SIGMA))))
 
     def __call__(self, log_mu: float) -> float:
-        """The estimated risk, squared data ranges a pixel, less a constant."""
+        """Return the estimated risk less a constant, in squared data ranges per pixel."""
         mu = float(np.exp(log_mu))
         weighted = self.method.has_weighted_chroma
         epsilon = epsilon_for(mu, weighted_chroma=weighted, least=self.least_epsilon)
@@ -235,12 +234,12 @@ class Risk:
         return float(residual + 2 * divergence)
 
     def _mean(self, values: NDArray[np.floating]) -> float:
-        """Over the pixels that are sought and known."""
+        """Return the mean over the known pixels."""
         return float(np.mean(values if self.fidelity is None else values[:, self.fidelity.is_known]))
 
 
-def _least(risk: Callable[[float], float], sigma: float) -> float:
-    """log μ of the least risk: coarse steps around μσ = 1, downhill in fine ones, then a parabola."""
+def _argmin(risk: Callable[[float], float], sigma: float) -> float:
+    """Return log μ of the least risk: coarse steps around μσ = 1, fine steps downhill, then a parabola."""
     known: dict[float, float] = {}
     low, high = float(np.log(_LEAST_MU_SIGMA / sigma)), float(np.log(_LARGEST_MU_SIGMA / sigma))
 
@@ -260,13 +259,13 @@ def _least(risk: Callable[[float], float], sigma: float) -> float:
     return best + float(np.clip((before - after) / (2 * curvature), -0.5, 0.5)) * _FINE_STEP
 
 
-#: Of fewer pixels that are sought and known the risk says nothing.
+#: With fewer known pixels, the risk is no guide.
 _LEAST_KNOWN = 50
 
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """mu, epsilon: as in J, in units of the data range; noise: that mu was chosen for, None where mu was given."""
+    """mu, epsilon: the parameters of J, in units of the data range; noise: the basis of mu, None if mu was given."""
 
     mu: float
     epsilon: float
@@ -282,10 +281,10 @@ def choose(
     strength: float = 1.0,
     fidelity: Fidelity | None = None,
 ) -> tuple[float, float]:
-    """μ and ε for planes (channels, rows, columns), or a volume: what is given is kept, the other chosen for it.
+    """Choose μ and ε for planes (channels, rows, columns) or a volume, unless given.
 
-    noise: the noise that μ is chosen for; needed where μ is not given. strength: divides the chosen μ.
-    fidelity: the weights of pixels, None for ones. ε follows from μ times their mean.
+    noise: the noise to choose μ for; required if μ is None. strength: divides the chosen μ.
+    fidelity: the weights of pixels, None for ones; ε follows from μ times their mean.
     """
     typical = 1.0 if fidelity is None else fidelity.typical
     if mu is None:
@@ -307,9 +306,9 @@ def choose_by_sample(
     epsilon: float | None,
     strength: float = 1.0,
 ) -> tuple[float, float]:
-    """As `choose`, from a sample of planes as `tvdenoise.parameters` takes it, and the span of them all.
+    """Choose μ and ε as `choose` does, from a `sample` of the planes and the span of all planes.
 
-    sampled: needed where μ is not given.
+    sampled: required if μ is None.
     """
     if mu is None:
         assert noise is not None
@@ -331,9 +330,9 @@ def choose_mu(
     epsilon: float | None = None,
     fidelity: Fidelity | None = None,
 ) -> float:
-    """The μ of least estimated risk for planes (channels, rows, columns), or a volume, with this noise.
+    """Return the μ of least estimated risk for planes (channels, rows, columns) or a volume with this noise.
 
-    epsilon: kept where given; otherwise it follows from each μ. fidelity: the weights of pixels, None for ones.
+    epsilon: fixed if given; otherwise it follows from each μ. fidelity: the weights of pixels, None for ones.
     """
     typical = 1.0 if fidelity is None else fidelity.typical
     if noise.sigma < LEAST_SIGMA:

@@ -1,4 +1,4 @@
-"""PSNR and SSIM: what they are by definition, and what scikit-image says they are."""
+"""PSNR and SSIM, compared with their definitions and with scikit-image."""
 
 import itertools
 import math
@@ -11,7 +11,7 @@ from support.samples import SAMPLES, clean, crop, with_noise
 from support.values import noise, pixels
 from tvdenoise.images.metrics import WINDOW, psnr, ssim
 
-#: PSNR and SSIM of samples against their clean pictures, by scikit-image 0.26.
+#: PSNR and SSIM of samples against their clean images, by scikit-image 0.26.
 STORED = {
     "camera": (20.73666760493136, 0.28086949552944673),
     "coffee": (20.767411485124683, 0.3561015103867902),
@@ -19,7 +19,7 @@ STORED = {
 
 
 def slow_ssim(reference, image, data_range):
-    """Window by window: SSIM of Wang and others (2004) as the paper writes it."""
+    """Return SSIM window by window, as the paper of Wang and others (2004) defines it."""
     x, y = (np.atleast_3d(np.asarray(each, np.float64)) for each in (reference, image))
     reach = np.arange(WINDOW) - WINDOW // 2
     weights = np.exp(-(reach**2) / (2 * 1.5**2))
@@ -43,7 +43,7 @@ def slow_ssim(reference, image, data_range):
 
 
 def pairs():
-    """Reference, image and data range: photographs and noise, of all types."""
+    """Yield reference, image and data range: photographs and noise, of all types."""
     for colour in (False, True):
         sharp = crop(clean("coffee", colour=colour), 29)[:, :23]
         rough = with_noise(sharp, 0.1, 1).clip(0, 1)
@@ -59,14 +59,14 @@ def pairs():
 
 
 @pytest.mark.parametrize(("reference", "image", "data_range"), list(pairs()))
-def test_ssim_is_that_of_its_slow_twin(reference, image, data_range):
+def test_ssim_equals_its_slow_definition(reference, image, data_range):
     assert ssim(reference, image, data_range) == pytest.approx(
         slow_ssim(reference, image, data_range), abs=1e-9
     )
 
 
 @pytest.mark.parametrize(("reference", "image", "data_range"), list(pairs()))
-def test_both_are_those_of_scikit_image(reference, image, data_range):
+def test_psnr_and_ssim_equal_those_of_scikit_image(reference, image, data_range):
     metrics = pytest.importorskip("skimage.metrics")
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     first, second = reference.astype(np.float64), image.astype(np.float64)
@@ -78,7 +78,7 @@ def test_both_are_those_of_scikit_image(reference, image, data_range):
     assert psnr(reference, image, data_range) == pytest.approx(theirs, abs=1e-6)
 
 
-def test_values_that_scikit_image_gave_are_found_without_it():
+def test_psnr_and_ssim_of_samples_equal_stored_values_of_scikit_image():
     for name, expected in STORED.items():
         first, second = pixels(SAMPLES / "clean" / f"{name}_clean.png"), pixels(SAMPLES / f"{name}.png")
         assert (psnr(first, second, 255), ssim(first, second, 255)) == pytest.approx(expected, abs=1e-6)
@@ -95,14 +95,14 @@ def test_integers_do_not_wrap_around():
     assert psnr(black, white, 255) == psnr(white, black, 255) == pytest.approx(0)
 
 
-def test_bands_do_not_show(monkeypatch):
+def test_bands_do_not_change_the_result(monkeypatch):
     first, second = noise(61, 13, 3), noise(61, 13, 3, seed=1)
     whole = psnr(first, second, 255), ssim(first, second, 255)
     monkeypatch.setattr("tvdenoise.images.metrics._BAND", 4 * 13)
     assert (psnr(first, second, 255), ssim(first, second, 255)) == pytest.approx(whole, rel=1e-12)
 
 
-def test_pixels_that_do_not_count_change_nothing():
+def test_excluded_pixels_do_not_change_the_result():
     first, second = noise(40, 30), noise(40, 30, seed=1)
     where = np.ones((40, 30), bool)
     where[:17] = False
@@ -112,14 +112,14 @@ def test_pixels_that_do_not_count_change_nothing():
 
 
 @pytest.mark.parametrize("shape", [(10, 40), (40, 10), (1, 1)])
-def test_images_smaller_than_the_window_have_no_ssim_but_a_psnr(shape):
+def test_images_smaller_than_the_window_have_a_psnr_but_no_ssim(shape):
     first, second = noise(*shape), noise(*shape, seed=1)
     with pytest.raises(ValueError, match="SSIM takes 11 × 11 pixels at least"):
         ssim(first, second, 255)
     assert math.isfinite(psnr(first, second, 255))
 
 
-def test_what_cannot_be_compared_is_an_error():
+def test_images_that_cannot_be_compared_are_an_error():
     image = noise(12, 12)
     for measure in (psnr, ssim):
         with pytest.raises(ValueError, match="cannot be compared"):

@@ -14,7 +14,7 @@ def test_the_rotation_is_undone_by_its_inverse():
     assert np.allclose(from_opponent(to_opponent(rgb)), rgb, rtol=0, atol=1e-15)
 
 
-def test_a_rotation_in_bands_is_that_of_the_whole():
+def test_a_rotation_in_bands_equals_that_of_the_whole():
     rgb = np.random.default_rng(1).random((3, 700, 301))
     expected = np.tensordot(ROTATION, rgb, axes=1)
     opponent = to_opponent(rgb)
@@ -23,7 +23,7 @@ def test_a_rotation_in_bands_is_that_of_the_whole():
     assert np.allclose(opponent, rgb, rtol=0, atol=1e-15)
 
 
-def test_grey_pictures_have_no_chroma():
+def test_grey_images_have_no_chroma():
     opponent = to_opponent(np.full((3, 2, 2), 0.4))
     assert np.allclose(opponent[0], 0.4 * np.sqrt(3))
     assert np.allclose(opponent[1:], 0, atol=1e-16)

@@ -1,4 +1,4 @@
-"""The fast engine equals the definition, in every shape and with any number of threads."""
+"""The fast engines equal the definition, for every shape and any number of threads."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ MODELS = pytest.mark.parametrize(
 
 @pytest.fixture
 def narrow_bands(monkeypatch):
-    """Many bands even in a small image."""
+    """Use many bands even for a small image."""
     monkeypatch.setattr(engines, "_PIXELS_PER_BAND", 1)
     monkeypatch.setattr(engines, "_ROWS_PER_BAND", 4)
 
@@ -62,7 +62,7 @@ def test_one_fused_evaluation_equals_the_definition(shape, dtype, tolerance, tv,
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.usefixtures("narrow_bands")
-def test_a_fused_step_goes_down_the_gradient_and_evaluates_there(shape, dtype, tolerance, tv, penalty):
+def test_a_fused_step_follows_the_negative_gradient_and_evaluates_there(shape, dtype, tolerance, tv, penalty):
     objective, start = _objective(shape, dtype, tv, penalty)
     with FusedEngine(objective, start, threads=2) as engine:
         engine.advance(0.0)
@@ -75,7 +75,7 @@ def test_a_fused_step_goes_down_the_gradient_and_evaluates_there(shape, dtype, t
         assert abs(evaluation.gradient_product - product) <= tolerance * scale
 
 
-def test_the_sparse_engine_steps_down_the_defined_gradient():
+def test_the_sparse_engine_follows_the_negative_gradient():
     objective, start = _objective((3, 5, 6), np.float64, "isotropic", PENALTIES["hyperbolic"](0.03))
     engine = SparseEngine(objective, start)
     engine.advance(0.0)

@@ -1,4 +1,4 @@
-"""Compiled kernels are kept in a folder of the user's own, wherever there can be one."""
+"""The cache of compiled kernels in a private folder of the user."""
 
 import contextlib
 import ctypes
@@ -42,13 +42,13 @@ needs_capabilities = pytest.mark.skipif(
 
 
 def _obey_permissions() -> None:
-    """Take from the super-user, in a child process, the right to write where permissions forbid it."""
+    """In a child process, drop the superuser's right to write against permissions."""
     ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, 0, 0, 0)
 
 
 @pytest.fixture
 def site(tmp_path):
-    """A folder that holds the package as pip installs it."""
+    """Return a folder with the package as pip installs it."""
     folder = tmp_path / "site"
     shutil.copytree(PACKAGE, folder / "tvdenoise", ignore=shutil.ignore_patterns("__pycache__"))
     return folder
@@ -73,7 +73,7 @@ def home(tmp_path):
 
 @pytest.fixture
 def place(home):
-    """A folder for kernels that does not exist yet, below a home."""
+    """Return a folder for kernels that does not exist yet, in a home folder."""
     return home / ".cache" / "tvdenoise" / NAME
 
 
@@ -111,7 +111,7 @@ def test_a_read_only_package_keeps_its_kernels_in_the_users_cache(read_only_site
 
 
 @pytest.mark.slow
-def test_the_folder_is_the_users_alone_whatever_the_umask(site, home):
+def test_the_folder_is_private_for_any_umask(site, home):
     assert _run(SMALLEST, site, home, lambda: os.umask(0) and None) == ["True"]
     (folder,) = _folders(home)
     assert folder.name.startswith(f"kernels-{__version__}-")
@@ -123,14 +123,14 @@ def test_the_folder_is_the_users_alone_whatever_the_umask(site, home):
 
 @pytest.mark.slow
 @needs_capabilities
-def test_the_kernels_compile_where_nothing_can_be_kept(read_only_site, home):
+def test_the_kernels_compile_if_nothing_can_be_stored(read_only_site, home):
     home.chmod(0o555)
     assert _run(SMALLEST, read_only_site, home, _obey_permissions) == ["True"]
     assert list(home.iterdir()) == []
 
 
 @pytest.mark.slow
-def test_the_kernels_compile_where_the_disk_is_full(site, home):
+def test_the_kernels_compile_if_the_disk_is_full(site, home):
     def fill() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
@@ -151,7 +151,7 @@ def test_the_kernels_of_other_packages_stay_where_numba_puts_them(site, home):
 
 
 @pytest.mark.slow
-def test_a_folder_that_the_user_gives_to_numba_is_used(site, home, tmp_path):
+def test_numbas_cache_folder_is_used_if_set(site, home, tmp_path):
     chosen = tmp_path / "chosen"
     assert _run(SMALLEST, site, home, NUMBA_CACHE_DIR=str(chosen)) == ["True"]
     assert _run(SMALLEST, site, home, NUMBA_CACHE_DIR=str(chosen)) == ["False"]
@@ -160,13 +160,13 @@ def test_a_folder_that_the_user_gives_to_numba_is_used(site, home, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_relative_folder_for_caches_is_not_used(site, home):
+def test_a_relative_cache_folder_is_not_used(site, home):
     assert _run(SMALLEST, site, home, XDG_CACHE_HOME="caches") == ["True"]
     assert not _kernels(site)
 
 
 @pytest.mark.slow
-def test_a_version_and_a_change_in_the_sources_have_folders_of_their_own(site, home, tmp_path):
+def test_each_version_and_state_of_the_sources_has_its_own_folder(site, home, tmp_path):
     assert _run(SMALLEST, site, home) == ["True"]
     copy = shutil.copytree(site, tmp_path / "other_environment")
     assert _run(SMALLEST, copy, home) == ["False"], "the same sources"
@@ -183,7 +183,7 @@ def test_a_version_and_a_change_in_the_sources_have_folders_of_their_own(site, h
 
 
 @pytest.mark.slow
-def test_damaged_kernels_are_compiled_and_kept_again(site, home):
+def test_damaged_kernels_are_compiled_and_stored_again(site, home):
     script = SMALLEST + 'print(compiled("float64"), compiled("int32"))'
     assert _run(script, site, home) == ["True"] * 3
     kernels = _kernels(home)
@@ -202,7 +202,7 @@ def test_a_running_process_survives_the_removal_of_its_folder(site, home):
 
 
 class _Planted:
-    """A pickle that leaves a trace where it is loaded."""
+    """A pickle that leaves a trace when it is loaded."""
 
     def __init__(self, trace: Path) -> None:
         self.trace = trace
@@ -212,7 +212,7 @@ class _Planted:
 
 
 @pytest.mark.slow
-def test_a_planted_kernel_is_loaded_from_no_folder_that_others_can_write_to(site, home, tmp_path):
+def test_no_kernel_is_loaded_from_a_folder_that_others_can_write_to(site, home, tmp_path):
     _run(SMALLEST, site, home)
     (folder,) = _folders(home)
     (kernel,) = _kernels(folder)
@@ -268,7 +268,7 @@ def test_nothing_is_made_behind_a_link(place, tmp_path):
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777], ids=["open to all", "as for temporary files"])
-def test_a_shared_folder_for_caches_is_not_used(place, mode):
+def test_a_shared_cache_folder_is_not_used(place, mode):
     place.parent.parent.mkdir()
     place.parent.parent.chmod(mode)
     folder = KernelFolder(place, is_chosen=False)
@@ -282,7 +282,7 @@ def test_a_shared_folder_for_caches_is_not_used(place, mode):
         folder.read("a.kernel")
 
 
-def test_the_folder_for_caches_may_be_a_link_or_open_to_the_users_group(place, tmp_path):
+def test_the_cache_folder_may_be_a_link_or_writable_by_the_users_group(place, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     disk.chmod(0o775)
@@ -315,7 +315,7 @@ def test_nothing_is_made_in_another_users_home(place, home, monkeypatch):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only the super-user can give files away")
 @pytest.mark.parametrize("level", ["file", "of the version", "of all versions", "for all caches"])
-def test_what_belongs_to_someone_else_is_not_read(place, level):
+def test_a_file_or_folder_of_another_user_is_not_read(place, level):
     folder = KernelFolder(place, is_chosen=False)
     folder.write("a.kernel", b"kernel")
     above = {"of the version": place, "of all versions": place.parent, "for all caches": place.parent.parent}
@@ -365,7 +365,7 @@ def test_older_versions_are_removed_and_nothing_else(place, tmp_path):
     assert [path.name for path in place.iterdir()] == ["a.kernel"]
 
 
-def test_of_one_version_the_folders_written_to_last_are_kept(place):
+def test_the_most_recent_folders_of_a_version_are_kept(place):
     above = place.parent
     now = time.time()
     for age in range(1, 20):
@@ -380,7 +380,7 @@ def test_of_one_version_the_folders_written_to_last_are_kept(place):
 
 
 @pytest.mark.slow
-def test_what_the_first_version_left_beside_the_modules_is_removed(site, home):
+def test_leftovers_of_the_first_version_beside_the_modules_are_removed(site, home):
     beside = site / "tvdenoise" / "model" / "__pycache__"
     beside.mkdir()
     for name in ("rows.advance_row-36.py311.nbi", "rows.advance_row-36.py311.1.nbc", "own.f-1.py311.nbi"):
@@ -390,7 +390,7 @@ def test_what_the_first_version_left_beside_the_modules_is_removed(site, home):
 
 
 @pytest.mark.slow
-def test_processes_that_compile_at_once_leave_one_kernel(site, home):
+def test_processes_that_compile_at_the_same_time_leave_one_kernel(site, home):
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
     environment |= {"PYTHONPATH": str(site), "HOME": str(home), "XDG_CACHE_HOME": ""}
     with contextlib.ExitStack() as stack:
@@ -403,7 +403,7 @@ def test_processes_that_compile_at_once_leave_one_kernel(site, home):
     assert _run(SMALLEST, site, home) == ["False"]
 
 
-def test_arrays_that_cannot_be_written_to_need_no_kernels_of_their_own():
+def test_read_only_arrays_need_no_kernels_of_their_own():
     noisy = np.random.default_rng(0).random((20, 30)).astype(np.float32)
     denoise(noisy, 10.0)
     denoise(noisy, 10.0, weights=np.full(noisy.shape, 2.0))

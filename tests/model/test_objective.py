@@ -1,4 +1,4 @@
-"""J, its gradient and its constants, on the definition."""
+"""J, its gradient and its constants, by the definition."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_the_lipschitz_constant_grows_with_the_square_of_the_chroma_weight():
     assert objective.lipschitz == pytest.approx(14 + 8 * 9 / 0.1)
 
 
-def test_isotropic_variation_couples_channels_and_componentwise_does_not():
+def test_isotropic_variation_couples_channels_and_anisotropic_does_not():
     noisy = np.zeros((2, 2, 2))
     x = noisy.copy()
     x[0, 1], x[1, :, 1] = 3.0, 4.0  # 3 down in the first channel, 4 across in the second

@@ -13,7 +13,7 @@ SHAPES = [
 
 
 def _weights(shape, seed=1):
-    """Of the channels and of the axes."""
+    """Return random weights of channels and axes."""
     rng = np.random.default_rng(seed)
     return rng.uniform(0.5, 3, shape[0]), rng.uniform(0.1, 1, len(shape) - 1)
 

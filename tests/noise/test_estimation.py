@@ -1,4 +1,4 @@
-"""The noise model against noise that is known."""
+"""Noise estimates, compared with known noise."""
 
 from io import BytesIO
 
@@ -18,7 +18,7 @@ from tvdenoise.noise.model import BLOCK, ChannelNoise, NoiseKind, NoiseModel
 
 
 def as_jpeg(image, subsampling):
-    """The pixels of intensities that were saved as a colour JPEG."""
+    """Return the image after saving it as a colour JPEG."""
     stream = BytesIO()
     pixels = np.clip(np.rint(255 * image), 0, 255).astype(np.uint8)
     Image.fromarray(pixels).save(stream, "JPEG", quality=95, subsampling=subsampling)
@@ -28,7 +28,7 @@ def as_jpeg(image, subsampling):
 
 @pytest.mark.parametrize(("level", "allowed"), [(5, 0.10), (10, 0.05), (25, 0.05), (50, 0.05)])
 @pytest.mark.parametrize("colour", [False, True], ids=["grey", "colour"])
-def test_the_level_of_white_noise_is_right_and_the_noise_is_called_white(level, allowed, colour):
+def test_white_noise_is_recognised_with_its_level(level, allowed, colour):
     errors = []
     for seed, name in enumerate(PHOTOGRAPHS):
         noisy = with_noise(clean(name, colour=colour), level / 255, seed)
@@ -39,7 +39,7 @@ def test_the_level_of_white_noise_is_right_and_the_noise_is_called_white(level, 
     assert np.mean(errors) <= allowed
 
 
-def test_noise_of_photons_is_found_to_grow_as_it_does():
+def test_the_growth_of_photon_noise_is_found():
     image = clean("camera") * 0.9 + 0.05
     model = estimate_noise(photons(image, 50))
     assert model.kind is NoiseKind.INTENSITY
@@ -65,7 +65,7 @@ def test_correlated_noise_is_recognised_with_its_level_and_correlation(name):
 
 @pytest.mark.parametrize("level", [5, 25])
 @pytest.mark.parametrize("subsampling", ["4:2:0", "4:2:2"])
-def test_noise_of_a_jpeg_is_found_though_its_colours_were_smoothed(level, subsampling):
+def test_noise_of_a_jpeg_is_found_in_spite_of_smoothed_colours(level, subsampling):
     for name in ("astronaut", "coffee"):
         image = clean(name, colour=True)
         noisy, still = (as_jpeg(each, subsampling) for each in (with_noise(image, level / 255, 1), image))
@@ -75,7 +75,7 @@ def test_noise_of_a_jpeg_is_found_though_its_colours_were_smoothed(level, subsam
         assert model.sigma == pytest.approx(true, rel=0.25 if level == 5 else 0.15)
 
 
-def test_texture_is_not_taken_for_noise_of_any_strength():
+def test_texture_is_not_mistaken_for_noise():
     model = estimate_noise(gaussian_filter(np.random.default_rng(1).random((300, 300)), 2.5, mode="wrap") * 5)
     spectrum = model.channels[0].spectrum
     high = spectrum[np.add.outer(np.arange(BLOCK), np.arange(BLOCK)) >= 7].mean()
@@ -94,7 +94,7 @@ def test_clipping_lowers_the_noise_at_the_ends_and_texture_does_not_raise_it_bet
         assert estimate_noise(noisy).sigma == pytest.approx(true, rel=0.08)
 
 
-def test_luminance_texture_in_colour_is_not_taken_for_noise_far_above_that_of_the_opponents():
+def test_luminance_texture_is_not_mistaken_for_noise_far_above_that_of_the_opponents():
     rng = np.random.default_rng(3)
     texture = gaussian_filter(rng.standard_normal((300, 300)), 1.2, mode="wrap")
     image = 0.5 + 0.1 * texture[..., np.newaxis] / texture.std() + rng.normal(0, 0.002, (300, 300, 3))
@@ -116,7 +116,7 @@ def test_correlated_noise_in_colour_keeps_its_luminance(ratio):
     assert model.channels[1].sigma * 255 == pytest.approx(12 / ratio, rel=0.2)
 
 
-def test_where_hardly_any_high_frequencies_are_left_they_do_not_set_the_level():
+def test_high_frequencies_do_not_set_the_level_if_hardly_any_are_left():
     rng = np.random.default_rng(4)
     order = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
     energies = rng.exponential(1.0, (2, 3000, BLOCK, BLOCK)) * np.where(order <= 4, 1.0, 1e-6)
@@ -145,7 +145,7 @@ def test_choosing_calm_blocks_does_not_make_the_noise_look_smaller():
     ids=["constant", "ramp", "checkerboard", "coarse checkerboard"],
 )
 @pytest.mark.filterwarnings("error")
-def test_pictures_without_noise_have_next_to_none(image):
+def test_images_without_noise_have_next_to_none(image):
     assert estimate_noise(image).sigma * 255 < 0.3
 
 
@@ -209,13 +209,13 @@ def test_drawn_white_noise_is_white():
     assert abs(np.mean(noise[:, 1:] * noise[:, :-1])) < 1e-3
 
 
-def test_the_weak_texture_estimate_reads_pure_noise_right():
+def test_the_weak_texture_estimate_is_right_for_pure_noise():
     noise = np.random.default_rng(1).normal(0, 0.1, (1, 200, 200))
     patches = ArrayEvidence(noise).windows(PATCHES, slice(1))
     assert sigma_of_patches(patches) == pytest.approx(0.1, rel=0.05)
 
 
-def test_windows_are_thinned_evenly_and_on_every_place_of_a_grid_of_eight():
+def test_windows_are_thinned_evenly_and_take_every_position_in_a_grid_of_eight():
     places = np.add.outer(np.arange(700) * 1000, np.arange(900))[np.newaxis].astype(float)
     corners = windows_of(places, 8, stride=1, most=1000)[0, :, 0, 0].astype(int)
     assert 500 < corners.size <= 1000
@@ -232,7 +232,7 @@ def test_no_window_holds_an_excluded_pixel():
     assert not windows.any()
 
 
-def test_where_few_windows_are_without_excluded_pixels_those_with_the_fewest_are_taken():
+def test_if_few_windows_are_free_of_excluded_pixels_those_with_the_fewest_are_taken():
     where = np.zeros((40, 50), bool)
     where[:, 40:] = True
     windows = windows_of(np.where(where, 0.0, 1.0)[np.newaxis], 8, stride=1, most=5000, where=where)
@@ -240,7 +240,7 @@ def test_where_few_windows_are_without_excluded_pixels_those_with_the_fewest_are
     assert windows.mean(axis=(2, 3)).max() <= 0.5
 
 
-def test_a_small_picture_of_which_half_is_missing_has_the_noise_of_the_other_half():
+def test_a_small_image_with_half_its_pixels_missing_has_the_noise_of_the_other_half():
     noisy = np.random.default_rng(2).normal(0.5, 0.05, (40, 50)).astype(np.float32)
     noisy[:, :25] = np.nan
     assert estimate_noise(noisy, nan="fill").sigma > 0.03
@@ -257,7 +257,7 @@ def test_filled_pixels_do_not_count_as_calm():
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_constant_channel_beside_others_has_no_noise_that_grows() -> None:
+def test_a_constant_channel_beside_others_has_no_growing_noise() -> None:
     with Image.open(SAMPLES / "coffee.png") as noisy:
         inks = np.asarray(noisy.convert("CMYK"))  # without black
     assert np.isfinite(estimate_noise(inks, channel_axis=-1).sigma)

@@ -1,4 +1,4 @@
-"""The certificate against minimisers that another method found."""
+"""The certificate, compared with minimisers found by an independent method."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def _minimiser_of(noisy, *, colour, tv, penalty):
 @pytest.mark.parametrize("tv", TOTAL_VARIATIONS)
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("name", ["camera", pytest.param("coffee", marks=pytest.mark.slow)])
-def test_the_result_is_never_further_from_the_minimiser_than_the_certificate_says(name, penalty, tv, colour):
+def test_the_certificate_bounds_the_distance_to_the_minimiser(name, penalty, tv, colour):
     noisy = with_noise(crop(clean(name, colour=colour), 32), 25 / 255, seed=3)
     exact, own_bound = _minimiser_of(noisy, colour=colour, tv=tv, penalty=penalty)
     for dtype, tolerances in TOLERANCES:
@@ -59,7 +59,7 @@ def test_the_certificate_holds_for_solves_that_are_cut_short():
         assert solution.tolerance < rms(solution.image - exact) <= solution.distance_bound + own_bound
 
 
-def test_a_tolerance_below_what_single_precision_can_certify_ends_at_its_floor():
+def test_a_tolerance_below_the_floor_of_single_precision_ends_at_the_floor():
     noisy = with_noise(clean("camera"), 25 / 255, seed=3)
     single = denoise(noisy.astype(np.float32), MU, EPSILON, tolerance=1e-9)
     assert single.status is Status.PRECISION
@@ -85,7 +85,7 @@ def test_the_two_engines_agree_within_the_sum_of_their_bounds():
             assert fused.epsilon == sparse.epsilon
 
 
-def test_the_default_tolerance_is_three_hundredths_over_mu_and_never_below_the_floor():
+def test_the_default_tolerance_is_three_hundredths_over_mu_and_at_least_the_floor():
     noisy = np.random.default_rng(1).random((1, 8, 8))
     for mu, epsilon in ((14.0, 0.01), (700.0, 2e-4), (14.0, 1e-9)):
         objective = Objective(noisy, mu, PENALTIES["hyperbolic"](epsilon))

@@ -1,4 +1,4 @@
-"""How many evaluations a solve takes: the part of its speed that a test can hold."""
+"""The number of evaluations of a solve, the part of its speed that does not depend on the machine."""
 
 import numpy as np
 

@@ -21,7 +21,7 @@ def _objective(mu=14.0, epsilon=0.01):
 
 
 def _pair(curvatures, step_length, gradient):
-    """Evaluations before and after one step on the quadratic with these curvatures; the value falls."""
+    """Return the evaluations before and after a step on the quadratic with these curvatures; the value falls."""
     after = gradient - step_length * curvatures * gradient
     return (
         Evaluation(1.0, gradient @ gradient, 0.0),
@@ -37,7 +37,7 @@ def test_the_fixed_step_is_one_over_the_lipschitz_constant():
     assert rule.next(0.3, start, start) == 1 / objective.lipschitz
 
 
-def test_the_step_is_the_inverse_curvature_where_there_is_only_one():
+def test_the_step_is_the_inverse_curvature_if_there_is_only_one():
     objective = _objective()
     rule = BarzilaiBorwein(objective, DOUBLE)
     step_length = rule.first(Evaluation(1.0, 1.0, 0.0))
@@ -45,7 +45,7 @@ def test_the_step_is_the_inverse_curvature_where_there_is_only_one():
     assert rule.next(step_length, before, after) == pytest.approx(1 / 200)
 
 
-def test_the_long_step_is_taken_where_curvatures_are_alike_and_the_short_one_where_they_differ():
+def test_similar_curvatures_give_a_long_step_and_different_ones_a_short_step():
     gradient = np.ones(2)
     for curvatures, is_long in (([100.0, 120.0], True), ([20.0, 700.0], False)):
         rule = BarzilaiBorwein(_objective(), DOUBLE)
@@ -65,7 +65,7 @@ def test_steps_stay_between_one_over_l_and_one_over_mu():
         assert rule.next(step_length, before, after) == pytest.approx(expected)
 
 
-def test_a_value_that_stays_too_high_leads_to_steps_of_one_over_l_until_it_is_back():
+def test_a_value_that_stays_too_high_leads_to_steps_of_one_over_l_until_it_falls():
     objective = _objective()
     rule = BarzilaiBorwein(objective, DOUBLE)
     step_length = rule.first(Evaluation(1.0, 1.0, 0.0))

@@ -1,4 +1,4 @@
-"""The certificate's parts: rounding, floor, and what it says of the stored result."""
+"""The parts of the certificate: rounding, floor, and the stored result."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_the_bound_counts_every_unknown_of_every_channel():
         assert objective.distance_bound(100.0) == pytest.approx(expected)
 
 
-def test_rounding_grows_with_the_intensities_and_with_chroma_and_is_that_of_the_stored_result():
+def test_rounding_grows_with_intensities_and_chroma_and_depends_on_the_stored_type():
     plain = Certificate.of(_objective(), None, SINGLE).rounding
     unit = 2.0**-24
     assert plain == pytest.approx(unit * (8 * 1.0 + 16 / 14))
@@ -40,13 +40,13 @@ def test_rounding_grows_with_the_intensities_and_with_chroma_and_is_that_of_the_
     assert Certificate.of(_objective(), None, DOUBLE, stored=SINGLE).rounding == pytest.approx(unit * 8)
 
 
-def test_the_reported_bound_holds_what_rounding_adds():
+def test_the_reported_bound_includes_rounding():
     certificate = Certificate.of(_objective(), None, SINGLE)
     assert certificate.distance_bound(Evaluation(0.0, 0.0, 0.0)) == certificate.rounding
     assert not certificate.is_met(Evaluation(0.0, (certificate.tolerance * 14) ** 2 * 99, 0.0))
 
 
-def test_the_bound_grows_by_what_summing_a_long_row_can_lose():
+def test_the_bound_includes_the_error_of_summing_a_long_row():
     short, long = (Objective(np.full((1, 1, n), 0.5), 14.0, Hyperbolic(0.01)) for n in (16, 1 << 22))
     for objective, part in ((short, 2.0**-24), (long, 2.0**-24 * (1 << 22) / 16)):
         certificate = Certificate.of(objective, None, SINGLE)
@@ -58,13 +58,13 @@ def test_the_bound_grows_by_what_summing_a_long_row_can_lose():
 
 
 @pytest.mark.parametrize("engine", ["fused", "sparse"])
-def test_a_large_mu_leaves_nothing_but_rounding_and_the_bound_says_so(engine):
+def test_a_large_mu_leaves_only_rounding_in_the_bound(engine):
     colour = with_noise(clean("coffee", colour=True)[:40, :50], 0.1, seed=1) * 50
     exact = denoise(colour, 1e9, channel_axis=-1, engine="sparse", tolerance=0).image
     solution = denoise(colour.astype(np.float32), 1e9, channel_axis=-1, engine=engine)
     assert 0 < rms(solution.image - exact) <= solution.distance_bound
 
 
-def test_the_default_tolerance_is_a_part_of_the_span_at_most():
+def test_the_default_tolerance_is_at_most_a_part_of_the_span():
     objective = _objective(mu=1e-3)
     assert Certificate.of(objective, None, DOUBLE).tolerance == pytest.approx(0.03 * np.ptp(objective.noisy))

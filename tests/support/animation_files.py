@@ -1,4 +1,4 @@
-"""Animations made byte by byte, with partial frames, disposals and blendings, and what they show, pixel by pixel."""
+"""Animations assembled byte by byte, with partial frames, disposal and blending, and a pixel-by-pixel renderer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEEP, CLEAR, RESTORE = "keep", "clear", "restore"
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """values: colours with alpha, or, of a GIF, numbers of colours; transparent: the number of the one that is."""
+    """values: colours with alpha, or colour indices of a GIF; transparent: the index of the transparent colour."""
 
     values: np.ndarray
     left: int = 0
@@ -28,7 +28,7 @@ class Frame:
 
 
 def shown_by(frames: Sequence[Frame], columns: int, rows: int) -> list[np.ndarray]:
-    """What viewers show at each frame (of colours with alpha): the slow twin, in exact fractions."""
+    """Render each frame (colours with alpha) as a viewer does: a slow reference, in exact fractions."""
     canvas = np.zeros((rows, columns, 4), np.uint8)
     found = []
     for frame in frames:
@@ -58,7 +58,7 @@ def _over(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
 
 
 def png(frames: Sequence[Frame], columns: int, rows: int, still: np.ndarray | None = None) -> bytes:
-    """An animated PNG of colours with alpha; still: a picture for programs that know no animations."""
+    """Return an animated PNG of colours with alpha; still: the image for programs without animation support."""
     header = struct.pack(">IIBBBBB", columns, rows, 8, 6, 0, 0, 0)
     parts = [b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", header), chunk(b"acTL", struct.pack(">II", len(frames), 2))]
     if still is not None:
@@ -89,7 +89,7 @@ def _compressed(values: np.ndarray) -> bytes:
 
 
 def gif(frames: Sequence[Frame], columns: int, rows: int, colours: np.ndarray, background: int = 0) -> bytes:
-    """An animated GIF, shown three times; colours: (8, 3), for frames that have none of their own."""
+    """Return an animated GIF, played three times; colours: (8, 3), for frames without their own."""
     parts = [b"GIF89a", struct.pack("<HHBBB", columns, rows, 0xF2, background, 0), colours.tobytes()]
     parts.append(b"!\xff\x0bNETSCAPE2.0\x03\x01\x02\0\0")
     for frame in frames:
@@ -104,7 +104,7 @@ def gif(frames: Sequence[Frame], columns: int, rows: int, colours: np.ndarray, b
 
 
 def _lzw(numbers: np.ndarray) -> bytes:
-    """Numbers below 8 in codes of 4 bits, whose table is cleared before it grows."""
+    """Encode numbers below 8 in codes of 4 bits, clearing the table before it grows."""
     codes = [code for number in numbers.ravel() for code in (8, int(number))] + [9]
     packed = sum(code << 4 * place for place, code in enumerate(codes)).to_bytes(
         len(codes) // 2 + 1, "little"
@@ -114,7 +114,7 @@ def _lzw(numbers: np.ndarray) -> bytes:
 
 
 def in_colours(frames: Sequence[Frame], colours: np.ndarray) -> list[Frame]:
-    """The frames of a GIF as colours with alpha."""
+    """Return the frames of a GIF as colours with alpha."""
     found = []
     for frame in frames:
         own = colours if frame.colours is None else frame.colours

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 DRIVER = "chromedriver"
-#: Moves a slider and resolves to what is shown for it: with the milliseconds from the event to the decoded
-#: picture, first and full.
+#: Moves a slider and resolves to the milliseconds from the event to the first and the full decoded image, with the
+#: parameters of the latter.
 _MOVE = """
 const [name, value, done] = arguments;
 const range = document.getElementById(name);
@@ -41,7 +41,7 @@ range.dispatchEvent(new Event("input", { bubbles: true }));
 
 
 def missing() -> str | None:
-    """Why there is no browser to test in, or None."""
+    """Return why there is no browser for tests; None if there is one."""
     if not any(map(shutil.which, BROWSERS)):
         return f"none of {', '.join(BROWSERS)} is installed"
     if shutil.which(DRIVER) is None:
@@ -51,7 +51,7 @@ def missing() -> str | None:
 
 @contextmanager
 def browser(width: int = 1360, height: int = 900) -> Iterator[Chrome]:
-    """A browser without a screen, that lets nothing be downloaded for it."""
+    """Start a headless browser, without downloading a driver."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -74,7 +74,7 @@ def browser(width: int = 1360, height: int = 900) -> Iterator[Chrome]:
 
 
 def move(driver: Chrome, slider: str, value: float) -> dict[str, float]:
-    """Move a slider to a number (its logarithm is the slider's) and wait for the full picture."""
+    """Move a slider to a number (the slider holds its logarithm) and wait for the full image."""
     from math import log
 
     return driver.execute_async_script(_MOVE, slider, log(value))
@@ -96,7 +96,7 @@ class Served:
         return self.url.rstrip("/").rpartition("/")[2]
 
     def interrupt(self) -> tuple[int, str]:
-        """Exit code and messages."""
+        """Press Ctrl-C; return the exit code and the messages."""
         self.process.send_signal(signal.SIGINT)
         _, messages = self.process.communicate(timeout=60)
         return self.process.returncode, messages
@@ -104,7 +104,7 @@ class Served:
 
 @contextmanager
 def served(folder: Path, environment: dict[str, str], *arguments: str) -> Iterator[Served]:
-    """``tvdenoise tune --live`` in a folder, until it is left."""
+    """Run ``tvdenoise tune --live`` in a folder for the duration of a block."""
     command = [sys.executable, "-m", "tvdenoise", "tune", "--live", "--no-browser", *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment)
     try:

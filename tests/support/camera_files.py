@@ -1,6 +1,6 @@
-"""Files as cameras and their programs write them, byte by byte: what the libraries that make other test files do not.
+"""Files as cameras and their programs write them, byte by byte, since libraries do not write such files.
 
-Values of tags are pairs of a type and numbers, bytes, or a mapping for a directory of its own.
+The value of a tag is a pair of a type and numbers or bytes, or a mapping for a nested directory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAKER_NOTE, COMPONENTS, USER_COMMENT, FILE_SOURCE, LENS = 37500, 37121, 37510, 4
 _FORMS = {1: "B", 3: "H", 4: "I", 5: "I", 9: "i", 10: "i"}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 9: 4, 10: 8}
 
-#: What a camera says of a photograph, with what only it can read.
+#: EXIF data of a camera, including private data.
 OF_A_CAMERA: Tags = {
     33434: (RATIONAL, (10, 500)),
     36864: (UNDEFINED, b"0230"),
@@ -38,7 +38,7 @@ PLACE: Tags = {
 
 
 def tiff_of(values: np.ndarray, tags: Tags, order: str = "<") -> bytes:
-    """An uncompressed TIFF of one strip: 8-bit or 16-bit grey or RGB."""
+    """Return an uncompressed TIFF of one strip: 8-bit or 16-bit grey or RGB."""
     rows, columns = values.shape[:2]
     samples = values.size // rows // columns
     pixels = values.astype(values.dtype.newbyteorder(order)).tobytes()
@@ -58,7 +58,7 @@ def tiff_of(values: np.ndarray, tags: Tags, order: str = "<") -> bytes:
 
 
 def exif_of(tags: Tags, order: str = "<") -> bytes:
-    """A block of EXIF data, without its prefix."""
+    """Return a block of EXIF data, without its prefix."""
     return _with_directory(tags, order, b"")
 
 
@@ -92,7 +92,7 @@ def _directory(out: bytearray, tags: Tags, order: str) -> int:
 
 
 def tags_in(contents: bytes) -> Tags:
-    """The first directory of a little-endian TIFF or block of EXIF data, with those inside, as it was given above."""
+    """Parse the first directory of a little-endian TIFF or EXIF block, with nested ones, into `Tags`."""
     return _tags_at(contents, struct.unpack_from("<I", contents, 4)[0])
 
 

@@ -1,4 +1,4 @@
-"""Files made to exhaust whoever reads them: huge claims, bombs, loops, and millions of tiny pieces."""
+"""Files made to exhaust their readers: huge claims, bombs, loops, and millions of tiny pieces."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Entry = tuple[int, int, int, int]  # tag, type, count, and the value or its offs
 
 
 def deflated_zeros(length: int) -> bytes:
-    """A zlib stream of so many zeros, far smaller, made without compressing them all."""
+    """Return a zlib stream of so many zeros, made without compressing them all."""
     whole, rest = divmod(length, _MEGABYTE)
     compressor = zlib.compressobj(9, wbits=-15)
     block = compressor.compress(bytes(_MEGABYTE)) + compressor.flush(zlib.Z_FULL_FLUSH)
     end = compressor.compress(bytes(rest)) + compressor.flush()
-    checksum = (length % 65521) << 16 | 1  # Adler's, of zeros
+    checksum = (length % 65521) << 16 | 1  # Adler-32 of zeros
     return b"\x78\xda" + block * whole + end + struct.pack(">I", checksum)
 
 
@@ -43,7 +43,7 @@ def png(
     after: bytes = b"",
     pixels: bytes | None = None,
 ) -> bytes:
-    """A PNG with further chunks before or after its pixels, black where they are not given."""
+    """Return a PNG with additional chunks before or after its pixels, which are black by default."""
     if pixels is None:
         samples = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
         pixels = png_chunk(b"IDAT", deflated_zeros(rows * (1 + (columns * depth * samples + 7) // 8)))
@@ -65,7 +65,7 @@ def jpeg(segments: bytes = b"", size: tuple[int, int] = (8, 8)) -> bytes:
 
 
 def _scans(count: int) -> bytes:
-    """A picture that is refined again and again, by a few bytes each time."""
+    """Return a progressive JPEG whose last scan, of a few bytes, is repeated."""
     contents = _pillow("JPEG", progressive=True)
     return contents[:-2] + contents[contents.rindex(b"\xff\xda") : -2] * count + contents[-2:]
 
@@ -75,7 +75,7 @@ def segment(marker: int, contents: bytes) -> bytes:
 
 
 def tiff(entries: list[Entry], *more: bytes, following: int = 0, big: bool = False) -> bytes:
-    """A TIFF of one directory, at its beginning, and further bytes behind it."""
+    """Return a TIFF of one directory, at its beginning, followed by further bytes."""
     if big:
         packed = [struct.pack("<HHQ", *entry[:3]) + struct.pack("<Q", entry[3]) for entry in sorted(entries)]
         head = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 16) + struct.pack("<Q", len(entries))
@@ -86,7 +86,7 @@ def tiff(entries: list[Entry], *more: bytes, following: int = 0, big: bool = Fal
 
 
 def tiff_entries(columns: int, rows: int, bits: int = 8, samples: int = 1, **replaced: Entry) -> list[Entry]:
-    """The entries of a plain TIFF with one strip; others by any name replace those of the same tag."""
+    """Return the entries of a plain TIFF with one strip; keyword arguments replace those of the same tag."""
     size = min(columns * rows * samples * bits // 8, 2**32 - 1)
     entries = [
         (256, _LONG, 1, columns), (257, _LONG, 1, rows), (258, _SHORT, 1, bits), (259, _SHORT, 1, 1),
@@ -98,17 +98,17 @@ def tiff_entries(columns: int, rows: int, bits: int = 8, samples: int = 1, **rep
 
 
 def _described(text: bytes) -> bytes:
-    """A TIFF of 2 × 2 zeros with a description."""
+    """Return a TIFF of 2 × 2 zeros with a description."""
     return tiff(tiff_entries(2, 2, described=(270, 2, len(text) + 1, 300))).ljust(300, b"\0") + text + b"\0"
 
 
 def deep_entries(columns: int, rows: int, **replaced: Entry) -> list[Entry]:
-    """Half-precision floats, which are decoded without Pillow."""
+    """Return the entries for half-precision floats, which are decoded without Pillow."""
     return tiff_entries(columns, rows, 16, form=(339, _SHORT, 1, 3), **replaced)
 
 
 def _directories(count: int, *, loops: bool, subfile: int = 1) -> bytes:
-    """A chain of directories of overviews (or pages), which perhaps ends where it began."""
+    """Return a chain of directories of overviews (or pages), optionally a loop."""
     entries = [*tiff_entries(2, 2), (254, _LONG, 1, subfile)]
     width = len(tiff(entries)) - 8
     start = 300
@@ -122,7 +122,7 @@ def _directories(count: int, *, loops: bool, subfile: int = 1) -> bytes:
 
 
 def _many_strips(count: int, *, deep: bool) -> bytes:
-    """Rows that are strips of their own."""
+    """Return a TIFF with a strip for each row."""
     entries = (deep_entries if deep else tiff_entries)(
         1,
         count,
@@ -136,7 +136,7 @@ def _many_strips(count: int, *, deep: bool) -> bytes:
 
 
 def _tile_bomb(side: int) -> bytes:
-    """Four pixels, in a tile of a gigabyte."""
+    """Return a TIFF of four pixels in a tile of side² bytes, a gigabyte for 2¹⁵."""
     tile = deflated_zeros(side * side)
     entries = tiff_entries(
         2, 2, a=(322, _LONG, 1, side), b=(323, _LONG, 1, side), c=(324, _LONG, 1, 300), d=(325, _LONG, 1, len(tile)),
@@ -146,7 +146,7 @@ def _tile_bomb(side: int) -> bytes:
 
 
 def _two_headers() -> bytes:
-    """16-bit colour, which is decoded without Pillow: one decoder might see the first size, the other the second."""
+    """Return a 16-bit colour PNG (decoded without Pillow) with two headers, of which decoders may use either."""
     first = png(60_000, 60_000, 16, 2, pixels=png_chunk(b"IDAT", deflated_zeros(1000)))
     return first[:33] + png(2, 2, 16, 2)[8:]
 
@@ -171,12 +171,12 @@ def _webp(columns: int, rows: int) -> bytes:
 
 
 def _avif(columns: int, rows: int) -> bytes:
-    """A picture of 8 × 8 pixels that is said to have another size."""
+    """Return an AVIF of 8 × 8 pixels that claims another size."""
     return _pillow("AVIF").replace(struct.pack(">II", 8, 8), struct.pack(">II", columns, rows))
 
 
 def _avif_of_boxes(count: int) -> bytes:
-    """With so many empty properties."""
+    """Return an AVIF with so many empty properties."""
     contents = _pillow("AVIF")
     end = _end_of(contents, b"ipco")
     for kind in (b"ipco", b"iprp", b"meta"):
@@ -200,7 +200,7 @@ def _heic(columns: int, rows: int) -> bytes:
 
 
 def _j2k(columns: int, rows: int, tile: int | None = None) -> bytes:
-    """A codestream for 8 × 8 pixels that is said to have another size, in one tile or in tiles of a given side."""
+    """Return a codestream of 8 × 8 pixels that claims another size, in one tile or in tiles of a given side."""
     contents = bytearray(_pillow("JPEG2000", "L", no_jp2=True))
     struct.pack_into(">II", contents, 8, columns, rows)
     struct.pack_into(">II", contents, 24, tile or columns, tile or rows)
@@ -220,7 +220,7 @@ def _jp2(codestream: bytes, columns: int, rows: int, before: bytes = b"") -> byt
 
 
 def _components(count: int) -> bytes:
-    """A codestream with so many channels."""
+    """Return a codestream with so many channels."""
     contents = _j2k(8, 8)
     rest = contents[contents.index(b"\xff\x52") :]
     size = contents[6:40] + struct.pack(">H", count) + b"\7\1\1" * count
@@ -247,7 +247,7 @@ def _international_text(length: int) -> bytes:
 
 GIGABYTE = 1 << 30
 
-#: By the name of the file: what makes it. All are refused.
+#: Functions that return files that are refused, by file name.
 REFUSED: dict[str, Callable[[], bytes]] = {
     "one_bit.png": lambda: png(30_000, 30_000, 1),
     "huge.png": lambda: png(_HUGE, _HUGE, pixels=png_chunk(b"IDAT", zlib.compress(b"\0"))),
@@ -365,7 +365,7 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "long.pfm": lambda: b"Pf\n20000 20000\n-1.0\n" + bytes(100),
 }
 
-#: Odd, but pictures: done, or refused.
+#: Odd, but valid images: denoised or refused.
 ODD: dict[str, Callable[[], bytes]] = {
     "excess.png": lambda: png(pixels=png_chunk(b"IDAT", deflated_zeros(10 * GIGABYTE))),
     "ome_entities.tif": lambda: _described(

@@ -1,4 +1,4 @@
-"""The boxes of JP2 files (ISO/IEC 15444-1, annex I), put around a codestream and taken apart again."""
+"""A writer and a reader of the boxes of JP2 files (ISO/IEC 15444-1, annex I)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 _XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _EXIF = b"JpgTiffExif->JP2"
 _GREY, _SRGB = 17, 16
-_IN_A_METRE = 10_000 / 254  # inches
+_INCHES_PER_METRE = 10_000 / 254
 
 
 def box(kind: bytes, contents: bytes) -> bytes:
@@ -20,7 +20,7 @@ def box(kind: bytes, contents: bytes) -> bytes:
 
 
 def jp2(values: np.ndarray, metadata: Mapping[str, Any]) -> bytes:
-    """A lossless JP2 of integers; the last of 2 and of 4 channels is alpha.
+    """Return a lossless JP2 of integers; the last of 2 or 4 channels is alpha.
 
     metadata: a colour profile, EXIF and XMP data as bytes, and a resolution.
     """
@@ -37,7 +37,7 @@ def jp2(values: np.ndarray, metadata: Mapping[str, Any]) -> bytes:
             (b"cdef", struct.pack(">H", channels) + b"".join(struct.pack(">3H", *m) for m in meanings))
         )
     if "dpi" in metadata:
-        across, down = (round(dpi * _IN_A_METRE) for dpi in metadata["dpi"])
+        across, down = (round(dpi * _INCHES_PER_METRE) for dpi in metadata["dpi"])
         header.append((b"res ", box(b"resc", struct.pack(">HHHHbb", down, 1, across, 1, 0, 0))))
     parts = [(b"jP  ", b"\r\n\x87\n"), (b"ftyp", b"jp2 \0\0\0\0jp2 ")]
     parts.append((b"jp2h", b"".join(box(*part) for part in header)))
@@ -48,12 +48,12 @@ def jp2(values: np.ndarray, metadata: Mapping[str, Any]) -> bytes:
 
 
 def codestream(values: np.ndarray) -> bytes:
-    """A lossless codestream, by imagecodecs."""
+    """Return a lossless codestream, encoded by imagecodecs."""
     return bytes(imagecodecs.jpeg2k_encode(values, level=0, reversible=True, codecformat="j2k"))
 
 
 def described(contents: bytes) -> dict[str, bytes]:
-    """The colour profile, EXIF and XMP data of a JP2 file; nothing in a bare codestream."""
+    """Return the colour profile, EXIF and XMP data of a JP2 file; nothing for a bare codestream."""
     found = {}
     for kind, inside in _boxes(contents):
         if kind == b"colr" and inside[0] == 2:
@@ -69,5 +69,5 @@ def _boxes(contents: bytes) -> Iterator[tuple[bytes, bytes]]:
     while contents[:4] == b"\0\0\0\x0c" and place < len(contents):
         length, kind = struct.unpack_from(">I4s", contents, place)
         place += 8
-        if kind != b"jp2h":  # which holds others
+        if kind != b"jp2h":  # descend into this one
             yield kind, contents[place : (place := place + length - 8)]

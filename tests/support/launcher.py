@@ -1,4 +1,4 @@
-"""The command in processes that are forked where its imports have ended: as apart as others, at a tenth of the cost."""
+"""Runs the command in processes forked after its imports: as isolated as others, at a tenth of the cost."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from support.processes import environment
 
 _LIMIT = 180  # seconds
 
-#: Reads a folder, files for output and messages, and arguments from each line, and answers with an exit code. A child
-#: leaves the loop, and ends as the command does; its output is the seconds that it kept a processor busy, and the
-#: most memory that it has held, in kilobytes.
+#: Reads a folder, files for output and messages, and arguments from each line, and answers with an exit code. A forked
+#: child leaves the loop and runs the command; it prints its processor time in seconds and its peak memory in kilobytes.
 _SERVER = f"""
 import json, os, signal, sys
 from tvdenoise.commands.app import main
@@ -56,7 +55,7 @@ def _server() -> subprocess.Popen[str]:
 
 
 def launched(folder: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], float, float]:
-    """``tvdenoise run`` in a folder: how it ended, the seconds after its imports, and the megabytes (of 2²⁰ bytes)."""
+    """Run ``tvdenoise run`` in a folder; return the completed process, its processor time (s) and peak memory (MiB)."""
     server = _server()
     assert server.stdin is not None
     assert server.stdout is not None

@@ -1,4 +1,4 @@
-"""A client that speaks to the page's server as the page does."""
+"""A client of the live server that speaks its protocol as the page does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Frame = tuple[dict[str, Any], NDArray[np.uint8]]
 
 
 def frame_of(contents: bytes) -> Frame:
-    """The header of a frame, and its planes."""
+    """Return the header of a frame and its planes."""
     length = int.from_bytes(contents[:4], "little")
     header = json.loads(contents[4 : 4 + length])
     planes = header["channels"] + header["alpha"]
@@ -24,7 +24,7 @@ def frame_of(contents: bytes) -> Frame:
 
 
 class Client:
-    """Asks and waits."""
+    """A connection to the live server."""
 
     def __init__(self, url: str, **options: Any) -> None:
         host = url.split("/")[2]
@@ -51,12 +51,12 @@ class Client:
         self._socket.send(text)
 
     def receive(self, timeout: float = 20) -> Frame | dict[str, Any]:
-        """A frame, or a message."""
+        """Wait for the next frame or message."""
         contents = self._socket.recv(timeout=timeout)
         return frame_of(contents) if isinstance(contents, bytes) else json.loads(contents)
 
     def look(self, view: tuple[float, ...] | None = None, **changes: Any) -> int:
-        """Ask for a view (x, y, width, height, zoom), by default the whole picture at 1:1; the request's number."""
+        """Request a view (x, y, width, height, zoom), by default the whole image at 1:1; return its number."""
         self._request += 1
         names = ("x", "y", "width", "height", "zoom")
         whole = (0, 0, self.scene["columns"], self.scene["rows"], 1)
@@ -67,21 +67,21 @@ class Client:
         return self._request
 
     def full(self, request: int) -> Frame:
-        """The full picture that answers a request."""
+        """Wait for the full image of a request."""
         while True:
             answer = self.receive()
             if isinstance(answer, tuple) and answer[0]["request"] == request and answer[0].get("isFinal"):
                 return answer
 
     def message(self, kind: str) -> dict[str, Any]:
-        """The next message of a kind."""
+        """Wait for the next message of a kind."""
         while True:
             answer = self.receive()
             if isinstance(answer, dict) and answer["type"] == kind:
                 return answer
 
     def move(self, strength: float, side: int) -> dict[str, float]:
-        """Milliseconds until the first and the full picture, colours interleaved as a screen has them."""
+        """Return the milliseconds until the first and the full image, with interleaved colours as on a screen."""
         start = time.perf_counter()
         request = self.look((0, 0, side, side, 1), mu=self.scene["automatic"]["mu"] / strength)
         first = None

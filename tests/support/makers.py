@@ -77,7 +77,7 @@ METADATA: dict[str, Any] = {
 
 
 def metadata_for(kind: str, names: Iterable[str]) -> Metadata:
-    """Some of `METADATA`, the colour profile saying that it is for colours as many as pixels of that kind have."""
+    """Return some of `METADATA`, with a colour profile for the colour space of the kind of pixels."""
     chosen = {name: METADATA[name] for name in names}
     if "icc" in chosen:
         space = b"CMYK" if kind.startswith("CMYK") else b"RGB " if kind.startswith("RGB") else b"GRAY"
@@ -86,7 +86,7 @@ def metadata_for(kind: str, names: Iterable[str]) -> Metadata:
 
 
 def unchanged(values: Values) -> Values:
-    """What a format holds of values that it can hold."""
+    """Return values as they are: the format stores them exactly."""
     return values
 
 
@@ -94,10 +94,10 @@ def unchanged(values: Values) -> Values:
 class Maker:
     """Makes files of one format and kind of pixels.
 
-    write: to a path, values (rows, columns) or (rows, columns, channels), and some of `METADATA`.
-    tolerance: how many levels a pixel may change when it is read and written again; 0 where the format is lossless.
-    held: what of values the format can hold.
-    needs: a package without which there is no maker.
+    write: called with a path, values (rows, columns) or (rows, columns, channels), and some of `METADATA`.
+    tolerance: how many levels a pixel may change when it is read and written again; 0 for lossless formats.
+    held: converts values to the nearest that the format can store.
+    needs: a package that the maker requires.
     """
 
     write: Callable[[Path, Values, Metadata], None]
@@ -107,7 +107,7 @@ class Maker:
 
 
 def values_of(kind: str, rows: int, columns: int, content: str = "noise", seed: int = 0) -> Values:
-    """Pixels of a kind: "noise" over the whole range, "smooth", "constant", "extremes", or, of floats, "wide"
+    """Return pixels of a kind: "noise" over the whole range, "smooth", "constant", "extremes", or, for floats, "wide"
     (both signs, eight powers of ten)."""
     dtype, channels = SAMPLES[kind]
     shape = (rows, columns, channels)[: 2 + (channels > 1)]
@@ -129,7 +129,7 @@ def values_of(kind: str, rows: int, columns: int, content: str = "noise", seed: 
 
 
 def exif_block(directories: Mapping[int, Mapping[int, Any]]) -> bytes:
-    """EXIF data as most formats store them."""
+    """Return EXIF data as most formats store them."""
     exif = Image.Exif()
     for number, entries in directories.items():
         exif.get_ifd(number).update(entries)
@@ -144,14 +144,14 @@ def _pillow_options(metadata: Metadata) -> dict[str, Any]:
 
 
 def _image(values: Values, mode: str | None = None) -> Image.Image:
-    """For Pillow, which takes four channels for colour with alpha where it is told nothing."""
+    """Convert to a Pillow image; without a mode, four channels are RGBA."""
     if mode is None:
         return Image.fromarray(values)
     return Image.frombytes(mode, values.shape[1::-1], values.tobytes())
 
 
 def by_pillow(codec: str, mode: str | None = None, **more: Any) -> Callable[[Path, Values, Metadata], None]:
-    """A writer of pixels that Pillow knows, in a format to which it writes the metadata under their usual names."""
+    """Return a writer for pixels and metadata that Pillow supports in a format."""
 
     def write(path: Path, values: Values, metadata: Metadata) -> None:
         _image(values, mode).save(path, codec, **_pillow_options(metadata), **more)
@@ -160,7 +160,7 @@ def by_pillow(codec: str, mode: str | None = None, **more: Any) -> Callable[[Pat
 
 
 def _png(path: Path, values: Values, metadata: Metadata) -> None:
-    """The pixels by imagecodecs, between the chunks that Pillow writes around a pixel of its own."""
+    """Combine the pixels as imagecodecs writes them with the metadata chunks that Pillow writes."""
     chunks = PngInfo()
     for number, (keyword, text) in enumerate(metadata.get("text", {}).items()):
         if text.isascii():
@@ -191,12 +191,12 @@ def _packed(kind: bytes, contents: bytes) -> bytes:
 
 
 def _tiff(colours: int) -> Callable[[Path, Values, Metadata], None]:
-    """A writer of so many colours, any further channel being alpha."""
+    """Return a writer of so many colours; any further channel is alpha."""
     return partial(_write_tiff, colours)
 
 
 def _write_tiff(colours: int, path: Path, values: Values, metadata: Metadata) -> None:
-    """By tifffile; it writes no EXIF directories, for which another tag keeps the place."""
+    """Write with tifffile, and add EXIF directories, which it cannot write, in place of placeholder tags."""
     samples = 1 if values.ndim == 2 else values.shape[2]
     tags = [(number, *stored, True) for number, stored in metadata.get("tags", {}).items()]
     if "xmp" in metadata:
@@ -219,7 +219,7 @@ def _write_tiff(colours: int, path: Path, values: Values, metadata: Metadata) ->
 
 
 def _put_directory(path: Path, number: int, entries: Mapping[int, Any]) -> None:
-    """A directory of EXIF data at a file's end, and its place in the entry of the next number."""
+    """Append a directory of EXIF data to a file, and put its offset into the placeholder entry."""
     with tifffile.TiffFile(path) as opened:
         entry = opened.pages.first.tags[number + 1].offset
     directory = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
@@ -265,26 +265,26 @@ def _heic(path: Path, values: Values, metadata: Metadata) -> None:
 
 
 def _coloured(values: Values) -> Values:
-    """Grey as colour."""
+    """Convert grey to colour."""
     if values.ndim == 2:
         return np.dstack([values] * 3)
     return values[..., [0, 0, 0, 1]] if values.shape[2] == 2 else values
 
 
 def _webp(path: Path, values: Values, metadata: Metadata) -> None:
-    """Lossless, colours under full transparency kept."""
+    """Write lossless WebP that keeps the colours of transparent pixels."""
     by_pillow("WEBP", lossless=True, exact=True)(path, values, metadata)
 
 
 def _avif(path: Path, values: Values, metadata: Metadata) -> None:
-    """Alpha without loss, which takes the highest quality."""
+    """Write AVIF, with alpha at the highest quality, which is lossless."""
     subsampling = "4:0:0" if values.shape[2:] in ((), (2,)) else "4:4:4"
     quality = 95 if values.shape[2:] in ((), (3,)) else 100
     by_pillow("AVIF", quality=quality, subsampling=subsampling, max_threads=1)(path, values, metadata)
 
 
 def _clear_or_opaque(values: Values) -> Values:
-    """With alpha of two levels, and one colour where it is clear."""
+    """Reduce alpha to two levels, with one colour for transparent pixels."""
     clear = values[..., -1] < 128
     held = values.copy()
     held[clear], held[~clear, -1] = 0, 255
@@ -292,7 +292,7 @@ def _clear_or_opaque(values: Values) -> Values:
 
 
 def _gif(path: Path, values: Values, _metadata: Metadata) -> None:
-    """At most 256 colours, and of those the last for what is clear."""
+    """Write at most 256 colours, the last of which stands for transparent pixels."""
     has_alpha = values.shape[2:] in ((2,), (4,))
     visible = values[..., -1] > 0 if has_alpha else np.ones(values.shape[:2], bool)
     colours = _coloured(values)[..., :3]
@@ -306,7 +306,7 @@ def _gif(path: Path, values: Values, _metadata: Metadata) -> None:
 
 _HEIC = "pillow_heif"
 
-#: By the format's name and the kind of pixels.
+#: Makers by the format's name and the kind of pixels.
 MAKERS: dict[tuple[str, str], Maker] = {
     **{("PNG", k): Maker(_png) for k in ("L", "LA", "RGB", "RGBA", "I;16", "LA;16", "RGB;16", "RGBA;16")},
     **{("TIFF", kind): Maker(_tiff(1)) for kind in ("L", "LA", "I;16", "LA;16", "F", "FA", "F;16", "FA;16")},

@@ -1,4 +1,4 @@
-"""The command in a process of its own, with what it took."""
+"""Runs the command in a separate process and measures its time and memory."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from support.processes import environment
 
-#: Runs the command, and prints the seconds that it kept a processor busy, and the most memory that this process has
-#: held, in kilobytes. (`getrusage` would count what its parent held before it started this process.)
+#: Runs the command and prints its processor time in seconds and its peak memory in kilobytes. (`getrusage` would
+#: include the memory of the parent before it started this process.)
 _MEASURED = """
 import os
 from tvdenoise.commands.app import main
@@ -22,7 +22,7 @@ finally:
 
 
 def measured(folder: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], float, float]:
-    """``tvdenoise run`` in a folder: how it ended, the seconds, and the megabytes (of 2²⁰ bytes)."""
+    """Run ``tvdenoise run`` in a folder; return the completed process, its processor time (s) and peak memory (MiB)."""
     ended = subprocess.run(
         [sys.executable, "-c", _MEASURED, "run", *arguments],
         capture_output=True, text=True, cwd=folder, env=environment(), timeout=180, check=False,

@@ -1,4 +1,4 @@
-"""Metadata that tests put into files, and what Pillow finds of them."""
+"""Metadata to put into files, and a reader of metadata by Pillow."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Minimisers that another method found."""
+"""Minimisers of J found by an independent method."""
 
 import numpy as np
 from scipy.optimize import minimize
 
 
 def independent_minimiser(objective):
-    """scipy's L-BFGS minimiser of J in double precision, and a bound of its own rms error."""
+    """Minimise J with scipy's L-BFGS in double precision; return the minimiser and a bound of its rms error."""
     shape = objective.noisy.shape
 
     def value_and_gradient(flat):

@@ -1,4 +1,4 @@
-"""Seeded damage to files: what disks, networks and enemies do to them."""
+"""Seeded damage to files, as by disks, networks and attackers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 _HEADER = 64
-_TELLING = (0, 1, 2, 0x7F, 0x80, 0xFE, 0xFF)
+_EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFE, 0xFF)
 
 
 def mutants(contents: bytes, count: int, seed: int) -> Iterator[bytes]:
-    """So many damaged versions: cut off, bytes flipped, and edits where numbers are kept, in turn."""
+    """Yield damaged versions of a file: truncated, with flipped bytes, and with edited numbers, in turn."""
     generator = np.random.default_rng(seed)
     for number in range(count):
         yield bytes(_DAMAGES[number % len(_DAMAGES)](bytearray(contents), generator))
@@ -28,8 +28,8 @@ def _flip(contents: bytearray, generator: np.random.Generator) -> bytearray:
 
 
 def _edit(contents: bytearray, generator: np.random.Generator) -> bytearray:
-    """A telling value in one to four bytes in a row of the header."""
-    place, value = generator.integers(min(_HEADER, len(contents))), generator.choice(_TELLING)
+    """Put an extreme value into one to four consecutive bytes of the header."""
+    place, value = generator.integers(min(_HEADER, len(contents))), generator.choice(_EXTREMES)
     for offset in range(place, min(place + generator.choice((1, 2, 4)), len(contents))):
         contents[offset] = value
     return contents
@@ -41,7 +41,7 @@ def _edit_anywhere(contents: bytearray, generator: np.random.Generator) -> bytea
 
 
 def _splice(contents: bytearray, generator: np.random.Generator) -> bytearray:
-    """A piece repeated in, or left out of, the middle."""
+    """Repeat a piece, or remove it."""
     first, second = generator.integers(len(contents), size=2)
     return contents[:first] + contents[second:]
 

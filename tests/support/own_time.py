@@ -1,4 +1,4 @@
-"""The time that a process takes, less that for which a busy machine let it wait for a processor."""
+"""The time that processes take, without the time that they wait for a processor on a busy machine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from threading import Event, Thread
 
 
 class OwnTime:
-    """seconds: what has passed while processes ended, less what their threads and this one waited for a processor.
+    """Measures a period in which processes end.
 
-    On an idle machine it is what a clock shows, and so it is where the system does not tell how long threads wait
-    (Linux does, in /proc).
+    seconds: the elapsed time, less the time that threads of these processes and of this one waited for a processor.
+    Systems other than Linux, which reports the waits in /proc, give the elapsed time.
     """
 
     def __init__(self, processes: tuple[int, ...]) -> None:
@@ -40,20 +40,20 @@ class OwnTime:
         self._look()
 
     def _look(self) -> None:
-        """Note how long each thread has waited: of a process that has ended, the last that was seen."""
+        """Record how long each thread has waited; the last record of an ended thread stays."""
         for process in self._processes:
             for path in Path(f"/proc/{process}/task").glob("*/schedstat"):
                 try:
                     self._waited[path] = int(path.read_text().split()[1]) / 1e9
-                except (OSError, IndexError):  # it has just ended
+                except (OSError, IndexError):  # the thread has just ended
                     continue
 
 
 @contextmanager
 def own_time(*processes: int) -> Iterator[OwnTime]:
     """Measure a block in which these processes end."""
-    taken = OwnTime((os.getpid(), *processes))
+    timer = OwnTime((os.getpid(), *processes))
     try:
-        yield taken
+        yield timer
     finally:
-        taken.end()
+        timer.end()

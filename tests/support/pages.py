@@ -1,4 +1,4 @@
-"""The pages of documentation, and what is in their Markdown: links, headings, examples, command lines."""
+"""The pages of documentation, and parsers of their Markdown: links, headings, examples, command lines."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def text_of(page: Path) -> str:
 
 
 def prose_of(page: Path) -> str:
-    """A page without its blocks of code."""
+    """Return a page without its blocks of code."""
     return _INDENTED.sub("", _FENCED.sub("", text_of(page)))
 
 
 def links_of(page: Path) -> list[str]:
-    """The targets of all links and images."""
+    """Return the targets of all links and images."""
     return _LINK.findall(_INLINE.sub("", prose_of(page)))
 
 
 def anchors_of(page: Path) -> set[str]:
-    """The headings, as forges name them in addresses."""
+    """Return the anchors that forges make from headings."""
     return {
         re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
         for heading in _HEADING.findall(_FENCED.sub("", text_of(page)))
@@ -42,17 +42,17 @@ def anchors_of(page: Path) -> set[str]:
 
 
 def blocks_of(page: Path, language: str) -> list[str]:
-    """The fenced blocks of a language."""
+    """Return the fenced blocks of a language."""
     return [code for name, code in _FENCED.findall(text_of(page)) if name == language]
 
 
 def inline_of(page: Path) -> list[str]:
-    """The pieces of code within sentences and tables, each on one line."""
+    """Return the inline code in sentences and tables, each on one line."""
     return [" ".join(code.replace("\\|", "|").split()) for code in _INLINE.findall(prose_of(page))]
 
 
 def command_lines_of(page: Path, program: str) -> list[tuple[str, ...]]:
-    """The words of every line that a reader might type to start a program: in blocks, or within sentences."""
+    """Return the arguments of every command line of a program, in blocks or inline."""
     blocks = [*blocks_of(page, "sh"), *_INDENTED.findall(_FENCED.sub("", text_of(page)))]
     lines = [line.strip() for block in blocks for line in block.splitlines()] + inline_of(page)
     typed = re.compile(rf"(?:\.venv/bin/)?{program} (?![\dA-Z])(?!.*\[)")  # neither records nor usage lines
@@ -60,7 +60,7 @@ def command_lines_of(page: Path, program: str) -> list[tuple[str, ...]]:
 
 
 def _words(line: str) -> Iterator[str]:
-    """Those after the program's name, without comments and redirections."""
+    """Yield the words after the program's name, without comments and redirections."""
     _, *words = shlex.split(line, comments=True)
     remaining = iter(words)
     for word in remaining:

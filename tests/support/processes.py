@@ -1,4 +1,4 @@
-"""The command in a process of its own, and what it leaves behind."""
+"""The environment and the leftovers of the command in a separate process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def environment() -> dict[str, str]:
-    """This process's, with the project importable and its language fixed."""
+    """Return the environment of this process, with the project importable and the language fixed."""
     return os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "COLUMNS": "200"}
 
 

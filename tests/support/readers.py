@@ -1,4 +1,4 @@
-"""What is in an image file, as Pillow and imagecodecs see it: none of the libraries that wrote it."""
+"""Pixels and metadata of image files, read by Pillow and imagecodecs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RECORD = re.compile(r"tvdenoise \S+; mu=\S+; epsilon=\S+")
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """codec: as Pillow calls it; layout: what the channels mean; metadata: as found, by the names of `METADATA`."""
+    """codec: as Pillow names it; layout: the meaning of the channels; metadata: by the names of `METADATA`."""
 
     codec: str
     layout: str
@@ -32,10 +32,10 @@ class Facts:
 
 
 def facts_of(path: Path) -> Facts:
-    """Fails by name where no reader is known for the codec."""
+    """Read a file. Fails for a codec without a reader."""
     if path.suffix == ".tif":
         return _facts_of_tiff(path)
-    if path.read_bytes().startswith(b"PF"):  # which Pillow does not know
+    if path.read_bytes().startswith(b"PF"):  # unknown to Pillow
         return Facts("PPM", "colour floats", _colour_pfm(path), {})
     with _opened(path) as opened:
         codec, mode = str(opened.format), opened.mode
@@ -54,7 +54,7 @@ def facts_of(path: Path) -> Facts:
             "record": _record(" ".join(_places_of_records(opened))),
         }
     if codec == "HEIF" and metadata["exif"]:
-        metadata["exif"] = metadata["exif"].removeprefix(b"Exif\0\0")  # which is there or not
+        metadata["exif"] = metadata["exif"].removeprefix(b"Exif\0\0")  # optional
     if codec == "JPEG2000":
         metadata |= {**described(path.read_bytes()), "record": _record(path.read_bytes().decode("latin-1"))}
     found = {name: value for name, value in metadata.items() if value}
@@ -97,9 +97,9 @@ def _facts_of_tiff(path: Path) -> Facts:
 
 
 def tiff_values(file: Path | bytes) -> np.ndarray:
-    """The pixels of a TIFF, its pages along a further axis where there are several, by libtiff in imagecodecs.
+    """Return the pixels of a TIFF by libtiff in imagecodecs; several pages are stacked along a further axis.
 
-    Of CMYK it would make RGB: it is told that these are grey values.
+    To prevent libtiff from converting CMYK to RGB, the values are declared grey.
     """
     contents = file if isinstance(file, bytes) else file.read_bytes()
     for form in ("<HHIH", "<HHQH"):
@@ -109,7 +109,7 @@ def tiff_values(file: Path | bytes) -> np.ndarray:
 
 
 def tiff_tags(file: Path | bytes) -> list[dict[int, Any]]:
-    """The tags of each page of a TIFF, by Pillow, with those in EXIF and GPS data."""
+    """Return the tags of each page of a TIFF by Pillow, including those of EXIF and GPS directories."""
     stream = BytesIO(file if isinstance(file, bytes) else file.read_bytes())
     header = stream.read(8)
     header += stream.read(8) if header[2] == 43 else b""
@@ -138,20 +138,20 @@ def _by_pillow(path: Path) -> np.ndarray:
 
 
 def _codestream(path: Path) -> np.ndarray:
-    """Without the boxes around it: by a profile there, the decoder would convert the pixels."""
+    """Decode the bare codestream: with its boxes, the decoder would convert the pixels by the colour profile."""
     contents = path.read_bytes()
     return imagecodecs.jpeg2k_decode(contents[contents.index(b"\xff\x4f\xff\x51") :])
 
 
 def _heif(path: Path) -> np.ndarray:
-    """Its colours, or grey where it says that it has none."""
+    """Decode to colour, or to grey if the file says so."""
     with _opened(path) as opened:
         is_grey, values = "chroma" not in opened.info, np.array(opened)
     return values[..., ::3] if is_grey and values.ndim == 3 else values
 
 
 def _gif(path: Path) -> np.ndarray:
-    """Its colours, in grey where all of them are."""
+    """Decode to colour, or to grey if all colours are grey."""
     with Image.open(path) as opened:
         has_alpha = "transparency" in opened.info
         values = np.array(opened.convert("RGBA" if has_alpha else "RGB"))
@@ -170,7 +170,7 @@ def _colour_pfm(path: Path) -> np.ndarray:
 
 
 def _pnm(path: Path) -> np.ndarray:
-    """By Pillow, but for 16-bit colour, which it cuts."""
+    """Decode with Pillow, except 16-bit colour, which it truncates."""
     contents = path.read_bytes()
     header = re.match(rb"P6\s(\d+)\s(\d+)\s65535\s", contents)
     if header is None:
@@ -178,7 +178,7 @@ def _pnm(path: Path) -> np.ndarray:
     return np.frombuffer(contents, ">u2", offset=header.end()).reshape(int(header[2]), int(header[1]), 3)
 
 
-#: By Pillow's name of the codec.
+#: Readers by Pillow's name of the codec.
 PIXELS: dict[str, Callable[[Path], np.ndarray]] = {
     "PNG": lambda path: imagecodecs.png_decode(path.read_bytes()),
     "JPEG": lambda path: imagecodecs.jpeg8_decode(path.read_bytes()),

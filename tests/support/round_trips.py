@@ -1,4 +1,4 @@
-"""Files through the command, hardly smoothed."""
+"""Files passed through the command with almost no smoothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tvdenoise.files.decoded import DecodedImage
 
 
 def returned(command, name: str, target: str | None = None) -> Path:
-    """What the command makes of a file when it hardly smooths."""
+    """Run the command on a file with almost no smoothing; return the result's path."""
     target = target or f"out{Path(name).suffix}"
     result = command("run", name, "--mu", "1e9", "--data-range", "8", "-o", target)
     assert result.exit_code == 0, result.output
@@ -28,7 +28,7 @@ def close(after: np.ndarray, before: np.ndarray) -> None:
 
 
 def gradual(*shape: int) -> np.ndarray:
-    """Values that change slowly, with some noise, in all channels differently."""
+    """Return values that change slowly, with some noise, differently in each channel."""
     steps = np.indices(shape).sum(axis=0) * 3 + noise(*shape) // 32
     return np.clip(steps, 0, 255).astype(np.uint8)
 
@@ -39,7 +39,7 @@ def gradual_image(kind: str) -> DecodedImage:
 
 
 def decoded_of(kind: str) -> DecodedImage:
-    """A decoded image of 9 × 13 random pixels of a kind."""
+    """Return a decoded image of 9 × 13 random pixels of a kind."""
     values = values_of(kind, 9, 13)
     if "A" in kind:
         return DecodedImage(values[..., :-1] if values.shape[-1] > 2 else values[..., 0], values[..., -1])

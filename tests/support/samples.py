@@ -13,34 +13,34 @@ PHOTOGRAPHS = ("camera", "brick", "coffee", "astronaut", "chelsea", "retina")
 
 
 def clean(name: str, *, colour: bool = False) -> np.ndarray:
-    """A clean sample in [0, 1]: (H, W), or (H, W, 3) in colour."""
-    with Image.open(SAMPLES / "clean" / f"{name}_clean.png") as picture:
-        return np.asarray(picture.convert("RGB" if colour else "L"), dtype=np.float64) / 255
+    """Return a clean sample in [0, 1]: (H, W), or (H, W, 3) in colour."""
+    with Image.open(SAMPLES / "clean" / f"{name}_clean.png") as image:
+        return np.asarray(image.convert("RGB" if colour else "L"), dtype=np.float64) / 255
 
 
 def with_noise(image: np.ndarray, sigma: float, seed: int) -> np.ndarray:
-    """The image with white Gaussian noise of level sigma, neither clipped nor rounded."""
+    """Add white Gaussian noise of level sigma, neither clipped nor rounded."""
     return image + np.random.default_rng(seed).normal(0, sigma, image.shape)
 
 
 def crop(image: np.ndarray, size: int = 48) -> np.ndarray:
-    """The size × size pixels in the middle."""
+    """Return the central size × size pixels."""
     top, left = ((length - size) // 2 for length in image.shape[:2])
     return np.ascontiguousarray(image[top : top + size, left : left + size])
 
 
 def rms(difference: np.ndarray) -> float:
-    """Root mean square."""
+    """Return the root mean square."""
     return float(np.sqrt(np.mean(np.square(difference, dtype=np.float64))))
 
 
 def psnr(image: np.ndarray, reference: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB, for a range of 1."""
+    """Return the peak signal-to-noise ratio in dB, for a range of 1."""
     return -20 * np.log10(rms(np.asarray(image, dtype=np.float64) - reference))
 
 
 def volume(planes: int, rows: int, columns: int, seed: int = 0) -> np.ndarray:
-    """A synthetic volume in [0, 1]: ellipsoids of even brightness in a background that grows lighter."""
+    """Return a synthetic volume in [0, 1]: uniform ellipsoids on a background that grows lighter."""
     rng = np.random.default_rng(seed)
     shape = (planes, rows, columns)
     places = [np.arange(length) / length for length in shape]
@@ -56,12 +56,12 @@ def volume(planes: int, rows: int, columns: int, seed: int = 0) -> np.ndarray:
 
 
 def photons(image: np.ndarray, peak: float, seed: int = 1) -> np.ndarray:
-    """Poisson noise of so many photons at white, and a little read noise."""
+    """Add Poisson noise of so many photons at white, and a little read noise."""
     rng = np.random.default_rng(seed)
     return rng.poisson(image * peak) / peak + rng.normal(0, 0.01, image.shape)
 
 
 def correlated(shape: tuple[int, ...], sigma: float, seed: int = 1, width: float = 0.9) -> np.ndarray:
-    """Gaussian noise smoothed by a Gaussian, at level sigma."""
+    """Return Gaussian noise of level sigma, correlated by a Gaussian filter."""
     noise = gaussian_filter(np.random.default_rng(seed).standard_normal(shape), width, mode="wrap")
     return noise / noise.std() * sigma

@@ -1,4 +1,4 @@
-"""Small valid files of every format and kind that is read, one line each, for tests that damage them."""
+"""Small valid files of every supported format and kind, one line each, for tests that damage them."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ def _values(channels: int, dtype: type) -> np.ndarray:
 
 
 def _pillow(codec: str, mode: str, **options: Any) -> Callable[[], bytes]:
-    """By Pillow's encoder; mode may be one that Pillow only converts to."""
+    """Encode with Pillow; mode may be one that Pillow only converts to."""
 
     def make() -> bytes:
         channels = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "I;16": 1, "F": 1}.get(mode, 3)
         dtype = {"I;16": np.uint16, "F": np.float32}.get(mode, np.uint8)
         values = _values(channels, dtype)
-        picture = (
+        image = (
             Image.fromarray(values) if mode != "CMYK" else Image.frombytes(mode, (_COLUMNS, _ROWS), values)
         )
         stream = BytesIO()
-        (picture if picture.mode == mode else picture.convert(mode)).save(stream, codec, **options)
+        (image if image.mode == mode else image.convert(mode)).save(stream, codec, **options)
         return stream.getvalue()
 
     return make
 
 
 def _tiff(channels: int, dtype: type, **options: Any) -> Callable[[], bytes]:
-    """By tifffile."""
+    """Encode one page with tifffile."""
 
     def make() -> bytes:
         values = _values(channels, dtype)
@@ -75,7 +75,7 @@ def _deep_png(channels: int) -> Callable[[], bytes]:
 
 
 def _interlaced() -> bytes:
-    """Adam's seven passes: the first row and column of each, and its steps."""
+    """Return an interlaced PNG, of Adam7's passes: the first row and column of each, and its steps."""
     values = _values(3, np.uint8)
     passes = [
         (0, 0, 8, 8),
@@ -98,7 +98,7 @@ def _pnm(header: bytes, channels: int, dtype: str) -> Callable[[], bytes]:
 
 
 def _plain(kind: bytes, channels: int) -> Callable[[], bytes]:
-    """A portable map of 16 bits whose numbers are written out."""
+    """Encode a plain (ASCII) portable map of 16 bits."""
     return lambda: kind + b" 24 20 65535\n" + b"\n".join(b"%d" % v for v in _values(channels, np.uint16).flat)
 
 
@@ -107,7 +107,7 @@ def _deep_avif() -> bytes:
 
 
 def _jp2(channels: int, dtype: type) -> Callable[[], bytes]:
-    """With all metadata."""
+    """Encode a JP2 with all metadata."""
     kind = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels]
     metadata = {**metadata_for(kind, ("icc", "xmp", "dpi")), "exif": _EXIF.tobytes()[6:]}
     return lambda: jp2(_values(channels, dtype), metadata)
@@ -126,7 +126,7 @@ def _heic(mode: str, **options: Any) -> Callable[[], bytes]:
 
 
 def _pages(shape: tuple[int, ...], dtype: type, **options: Any) -> Callable[[], bytes]:
-    """By tifffile."""
+    """Encode pages with tifffile."""
 
     def make() -> bytes:
         stream = BytesIO()
@@ -137,7 +137,7 @@ def _pages(shape: tuple[int, ...], dtype: type, **options: Any) -> Callable[[], 
 
 
 def _animation(codec: str, **options: Any) -> Callable[[], bytes]:
-    """By Pillow."""
+    """Encode an animation with Pillow."""
 
     def make() -> bytes:
         stream = BytesIO()
@@ -152,7 +152,7 @@ def _animation(codec: str, **options: Any) -> Callable[[], bytes]:
     return make
 
 
-#: Files of several pictures.
+#: Files of several images.
 SEVERAL: dict[str, Callable[[], bytes]] = {
     "pages.tif": _pages((3, _ROWS, _COLUMNS), np.uint8, compression="zlib"),
     "deep_pages.tif": _pages((3, _ROWS, _COLUMNS), np.uint16, byteorder=">", bigtiff=True),

@@ -1,4 +1,4 @@
-"""TIFF files, byte by byte."""
+"""TIFF files assembled byte by byte."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 
 
 def simple_tiff(order: str, version: int, samples: int, bits: int, form: int) -> bytes:
-    """A TIFF (version 42) or BigTIFF (43) of 2 × 1 zeros; without the offset of several bits."""
+    """Return a TIFF (version 42) or BigTIFF (43) of 2 × 1 zeros, with BitsPerSample stored inline."""
     big = version == 43
     entry, position = ("HHQQ", 16) if big else ("HHII", 8)
     entries = [(256, 2), (257, 1), (258, bits), (259, 1), (262, 2 if samples == 3 else 1), (277, samples)]

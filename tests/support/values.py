@@ -12,7 +12,7 @@ Values = NDArray[np.generic]
 
 
 def noise(*shape: int, dtype: type = np.uint8, seed: int = 0) -> Values:
-    """Values over the whole range of an integer type, or in [0, 1)."""
+    """Return random values over the whole range of an integer type, or in [0, 1) for floats."""
     generator = np.random.default_rng(seed)
     if issubclass(dtype, np.floating):
         return generator.random(shape).astype(dtype)

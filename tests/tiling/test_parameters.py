@@ -1,4 +1,4 @@
-"""The parameters of an image that is read band by band are those of the same image as an array."""
+"""Parameters chosen from an image read in bands equal those for the same image as an array."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ KINDS = {
 
 @pytest.mark.parametrize("most_pixels", [10_000, 37 * 900, 10**7])
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_pass_gathers_exactly_what_the_choice_looks_at_in_an_array(kind, most_pixels):
+def test_one_pass_gathers_the_same_evidence_as_from_an_array(kind, most_pixels):
     make, has_channels, layout = KINDS[kind]
     image = stored(make(), np.uint16)
     planes = data_of(image, layout.get("channel_axis"), None, spatial_axes=layout.get("spatial_axes")).planes
@@ -95,7 +95,7 @@ def test_equal_neighbours_are_counted_across_bands_and_planes():
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32])
 @pytest.mark.parametrize("kind", ["grey", "colour", "volume"])
-def test_the_parameters_are_those_of_the_whole_image_to_the_last_bit(kind, dtype):
+def test_the_parameters_equal_those_of_the_whole_image_to_the_last_bit(kind, dtype):
     make, has_channels, layout = KINDS[kind]
     image = stored(make(), dtype)
     whole = denoise(image, max_iterations=1, **layout)
@@ -114,8 +114,8 @@ def test_the_parameters_are_those_of_the_whole_image_to_the_last_bit(kind, dtype
         {"noise": "white", "strength": 1.5},
         {"epsilon": 0.02},
         {"data_range": 0.5, "chroma": 2.0},
-        {"mu": 0.3},  # for which the tolerance follows from the span
-        {"mu": 1e4},  # and here from the precision
+        {"mu": 0.3},  # the tolerance follows from the span
+        {"mu": 1e4},  # the tolerance follows from the precision
         {},
     ],
     ids=str,
@@ -131,7 +131,7 @@ def test_the_parameters_follow_the_options_as_for_a_whole_image(options):
 
 
 @pytest.mark.slow
-def test_a_thin_image_of_which_the_noise_cannot_be_estimated_in_bands_is_refused_unless_its_level_is_given():
+def test_an_image_too_thin_for_a_noise_estimate_in_bands_is_refused_unless_its_level_is_given():
     image = np.random.default_rng(0).random((100_000, 8), np.float32)
     with (
         pytest.raises(ValueError, match="give sigma or mu"),
@@ -142,7 +142,7 @@ def test_a_thin_image_of_which_the_noise_cannot_be_estimated_in_bands_is_refused
         assert result.windows > 1
 
 
-def test_an_image_without_noise_comes_back_as_it_was():
+def test_an_image_without_noise_comes_back_unchanged():
     image = np.full((100, 100), 77, np.uint8)
     with denoise_tiled(ArraySource(image), memory=10_000_000) as result:
         assert result.solution.converged

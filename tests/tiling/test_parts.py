@@ -13,8 +13,8 @@ from tvdenoise.options import Options, specs
 from tvdenoise.tiling.partition import (
     Budget,
     Partition,
+    blending_weights,
     fading_weights,
-    joined_weights,
     overlap_for,
     product_of,
 )
@@ -38,7 +38,7 @@ def objective_on(
     ("shape", "axis_weights"),
     [((1, 70, 21), None), ((3, 70, 13), None), ((1, 6, 70, 9), (0.25, 1.0, 1.0)), ((3, 4, 9, 8), None)],
 )
-def test_the_parts_of_an_image_give_its_objective_together(shape, axis_weights, tv, penalty):
+def test_the_values_of_the_parts_of_an_image_add_up_to_its_objective(shape, axis_weights, tv, penalty):
     objective = objective_on(shape, tv=tv, penalty=penalty, axis_weights=axis_weights)
     x = np.random.default_rng(2).random(shape).astype(np.float32)
     parts = Partition(shape[1:], tuple(min(3, length) for length in shape[1:]), (0,) * len(shape[1:]))
@@ -52,7 +52,7 @@ def test_the_parts_of_an_image_give_its_objective_together(shape, axis_weights, 
     assert total == pytest.approx(objective.value(x), rel=1e-5)
 
 
-def test_the_sum_of_squares_of_a_part_is_that_in_double_precision():
+def test_the_sum_of_squares_of_a_part_is_taken_in_double_precision():
     gradient = np.random.default_rng(2).standard_normal((3, 5, 200, 30)).astype(np.float32)
     part = (slice(1, 4), slice(3, 199), slice(2, 30))
     expected = float(np.sum(np.square(gradient[:, *part], dtype=np.float64)))
@@ -65,7 +65,7 @@ SHAPES = [((400, 300), (64, 64)), ((1000, 50), (64, 64)), ((30, 100, 90), (8, 20
 
 
 @pytest.mark.parametrize(("shape", "overlap"), SHAPES)
-def test_cores_part_an_image_and_their_weights_add_up_to_one(shape, overlap):
+def test_cores_partition_an_image_and_their_weights_add_up_to_one(shape, overlap):
     finest = tuple(max(length // margin, 1) for length, margin in zip(shape, overlap, strict=True))
     for parts in product(*(sorted({1, most}) for most in finest)):
         partition = Partition(shape, parts, overlap)
@@ -73,26 +73,28 @@ def test_cores_part_an_image_and_their_weights_add_up_to_one(shape, overlap):
         total = np.zeros(shape)
         reaches = tuple(margin // 2 for margin in overlap)
         for core in partition.cores():
-            window = partition.solved(core)
+            window = partition.window_of(core)
             assert np.all(np.array(lengths(window)) <= partition.largest)
-            total[window] += product_of(joined_weights(core, window, reaches, shape))
+            total[window] += product_of(blending_weights(core, window, reaches, shape))
         assert np.allclose(total, 1, atol=1e-6)
-        assert sum(size(partition.solved(core)) for core in partition.cores()) <= partition.pixels
+        assert sum(size(partition.window_of(core)) for core in partition.cores()) <= partition.pixels
 
 
 @pytest.mark.parametrize("overlap", [0, 1, 7])
-def test_windows_that_overlap_are_joined_to_the_one_image_that_they_show(overlap):
+def test_overlapping_windows_of_an_image_are_joined_to_that_image(overlap):
     shape = (50, 61)
     x = np.random.default_rng(3).random((2, *shape)).astype(np.float32)
     partition = Partition(shape, (4, 3), (overlap, overlap))
     scratch = Scratch(io.BytesIO(bytes(4 * x.size)), 2, shape)
     for core in partition.cores():
-        window = partition.solved(core)
-        put_weighted(scratch, window, x[:, *window], joined_weights(core, window, (overlap // 2,) * 2, shape))
+        window = partition.window_of(core)
+        put_weighted(
+            scratch, window, x[:, *window], blending_weights(core, window, (overlap // 2,) * 2, shape)
+        )
     assert np.allclose(scratch.read((slice(0, 50), slice(0, 61))), x, atol=1e-6)
 
 
-def test_changes_fade_to_nothing_at_the_ends_that_are_held_and_not_at_those_of_the_image():
+def test_changes_fade_to_zero_at_held_ends_and_not_at_those_of_the_image():
     weights = fading_weights((slice(0, 60), slice(30, 90)), (20, 20), (200, 90))
     for weight, is_held in zip(weights, ((False, True), (True, False)), strict=True):
         ends = (weight[0], weight[-1])
@@ -101,7 +103,7 @@ def test_changes_fade_to_nothing_at_the_ends_that_are_held_and_not_at_those_of_t
         assert np.abs(np.diff(weight)).max() < 0.1
 
 
-def test_the_partition_of_least_work_takes_full_rows_unless_bands_would_be_thin():
+def test_the_partition_of_least_work_has_full_rows_unless_bands_would_be_thin():
     budget = Budget(memory=10**9, channels=1, stored=2)
     wide = Partition.of_least_work((20_000, 20_000), (64, 64), budget.fits)
     assert wide.parts[1] == 1
@@ -137,7 +139,7 @@ def test_overlaps_follow_the_condition_of_j_and_the_distance_of_planes():
 @pytest.mark.parametrize(
     ("shape", "chunk"), [((100, 30), (16, 30)), ((9, 40, 30), (1, 8, 30)), ((9, 4, 3), (4, 4, 3))]
 )
-def test_bands_make_up_the_image_in_order_and_begin_where_chunks_do(shape, chunk):
+def test_bands_cover_the_image_in_order_and_start_at_chunk_borders(shape, chunk):
     order = np.arange(np.prod(shape)).reshape(shape)
     for most in (1, 30, 700, 2500, 10**6):
         windows = bands(shape, most, chunk)
@@ -172,7 +174,7 @@ def test_the_scratch_file_holds_what_was_written(shape, values, whole, tmp_path,
             scratch.read(inner)
 
 
-def test_windows_have_in_common_what_lies_in_both():
+def test_common_is_the_intersection_of_two_windows():
     one, other = (slice(0, 5), slice(2, 9)), (slice(3, 8), slice(0, 4))
     assert common(one, other) == (slice(3, 5), slice(2, 4))
     assert common(one, (slice(5, 8), slice(0, 4))) is None

@@ -1,4 +1,4 @@
-"""Images too large to hold: the certificate of the whole, against the definition and against exact solves."""
+"""Images too large for memory: the certificate of the whole, compared with the definition and with exact solves."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ SIGMA = 25 / 255
 
 
 def large(name: str, shape: tuple[int, int], *, colour: bool = False) -> np.ndarray:
-    """A clean picture that goes on as in a mirror."""
-    picture = clean(name, colour=colour)
-    reach = [(0, max(length - own, 0)) for length, own in zip(shape, picture.shape, strict=False)]
-    mirrored = np.pad(picture, reach + [(0, 0)] * colour, mode="symmetric")
+    """Return a clean sample, extended by mirroring."""
+    image = clean(name, colour=colour)
+    reach = [(0, max(length - own, 0)) for length, own in zip(shape, image.shape, strict=False)]
+    mirrored = np.pad(image, reach + [(0, 0)] * colour, mode="symmetric")
     return mirrored[: shape[0], : shape[1]]
 
 
@@ -53,7 +53,7 @@ def borders(length: int, parts: int) -> list[int]:
 
 
 def near_joins(gradient: np.ndarray, parts: tuple[int, ...]) -> list[float]:
-    """rms of a gradient (channels, ...) within 8 pixels of each join between two parts."""
+    """Return the rms of a gradient (channels, ...) within 8 pixels of each face between two parts."""
     along = [list(pairwise(borders(n, k))) for n, k in zip(gradient.shape[1:], parts, strict=True)]
     found = []
     for at in np.ndindex(*parts):
@@ -115,7 +115,7 @@ def test_the_whole_is_certified_and_equals_the_untiled_solution_within_both_boun
 
 
 def objective_of(image: np.ndarray, solution, alike: dict) -> Objective:
-    """The definition of J for a whole image."""
+    """Return J for a whole image, by the definition."""
     data = data_of(
         image,
         alike.get("channel_axis"),
@@ -139,7 +139,7 @@ def test_the_number_of_threads_changes_nothing():
 
 
 def a_seam(windows: Windows, partition: Partition) -> None:
-    """Raise the composite by two grey levels behind one join of two tiles, the less the further behind."""
+    """Raise the composite by two grey levels after one face between two tiles, fading with the distance."""
     face = next(face for face in partition.faces() if face.axis == 0)
     rows, columns = face.core
     window = (slice(rows.start, rows.start + 100), columns)
@@ -158,7 +158,7 @@ def grain(windows: Windows, partition: Partition) -> None:
 
 @pytest.fixture
 def spoilt(monkeypatch):
-    """Spoil the composite after the first pass."""
+    """Return a function that makes solves spoil the composite after the first pass."""
 
     def by(spoil) -> None:
         solve_each = Windows.solve_each
@@ -172,7 +172,7 @@ def spoilt(monkeypatch):
     return by
 
 
-def test_a_step_of_two_grey_levels_along_a_join_is_refused_though_the_whole_is_certified(spoilt, monkeypatch):
+def test_a_step_of_two_grey_levels_at_a_face_is_refused_although_the_whole_is_certified(spoilt, monkeypatch):
     spoilt(a_seam)
     monkeypatch.setattr("tvdenoise.tiling.refining._MOST_PASSES", 1)
     with denoise_tiled(ArraySource(noisy()), MU, memory=1_600_000) as result:
@@ -182,7 +182,7 @@ def test_a_step_of_two_grey_levels_along_a_join_is_refused_though_the_whole_is_c
 
 
 @pytest.mark.parametrize("spoil", [a_seam, grain])
-def test_further_passes_mend_a_spoilt_composite_and_never_raise_j(spoilt, spoil, monkeypatch):
+def test_further_passes_repair_a_spoilt_composite_and_never_raise_j(spoilt, spoil, monkeypatch):
     spoilt(spoil)
     values = []
     monkeypatch.setattr(Audit, "renew", recorded(Audit.renew, values))
@@ -198,7 +198,7 @@ def test_further_passes_mend_a_spoilt_composite_and_never_raise_j(spoilt, spoil,
 
 
 def recorded(renew, values: list[float]):
-    """The audit, which tells J after each pass."""
+    """Wrap the audit to record J after each pass."""
 
     def renew_and_record(self, tell):
         evaluated = renew(self, tell)
@@ -209,7 +209,7 @@ def recorded(renew, values: list[float]):
 
 
 @pytest.mark.parametrize("tv", ["isotropic", "anisotropic"])
-def test_overlaps_that_are_too_narrow_for_a_small_epsilon_are_made_up_for_by_further_passes(tv):
+def test_further_passes_make_up_for_overlaps_too_narrow_for_a_small_epsilon(tv):
     image = noisy()
     options = {"epsilon": SIGMA / 100, "tv": tv}
     with denoise_tiled(ArraySource(image), MU, memory=800_000, overlap=4, **options) as result:
@@ -221,7 +221,7 @@ def test_overlaps_that_are_too_narrow_for_a_small_epsilon_are_made_up_for_by_fur
     assert rms(denoised - untiled.image) <= result.solution.distance_bound + untiled.distance_bound
 
 
-def test_joins_are_mended_where_the_whole_is_at_the_limit_of_the_precision():
+def test_faces_are_repaired_when_the_whole_is_at_the_limit_of_the_precision():
     sigma = 2 / 255
     image = with_noise(large("coffee", (800, 700), colour=True), sigma, seed=3).astype(np.float32)
     with denoise_tiled(ArraySource(image, True), 1.4 / sigma, memory=18_000_000) as result:
@@ -230,7 +230,8 @@ def test_joins_are_mended_where_the_whole_is_at_the_limit_of_the_precision():
         assert result.solution.status is Status.CONVERGED
 
 
-def test_a_small_epsilon_gets_wider_overlaps_as_far_as_memory_allows():
+@pytest.mark.slow
+def test_a_small_epsilon_gets_overlaps_as_wide_as_memory_allows():
     image, overlaps = noisy(), []
     for memory in (4_000_000, 2_000_000):
         with denoise_tiled(ArraySource(image), MU, SIGMA / 1000, tolerance=4 / 255, memory=memory) as result:
@@ -255,7 +256,7 @@ def test_a_solve_that_cannot_reach_its_tolerance_says_so():
             assert distance <= solution.distance_bound + exact.distance_bound
 
 
-def test_iterations_are_the_evaluations_that_were_made_in_those_of_the_whole(monkeypatch):
+def test_iterations_are_the_work_in_evaluations_of_the_whole(monkeypatch):
     evaluated = []
     for engine in (FusedEngine, VolumeEngine):
         monkeypatch.setattr(engine, "advance", counted(engine.advance, evaluated))
@@ -266,7 +267,7 @@ def test_iterations_are_the_evaluations_that_were_made_in_those_of_the_whole(mon
 
 
 def counted(advance, evaluated: list[int]):
-    """A step that tells how many pixels it took."""
+    """Wrap a step to record how many pixels it evaluates."""
 
     def advance_and_count(self, step_length):
         evaluated.append(self.iterate.size)
@@ -291,7 +292,7 @@ def test_arrays_stay_within_the_memory(image, options, spoil, spoilt):
         spoilt(spoil)
     is_colour = image.ndim == 3 and image.shape[-1] == 3
     source = ArraySource(image, is_colour)
-    with denoise_tiled(source, MU, **options):  # compiles what is not yet
+    with denoise_tiled(source, MU, **options):  # compiles kernels if necessary
         pass
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
@@ -315,7 +316,7 @@ def is_open(number: str) -> bool:
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are counted in /proc")
 @pytest.mark.parametrize("stage", [None, Stage.READING, Stage.SOLVING, Stage.CERTIFYING, Stage.REPAIRING])
-def test_no_scratch_is_left_however_it_ends(tmp_path, stage):
+def test_no_scratch_file_is_left_however_a_solve_ends(tmp_path, stage):
     seen = []
 
     def tell(now, _part):
@@ -340,7 +341,7 @@ def test_no_scratch_is_left_however_it_ends(tmp_path, stage):
 
 @pytest.mark.parametrize("is_colour", [False, True])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e13])
-def test_values_that_cannot_be_denoised_are_refused_as_they_are_for_whole_images(value, is_colour):
+def test_values_that_cannot_be_denoised_are_refused_as_for_whole_images(value, is_colour):
     image = noisy("coffee", (300, 300), colour=is_colour)
     image[[5, 250], 7] = value
     with pytest.raises(ValueError, match=r"largest intensity|not finite") as whole:
@@ -351,7 +352,7 @@ def test_values_that_cannot_be_denoised_are_refused_as_they_are_for_whole_images
     assert str(tiled.value) == str(whole.value)
 
 
-def test_what_cannot_be_solved_in_windows_is_refused():
+def test_input_that_cannot_be_solved_in_windows_is_refused():
     image = noisy(shape=(300, 300))
     for source, options, error in (
         (image, {"memory": 100_000}, "need at least"),
@@ -374,7 +375,7 @@ def test_what_cannot_be_solved_in_windows_is_refused():
 
 
 @pytest.mark.parametrize("is_volume", [False, True])
-def test_the_memory_that_is_said_to_be_needed_is_enough_and_little_less_is_not(is_volume):
+def test_the_reported_least_memory_is_enough_and_slightly_less_is_not(is_volume):
     image = volume(20, 60, 70).astype(np.float32) if is_volume else noisy()
     needed = memory_needed(image.shape, 1, image.dtype)
     with denoise_tiled(ArraySource(image), MU, memory=needed) as result:
@@ -386,7 +387,7 @@ def test_the_memory_that_is_said_to_be_needed_is_enough_and_little_less_is_not(i
         pass
 
 
-def test_an_array_that_cannot_be_written_to_needs_no_kernels_of_its_own():
+def test_a_read_only_array_needs_no_kernels_of_its_own():
     image = noisy(shape=(300, 300))
     with denoise_tiled(ArraySource(image), MU, memory=2_000_000):
         known = len(sweep_band.signatures)
@@ -395,7 +396,7 @@ def test_an_array_that_cannot_be_written_to_needs_no_kernels_of_its_own():
         assert len(sweep_band.signatures) == known
 
 
-def test_blocks_are_the_image_in_order():
+def test_blocks_cover_the_image_in_order():
     image, options, _ = CASES["tiles"]
     with denoise_tiled(ArraySource(image), MU, **options) as result:
         whole = result.read(everything(image))

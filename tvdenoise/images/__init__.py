@@ -1,6 +1,6 @@
-"""Arrays as people have them, and the planes that are solved.
+"""Conversion of arrays to the planes that are solved, and back; comparison of images.
 
-layout   axes, data range and type of an array, and the way back
+layout   axes, data range and type of an array
 data     planes, missing and kept pixels, spacing
 metrics  PSNR and SSIM
 """

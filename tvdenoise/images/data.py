@@ -1,4 +1,4 @@
-"""The image as it is solved: its planes, missing and kept pixels, and the spacing of its axes."""
+"""The input of a solve: planes, missing and kept pixels, and the spacing of the axes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 _LEAST_SIDE = 3
-#: How far away a pixel may be whose noise stands for that of a missing one, and how often one is looked for.
+#: The largest distance to the pixel whose noise replaces that of a missing one, and the attempts to find one.
 _REACH, _ATTEMPTS = 3, 6
 
 
 def fill(planes: NDArray[np.floating], is_missing: NDArray[np.bool_]) -> None:
-    """Replace the missing pixels of planes (channels, ...) in place, from windows that grow until they know some.
+    """Fill the missing pixels of planes (channels, ...) in place, with means over windows that grow as needed.
 
-    is_missing: with the shape of one channel; not all may be. What stood there, NaN too, is not looked at.
+    is_missing: the shape of one channel; at least one pixel must be known. Missing pixels may hold anything, NaN too.
     """
     is_known = ~is_missing
     known = is_known.astype(np.float32)
@@ -45,12 +45,11 @@ def fill(planes: NDArray[np.floating], is_missing: NDArray[np.bool_]) -> None:
 def with_noise_where_missing(
     planes: NDArray[np.floating], is_missing: NDArray[np.bool_]
 ) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-    """Filled planes (channels, ...) as an estimator of noise should see them, and which pixels it may look at.
+    """Add noise to filled planes (channels, ...) for the noise estimate; return them and the mask of pixels to use.
 
-    Scattered missing pixels would leave few windows without any, and filled ones have hardly any noise. To their
-    first value is added what a known pixel nearby differs by from the mean of its 3×3 pixels: this has 8/9 of the
-    variance of the noise, and the first value, a mean of eight, has the rest. Holes of 3×3 pixels and more are not
-    looked at.
+    Scattered missing pixels leave few windows without any, and filled pixels have hardly any noise. Each therefore
+    gets the deviation of a known pixel nearby from its 3×3 mean: it has 8/9 of the variance of the noise, and the
+    filled value, a mean of eight, has the rest. Holes of 3×3 pixels and more are masked out.
     """
     noisy = planes.copy()
     rng = np.random.default_rng(0)
@@ -72,13 +71,13 @@ def with_noise_where_missing(
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """An image as it is solved.
+    """The input of a solve.
 
     planes: (channels, rows, columns) or (channels, planes, rows, columns) in data ranges, luminance and opponents
-    for RGB, with first values where pixels are missing.
+    for RGB, with missing pixels filled.
     fidelity: the weights of pixels, None for ones.
-    axis_weights: the least distance of pixels over that along each axis, None where all are the same.
-    kept: the image itself and where its pixels are kept, with its shape but for the channels; None where nowhere.
+    axis_weights: h_min/hᵢ for pixel distances hᵢ along each axis, None if they are equal.
+    kept: the image and the mask of its kept pixels, without the channel axis; None if no pixel is kept.
     """
 
     layout: Layout
@@ -99,9 +98,9 @@ def data_of(
     mask: ArrayLike | None = None,
     fills: bool = False,
 ) -> Data:
-    """The image's planes and what is known of its pixels.
+    """Convert an image with its weights and mask. Raises TypeError and ValueError as `tvdenoise.denoise` does.
 
-    fills: NaN stands for missing pixels.
+    fills: NaN marks missing pixels.
     """
     if np.ma.isMaskedArray(image):
         raise TypeError("masked arrays are not supported; fill the masked values first, or give a mask")
@@ -133,9 +132,9 @@ def _completed(
     fills: bool,
     owned: bool,
 ) -> tuple[NDArray[np.floating], Fidelity | None]:
-    """Planes with first values for missing pixels, and the fidelity.
+    """Fill missing pixels; return the planes and the fidelity.
 
-    owned: the planes may be written to.
+    owned: the planes may be modified.
     """
     has_nan = np.isnan(planes).any(axis=0) if fills else None
     if has_nan is not None and has_nan.any():
@@ -159,7 +158,7 @@ def _without_missing(
     free: NDArray[np.bool_] | None,
     layout: Layout,
 ) -> NDArray[np.generic]:
-    """The image with zeros where pixels are missing by their weights: they may hold anything at all."""
+    """Set pixels of weight 0, which may hold anything, to zero."""
     if weights is None:
         return image
     is_missing = weights == 0 if free is None else (weights == 0) & free
@@ -170,7 +169,7 @@ def _without_missing(
 
 
 def axis_weights_of(spacing: Sequence[float] | None, axes: int) -> tuple[float, ...] | None:
-    """h_min/hᵢ for each spatial axis; None where all distances are the same."""
+    """Return h_min/hᵢ for each spatial axis; None if all distances are equal. Raises ValueError for other counts."""
     if spacing is None:
         return None
     if len(spacing) != axes:
@@ -189,7 +188,7 @@ def _free(mask: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return free
 
 
-#: The least and the largest weight of a pixel in the fidelity, but for 0.
+#: The least and the largest weight of a pixel, apart from 0.
 _WEIGHTS = (1e-6, 1e6)
 
 

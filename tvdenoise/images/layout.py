@@ -1,4 +1,4 @@
-"""Layouts: from an array as people have it to planes of intensities, and back."""
+"""Layouts: conversion of an array to planes of intensities, and back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from tvdenoise.model.colour import RGB_CHANNELS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,20 +18,19 @@ if TYPE_CHECKING:
 
 #: The squares of intensities and of their differences must fit the range of single precision.
 _LARGEST_INTENSITY = 1e12
-_RGB_CHANNELS = 3
 Value = TypeVar("Value", bound=np.generic)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How an image is stored: what it takes to go to (channels, rows, columns) in data ranges, and back.
+    """How an image is stored, and how to convert it to (channels, rows, columns) in data ranges and back.
 
     A volume becomes (channels, planes, rows, columns).
 
-    data_range: the stored value that counts as 1.
-    channel_axis: where the channels are, from 0; None for a single channel without an axis.
-    spatial_axes: where rows and columns, or planes, rows and columns, are, from 0.
-    returned_range: what 1 becomes on the way back: the data range for floats, 1 for integers.
+    data_range: the stored value that becomes 1.
+    channel_axis: the axis of the channels, from 0; None for a single channel without an axis.
+    spatial_axes: the axes of rows and columns, or planes, rows and columns, from 0.
+    returned_range: the value of 1 in results: the data range for floats, 1 for integers.
     """
 
     dtype: np.dtype[np.generic]
@@ -46,7 +47,7 @@ class Layout:
         data_range: float | None,
         spatial_axes: Sequence[int] | None = None,
     ) -> Layout:
-        """The layout of an image; ValueError or TypeError where it is not one that can be denoised."""
+        """Find the layout of an image. Raises ValueError or TypeError if it cannot be denoised."""
         dtype = image.dtype
         if channel_axis is not None:
             if isinstance(channel_axis, bool):
@@ -71,20 +72,21 @@ class Layout:
 
     @property
     def _order(self) -> tuple[int, ...]:
-        """The axes in the order of the planes."""
+        """The image's axes in the order of the planes' axes."""
         return self.spatial_axes if self.channel_axis is None else (self.channel_axis, *self.spatial_axes)
 
     def planes(self, image: NDArray[np.generic], *, may_have_nan: bool = False) -> NDArray[np.floating]:
-        """The intensities (channels, rows, columns) or (channels, planes, rows, columns) in data ranges.
+        """Return the intensities (channels, rows, columns) or (channels, planes, rows, columns) in data ranges.
 
-        May share memory with the image. ValueError where a value is not finite or too large; NaN may be let through.
+        They may share memory with the image. Raises ValueError if a value is too large or not finite, except NaN if
+        may_have_nan.
         """
         planes = self.unchecked_planes(image)
         _require_reasonable(planes, may_have_nan=may_have_nan)
         return planes
 
     def unchecked_planes(self, image: NDArray[np.generic]) -> NDArray[np.floating]:
-        """The same, whatever the values are."""
+        """Return the same without checking the values."""
         transposed = np.transpose(image, self._order)
         channels_first = transposed[np.newaxis] if self.channel_axis is None else transposed
         planes = np.ascontiguousarray(channels_first, dtype=self.precision)
@@ -94,24 +96,24 @@ class Layout:
         return planes
 
     def image(self, planes: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Planes in data ranges as an image with the shape and the units that are returned."""
+        """Convert planes in data ranges to an image in the shape and units of results."""
         if self.returned_range != 1.0:
             planes = planes * self.precision.type(self.returned_range)
         transposed = planes[0] if self.channel_axis is None else planes
         return np.ascontiguousarray(np.transpose(transposed, np.argsort(self._order)), dtype=self.precision)
 
     def pixel_shape(self, image: NDArray[np.generic]) -> tuple[int, ...]:
-        """The shape of an array with a value for each pixel: the image's without its channel axis."""
+        """Return the shape of the image without its channel axis, as for masks and weights."""
         return tuple(length for axis, length in enumerate(image.shape) if axis != self.channel_axis)
 
     def of_pixels(self, values: NDArray[Value]) -> NDArray[Value]:
-        """Values with the shape of the image without its channel axis, in the order of the planes."""
+        """Transpose values of `pixel_shape` to the order of the planes."""
         return np.transpose(values, np.argsort(np.argsort(self.spatial_axes)))
 
     def keep(
         self, result: NDArray[np.floating], image: NDArray[np.generic], is_kept: NDArray[np.bool_]
     ) -> None:
-        """Put the image's own pixels into a result where is_kept, which has the image's shape without channels."""
+        """Copy the image's pixels into a result where is_kept, which has the shape `pixel_shape`."""
         where = is_kept if self.channel_axis is None else np.expand_dims(is_kept, self.channel_axis)
         if self.dtype.kind == "f":
             np.copyto(result, image, where=where, casting="same_kind")
@@ -121,7 +123,7 @@ class Layout:
 
 
 def _axes_of_image(shape: tuple[int, ...], channel_axis: int | None) -> tuple[int | None, tuple[int, ...]]:
-    """The axis of the channels, and those of rows and columns, where no spatial axes are named."""
+    """Return the channel axis and the spatial axes if no spatial axes are named."""
     if channel_axis is None:
         if len(shape) != 2:
             raise ValueError(_dimensions_message(shape))
@@ -138,7 +140,7 @@ def _axes_of_image(shape: tuple[int, ...], channel_axis: int | None) -> tuple[in
 def _given_axes(
     shape: tuple[int, ...], channel_axis: int | None, spatial_axes: Sequence[int]
 ) -> tuple[int | None, tuple[int, ...]]:
-    """The same axes, counted from the start, where two or three spatial ones are named."""
+    """Return the same axes, counted from 0, if two or three spatial axes are named."""
     named = [operator.index(axis) for axis in spatial_axes]
     if len(named) not in (2, 3):
         raise ValueError(f"spatial_axes must name two or three axes, not {len(named)}")
@@ -153,8 +155,8 @@ def _given_axes(
 
 
 def _require_reasonable(planes: NDArray[np.floating], *, may_have_nan: bool) -> None:
-    """Raise ValueError where a value is not finite, NaN apart where it may be there, or too large."""
-    # The extremes are NaN or infinite if any value is: no array of flags is needed.
+    """Raise ValueError if a value is too large or not finite, except NaN if may_have_nan."""
+    # The extremes are NaN or infinite if any value is, so no array of flags is needed.
     if may_have_nan:
         largest = max(float(np.fmax.reduce(planes, axis=None)), -float(np.fmin.reduce(planes, axis=None)))
         if np.isnan(largest):
@@ -171,7 +173,7 @@ def _require_reasonable(planes: NDArray[np.floating], *, may_have_nan: bool) -> 
 
 
 def require_reasonable(largest: float, bad: int) -> None:
-    """Raise ValueError for an image with so many values that are not finite, or with one so large (data ranges)."""
+    """Raise ValueError if ``bad`` values are not finite, or if the largest (data ranges) is too large."""
     if bad:
         raise ValueError(
             f"the image holds {bad} values that are not finite (NaN or infinity); replace them first, "
@@ -184,7 +186,7 @@ def require_reasonable(largest: float, bad: int) -> None:
 def _dimensions_message(shape: tuple[int, ...]) -> str:
     if len(shape) != 3:
         return f"the image must have two axes (rows, columns), or three with channel_axis, not shape {shape}"
-    likely = 0 if shape[0] in (2, _RGB_CHANNELS, 4) and shape[2] not in (2, _RGB_CHANNELS, 4) else -1
+    likely = 0 if shape[0] in (2, RGB_CHANNELS, 4) and shape[2] not in (2, RGB_CHANNELS, 4) else -1
     return (
         f"an image of shape {shape} has three axes; pass channel_axis={likely} if that axis holds the channels, "
         "spatial_axes=(0, 1, 2) if it is a volume, or denoise each plane alone"

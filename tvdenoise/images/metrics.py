@@ -1,8 +1,4 @@
-"""PSNR and SSIM: how similar two images are.
-
-Images are cut into bands of rows and computed in double precision, so that neither takes more memory than a few
-bands, whatever the size and the type.
-"""
+"""PSNR and SSIM of two images, computed in double precision and in bands of rows, to bound the memory."""
 
 from __future__ import annotations
 
@@ -17,12 +13,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-#: Rows and columns of the window that SSIM looks through: a Gaussian of σ = 1.5, cut at 3.5 σ.
+#: Rows and columns of SSIM's window: a Gaussian of σ = 1.5, cut at 3.5 σ.
 WINDOW = 11
 _RADIUS = WINDOW // 2
 _SIGMA = 1.5
 _K1, _K2 = 0.01, 0.03  # of Wang, Bovik, Sheikh and Simoncelli, IEEE TIP 13(4), 2004
-_BAND = 1 << 20  # pixels that are looked at together
+_BAND = 1 << 20  # pixels
 
 
 def psnr(
@@ -31,12 +27,12 @@ def psnr(
     data_range: float,
     where: NDArray[np.bool_] | None = None,
 ) -> float:
-    """Peak signal-to-noise ratio in decibels, 10 log10(range² / mean squared difference); infinite for equal images.
+    """Return the PSNR in decibels, 10 log10(range² / mean squared difference); infinity for equal images.
 
-    reference, image: (rows, columns) or (rows, columns, channels), of one shape. data_range: what lies between
-    black and white, in their units. where: (rows, columns), the pixels that count; all by default.
+    reference, image: (rows, columns) or (rows, columns, channels), of one shape. data_range: the difference between
+    white and black, in their units. where: (rows, columns), the pixels to compare; all by default.
 
-    Raises ValueError for other shapes, and where no pixel counts.
+    Raises ValueError for other shapes, and if there is no pixel to compare.
     """
     _require_comparable(reference, image, data_range)
     total, count = 0.0, 0
@@ -59,14 +55,13 @@ def ssim(
     data_range: float,
     where: NDArray[np.bool_] | None = None,
 ) -> float:
-    """Structural similarity, 1 for equal images: its mean over all windows that lie in the picture, and over channels.
+    """Return the mean structural similarity over channels and all windows within the image; 1 for equal images.
 
-    The arguments are those of `psnr`; a window counts where all of its pixels do. Windows have Gaussian weights with
-    σ = 1.5, and the covariances are those of a population, as in scikit-image's
+    The arguments are those of `psnr`; a window counts if all of its pixels do. Windows have Gaussian weights with
+    σ = 1.5 and population covariances, as in scikit-image's
     ``structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)``.
 
-    Raises ValueError for other shapes, for images with fewer rows or columns than the window, and where no
-    window counts.
+    Raises ValueError for other shapes, for images smaller than the window, and if no window counts.
     """
     _require_comparable(reference, image, data_range)
     if min(reference.shape[:2]) < WINDOW:
@@ -91,7 +86,7 @@ def ssim(
 def _similarity(
     first: NDArray[np.generic], second: NDArray[np.generic], data_range: float
 ) -> NDArray[np.float64]:
-    """SSIM around each pixel of two planes whose window lies in them."""
+    """Return SSIM at each pixel of two planes whose window lies within them."""
     x, y = np.asarray(first, np.float64), np.asarray(second, np.float64)
     mean_x, mean_y = _windowed(x), _windowed(y)
     squares_x, squares_y, products = _windowed(x * x), _windowed(y * y), _windowed(x * y)
@@ -104,7 +99,7 @@ def _similarity(
 
 
 def _windowed(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The weighted mean in each window."""
+    """Return the weighted mean of each window."""
     from scipy.ndimage import gaussian_filter
 
     inside = slice(_RADIUS, -_RADIUS)
@@ -113,7 +108,7 @@ def _windowed(plane: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _whole_windows(where: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Around which pixels all of the window counts."""
+    """Return True for each window whose pixels all count."""
     from scipy.ndimage import minimum_filter
 
     inside = slice(_RADIUS, -_RADIUS)
@@ -122,12 +117,12 @@ def _whole_windows(where: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _channels(image: NDArray[np.generic]) -> list[tuple[slice, int] | tuple[()]]:
-    """What selects each channel, after the rows."""
+    """Return the index of each channel, to follow that of the rows."""
     return [()] if image.ndim == 2 else [(slice(None), channel) for channel in range(image.shape[2])]
 
 
 def _bands(image: NDArray[np.generic]) -> Iterator[slice]:
-    """Rows, so many that their pixels are few; the last band may have fewer."""
+    """Yield bands of rows of about `_BAND` pixels; the last may be shorter."""
     height = max(1, _BAND // max(1, image.shape[1]))
     for top in range(0, len(image), height):
         yield slice(top, min(top + height, len(image)))

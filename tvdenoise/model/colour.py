@@ -1,7 +1,7 @@
-"""The luminance/opponent basis in which red, green and blue are coupled.
+"""The luminance/opponent basis in which colour images are solved.
 
-The rotation is orthonormal: white noise stays white at the same level, and distances, hence the certificate,
-are the same on both sides.
+The rotation is orthonormal: it keeps white noise white at the same level, and preserves distances and so the
+certificate.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ ROTATION = np.array(
 )
 RGB_CHANNELS = 3
 
-_BAND = 1 << 16  # pixels that are rotated at a time
+_BAND = 1 << 16  # pixels rotated at a time
 
 
 def _rotate(planes: NDArray[np.floating], rotation: NDArray[np.float64], out: NDArray[np.floating]) -> None:
-    """The (3, ..., H, W) planes times a 3×3 matrix, in their own precision, in bands that stay in the cache.
+    """Multiply the (3, ..., H, W) planes by a 3×3 matrix, in their precision, in bands that fit the cache.
 
-    out may be the planes themselves. Both are contiguous.
+    Both arrays are contiguous; out may be the planes themselves.
     """
     matrix = rotation.astype(planes.dtype)
     columns = planes.shape[-1]
@@ -47,7 +47,7 @@ def _rotate(planes: NDArray[np.floating], rotation: NDArray[np.float64], out: ND
 
 
 def to_opponent(rgb: NDArray[np.floating]) -> NDArray[np.floating]:
-    """RGB planes (3, H, W), or volumes (3, planes, H, W), in the luminance/opponent basis."""
+    """Rotate RGB planes (3, H, W), or volumes (3, planes, H, W), into the luminance/opponent basis."""
     opponent = np.empty(rgb.shape, rgb.dtype)
     _rotate(rgb, ROTATION, opponent)
     return opponent
@@ -56,9 +56,9 @@ def to_opponent(rgb: NDArray[np.floating]) -> NDArray[np.floating]:
 def from_opponent(
     opponent: NDArray[np.floating], out: NDArray[np.floating] | None = None
 ) -> NDArray[np.floating]:
-    """Luminance/opponent planes or volumes back in RGB: the inverse of `to_opponent`, its transpose.
+    """Rotate luminance/opponent planes or volumes back into RGB, by the transpose of the matrix of `to_opponent`.
 
-    out: where to put them, maybe the planes themselves; a new array where not given.
+    out: the array to fill, which may be the input itself; a new array by default.
     """
     rgb = np.empty(opponent.shape, opponent.dtype) if out is None else out
     _rotate(opponent, ROTATION.T, rgb)
@@ -66,5 +66,5 @@ def from_opponent(
 
 
 def chroma_weights(chroma: float) -> tuple[float, float, float]:
-    """The factors of the three channels' image gradients: luminance 1, both opponents ``chroma``."""
+    """Return the factors of the channels' image gradients: 1 for luminance, ``chroma`` for both opponents."""
     return (1.0, chroma, chroma)

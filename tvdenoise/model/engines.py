@@ -1,9 +1,8 @@
-"""Engines evaluate J, its gradient and a step: the sparse definition, and the fused kernels on bands of rows.
+"""Engines that step and evaluate J: the sparse definition, and the fused kernels on bands of rows.
 
-An engine holds the iterate x and the objective gradient g there; `advance` takes x ← x − τ g and evaluates.
-
-They hold two arrays of the image's size beside the noisy image: x and g are renewed in place. The bands follow from
-the shape alone, so that the number of threads never changes how sums are rounded.
+An engine holds the iterate x and the objective gradient g there; `advance` sets x ← x − τ g and evaluates J.
+The fused engines update x and g in place, so they need two arrays of the image's size beside the noisy image.
+Bands depend on the shape alone, so results are byte-identical for any number of threads.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one step tells: J at the new iterate, ‖g_new‖² and ⟨g_new, g_old⟩.
+    """J at the new iterate, ‖g_new‖² and ⟨g_new, g_old⟩ after a step.
 
-    squared_dual_norm: ‖g_new‖²_{W⁻¹} where pixels have weights, None where that is ‖g_new‖².
+    squared_dual_norm: ‖g_new‖²_{W⁻¹} if pixels have weights; None if that equals ‖g_new‖².
     squared_missing_norm: ‖g_new‖² over missing pixels.
     """
 
@@ -40,22 +39,22 @@ class Evaluation:
 
 
 class Engine(Protocol):
-    """An iterate, its objective gradient, and the step that renews both."""
+    """An iterate, its objective gradient, and the step that updates both."""
 
     @property
     def objective(self) -> Objective:
-        """The objective that is descended."""
+        """The objective to minimise."""
 
     @property
     def iterate(self) -> NDArray[np.floating]:
         """x, (channels, rows, columns) or (channels, planes, rows, columns)."""
 
     def advance(self, step_length: float) -> Evaluation:
-        """x ← x − τ g, g ← ∇J(x). A first call with τ = 0 evaluates the start."""
+        """Set x ← x − τ g and g ← ∇J(x). A first call with τ = 0 evaluates the start."""
 
 
 class SparseEngine:
-    """The definition: scipy's sparse operator, double precision, one line for each formula."""
+    """The definition: scipy's sparse operators in double precision, one line for each formula."""
 
     def __init__(self, objective: Objective, start: NDArray[np.floating]) -> None:
         self.objective = objective
@@ -66,10 +65,10 @@ class SparseEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is held."""
+        """Do nothing: there are no threads to end."""
 
     def advance(self, step_length: float) -> Evaluation:
-        """x ← x − τ g, g ← ∇J(x)."""
+        """Set x ← x − τ g and g ← ∇J(x)."""
         previous = self.gradient
         self.iterate = self.iterate - step_length * previous
         self.gradient = self.objective.gradient(self.iterate)
@@ -84,18 +83,18 @@ class SparseEngine:
 
 
 def available_threads() -> int:
-    """The number of processors that this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-#: Bands hold at least this many pixels (what a thread takes at a time) and this many rows (since each band
-#: computes two rows of its neighbours again).
+#: A band has at least this many pixels (the unit of work of a thread) and rows (each band recomputes two rows of
+#: its neighbours).
 _PIXELS_PER_BAND = 1 << 16
 _ROWS_PER_BAND = 64
 #: The same for volumes, where a band is a range of rows in all planes: fewer rows, so that two planes of a band
-#: stay in the cache.
+#: fit the cache.
 _VOXELS_PER_BAND = 1 << 18
 _ROWS_PER_VOLUME_BAND = 32
 
@@ -103,7 +102,7 @@ _ROWS_PER_VOLUME_BAND = 32
 def fused_engine(
     objective: Objective, start: NDArray[np.floating], threads: int | None = None
 ) -> BandedEngine:
-    """The fastest engine for an objective."""
+    """Return the fastest engine for an objective."""
     is_plain = objective.axis_weights is None and objective.fidelity is None
     if is_plain and objective.noisy.ndim == 3:
         return FusedEngine(objective, start, threads)
@@ -111,7 +110,7 @@ def fused_engine(
 
 
 class BandedEngine(ABC):
-    """Threads that take bands of an image in turn."""
+    """An engine whose threads process bands of rows."""
 
     def __init__(
         self, objective: Objective, start: NDArray[np.floating], threads: int | None, starts: NDArray[np.intp]
@@ -120,7 +119,7 @@ class BandedEngine(ABC):
         self.iterate = np.array(start, order="C")
         self.gradient = np.zeros_like(self.iterate)
         self._precision = self.iterate.dtype
-        # Arrays that cannot be written to are of another type, for which the kernels would be compiled anew.
+        # Read-only arrays have a different Numba type, for which the kernels would be compiled again.
         self._noisy = np.require(objective.noisy, requirements=("C", "W"))
         self._starts = starts
         bands = starts.size - 1
@@ -137,7 +136,7 @@ class BandedEngine(ABC):
 
     @abstractmethod
     def advance(self, step_length: float) -> Evaluation:
-        """x ← x − τ g, g ← ∇J(x), in one sweep through memory."""
+        """Set x ← x − τ g and g ← ∇J(x), in one sweep through memory."""
 
     @abstractmethod
     def _sweep(self, band: int, step: np.floating) -> None:
@@ -161,7 +160,7 @@ class BandedEngine(ABC):
 
 
 class FusedEngine(BandedEngine):
-    """The kernel of `tvdenoise.model.kernels`, for plain images."""
+    """Runs `tvdenoise.model.kernels`, for images without weights."""
 
     def __init__(self, objective: Objective, start: NDArray[np.floating], threads: int | None = None) -> None:
         from tvdenoise.model import kernels
@@ -183,7 +182,7 @@ class FusedEngine(BandedEngine):
         )
 
     def advance(self, step_length: float) -> Evaluation:
-        """x ← x − τ g, g ← ∇J(x), in one sweep through memory."""
+        """Set x ← x − τ g and g ← ∇J(x), in one sweep through memory."""
         step = self._precision.type(step_length)
         self._kernels.step_halo(self.iterate, self.gradient, step, self._starts, self._halo)
         self._sweep_all(step)
@@ -202,9 +201,9 @@ class FusedEngine(BandedEngine):
 
 
 class VolumeEngine(BandedEngine):
-    """The kernel of `tvdenoise.model.volume_kernels`, for volumes, and for images with weights.
+    """Runs `tvdenoise.model.volume_kernels`, for volumes and for images with weights.
 
-    Seen from outside, x and g have the shape of the noisy image; the kernel sees an image as a volume of one plane.
+    iterate and gradient have the shape of the noisy image; to the kernel an image is a volume of one plane.
     """
 
     def __init__(self, objective: Objective, start: NDArray[np.floating], threads: int | None = None) -> None:
@@ -240,7 +239,7 @@ class VolumeEngine(BandedEngine):
         )
 
     def advance(self, step_length: float) -> Evaluation:
-        """x ← x − τ g, g ← ∇J(x), in one sweep through memory."""
+        """Set x ← x − τ g and g ← ∇J(x), in one sweep through memory."""
         step = self._precision.type(step_length)
         iterate, gradient, _ = self._arrays
         self._kernels.step_volume_halo(iterate, gradient, step, self._starts, self._halo)
@@ -261,5 +260,5 @@ class VolumeEngine(BandedEngine):
 
 
 def _band_starts(rows: int, height: int) -> NDArray[np.intp]:
-    """First row of each band, followed by the number of rows."""
+    """Return the first row of each band, followed by the number of rows."""
     return np.append(np.arange(0, rows, height), rows)

@@ -1,7 +1,7 @@
-"""How closely each pixel is bound to the noisy image: the weights W of the fidelity μ/2 ‖x − f‖²_W.
+"""Pixel weights W of the fidelity μ/2 ‖x − f‖²_W.
 
-A weight of 1 is the plain fidelity. Without fidelity (0: missing pixels) the total variation alone decides.
-Pixels that are held are data: they leave the unknowns.
+Weight 1 is the plain fidelity. Weight 0 marks a missing pixel, which the total variation alone determines.
+Held pixels keep their value: they are data, not unknowns.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _HELD = -1.0
 
 @dataclass(frozen=True, eq=False)
 class Fidelity:
-    """Weights of pixels, the same for all channels.
+    """The weights of pixels, the same for all channels.
 
-    coded: (rows, columns) or (planes, rows, columns), the weight w ≥ 0 of each pixel that is sought, and −1
-    where the pixel is held, in the precision of the image.
+    coded: (rows, columns) or (planes, rows, columns), in the precision of the image: the weight w ≥ 0 of each
+    unknown pixel, −1 for held pixels.
     """
 
     coded: NDArray[np.floating]
@@ -36,7 +36,7 @@ class Fidelity:
         free: NDArray[np.bool_] | None,
         precision: np.dtype[np.floating],
     ) -> Fidelity | None:
-        """From weights and from which pixels are sought; None where that is the plain fidelity for all pixels."""
+        """Combine weights with the mask of unknown pixels; return None if every pixel has the plain fidelity."""
         if (weights is None or (weights == 1).all()) and (free is None or free.all()):
             return None
         if weights is None:
@@ -49,34 +49,34 @@ class Fidelity:
 
     @cached_property
     def is_free(self) -> NDArray[np.bool_]:
-        """True for the pixels that are sought."""
+        """True for unknown pixels."""
         free: NDArray[np.bool_] = self.coded >= 0
         return free
 
     @cached_property
     def is_known(self) -> NDArray[np.bool_]:
-        """True for the pixels that are sought and bound to the noisy image."""
+        """True for unknown pixels with a noisy value (w > 0)."""
         known: NDArray[np.bool_] = self.coded > 0
         return known
 
     @cached_property
     def has_missing(self) -> bool:
-        """True where a pixel is sought without fidelity: J is then not strongly convex."""
+        """True if any pixel is missing: J is then not strongly convex."""
         return self.missing > 0
 
     @cached_property
     def missing(self) -> int:
-        """How many pixels are sought without fidelity."""
+        """The number of missing pixels."""
         return int(np.count_nonzero(self.coded == 0))
 
     @cached_property
     def count(self) -> int:
-        """How many pixels are sought."""
+        """The number of unknown pixels."""
         return int(np.count_nonzero(self.is_free))
 
     @cached_property
     def total(self) -> float:
-        """The sum of the weights of the pixels that are sought."""
+        """The sum of the weights of the unknown pixels."""
         return float(self.coded.sum(dtype=np.float64, where=self.is_free))
 
     @cached_property
@@ -86,28 +86,28 @@ class Fidelity:
 
     @cached_property
     def least(self) -> float:
-        """The least weight of a pixel that is sought; 1 where none is."""
+        """The least weight of an unknown pixel; 1 if there is none."""
         return float(self.coded.min(initial=np.inf, where=self.is_free)) if self.count else 1.0
 
     @cached_property
     def typical(self) -> float:
-        """The mean weight of the pixels that are bound; 1 where there are none."""
+        """The mean weight of the known pixels; 1 if there are none."""
         known = np.count_nonzero(self.is_known)
         return self.total / int(known) if known else 1.0
 
     @cached_property
     def gain(self) -> float:
-        """√(Σ 1/w / Σ w) over the pixels that are bound: what 1 in each component of ∇J adds to μ times the bound."""
+        """√(Σ 1/w / Σ w) over the known pixels: the growth of μ times the bound for 1 in each component of ∇J."""
         if self.least == self.largest == 1:
             return 1.0
         known = self.coded[self.is_known].astype(np.float64)
         return float(np.sqrt(np.sum(1 / known) / np.sum(known))) if known.size else 1.0
 
     def squared_dual_norm(self, gradient: NDArray[np.floating]) -> float:
-        """‖g‖²_{W⁻¹} of a gradient (channels, ...) over the pixels that are bound."""
+        """Return ‖g‖²_{W⁻¹} of a gradient (channels, ...) over the known pixels."""
         known = gradient[:, self.is_known]
         return float(np.sum(np.square(known, dtype=np.float64) / self.coded[self.is_known]))
 
     def squared_missing_norm(self, gradient: NDArray[np.floating]) -> float:
-        """‖g‖² of a gradient (channels, ...) over the missing pixels."""
+        """Return ‖g‖² of a gradient (channels, ...) over the missing pixels."""
         return float(np.sum(np.square(gradient[:, self.coded == 0], dtype=np.float64)))

@@ -1,16 +1,15 @@
-"""The cache of compiled kernels: a folder of the user's own, from which the next process loads them.
+"""Cache of compiled kernels in a private folder of the user, from which later processes load them.
 
-Compiling takes some seconds, loading a fraction of one. Numba would keep its results beside the modules. Three reasons
-against that:
+Compiling takes seconds, loading a fraction of one. Numba's own cache beside the modules has three faults:
 
-- pip leaves such files behind in site-packages, and the folder that remains passes for a package of the same name;
-- Numba notices a change in the kernel's own module, but not in a function of another module that it calls;
-- environments that share Numba's folder, or processes that compile at once, may overwrite each other's files.
+- pip leaves its files behind in site-packages, and the remaining folder shadows the package as a namespace package;
+- it detects changes in the kernel's own module, but not in functions of other modules that the kernel calls;
+- environments that share the folder, or processes that compile at the same time, may overwrite each other's files.
 
-Kernels are stored as pickles: whoever writes one runs code as the user who loads it. So folder and files must belong to
-the user, nobody else may be able to write to them, and the folder never lies in a shared temporary folder. Without such
-a place every process compiles, and keeps nothing. ``NUMBA_CACHE_DIR`` is respected: whoever sets it answers for that
-folder. The kernels of other packages stay where Numba puts them.
+Kernels are stored as pickles, so whoever can write one can run code as the user who loads it. Folder and files must
+belong to the user, nobody else may be able to write to them, and a shared temporary folder is never used. If no such
+place exists, every process compiles for itself. ``NUMBA_CACHE_DIR`` is respected and not checked. Kernels of other
+packages stay where Numba puts them.
 """
 
 from __future__ import annotations
@@ -45,17 +44,17 @@ _SOURCES = Path(__file__).parent
 _PREFIX = "kernels-"
 _NAME = re.compile(rf"{_PREFIX}(?P<version>[^-]+)-[0-9a-f]{{16}}")
 _SUFFIX = ".kernel"
-#: Folders of one version that are kept beside each other: for several checkouts, interpreters and releases of Numba.
+#: How many folders of one version to keep, for different checkouts, interpreters and releases of Numba.
 _KEPT = 8
-#: What version 0.1.0 left beside the modules.
+#: Files that version 0.1.0 left beside the modules.
 _LEFTOVER = re.compile(r"(kernels|part_kernels|rows|volume_kernels)\..+\.(nbi|nbc)")
 
 
 class KernelCache:
     """The compiled forms of one function, a file for each signature and processor.
 
-    It has the methods that a dispatcher of Numba calls. It never fails: what cannot be read counts as missing, and
-    what cannot be written is not kept.
+    Has the methods that a Numba dispatcher calls. Never fails: an unreadable kernel counts as missing, and a
+    kernel that cannot be written is not kept.
 
     function: a function of this package, whose sources are part of the folder's name.
     """
@@ -69,7 +68,7 @@ class KernelCache:
         return None if folder is None else str(folder.path)
 
     def load_overload(self, signature: Any, target: Any) -> CompileResult | None:
-        """The kernel for these types and for the processor of ``target``; None where it has to be compiled."""
+        """Return the kernel for these types and the processor of ``target``; None if it has to be compiled."""
         folder = kernel_folder()
         if folder is None:
             return None
@@ -82,9 +81,9 @@ class KernelCache:
             return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
-        """Keep a kernel, in the place of one that could not be read."""
+        """Store a kernel, replacing an unreadable one."""
         folder = kernel_folder()
-        if folder is None or compiled.library.has_dynamic_globals:  # addresses that mean nothing elsewhere
+        if folder is None or compiled.library.has_dynamic_globals:  # addresses valid in this process only
             return
         key = self._key(signature, compiled.codegen)
         content: bytes = dumps((key, compiled._reduce()))
@@ -101,16 +100,16 @@ class KernelCache:
 
 @dataclass(frozen=True)
 class KernelFolder:
-    """The folder for the kernels of one state of the sources and of all that compiles them.
+    """The folder for the kernels of one state of the sources and of the compilers.
 
-    is_chosen: it lies where NUMBA_CACHE_DIR says. Then neither owner nor mode is checked, and nothing is removed.
+    is_chosen: NUMBA_CACHE_DIR names the folder; then owner and mode are not checked, and nothing is removed.
     """
 
     path: Path
     is_chosen: bool
 
     def read(self, name: str) -> bytes:
-        """The content of a file. Raises OSError if it is not there, and PermissionError if it cannot be trusted."""
+        """Return the content of a file. Raises OSError if it does not exist, PermissionError if it is not private."""
         self._check()
         with open(self.path / name, "rb") as file:
             if not self.is_chosen and not _is_private(os.fstat(file.fileno())):
@@ -118,7 +117,7 @@ class KernelFolder:
             return file.read()
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file whole or not at all. Raises OSError if that cannot be done, or the folder cannot be trusted."""
+        """Write a file atomically. Raises OSError if that fails or the folder is not private."""
         is_new = self._make()
         mode = 0o666 if self.is_chosen else 0o600
         temporary = self.path / f"{name}.{secrets.token_hex(8)}.tmp"
@@ -134,7 +133,7 @@ class KernelFolder:
             self._remove_older()
 
     def _make(self) -> bool:
-        """Make the folder, and those that lead to it, with mode 0700; True if it is new."""
+        """Make the folder and its missing parents with mode 0700; return True if it is new."""
         if self.is_chosen:
             self.path.mkdir(parents=True, exist_ok=True)
             return False
@@ -148,17 +147,16 @@ class KernelFolder:
         return is_new[-1]
 
     def _check(self) -> None:
-        """Raise PermissionError unless the folder and the one around it are the user's alone."""
+        """Raise PermissionError unless the folder and its parent are private."""
         if not self.is_chosen:
             _check_above(self.path.parent.parent)
             _check_private(self.path.parent)
             _check_private(self.path)
 
     def _remove_older(self) -> None:
-        """Remove the folders of older versions, those of this version that were longest not written to, and what
-        version 0.1.0 left beside the modules.
+        """Remove the folders of older versions, the least recent ones of this version, and leftovers of 0.1.0.
 
-        A process that still runs an older version compiles again, and may make its folder anew.
+        A process that still runs an older version compiles again, and may recreate its folder.
         """
         present = {}
         for folder in self.path.parent.iterdir():
@@ -180,7 +178,7 @@ class KernelFolder:
 
 @cache
 def kernel_folder() -> KernelFolder | None:
-    """The folder from which this process loads kernels; it need not exist. None where there can be none."""
+    """Return the kernel folder of this process, which need not exist; None if there can be none."""
     key = _key_of_sources()
     if key is None:
         return None
@@ -193,7 +191,7 @@ def kernel_folder() -> KernelFolder | None:
 
 
 def _key_of_sources() -> str | None:
-    """A digest of all that decides the compiled code, but for signature and processor; None without sources."""
+    """Return a digest of everything but signature and processor that the code depends on; None without sources."""
     sources = sorted(_SOURCES.rglob("*.py"))
     config: Any = numba.config
     compilers = (
@@ -212,20 +210,20 @@ def _key_of_sources() -> str | None:
 
 
 def _is_private(found: os.stat_result) -> bool:
-    """True if a folder (not a link to one) or a file belongs to this user and nobody else may write to it."""
-    if sys.platform == "win32":  # where the folder for caches lies in the user's profile
+    """Return True if a folder or file (not a link) belongs to this user and nobody else may write to it."""
+    if sys.platform == "win32":  # the cache folder lies in the user's profile
         return True
     is_real = stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode)
     return is_real and found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _check_private(folder: Path) -> None:
-    if not _is_private(folder.lstat()):  # not of what a link leads to
+    if not _is_private(folder.lstat()):  # refuses links
         raise PermissionError(f"{folder} is not the user's alone")
 
 
 def _make_private(folder: Path) -> bool:
-    """Make a folder of mode 0700 unless it exists; True if it is new. Raises OSError unless it is the user's alone."""
+    """Make a folder of mode 0700 unless it exists; return True if it is new. Raises OSError if it is not private."""
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
@@ -237,9 +235,9 @@ def _make_private(folder: Path) -> bool:
 
 
 def _check_above(folder: Path) -> None:
-    """Raise PermissionError unless the folder for all programs' caches is the user's and not open to everybody.
+    """Raise PermissionError unless the folder for all programs' caches is the user's and not world-writable.
 
-    It may be a link, and its group may write to it, which is the usual mode where each user has a group.
+    It may be a link, and group-writable, which is usual where each user has a group.
     """
     if sys.platform == "win32":
         return
@@ -253,7 +251,7 @@ def _release(version: str) -> tuple[int, ...]:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder of kernels; nothing else than kernels, so that what else lies there stays, with the folder."""
+    """Remove a folder's kernels, and the folder if nothing else is left in it."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             if re.search(rf"{_SUFFIX}(\..*\.tmp)?$", path.name):

@@ -1,12 +1,12 @@
-"""The fused sweep for images: one pass over memory for a step and everything the next step needs.
+"""The fused sweep for images: one pass over memory takes a step and computes everything the next step needs.
 
-The row functions are small, and take contiguous rows, because the compiler vectorises a loop only while it
-can prove, with few run-time checks, that its arrays do not overlap. Rows are summed in the image's precision
-and bands in double precision.
+For each row of a band, the sweep sets x ← x − τ g, replaces g by the objective gradient at the new x, and adds
+up the penalties, ‖x − f‖², ‖g_new‖² and ⟨g_new, g_old⟩. The rows involved stay in the fastest cache, so a sweep
+costs little more than moving x, g and f through memory.
 
-For one band of rows, row by row: x ← x − τ g; then the objective gradient at the new x in the place of the
-old one; and, on the way, the penalties' sum, ‖x − f‖², ‖g_new‖² and ⟨g_new, g_old⟩. What a row needs stays in
-the fastest cache, so that a sweep costs about what moving x, g and f costs.
+The row functions are small and take contiguous rows, because the compiler vectorises a loop only if it can
+prove, with few run-time checks, that its arrays do not overlap. Sums over a row are in the image's precision,
+sums over a band in double precision.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ ISOTROPIC, ANISOTROPIC = 0, 1
 PENALTY_CODES = {"hyperbolic": HYPERBOLIC, "huber": HUBER}
 TV_CODES = {"isotropic": ISOTROPIC, "anisotropic": ANISOTROPIC}
 
-#: Sums may be reassociated, products contracted and 1/√ taken from the hardware's estimate.
+#: Allows reassociated sums, contracted products and the hardware's estimate of 1/√.
 _FAST_MATH = {"reassoc", "nnan", "ninf", "nsz", "arcp", "contract", "afn"}
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile without the interpreter's lock, and keep the result in the user's own cache folder."""
+    """Compile a function that releases the interpreter's lock, and cache it in the user's cache folder."""
     dispatcher = numba.njit(function, nogil=True, fastmath=_FAST_MATH, error_model="numpy")
-    dispatcher._cache = KernelCache(function)  # as njit(cache=True) sets a cache of Numba's own kind
+    dispatcher._cache = KernelCache(function)  # where njit(cache=True) puts Numba's own cache
     return dispatcher
 
 
@@ -84,7 +84,7 @@ def derivative_weights(squared, epsilon, penalty):
 
 @kernel
 def _add_squared_lengths(squared, here, below, weight):
-    """Add w²(d_across² + d_down²) of one channel's row to what the other channels gave."""
+    """Add w²(d_across² + d_down²) of one channel's row to the sum over channels."""
     n = here.shape[0]
     for j in range(n - 1):
         across = here[j + 1] - here[j]
@@ -96,7 +96,7 @@ def _add_squared_lengths(squared, here, below, weight):
 
 @kernel
 def _squared_components(squared_across, squared_down, here, below, weight):
-    """w² d_across² and w² d_down² of one channel's row."""
+    """Compute w² d_across² and w² d_down² of one channel's row."""
     n = here.shape[0]
     for j in range(n - 1):
         across = here[j + 1] - here[j]
@@ -109,7 +109,7 @@ def _squared_components(squared_across, squared_down, here, below, weight):
 
 @kernel
 def _edge_flow(j, above, here, below, across, down, down_above):
-    """Outflow less inflow of h'(∇x) at a pixel that may lack a neighbour to its left or right."""
+    """Return outflow less inflow of h'(∇x) at a pixel that may lack a left or right neighbour."""
     flow = (below[j] - here[j]) * down[j] - (here[j] - above[j]) * down_above[j]
     if j > 0:
         flow -= (here[j] - here[j - 1]) * across[j - 1]
@@ -151,7 +151,7 @@ def _gradient_row(g, above, here, below, noisy, across, down, down_above, weight
 
 @kernel
 def _row(x, halo, starts, band, c, i):
-    """Row i of one channel, after the step: the image's own within the band, the halo's just outside it."""
+    """Return row i of one channel after the step: from the image within the band, from the halo just outside."""
     if i < starts[band]:
         return halo[band, 0, c] if i >= 0 else x[c, 0]
     if i >= starts[band + 1]:
@@ -163,8 +163,8 @@ def _row(x, halo, starts, band, c, i):
 def _weights_below(across, down, x, halo, starts, band, i, channel_weights, epsilon, penalty, tv):
     """Fill the rows of h'(z)/z to the right of and below each pixel of row i; return the sum of h over them.
 
-    across, down: one row for each channel where component-wise; isotropic, the first row of ``down`` alone
-    holds the weight that all differences of a pixel share.
+    across, down: one row for each channel if anisotropic; if isotropic, the first row of ``down`` holds the weight
+    that all differences of a pixel share.
     """
     total = 0.0
     if tv == ISOTROPIC:
@@ -185,7 +185,7 @@ def _weights_below(across, down, x, halo, starts, band, i, channel_weights, epsi
 
 @kernel
 def step_halo(x, g, step_length, starts, halo):
-    """Copy the rows on both sides of every inner border between bands, as they will be after the step.
+    """Copy the rows on both sides of every border between bands, as they will be after the step.
 
     starts: first row of each band, and the number of rows. halo: (bands + 1, 2, channels, columns), where
     ``halo[k]`` holds the row above and the row below the start of band k.
@@ -243,7 +243,7 @@ def sweep_band(
 
 
 def prepare(dtype: DTypeLike) -> bool:
-    """Load the kernels for one precision from the cache or compile them; True if they had to be compiled."""
+    """Load the kernels for one precision from the cache or compile them; return True if they had to be compiled."""
     scalar = np.dtype(dtype).type
     x = np.zeros((1, 1, 1), dtype)
     starts = np.array([0, 1])
@@ -258,5 +258,5 @@ def prepare(dtype: DTypeLike) -> bool:
 
 
 def is_compiled_afresh() -> bool:
-    """True from the moment at which a kernel was not found in the cache."""
+    """Return True if any of these kernels was not found in the cache."""
     return bool(step_halo.stats.cache_misses or sweep_band.stats.cache_misses)

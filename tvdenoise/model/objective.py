@@ -1,10 +1,9 @@
-"""The objective J, its gradient, its Lipschitz constant and the certificate, as they are defined.
+"""The definition of the objective J, its gradient, its Lipschitz constant and the certificate.
 
     J(x) = Σ h(K x) + μ/2 ‖x − f‖²_W,    ∇J(x) = Kᵀ h'(K x) + μ W (x − f),    K = diag(weights) ∇
 
-W is the identity unless pixels have fidelity weights of their own; pixels that are held at f are data, and ∇J
-is zero there. This module is the definition: plain scipy.sparse in double precision. The fast engines must
-equal it.
+W is the identity unless pixels have fidelity weights. Held pixels stay at f; ∇J is zero there. This module is
+plain scipy.sparse in double precision; tests hold the fast engines to it.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ if TYPE_CHECKING:
 class Objective:
     """J for one noisy image.
 
-    noisy: f, (channels, rows, columns) or for a volume (channels, planes, rows, columns), float32 or float64.
+    noisy: f, (channels, rows, columns) or (channels, planes, rows, columns), float32 or float64.
     mu: weight of the fidelity, μ > 0 (1/intensity).
     penalty: h, with its ε.
-    tv: "isotropic" takes |z| over all directions and channels; "anisotropic" each component alone.
+    tv: "isotropic" takes |z| over all directions and channels, "anisotropic" each component alone.
     channel_weights: a factor for each channel's image gradient.
-    axis_weights: a factor for the differences along each spatial axis, the least distance of pixels over
-    theirs; None for ones.
-    fidelity: the weights of pixels, or None for ones.
+    axis_weights: a factor h_min/hᵢ for the differences along each spatial axis with pixel distance hᵢ; None for
+    ones.
+    fidelity: the weights of pixels; None for ones.
     """
 
     noisy: NDArray[np.floating]
@@ -62,32 +61,32 @@ class Objective:
 
     @property
     def is_strongly_convex(self) -> bool:
-        """True where every pixel that is sought is bound to the noisy image, so that there is a certificate."""
+        """True if no pixel is missing; only then is there a certificate."""
         return self.convexity > 0
 
     @property
     def convexity(self) -> float:
-        """μ min w: J curves at least so much in every direction; 0 where pixels are missing."""
+        """μ min w, a lower bound of the curvature of J in every direction; 0 if pixels are missing."""
         return self.mu if self.fidelity is None else self.mu * self.fidelity.least
 
     @property
     def typical_mu(self) -> float:
-        """μ times the mean weight: what it amounts to where weights are equal."""
+        """μ times the mean weight."""
         return self.mu if self.fidelity is None else self.mu * self.fidelity.typical
 
     def distance_bound(self, squared_gradient_norm: float) -> float:
-        """The certificate, in intensity units.
+        """Return the certificate, in intensity units.
 
         Plain: rms(x − x*) ≤ ‖∇J(x)‖/(μ√N), since J is μ-strongly convex: μ‖x − x*‖ ≤ ‖∇J(x)‖.
-        With weights, given ‖∇J(x)‖²_{W⁻¹}: μ‖x − x*‖_W ≤ ‖∇J(x)‖_{W⁻¹}, and what is bound is the weighted
-        rms, √(Σ w (x − x*)² / Σ w).
+        With weights, from ‖∇J(x)‖²_{W⁻¹}: μ‖x − x*‖_W ≤ ‖∇J(x)‖_{W⁻¹}, which bounds the weighted rms
+        √(Σ w (x − x*)² / Σ w).
         """
         return float(np.sqrt(squared_gradient_norm / self._total_weight) / self.mu)
 
     def gradient_rms(self, squared_gradient_norm: float, squared_missing_norm: float) -> float:
-        """rms(∇J) over the unknowns, or over the missing pixels among them where that is larger.
+        """Return rms(∇J) over the unknowns, or over the missing pixels among them if that is larger.
 
-        A few missing pixels in a large image hardly count in the first.
+        A few missing pixels in a large image hardly count in the former.
         """
         assert self.fidelity is not None
         channels = len(self.noisy)
@@ -110,14 +109,14 @@ class Objective:
         return image_gradient(self.noisy.shape[1:], self.channel_weights, self.axis_weights)
 
     def _squared_lengths(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:
-        """|z|² for each h: one for each pixel where isotropic, one for each component else."""
+        """Return |z|² for each h: one for each pixel if isotropic, one for each component if anisotropic."""
         if self.tv == "anisotropic":
             return differences**2
         squared: NDArray[np.float64] = (differences**2).reshape(-1, self.noisy[0].size).sum(axis=0)
         return squared
 
     def value(self, x: NDArray[np.floating]) -> float:
-        """J(x)."""
+        """Return J(x)."""
         flat = x.astype(np.float64).ravel()
         squared = self._squared_lengths(self.image_gradient @ flat)
         residual = flat - self.noisy.ravel()
@@ -125,7 +124,7 @@ class Objective:
         return float(self.penalty.value(squared).sum() + self.mu / 2 * (residual @ weighted))
 
     def total_variation_gradient(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Kᵀ h'(K x), with the shape of the image."""
+        """Return Kᵀ h'(K x), with the shape of the image."""
         differences = self.image_gradient @ x.astype(np.float64).ravel()
         weights = self.penalty.weight(self._squared_lengths(differences))
         copies = differences.size // weights.size
@@ -133,7 +132,7 @@ class Objective:
         return gradient.reshape(x.shape)
 
     def gradient(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
-        """∇J(x), the objective gradient, with the shape of the image; zero for pixels that are held."""
+        """Return ∇J(x), the objective gradient, with the shape of the image; zero at held pixels."""
         residual = x.astype(np.float64) - self.noisy
         if self.fidelity is None:
             return self.total_variation_gradient(x) + self.mu * residual
@@ -141,7 +140,7 @@ class Objective:
         return np.where(self.fidelity.is_free, gradient, 0.0)
 
     def _bound(self, residual: NDArray[np.float64]) -> NDArray[np.float64]:
-        """W (x − f); zero for pixels that are held."""
+        """Return W (x − f), zero at held pixels."""
         assert self.fidelity is not None
         bound: NDArray[np.float64] = residual * np.maximum(self.fidelity.coded, 0)
         return bound

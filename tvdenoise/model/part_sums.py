@@ -1,7 +1,7 @@
-"""J and ‖∇J‖² over a part of an image, for images that are examined part by part.
+"""J and ‖∇J‖² over a part of an image, for images that are evaluated part by part.
 
-The parts of an image give J together: to each pixel belong the penalties of the differences that leave it, and they
-may reach out of the part.
+The values of disjoint parts add up to J: a difference belongs to the pixel that it starts from, even if it ends in
+another part.
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 def sum_part(x, noisy, box, scales, epsilon, penalty, tv, sums):
     """Put the sum of the penalties and ‖x − f‖² over a part into ``sums``.
 
-    x, noisy: (channels, planes, rows, columns). box: first and last plane, row and column, the last ones excluded.
-    scales: (channels, 3), the squared factors of the differences to the next plane, row and column. The differences
-    that leave the part are those of the image.
+    x, noisy: (channels, planes, rows, columns). box: start and stop of the planes, rows and columns.
+    scales: (channels, 3), the squared factors of the differences to the next plane, row and column.
     """
     channels, planes, rows, columns = x.shape
     left, right = box[4], box[5]
@@ -64,7 +63,7 @@ def sum_part(x, noisy, box, scales, epsilon, penalty, tv, sums):
 
 @kernel
 def sum_of_squares(values):
-    """Σ v² of (channels, planes, rows, columns) in double precision, row by row."""
+    """Return Σ v² over (channels, planes, rows, columns) in double precision."""
     total = 0.0
     for c in range(values.shape[0]):
         for z in range(values.shape[1]):
@@ -78,7 +77,7 @@ def sum_of_squares(values):
 
 
 def prepare_parts(dtype: DTypeLike) -> bool:
-    """Load these kernels for one precision from the cache or compile them; True if they had to be compiled."""
+    """Load these kernels for one precision from the cache or compile them; return True if they had to be compiled."""
     scalar = np.dtype(dtype).type
     x = np.zeros((1, 1, 1, 1), dtype)
     box = np.array([0, 1, 0, 1, 0, 1])
@@ -88,20 +87,20 @@ def prepare_parts(dtype: DTypeLike) -> bool:
 
 
 def is_compiled_afresh() -> bool:
-    """True from the moment at which a kernel was not found in the cache."""
+    """Return True if any of these kernels was not found in the cache."""
     return bool(sum_part.stats.cache_misses or sum_of_squares.stats.cache_misses)
 
 
-#: Rows of all planes that a thread takes at a time, so that their number never changes how sums are rounded.
+#: Rows of all planes that a thread sums at a time; fixed, so that rounding does not depend on the number of threads.
 _ROWS = 64
 
 
 def value_of_part(
     objective: Objective, x: NDArray[np.floating], part: tuple[slice, ...], threads: int | None = None
 ) -> float:
-    """J over a part (of rows and columns, or of planes, rows and columns) of the objective's image at x.
+    """Return J at x over a part: slices of rows and columns, or of planes, rows and columns.
 
-    Fidelity weights are not looked at.
+    Ignores fidelity weights.
     """
     box = _box(part)
     volume, noisy = _as_volume(x), _as_volume(objective.noisy)
@@ -128,7 +127,7 @@ def value_of_part(
 def squared_norm_of_part(
     gradient: NDArray[np.floating], part: tuple[slice, ...], threads: int | None = None
 ) -> float:
-    """Σ g² over a part of a gradient (channels, ...), in double precision."""
+    """Return Σ g² over a part of a gradient (channels, ...), in double precision."""
     box = _box(part)
     inner = _as_volume(gradient)[:, box[0] : box[1], :, box[4] : box[5]]
     starts = range(box[2], box[3], _ROWS)
@@ -143,18 +142,18 @@ def squared_norm_of_part(
 
 
 def _as_volume(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """(channels, planes, rows, columns); an image is a volume of one plane."""
+    """Reshape to (channels, planes, rows, columns); an image is a volume of one plane."""
     return values.reshape(len(values), -1, *values.shape[-2:])
 
 
 def _box(part: tuple[slice, ...]) -> list[int]:
-    """The ends of a part along planes, rows and columns."""
+    """Return start and stop of a part along planes, rows and columns."""
     deep = part if len(part) == 3 else (slice(0, 1), *part)
     return [end for each in deep for end in (each.start, each.stop)]
 
 
 def _do(work: Callable[[int], None], count: int, threads: int | None) -> None:
-    """Work on each number below the count."""
+    """Call ``work`` with each number below the count, in threads."""
     most = min(threads or available_threads(), count)
     if most <= 1:
         for number in range(count):

@@ -1,7 +1,7 @@
 """Smoothed absolute values h(z): slope 1 at infinity, curvature at most 1/ε.
 
-A penalty is given through s = |z|², since the isotropic total variation knows only the length of the image
-gradient. Its derivative is then h'(z) = weight(s)·z.
+A penalty is a function of s = |z|², since the isotropic total variation depends only on the length of the image
+gradient; its derivative is h'(z) = weight(s)·z.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Penalty(Protocol):
-    """A smoothed absolute value of smoothing ``epsilon`` (intensity units)."""
+    """A smoothed absolute value h."""
 
     name: ClassVar[str]
 

@@ -1,10 +1,10 @@
 """The fused sweep for volumes, and for images whose pixels have weights or unequal distances.
 
-As the sweep for images (`tvdenoise.model.kernels`), with a third difference, from each plane to the next. A band
-is a range of rows in all planes: it is swept plane by plane, and what a plane needs of the one before, its
-penalty weights and its iterate, is still in the second cache. An image is a volume of one plane.
+It extends the sweep for images (`tvdenoise.model.kernels`) by a third difference, from each plane to the next. A
+band is a range of rows in all planes, swept plane by plane: the penalty weights and the iterate of the previous
+plane are still in the second-level cache. An image is a volume of one plane.
 
-Pixels may have fidelity weights; where the weight is negative the pixel is held, and its gradient is zero.
+Pixels may have fidelity weights; a negative weight marks a held pixel, whose gradient is zero.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 
-#: The sums of a band: penalties, ‖x − f‖²_W, ‖g_new‖², ⟨g_new, g_old⟩, ‖g_new‖²_{W⁻¹} where w > 0 and ‖g_new‖²
-#: where w = 0.
+#: The number of sums of a band: penalties, ‖x − f‖²_W, ‖g_new‖², ⟨g_new, g_old⟩, ‖g_new‖²_{W⁻¹} where w > 0, and
+#: ‖g_new‖² where w = 0.
 SUMS = 6
 
 
 @kernel
 def add_squared_lengths(squared, here, below, behind, scales):
-    """Add the scaled squares of the three differences of one channel's row to what the other channels gave."""
+    """Add the scaled squares of the three differences of one channel's row to the sum over channels."""
     n = here.shape[0]
     between, down_scale, across_scale = scales[0], scales[1], scales[2]
     for j in range(n - 1):
@@ -41,7 +41,7 @@ def add_squared_lengths(squared, here, below, behind, scales):
 
 @kernel
 def square_differences(squared, here, other, scale):
-    """The scaled squares of the differences from one row to another."""
+    """Compute the scaled squares of the differences from one row to another."""
     for j in range(here.shape[0]):
         difference = other[j] - here[j]
         squared[j] = scale * difference * difference
@@ -49,7 +49,7 @@ def square_differences(squared, here, other, scale):
 
 @kernel
 def square_differences_across(squared, here, scale):
-    """The scaled squares of the differences within a row."""
+    """Compute the scaled squares of the differences within a row."""
     n = here.shape[0]
     for j in range(n - 1):
         difference = here[j + 1] - here[j]
@@ -59,7 +59,7 @@ def square_differences_across(squared, here, scale):
 
 @kernel
 def _flow_within_plane(flow, above, here, below, across, down, down_above, down_scale, across_scale):
-    """One row of the adjoint ∇ᵀ of h' of the differences within the plane: what enters less what leaves.
+    """Compute one row of ∇ᵀ h' for the differences within the plane: inflow less outflow.
 
     across, down, down_above: h'(z)/z for the differences to the right of, below and above each pixel.
     """
@@ -80,14 +80,14 @@ def _flow_within_plane(flow, above, here, below, across, down, down_above, down_
 
 @kernel
 def _add_flow_between_planes(flow, before, here, behind, deep, deep_before, scale):
-    """Add the part of the differences to the planes before and behind."""
+    """Add the contribution of the differences to the planes before and behind."""
     for j in range(here.shape[0]):
         x = here[j]
         flow[j] += scale * ((x - before[j]) * deep_before[j] - (behind[j] - x) * deep[j])
 
 
 @kernel
-def _renew_gradient(g, flow, here, noisy, mu):
+def _update_gradient(g, flow, here, noisy, mu):
     """Replace a row of g by ∇J there; return Σ(x − f)², Σ g_new² and Σ g_new g_old."""
     squared_residual = g.dtype.type(0)
     squared_norm = g.dtype.type(0)
@@ -103,8 +103,8 @@ def _renew_gradient(g, flow, here, noisy, mu):
 
 
 @kernel
-def _renew_weighted_gradient(g, flow, here, noisy, fidelity, mu):
-    """As `_renew_gradient`, with weights; return its sums, but for the penalties, as in `SUMS`."""
+def _update_weighted_gradient(g, flow, here, noisy, fidelity, mu):
+    """Do the same with weights; return all sums of `SUMS` but the penalties."""
     zero, one = g.dtype.type(0), g.dtype.type(1)
     squared_residual = zero
     squared_norm = zero
@@ -127,7 +127,7 @@ def _renew_weighted_gradient(g, flow, here, noisy, fidelity, mu):
 
 @kernel
 def _row(x, halo, starts, band, c, z, i):
-    """Row i of plane z of one channel, after the step; its nearest neighbour where the volume has no such row."""
+    """Return row i of plane z of one channel after the step; outside the volume, its nearest row."""
     z = min(max(z, 0), x.shape[1] - 1)
     if i < starts[band]:
         return halo[band, 0, c, z] if i >= 0 else x[c, z, 0]
@@ -140,8 +140,8 @@ def _row(x, halo, starts, band, c, z, i):
 def _weigh_row(weights, x, halo, starts, band, z, i, scales, epsilon, penalty, tv):
     """Fill the rows of h'(z)/z for the differences that leave row i of plane z; return the sum of h over them.
 
-    weights: (1, 1, columns), shared by all of a pixel's differences, where isotropic; else (3, channels, columns),
-    for the differences to the next plane, row and column.
+    weights: (1, 1, columns) if isotropic, shared by all differences of a pixel; (3, channels, columns) if
+    anisotropic, for the differences to the next plane, row and column.
     """
     total = 0.0
     if tv == ISOTROPIC:
@@ -157,7 +157,7 @@ def _weigh_row(weights, x, halo, starts, band, z, i, scales, epsilon, penalty, t
             square_differences(weights[1, c], here, below, scales[c, 1])
             square_differences_across(weights[2, c], here, scales[c, 2])
             for axis in range(3):
-                if scales[c, axis] > 0:  # zero for the planes of an image, which has no such differences
+                if scales[c, axis] > 0:  # 0 along the planes of an image
                     total += derivative_weights(weights[axis, c], epsilon, penalty)
     if tv == ISOTROPIC:
         total += derivative_weights(weights[0, 0], epsilon, penalty)
@@ -166,7 +166,7 @@ def _weigh_row(weights, x, halo, starts, band, z, i, scales, epsilon, penalty, t
 
 @kernel
 def step_volume_halo(x, g, step_length, starts, halo):
-    """Copy the rows on both sides of every inner border between bands, as they will be after the step.
+    """Copy the rows on both sides of every border between bands, as they will be after the step.
 
     starts: first row of each band, and the number of rows. halo: (bands + 1, 2, channels, planes, columns), where
     ``halo[k]`` holds the rows above and the rows below the start of band k.
@@ -194,7 +194,7 @@ def sweep_volume_band(
     first, last = starts[band], starts[band + 1]
     isotropic = tv == ISOTROPIC
     own, kinds = (1, 1) if isotropic else (channels, 3)
-    # Of this plane and of the one before; row 0 is the one above the band.
+    # For this plane and the one before; row 0 is the row above the band.
     weights = np.zeros((2, last - first + 1, kinds, own, columns), x.dtype)
     flow = np.empty(columns, x.dtype)
     sums[band, :] = 0.0
@@ -229,11 +229,11 @@ def sweep_volume_band(
                         before_weights[k, deep, own], scales[c, 0],
                     )  # fmt: skip
                 if is_weighted:
-                    residual, norm, product, dual, missing = _renew_weighted_gradient(
+                    residual, norm, product, dual, missing = _update_weighted_gradient(
                         g[c, z, i], flow, here, noisy[c, z, i], fidelity[z, i], mu
                     )
                 else:
-                    residual, norm, product = _renew_gradient(g[c, z, i], flow, here, noisy[c, z, i], mu)
+                    residual, norm, product = _update_gradient(g[c, z, i], flow, here, noisy[c, z, i], mu)
                     dual, missing = norm, x.dtype.type(0)
                 sums[band, 1] += residual
                 sums[band, 2] += norm
@@ -243,7 +243,7 @@ def sweep_volume_band(
 
 
 def prepare_volumes(dtype: DTypeLike) -> bool:
-    """Load these kernels for one precision from the cache or compile them; True if they had to be compiled."""
+    """Load these kernels for one precision from the cache or compile them; return True if they had to be compiled."""
     scalar = np.dtype(dtype).type
     x = np.zeros((1, 1, 1, 1), dtype)
     starts = np.array([0, 1])
@@ -258,5 +258,5 @@ def prepare_volumes(dtype: DTypeLike) -> bool:
 
 
 def is_compiled_afresh() -> bool:
-    """True from the moment at which a kernel was not found in the cache."""
+    """Return True if any of these kernels was not found in the cache."""
     return bool(step_volume_halo.stats.cache_misses or sweep_volume_band.stats.cache_misses)

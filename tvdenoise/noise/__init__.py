@@ -1,7 +1,7 @@
-"""Noise, estimated from the one image that holds it: its level, growth with intensity, and correlation.
+"""Noise estimation from a single image: level, growth with intensity, and correlation.
 
-model       what the noise of an image is like
-evidence    what an estimate is read from: windows, regions, planes
-blocks      calm blocks: variance by intensity, and the spectrum
-estimation  the estimates
+model       the noise model of an image
+evidence    the input of an estimate: windows, regions, planes
+blocks      variance by intensity, and the spectrum, from calm blocks
+estimation  the estimators
 """

@@ -1,10 +1,10 @@
-"""Variance by intensity, and the spectrum, from blocks in which there is little but noise.
+"""Variance by intensity, and the spectrum of the noise, from blocks that hold little but noise.
 
-Blocks of 8×8 pixels are sorted into classes of intensity, and within a class by how little energy their cosine
-transform holds, in the spirit of the Noise Clinic (Lebrun, Colom and Morel, IPOL 5, 2015). Choosing blocks for
-little energy would make the noise look smaller than it is; here the coefficients are parted by the parity of
-their two indices, and the energy of each part is measured over blocks chosen by the other three, with which
-stationary noise is not correlated.
+Blocks of 8×8 pixels are sorted into classes of intensity, and within a class by the energy of their cosine
+transform, in the spirit of the Noise Clinic (Lebrun, Colom and Morel, IPOL 5, 2015). Selecting blocks of low
+energy would bias the noise low; here the coefficients are split into four parts by the parity of their two indices,
+and the energy of each part is measured over blocks selected by the other three parts, with which stationary noise
+is not correlated.
 """
 
 from __future__ import annotations
@@ -22,24 +22,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-#: Where the blocks are; what is left out is spread evenly over the image.
+#: The grid of blocks, spread evenly over the image.
 BLOCKS = WindowGrid(BLOCK, stride=2, most=30_000)
 _CLASSES = 12
-#: A class of intensities holds at least this part of the blocks, and so many.
+#: A class of intensities holds at least this part and this number of blocks.
 _LEAST_PART, _LEAST_BLOCKS = 0.03, 300
-#: Fewer chosen blocks say too little.
+#: At least this many blocks of a class are used.
 _LEAST_CHOSEN = 60
 _ROUNDS = 3
 _LEAST_SPECTRUM = 1e-3
-#: The mean energy over that of the high frequencies, in grey or luminance. Demosaicked, compressed or resampled
-#: noise stays below; what is steeper is texture. (The opponents' noise may be steeper, and they have less texture.)
+#: Largest ratio of the mean energy to that of the high frequencies, in grey or luminance. Demosaicked, compressed or
+#: resampled noise stays below; a steeper spectrum is texture. (The opponents may be steeper, with less texture.)
 _LARGEST_ENERGY = 16.0
 
-#: Beyond this ratio of all energy to that of the high frequencies, no class has that much more energy than it shows.
+#: If the ratio of all energy to that of the high frequencies exceeds the first number, the level of a class may exceed
+#: its measured energy by no more than the second.
 _LEVEL_STEEPNESS, _LARGEST_EXCESS = 2.0, 2.0
 
 _ORDER = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
-_SCORED = _ORDER >= 2  # the slopes of a picture say nothing of its noise
+_SCORED = _ORDER >= 2  # below are slopes of the image, not noise
 _LOW = (_ORDER >= 1) & (_ORDER <= 4)
 _HIGH = _ORDER >= 7
 _PARITY = 2 * (np.arange(BLOCK)[:, np.newaxis] % 2) + np.arange(BLOCK) % 2
@@ -47,9 +48,10 @@ _PARITY = 2 * (np.arange(BLOCK)[:, np.newaxis] % 2) + np.arange(BLOCK) % 2
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """energies: (channels, blocks, 8, 8), squared coefficients; intensities: the first channel's means.
+    """Blocks of an image, sorted into classes of intensity.
 
-    classes: the class of intensities of each block, from 0 without gaps.
+    energies: (channels, blocks, 8, 8), squared coefficients. intensities: the means of the first channel.
+    classes: the class of each block, numbered from 0 without gaps.
     """
 
     energies: NDArray[np.float32]
@@ -58,14 +60,14 @@ class Blocks:
 
     @classmethod
     def of(cls, planes: NDArray[np.floating], where: NDArray[np.bool_] | None = None) -> Blocks:
-        """The blocks of an image of at least 8×8 pixels, so many that it does not take long; see `windows_of`."""
+        """Select blocks from planes (channels, rows, columns) of at least 8×8 pixels; see `windows_of`."""
         return cls.of_windows(
             windows_of(planes, BLOCKS.side, stride=BLOCKS.stride, most=BLOCKS.most, where=where)
         )
 
     @classmethod
     def of_windows(cls, chosen: NDArray[np.floating]) -> Blocks:
-        """The same of windows (channels, blocks, 8, 8)."""
+        """Sort windows (channels, blocks, 8, 8) into classes."""
         windows = chosen.astype(np.float32)
         intensities = windows[0].mean(axis=(1, 2))
         energies = np.square(dctn(windows, axes=(2, 3), norm="ortho", overwrite_x=True))
@@ -73,17 +75,17 @@ class Blocks:
 
     @property
     def members(self) -> list[NDArray[np.intp]]:
-        """The blocks of each class."""
+        """The indices of the blocks of each class."""
         return [np.flatnonzero(self.classes == k) for k in range(self.classes.max() + 1)]
 
     @property
     def counts(self) -> NDArray[np.intp]:
-        """How many blocks each class has."""
+        """The number of blocks in each class."""
         return np.bincount(self.classes)
 
 
 def _classes(intensities: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Classes of equal width in the root of the intensity, neighbours joined until each holds enough blocks."""
+    """Assign classes of equal width in the root of the intensity, merged until each holds enough blocks."""
     roots = np.sqrt(intensities - intensities.min())
     fine = np.minimum((roots / (roots.max() + 1e-6) * _CLASSES).astype(np.intp), _CLASSES - 1)
     needed = max(_LEAST_BLOCKS, int(_LEAST_PART * intensities.size))
@@ -102,11 +104,11 @@ def _classes(intensities: NDArray[np.float32]) -> NDArray[np.intp]:
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """The noise of one channel.
+    """The spectrum of one channel's noise.
 
-    shape: (8, 8) mean energies relative to those of the high frequencies.
+    shape: (8, 8), mean energies relative to those of the high frequencies.
     levels: the energy of the high frequencies in each class of intensities.
-    intensities: the mean intensity of the calmest blocks of each class, to which the levels belong.
+    intensities: the mean intensity of the calmest blocks of each class, at which the levels hold.
     """
 
     shape: NDArray[np.float64]
@@ -115,13 +117,13 @@ class Spectrum:
 
     @property
     def steepness(self) -> float:
-        """Mean energy at middle frequencies over that at the highest: 1 for white noise."""
+        """The ratio of the mean energy at middle frequencies to that at the highest; 1 for white noise."""
         middle = (_ORDER >= 5) & (_ORDER <= 7)
         return float(self.shape[middle].mean() / self.shape[_ORDER >= 10].mean())
 
 
 def spectrum_of(blocks: Blocks, channel: int, part: float) -> Spectrum:
-    """The spectrum of the noise in one channel from the given part of the blocks of each class."""
+    """Estimate the spectrum of one channel from the given part of each class: its calmest blocks."""
     energies, members = blocks.energies[channel], blocks.members
     shape = np.ones((BLOCK, BLOCK))
     levels = np.zeros(len(members))
@@ -136,16 +138,16 @@ def spectrum_of(blocks: Blocks, channel: int, part: float) -> Spectrum:
         if channel == 0:
             shape = _flattened(shape)
     if shape[_SCORED].mean() > _LEVEL_STEEPNESS:
-        # Where a JPEG left hardly any high frequencies they tell little of the others.
-        shown = measured[:, _SCORED].mean(axis=1) / shape[_SCORED].mean()
-        levels = np.where(levels > _LARGEST_EXCESS * shown, shown, levels)
+        # If a JPEG left hardly any high frequencies, they are no measure of the others.
+        overall = measured[:, _SCORED].mean(axis=1) / shape[_SCORED].mean()
+        levels = np.where(levels > _LARGEST_EXCESS * overall, overall, levels)
     return Spectrum(shape, levels, _intensities_of_calm_blocks(blocks, channel, shape, part))
 
 
 def _intensities_of_calm_blocks(
     blocks: Blocks, channel: int, shape: NDArray[np.float64], part: float
 ) -> NDArray[np.float64]:
-    """The mean intensity of the calmest blocks of each class: in a class, dark blocks are the calmer ones."""
+    """Return the mean intensity of the calmest blocks of each class, which are its darker ones."""
     scores = blocks.energies[channel].reshape(-1, BLOCK * BLOCK) @ (_SCORED / shape).ravel().astype(
         np.float32
     )
@@ -157,14 +159,14 @@ def _intensities_of_calm_blocks(
 
 
 def _chosen(part: float, member: NDArray[np.intp]) -> int:
-    """How many of a class's blocks are taken."""
+    """Return the number of blocks of a class to use."""
     return min(max(_LEAST_CHOSEN, int(part * len(member))), len(member))
 
 
 def _energies_of_calm_blocks(
     energies: NDArray[np.float32], members: list[NDArray[np.intp]], shape: NDArray[np.float64], part: float
 ) -> NDArray[np.float64]:
-    """Mean energies (classes, 8, 8) over each class's calmest blocks, chosen apart for each parity."""
+    """Return mean energies (classes, 8, 8) over each class's calmest blocks, selected separately for each parity."""
     flat = energies.reshape(len(energies), -1)
     weights = np.stack([(_SCORED / shape * (parity == _PARITY)).ravel() for parity in range(4)], axis=1)
     scores = flat @ weights.astype(np.float32)
@@ -180,10 +182,10 @@ def _energies_of_calm_blocks(
 
 
 def _common_shape(shapes: NDArray[np.float64], counts: NDArray[np.intp]) -> NDArray[np.float64]:
-    """The mean shape of the half of the classes with the least energy at low frequencies: the others' is texture."""
+    """Return the mean shape over the half of the classes with the least energy at low frequencies (texture)."""
     best = np.argsort((shapes * _LOW).sum(axis=(1, 2)))[: -(-len(shapes) // 2)]
     shape = np.maximum(np.average(shapes[best], axis=0, weights=np.sqrt(counts[best])), _LEAST_SPECTRUM)
-    # What is left of slopes in the picture shows at the lowest frequencies: continue from their neighbours.
+    # The lowest frequencies still hold slopes of the image: extrapolate them from their neighbours.
     shape[0, 1] = min(shape[0, 1], shape[1, 1] * shape[0, 2] / shape[1, 2])
     shape[1, 0] = min(shape[1, 0], shape[1, 1] * shape[2, 0] / shape[2, 1])
     shape[0, 0] = max(shape[0, 1] * shape[1, 0] / shape[1, 1], min(shape[0, 1], shape[1, 0]))
@@ -192,7 +194,7 @@ def _common_shape(shapes: NDArray[np.float64], counts: NDArray[np.intp]) -> NDAr
 
 
 def _flattened(shape: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The shape, or where it holds more energy than noise does the power of it that does not."""
+    """Return the shape, flattened by a power if it holds more energy at low frequencies than noise does."""
     power = 1.0
     while (shape**power).mean() / (shape**power)[_HIGH].mean() > _LARGEST_ENERGY:
         power *= 0.98

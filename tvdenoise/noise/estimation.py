@@ -1,7 +1,8 @@
-"""Estimates of the noise of an image, from the image alone.
+"""Estimators of the noise of an image, from the image alone.
 
-Liu, Tanaka and Okutomi, Single-image noise level estimation for blind denoising, IEEE TIP 22(12), 2013: of
-patches whose gradient energy pure noise could have, the smallest eigenvalue of the covariance is the variance.
+The level of white noise follows Liu, Tanaka and Okutomi, Single-image noise level estimation for blind denoising,
+IEEE TIP 22(12), 2013: the variance is the smallest eigenvalue of the covariance of patches whose gradient energy
+is low enough for pure noise.
 """
 
 from __future__ import annotations
@@ -26,43 +27,43 @@ if TYPE_CHECKING:
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """Within it, BLAS takes one thread: the covariances of small blocks gain nothing by more, and the threads that
-    wait, spinning, cost the other processes of a batch their cores."""
+    """Limit BLAS to one thread: small covariances gain nothing from more, and idle threads that spin take cores from
+    the other processes of a batch."""
     with _controller().limit(limits=1, user_api="blas"):
         yield
 
 
 @cache
 def _controller() -> ThreadpoolController:
-    """Of the libraries loaded by now; to look for them takes milliseconds."""
+    """Return a controller of the libraries loaded by now; cached, since finding them takes milliseconds."""
     return ThreadpoolController()
 
 
 _SIDE = 7
 _PIXELS = _SIDE * _SIDE
-#: Where the patches are.
+#: The grid of patches.
 PATCHES = WindowGrid(_SIDE, stride=2, most=100_000)
 _ROUNDS = 3
-#: Changes of the variance below this part end the rounds.
+#: Relative changes of the variance below this end the rounds.
 _SETTLED = 0.005
-#: The part of pure-noise patches whose gradient energy stays below the threshold.
+#: The part of pure-noise patches with a gradient energy below the threshold.
 _CONFIDENCE = 1 - 1e-6
-#: Fewer patches have a covariance whose smallest eigenvalue reads far too low.
+#: With fewer patches, the smallest eigenvalue of the covariance is far too low.
 _LEAST_PATCHES = 4 * _PIXELS
-#: Planes with a shorter side have fewer, however long the other one is.
+#: A plane with a shorter side counts as thin: it has too few patches.
 _LEAST_SHAPE = 32
 _MEDIAN_OF_ABSOLUTE_NORMAL = 0.6744897501960817
-#: The part of pure noise's bias that is taken away.
+#: The part of the bias for pure noise that is corrected.
 _BIAS = 0.5
 
 
 def is_thin(rows: int, columns: int) -> bool:
-    """True for planes of which there are too few patches."""
+    """Return True for planes with too few patches."""
     return min(rows, columns) < _LEAST_SHAPE
 
 
 def sigma_of_patches(windows: NDArray[np.floating]) -> float:
-    """The level σ of white noise from the patches (..., 7, 7) of a plane, in its intensity units."""
+    """Estimate the level σ of white noise from the patches (..., 7, 7) of a plane, in its intensity units."""
     patches = windows.reshape(-1, _PIXELS).astype(np.float32)
     energies = np.einsum("ij,ij->i", patches @ _gradient_form().astype(np.float32), patches)
     variance = _smallest_eigenvalue(patches)
@@ -77,9 +78,9 @@ def sigma_of_patches(windows: NDArray[np.floating]) -> float:
 
 
 def sigma_of_thin_plane(plane: NDArray[np.floating]) -> float:
-    """For planes (rows, columns) with few patches; 0 below three pixels.
+    """Estimate σ for a plane (rows, columns) with too few patches; 0 below three pixels.
 
-    The median absolute second difference along the longer side, as if normal.
+    From the median absolute second difference along the longer side, assuming normal noise.
     """
     if max(plane.shape) < 3:
         return 0.0
@@ -92,13 +93,13 @@ def _smallest_eigenvalue(patches: NDArray[np.float32]) -> float:
         return 0.0
     smallest = max(float(np.linalg.eigvalsh(np.cov(patches, rowvar=False))[0]), 0.0)
     # A sample's smallest eigenvalue is too small by (1 − √(dimensions/patches))² for pure noise (Marchenko and
-    # Pastur, Math. USSR-Sb. 1(4), 1967), and by less in pictures, whose texture has part of the dimensions.
+    # Pastur, Math. USSR-Sb. 1(4), 1967), and by less in images, whose texture takes up some of the dimensions.
     return smallest / (1 - _BIAS * min(float(np.sqrt(_PIXELS / len(patches))), 1.0)) ** 2
 
 
 @cache
 def _gradient_form() -> NDArray[np.float64]:
-    """The quadratic form of a patch's central differences, both ways."""
+    """Return the quadratic form of a patch's gradient energy, by central differences."""
     inner = np.zeros((_SIDE - 2, _SIDE))
     inner[np.arange(_SIDE - 2), np.arange(_SIDE - 2)] = -0.5
     inner[np.arange(_SIDE - 2), np.arange(_SIDE - 2) + 2] = 0.5
@@ -109,49 +110,49 @@ def _gradient_form() -> NDArray[np.float64]:
 
 @cache
 def _energy_threshold() -> float:
-    """The gradient energy of unit white noise, a gamma variable in good approximation, at the confidence."""
+    """Return the gradient energy of unit white noise (about gamma distributed) at the confidence level."""
     form = _gradient_form()
     trace, rank = np.trace(form), np.linalg.matrix_rank(form)
     return float(gammaincinv(rank / 2, _CONFIDENCE) * 2 * trace / rank)
 
 
-#: The part of a class's blocks, those of least energy, that is taken for noise.
+#: The part of a class's blocks, those of least energy, that counts as noise.
 _CALM_PART = 0.1
-#: A tenth of that part, the calmest blocks, should tell the same level. Where it tells less than this part of
-#: it, what was taken for correlated noise is texture: the variance is cut by a power of what is missing.
+#: The calmest tenth of those blocks should give the same level. If it gives less than this part of it, the supposed
+#: correlated noise is texture, and the variance is cut by this power of the shortfall.
 _CALMEST_PART, _AGREEMENT, _CUT_POWER = 0.01, 0.75, 4
-#: White noise of one grey level leaves 28 % of neighbours equal, half a level 50 %; drawings and text have more.
+#: White noise of one grey level leaves 28 % of neighbours equal, of half a level 50 %; drawings and text have more.
 _MOST_EQUAL = 0.45
-#: A spectrum that falls by more than this from the middle to the high frequencies is correlated noise.
+#: Noise is correlated if its spectrum falls by more than this from the middle to the high frequencies.
 _CORRELATED_STEEPNESS = 3.0
-#: White noise has the same level in luminance and opponents. Where the median of them reads less than half of what
-#: the luminance does, the opponents were smoothed; below the second level (data ranges) that may be texture of the
-#: luminance.
+#: White noise has the same level in luminance and opponents. If the median level is less than half that of the
+#: luminance, the opponents were smoothed, unless the luminance is below the second level (data ranges), which may be
+#: texture.
 _SMOOTH_CHROMA, _LEAST_LUMINANCE_SIGMA = 2.0, 3.0 / 255
-#: Correlated noise of real cameras has up to four times as much in the luminance as in the opponents, texture more.
+#: Correlated noise of real cameras is up to four times as strong in luminance as in the opponents; texture more.
 _MOST_LUMINANCE = 6.0
-#: White noise has nowhere much less than the level that the estimator for white noise reads ...
+#: No intensity of white noise has a level much below the white-noise estimate ...
 _WHITE_LEAST = 0.8
-#: ... and a variance that follows the intensity so closely, over so large a ratio, is no accident.
+#: ... and variance that follows the intensity this closely, over this ratio, is no accident.
 _GROWING_CORRELATION, _GROWING_RATIO, _GROWING_CLASSES = 0.95, 3.0, 4
-#: Smaller images hold too few blocks.
+#: Smaller images have too few blocks.
 _LEAST_SIDE = 2 * BLOCK
 _TINY = 1e-12
 
 
 def estimate_planes(planes: NDArray[np.floating], where: NDArray[np.bool_] | None = None) -> NoiseModel:
-    """The noise model of planes (channels, rows, columns): grey, or luminance and opponents.
+    """Estimate the noise model of planes (channels, rows, columns): grey, or luminance and opponents.
 
-    A volume (channels, planes, rows, columns) is looked at plane by plane, and its planes are taken together.
+    For a volume (channels, planes, rows, columns), noise is estimated within planes and pooled over them.
 
-    where: (rows, columns) or (planes, rows, columns), false for pixels that say nothing of the noise.
+    where: (rows, columns) or (planes, rows, columns), false for pixels without information on the noise.
     """
     return estimate(ArrayEvidence.of(planes, where))
 
 
 @single_threaded()
 def estimate(evidence: NoiseEvidence) -> NoiseModel:
-    """The noise model of what this evidence was taken from."""
+    """Estimate the noise model from evidence."""
     channels, *sides = evidence.shape
     if evidence.equal_neighbours() > _MOST_EQUAL:
         return NoiseModel.white(0.0, channels)
@@ -180,7 +181,7 @@ def estimate(evidence: NoiseEvidence) -> NoiseModel:
 
 
 def _doubt(spectrum: Spectrum, blocks: Blocks) -> float:
-    """1 where the calmest blocks tell the level of the calm ones; the less the more they differ."""
+    """Return a factor for the variance: 1 if the calmest blocks have the level of the calm ones, less if lower."""
     calmest = spectrum_of(blocks, 0, _CALMEST_PART)
     counts = blocks.counts
     calm_level, calmest_level = (
@@ -192,12 +193,12 @@ def _doubt(spectrum: Spectrum, blocks: Blocks) -> float:
 
 @single_threaded()
 def estimate_white(evidence: NoiseEvidence) -> NoiseModel:
-    """White noise at the median of the levels of the channels."""
+    """Estimate white noise, at the median of the levels of the channels."""
     return NoiseModel.white(float(np.median(_white_levels(evidence))), evidence.shape[0])
 
 
 def _white_levels(evidence: NoiseEvidence) -> list[float]:
-    """What the estimator for white noise reads in each channel."""
+    """Return the white-noise estimate of each channel."""
     channels, *sides = evidence.shape
     if is_thin(*sides):
         return [sigma_of_thin_plane(plane) for plane in evidence.planes()]
@@ -208,12 +209,12 @@ def _white_levels(evidence: NoiseEvidence) -> list[float]:
 
 
 def _has_smooth_chroma(levels: list[float]) -> bool:
-    """True where the first channel has noise and the others, smoothed as by a JPEG, hardly any that looks white."""
+    """Return True if the first channel has noise and the others have hardly any white noise, as after JPEG."""
     return levels[0] > max(_SMOOTH_CHROMA * float(np.median(levels)), _LEAST_LUMINANCE_SIGMA)
 
 
 def _kind(spectrum: Spectrum, level: float) -> NoiseKind:
-    """How the first channel's noise departs from white noise of the level."""
+    """Classify the first channel's noise, given the white-noise level."""
     if spectrum.steepness >= _CORRELATED_STEEPNESS:
         return NoiseKind.CORRELATED
     variances = spectrum.levels
@@ -225,36 +226,36 @@ def _kind(spectrum: Spectrum, level: float) -> NoiseKind:
 
 
 def _grows(spectrum: Spectrum) -> bool:
-    """True where the variance follows the intensity; clipping makes it fall at both ends instead."""
+    """Return True if the variance follows the intensity; clipping makes it fall at both ends instead."""
     if len(spectrum.levels) < 3:
         return False
     if not (
         np.ptp(spectrum.intensities) > 0 and np.ptp(spectrum.levels) > 0
-    ):  # of a constant channel, for one
+    ):  # a constant channel, for example
         return False
     return bool(np.corrcoef(spectrum.intensities, spectrum.levels)[0, 1] > _GROWING_CORRELATION)
 
 
 def _within_reach_of_chroma(luminance: ChannelNoise, *opponents: ChannelNoise) -> ChannelNoise:
-    """The luminance's noise, cut where it is so far above that of the opponents that it must be texture."""
+    """Limit the luminance's noise relative to that of the opponents; the excess must be texture."""
     level = np.sqrt(np.mean([opponent.sigma**2 for opponent in opponents]))
     return luminance.at_level(min(luminance.sigma, _MOST_LUMINANCE * float(level)))
 
 
 def _inner(spectrum: Spectrum) -> NDArray[np.float64]:
-    """The variances of all classes but the darkest and the brightest."""
+    """Return the variances of all classes but the darkest and the brightest."""
     inner: NDArray[np.float64] = spectrum.levels[np.argsort(spectrum.intensities)][1:-1]
     return inner
 
 
 def _is_clipped(spectrum: Spectrum) -> bool:
-    """True where the variances are alike but for the darkest and the brightest class: white noise, clipped."""
+    """Return True for clipped white noise: variances are similar but for the darkest and the brightest class."""
     inner = _inner(spectrum)
     return len(inner) >= 2 and not _grows(spectrum) and bool(inner.max() <= _GROWING_RATIO * inner.min())
 
 
 def _channel(spectrum: Spectrum, blocks: Blocks, kind: NoiseKind, cut: float) -> ChannelNoise:
-    """One channel's noise, the energies at high frequencies turned into variances of a pixel, and cut."""
+    """Return one channel's noise, from energies at high frequencies to variances of pixels, times ``cut``."""
     intensities = np.array([blocks.intensities[member].mean(dtype=np.float64) for member in blocks.members])
     counts = blocks.counts
     shape = spectrum.shape if kind is NoiseKind.CORRELATED else np.ones_like(spectrum.shape)
@@ -270,7 +271,7 @@ def _channel(spectrum: Spectrum, blocks: Blocks, kind: NoiseKind, cut: float) ->
 def _affine(
     spectrum: Spectrum, counts: NDArray[np.intp], intensities: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The variances at some intensities on the straight line of Poisson–Gaussian noise: photons and reading."""
+    """Fit a straight line to the variances, as for Poisson–Gaussian (photon and read) noise; return its values."""
     weights = np.sqrt(counts) / (spectrum.levels + np.median(spectrum.levels) + _TINY)
     design = np.stack([np.ones_like(intensities), spectrum.intensities], axis=1) * weights[:, np.newaxis]
     offset, slope = np.linalg.lstsq(design, spectrum.levels * weights)[0]

@@ -1,7 +1,6 @@
-"""What an estimate of the noise is read from: windows of an image, regions of it, planes of a volume.
+"""The evidence for a noise estimate: windows and regions of an image, or planes of a volume.
 
-An image that is held has them at hand; one that is too large to hold is read once for them
-(`tvdenoise.tiling.plan`).
+This module takes it from arrays; `tvdenoise.tiling.plan` gathers it in one pass over an image too large for memory.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ if TYPE_CHECKING:
     from tvdenoise.images.data import Data
 
 
-#: Fewer windows without an excluded pixel are no basis for an estimate: then those with the fewest are taken, too.
+#: If fewer windows are free of excluded pixels, those with the fewest are taken, too.
 _LEAST_WINDOWS = 200
 
 
 @dataclass(frozen=True)
 class WindowGrid:
-    """Where windows are taken: of side × side pixels, a stride apart or an odd multiple of it, at most so many."""
+    """A grid of windows of side × side pixels, at most ``most``, a multiple of the stride apart."""
 
     side: int
     stride: int
     most: int
 
     def step(self, rows: int, columns: int) -> int:
-        """The distance of windows along rows and columns, in an image of at least one window.
+        """Return the distance between windows in an image of at least one window.
 
-        Every so many rows and columns are left out; an odd number, so that all places in a grid of 8 are taken.
+        It is an odd multiple of the stride, so that windows take all positions relative to a grid of 8 pixels.
         """
         down, across = (-(-(length - self.side + 1) // self.stride) for length in (rows, columns))
         step = 1
@@ -48,9 +47,9 @@ class WindowGrid:
 def windows_of(
     planes: NDArray[np.floating], side: int, *, stride: int, most: int, where: NDArray[np.bool_] | None = None
 ) -> NDArray[np.floating]:
-    """Square windows (channels, windows, side, side) of planes (channels, rows, columns), at most so many.
+    """Return windows (channels, windows, side, side) of planes (channels, rows, columns) on a `WindowGrid`.
 
-    where: (rows, columns), false for pixels that no window should hold. The places are those of a `WindowGrid`.
+    where: (rows, columns), false for pixels that no window should hold.
     """
     step = WindowGrid(side, stride, most).step(*planes.shape[1:])
     windows = np.lib.stride_tricks.sliding_window_view(planes, (side, side), axis=(1, 2))
@@ -65,18 +64,18 @@ def windows_of(
 
 
 def varied(windows: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The windows (channels, windows, side, side) that are not of one value, or all where there are none."""
+    """Return the windows (channels, windows, side, side) that are not constant, or all if all are constant."""
     is_varied = (windows != windows[..., :1, :1]).any(axis=(0, 2, 3))
     return windows if is_varied.all() or not is_varied.any() else windows[:, is_varied]
 
 
-#: Pixels that are looked at, in planes spread evenly over the volume, but at least so many planes.
+#: The most pixels of a volume to examine, in planes spread evenly over it, and the least number of planes.
 _MOST_PIXELS = 4_000_000
 _LEAST_PLANES = 4
 
 
-def planes_looked_at(shape: Sequence[int]) -> NDArray[np.intp] | None:
-    """Which planes of a volume (planes, rows, columns) are; None for an image (rows, columns)."""
+def examined_planes(shape: Sequence[int]) -> NDArray[np.intp] | None:
+    """Return the indices of the planes of a volume (planes, rows, columns) to examine; None for an image."""
     if len(shape) == 2:
         return None
     count, rows, columns = shape
@@ -84,44 +83,44 @@ def planes_looked_at(shape: Sequence[int]) -> NDArray[np.intp] | None:
     return np.linspace(0, count - 1, taken).astype(np.intp)
 
 
-def side_by_side(
+def stacked_planes(
     planes: NDArray[np.floating], where: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.floating], NDArray[np.bool_] | None]:
-    """An image (channels, rows, columns) as it is; a volume as a tall image of some of its planes.
+    """Return an image (channels, rows, columns) as it is, a volume as a tall image of its examined planes.
 
-    The noise is looked for within planes, since the distance of planes is often another one, and where a
-    microscope focuses anew the noise of two planes is independent. The seams are few enough not to matter.
+    Noise is estimated within planes, since the distance between planes often differs from that between pixels, and
+    the noise of planes that a microscope focuses separately is independent. The seams are too few to matter.
     """
     if planes.ndim == 3:
         return planes, where
-    chosen = planes_looked_at(planes.shape[1:])
+    chosen = examined_planes(planes.shape[1:])
     tall = planes[:, chosen].reshape(len(planes), -1, planes.shape[-1])
     return tall, None if where is None else where[chosen].reshape(-1, planes.shape[-1])
 
 
 class NoiseEvidence(Protocol):
-    """Of planes (channels, rows, columns): grey, or luminance and opponents; those of a volume one below the other."""
+    """The evidence from planes (channels, rows, columns): grey, or luminance and opponents; a volume's are stacked."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(channels, rows, columns)."""
 
     def equal_neighbours(self) -> float:
-        """The part of the first channel's neighbouring pixels that are exactly equal, where it is less."""
+        """Return the part of exactly equal neighbours in the first channel, in the direction with fewer of them."""
 
     def windows(self, grid: WindowGrid, channels: slice) -> NDArray[np.floating]:
-        """The windows (channels, windows, side, side) of these channels at the places of a grid."""
+        """Return the windows (channels, windows, side, side) of these channels on a grid."""
 
     def planes(self) -> NDArray[np.floating]:
-        """The planes themselves; asked for only where they are too thin for windows."""
+        """Return the planes; called only if they are too thin for windows."""
 
 
 @dataclass(frozen=True, eq=False)
 class ArrayEvidence:
-    """The evidence of planes (channels, rows, columns) at hand.
+    """The evidence from planes (channels, rows, columns) in memory.
 
-    where: (rows, columns), false for pixels that say nothing of the noise; None for all.
-    depth: how many planes of a volume lie one below the other; of these, those of one value say nothing.
+    where: (rows, columns), false for pixels without information on the noise; None for all.
+    depth: the number of stacked planes of a volume; constant ones are ignored.
     """
 
     array: NDArray[np.floating]
@@ -130,8 +129,8 @@ class ArrayEvidence:
 
     @classmethod
     def of(cls, planes: NDArray[np.floating], where: NDArray[np.bool_] | None = None) -> ArrayEvidence:
-        """Of planes (channels, rows, columns), or of a volume (channels, planes, rows, columns)."""
-        array, where = side_by_side(planes, where)
+        """Take the evidence from planes (channels, rows, columns) or a volume (channels, planes, rows, columns)."""
+        array, where = stacked_planes(planes, where)
         return cls(array, where, array.shape[1] // planes.shape[-2])
 
     @property
@@ -141,7 +140,7 @@ class ArrayEvidence:
         return channels, rows, columns
 
     def equal_neighbours(self) -> float:
-        """The part of neighbouring pixels that are exactly equal, in the direction in which it is less."""
+        """Return the part of exactly equal neighbours, in the direction with fewer of them."""
         parts = []
         where = self._varied_planes()
         for axis in (0, 1):
@@ -154,7 +153,7 @@ class ArrayEvidence:
         return min(parts)
 
     def _varied_planes(self) -> NDArray[np.bool_] | None:
-        """Where a pixel says something of the noise, without planes of one value, unless all are."""
+        """Return ``where`` without constant planes, unless all planes are constant."""
         if self.depth == 1:
             return self.where
         planes = self.array[0].reshape(self.depth, -1)
@@ -167,27 +166,27 @@ class ArrayEvidence:
         )
 
     def windows(self, grid: WindowGrid, channels: slice) -> NDArray[np.floating]:
-        """The windows (channels, windows, side, side) of these channels at the places of a grid."""
+        """Return the windows (channels, windows, side, side) of these channels on a grid."""
         found = windows_of(
             self.array[channels], grid.side, stride=grid.stride, most=grid.most, where=self.where
         )
         return found if self.depth == 1 else varied(found)
 
     def planes(self) -> NDArray[np.floating]:
-        """The planes themselves."""
+        """Return the planes."""
         return self.array
 
 
-#: A part that holds fewer windows tells little of its noise: then what is kept around it tells, too.
+#: If the unknown part holds fewer windows, the noise is estimated from the kept pixels around it, too.
 _LEAST_WINDOWS_WITHIN = 1000
 _WINDOWS = WindowGrid(8, stride=2, most=30_000)
-_MARGIN = 64  # pixels around the part
+_MARGIN = 64  # pixels
 
 
 def noise_shown(data: Data) -> tuple[NDArray[np.floating], NDArray[np.bool_] | None]:
-    """Planes in which an image shows its noise, and which of their pixels say something of it; None for all.
+    """Return planes to estimate the noise from, and a mask of their informative pixels; None for all.
 
-    Of an image of which a part is kept they are those around what is denoised.
+    If a mask keeps part of the image, the planes cover the unknown pixels and their surroundings.
     """
     planes, fidelity = data.planes, data.fidelity
     if fidelity is None:
@@ -206,14 +205,14 @@ def noise_shown(data: Data) -> tuple[NDArray[np.floating], NDArray[np.bool_] | N
 
 
 def _extent(where: NDArray[np.bool_], axis: int) -> slice:
-    """From the first to the last place along an axis."""
+    """Return the range of the true values along an axis."""
     places = np.flatnonzero(where.any(axis=tuple(other for other in range(where.ndim) if other != axis)))
     return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def _windows_within(where: NDArray[np.bool_]) -> int:
-    """How many windows of those that an estimate may look at lie within."""
-    chosen = planes_looked_at(where.shape)
+    """Return how many windows of the grid lie within the mask."""
+    chosen = examined_planes(where.shape)
     tall = where if chosen is None else where[chosen].reshape(-1, where.shape[-1])
     side = _WINDOWS.side
     if min(tall.shape) < side:

@@ -1,6 +1,6 @@
-"""Going down J.
+"""Minimisation of J by gradient descent.
 
-descent     the iteration, its states, the solution
-step_rules  how far to step: Barzilai-Borwein, or 1/L
-stopping    when to stop: the certificate
+descent     the iteration, its states and the solution
+step_rules  the step length: Barzilai-Borwein, or 1/L
+stopping    the stopping rule: the certificate
 """

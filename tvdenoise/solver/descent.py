@@ -1,4 +1,4 @@
-"""Gradient descent: the iteration, its end, its solution, and the method that sets it up."""
+"""Gradient descent: the iteration, its states, the solution, and the method that sets it up."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Tells the part that is done after each evaluation, from 0 to 1 and never less than before.
+    """Reports the completed part of a solve after each evaluation, from 0 to 1 and never falling.
 
-    The distance bound falls about evenly on a logarithmic scale: the part is that of its way there.
+    The logarithm of the distance bound falls roughly linearly, so the part is measured on that scale.
     """
 
-    def __init__(self, certificate: Certificate, tell: Callable[[float], None]) -> None:
+    def __init__(self, certificate: Certificate, report: Callable[[float], None]) -> None:
         self._certificate = certificate
-        self._tell = tell
+        self._report = report
         self._whole: float | None = None
         self._done = 0.0
 
     def add(self, evaluation: Evaluation) -> None:
-        """The next evaluation, that of the start first."""
+        """Add the next evaluation, starting with that of the start."""
         left = math.log(self._certificate.excess(evaluation))
         if self._whole is None:
             self._whole = left
         part = 1 - left / self._whole if left > 0 else 1.0
         self._done = max(self._done, part)
-        self._tell(self._done)
+        self._report(self._done)
 
 
 class Status(Enum):
@@ -62,7 +62,7 @@ class Status(Enum):
 
 
 class TracePoint(NamedTuple):
-    """J at an iterate, and how far that can be from the exact minimiser (rms, units of the data range)."""
+    """J at an iterate, and a bound of its rms distance to the exact minimiser (units of the data range)."""
 
     value: float
     distance_bound: float
@@ -70,21 +70,19 @@ class TracePoint(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """A denoised image and how good it is.
+    """A denoised image with its parameters and certificate.
 
     image: the denoised image, with the shape of the input.
     mu, epsilon: the parameters of J, in units of the data range (1/range and range).
-    noise: the noise that mu was chosen for; None where mu was given.
-    tolerance: the distance bound that was asked for.
+    noise: the noise that mu was chosen for; None if mu was given.
+    tolerance: the requested distance bound.
     status: how the solve ended.
-    iterations: evaluations of the objective gradient, the one at the start included.
+    iterations: evaluations of the objective gradient, including the one at the start.
     value: J at the result.
-    distance_bound: the rms distance to the exact minimiser x* of J is never larger (units of the data range). The
-        rms is over the unknowns, all pixels of all channels but those that a mask held; with fidelity weights it
-        is the weighted one, √(Σ w (x − x*)² / Σ w). Infinite where pixels are missing: without fidelity there J
-        is not strongly convex, and nothing is known of the distance.
-    trace: value and distance bound at each evaluation, the one at the start first and that of the result last;
-        empty where it was not asked for.
+    distance_bound: an upper bound of the rms distance to the exact minimiser x* of J (units of the data range). The
+        rms is over the unknowns: all channels of all pixels that the mask does not hold; with fidelity weights it
+        is √(Σ w (x − x*)² / Σ w). Infinite if pixels are missing, since J is then not strongly convex.
+    trace: value and distance bound at each evaluation, from the start to the result; empty unless requested.
     """
 
     image: NDArray[np.floating]
@@ -100,17 +98,17 @@ class Solution:
 
     @property
     def sigma(self) -> float | None:
-        """The noise level that mu was chosen for, in units of the data range; None where mu was given."""
+        """The noise level that mu was chosen for, in units of the data range; None if mu was given."""
         return None if self.noise is None else self.noise.sigma
 
     @property
     def converged(self) -> bool:
-        """True where the distance bound is at most the tolerance, or the status is `Status.FILLED`."""
+        """True if the distance bound is at most the tolerance, or the status is `Status.FILLED`."""
         return self.status in (Status.CONVERGED, Status.FILLED)
 
 
 def descend(engine: Engine, step_rule: StepRule) -> Iterator[Evaluation]:
-    """Step down the objective without end, yielding the evaluation at each iterate, the start first."""
+    """Step down the objective forever, yielding the evaluation at each iterate, beginning with the start."""
     evaluation = engine.advance(0.0)
     yield evaluation
     step_length = step_rule.first(evaluation)
@@ -122,7 +120,7 @@ def descend(engine: Engine, step_rule: StepRule) -> Iterator[Evaluation]:
 
 @dataclass(frozen=True)
 class State:
-    """An evaluation on the way down, and how many there were; status: how the descent ended, None while it goes on."""
+    """The latest evaluation and the number of evaluations; status: how the descent ended, None while it continues."""
 
     iterations: int
     evaluation: Evaluation
@@ -132,9 +130,9 @@ class State:
 def states(
     engine: Engine, step_rule: StepRule, certificate: Certificate, max_iterations: int
 ) -> Iterator[State]:
-    """Descend until the certificate is met, exhausted, or ``max_iterations`` evaluations are spent.
+    """Descend until the certificate is met or exhausted, or after ``max_iterations`` evaluations.
 
-    Yields the state at each iterate, which is the engine's; the last one has a status.
+    Yields the state at each iterate of the engine; the last state has a status.
     """
     for iterations, evaluation in enumerate(descend(engine, step_rule), start=1):
         status = None
@@ -152,7 +150,7 @@ def states(
 
 @dataclass(frozen=True, eq=False)
 class Minimiser:
-    """What a solve found: the iterate, and how good it is (see `tvdenoise.solver.descent.Solution`)."""
+    """The result of a solve: the iterate and its certificate; the fields are those of `Solution`."""
 
     x: NDArray[np.floating]
     objective: Objective
@@ -166,7 +164,7 @@ class Minimiser:
 
 @dataclass(eq=False)
 class Descent:
-    """A solve that is set up: the objective, the engine that carries the iterate, the steps, and the certificate."""
+    """A solve ready to run: the objective, the engine with the iterate, the step rule and the certificate."""
 
     objective: Objective
     engine: BandedEngine | SparseEngine
@@ -176,20 +174,20 @@ class Descent:
 
     @property
     def iterate(self) -> NDArray[np.floating]:
-        """x, which the next evaluation overwrites."""
+        """x; the next evaluation overwrites it."""
         return self.engine.iterate
 
     def states(self) -> Iterator[State]:
-        """See `states`."""
+        """Run the solve; see the function `states`."""
         return states(self.engine, self.step_rule, self.certificate, self.max_iterations)
 
 
 @dataclass(frozen=True)
 class Method:
-    """The form of the objective, and the way down it.
+    """The form of the objective and how to minimise it.
 
-    channel_weights: a factor for each channel's image gradient; axis_weights: one for the differences along each
-    axis, None for ones.
+    channel_weights: a factor for each channel's image gradient; axis_weights: a factor for the differences along
+    each axis, None for ones.
     """
 
     options: Options = field(default_factory=Options)
@@ -198,24 +196,24 @@ class Method:
 
     @property
     def has_weighted_chroma(self) -> bool:
-        """True where channels have different weights."""
+        """True if the channel weights differ."""
         return len(set(self.channel_weights)) > 1
 
     @property
     def is_sparse(self) -> bool:
-        """True where scipy's sparse operators evaluate the objective."""
+        """True if scipy's sparse operators evaluate the objective."""
         return self.options.engine == "sparse"
 
     @property
     def quick(self) -> Method:
-        """The fastest way to the same minimiser."""
+        """The same form with the default (fastest) engine and steps."""
         fast = {name: default_of(name) for name in ("engine", "step", "max_iterations")}
         return replace(self, options=replace(self.options, **fast))
 
     def objective(
         self, noisy: NDArray[np.floating], mu: float, epsilon: float, fidelity: Fidelity | None = None
     ) -> Objective:
-        """J for a noisy image (channels, rows, columns), or a volume (channels, planes, rows, columns)."""
+        """Return J for an image (channels, rows, columns) or a volume (channels, planes, rows, columns)."""
         penalty = PENALTIES[self.options.penalty](epsilon)
         return Objective(
             noisy, mu, penalty, self.options.tv, self.channel_weights, self.axis_weights, fidelity
@@ -231,10 +229,10 @@ class Method:
         stored: np.dtype[np.floating] | None = None,
         floor_part: float = 1.0,
     ) -> Iterator[Descent]:
-        """A descent from a start; its engine is closed at the end.
+        """Set up a descent from a start; its engine is closed on exit.
 
-        stored: the precision of the result, where not that of the planes. floor_part: the descent is given up as
-        exhausted at this part of the least bound that the precision can certify.
+        stored: the precision of the result, by default that of the planes. floor_part: the part of the least bound
+        that the precision can certify at which the descent gives up.
         """
         with self._engine(objective, start) as engine:
             precision = engine.iterate.dtype
@@ -262,9 +260,9 @@ class Method:
     ) -> Minimiser:
         """Solve for an image (channels, rows, columns) or a volume (channels, planes, rows, columns).
 
-        start: by default the noisy image. fidelity: the weights of pixels, None for ones. stored, floor_part: as in
-        `descent`. trace: keep the value and the bound at each evaluation.
-        progress: called with the part that is done after each; see `Progress`.
+        start: the noisy image by default. fidelity: the weights of pixels, None for ones. stored, floor_part: as in
+        `descent`. trace: record the value and the bound at each evaluation.
+        progress: called with the completed part after each evaluation; see `Progress`.
         """
         objective = self.objective(noisy, mu, epsilon, fidelity)
         with self.descent(

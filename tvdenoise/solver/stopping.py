@@ -1,4 +1,4 @@
-"""The stopping rule: the certificate, and the precision below which it cannot fall."""
+"""The stopping rule: the certificate, and the least bound that the precision can certify."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from tvdenoise.model.objective import Objective
 
 
-#: Unit roundoffs of the largest intensity that the stored result may be off: the colour rotation there and
-#: back and the conversion to the units of the input.
+#: The error of the stored result, in unit roundoffs of the largest intensity: the colour rotation and its inverse,
+#: and the conversion to the units of the input.
 _RESULT_ROUNDINGS = 8
-#: Unit roundoffs that the two weighted differences of one pixel's gradient along one axis may be off together.
+#: The error of the two weighted differences of a pixel's gradient along one axis, in unit roundoffs.
 _GRADIENT_ROUNDINGS = 8
-#: A row is summed in so many parts side by side, at least.
+#: A row is summed in at least this many parallel parts.
 _LANES = 16
 #: The default tolerance is at most this part of the span of the intensities.
 _LARGEST_TOLERANCE = 0.03
@@ -25,15 +25,14 @@ _LARGEST_TOLERANCE = 0.03
 
 @dataclass(frozen=True)
 class Certificate:
-    """Bounds the rms distance to the exact minimiser, rounding included, and says when it is small enough.
+    """Bounds the rms distance to the exact minimiser, rounding included, and decides when it is small enough.
 
-    Where pixels have weights it is the weighted rms (see `Objective.distance_bound`). Where pixels have no
-    fidelity at all there is no bound; then rms(∇J)/μ, of which the bound consists elsewhere, decides when to stop:
-    over all unknowns, and over the missing pixels by themselves.
+    If pixels have weights, the rms is weighted (see `Objective.distance_bound`). If pixels are missing there is no
+    bound, and rms(∇J)/μ decides instead: over all unknowns, and over the missing pixels alone.
 
     tolerance: the largest bound, in intensity units, at which the iteration may stop.
-    rounding: what rounding alone can add to the distance.
-    sums: the part by which rounding can falsify the norm of the gradient, whose rows are summed in its precision.
+    rounding: the distance that rounding alone can add.
+    sums: the relative error of the gradient's norm from summing rows in the image's precision.
     floor: the least bound that the precision can certify.
     """
 
@@ -52,15 +51,15 @@ class Certificate:
         stored: np.dtype[np.floating] | None = None,
         extremes: tuple[np.floating, np.floating] | None = None,
     ) -> Certificate:
-        """The certificate for iterates of one precision and results stored in another (by default the same).
+        """Set up the certificate for iterates of one precision and results stored in another (by default the same).
 
-        extremes: the least and the largest value of the noisy image, where the objective's own does not hold them.
+        extremes: the least and the largest value of the noisy image, if the objective does not hold the image.
 
-        The tolerance is by default 0.03/μ (μ times the mean weight), at most 3 % of the span of the
-        intensities, and never less than the floor.
+        The default tolerance is 0.03/μ (μ times the mean weight), at most 3 % of the span of the intensities, and
+        at least the floor.
 
-        An iterate rounded to multiples of u·max|f| has a gradient that is off by up to L times as much, and
-        so a bound of about L/μ · u · max|f|; weights that differ turn that into more.
+        An iterate rounded to multiples of u·max|f| has a gradient with an error of up to L times as much, and so a
+        bound of about L/μ · u · max|f|; unequal weights increase it.
         """
         unit = float(np.finfo(precision).eps) / 2
         low, high = extremes or (objective.noisy.min(), objective.noisy.max())
@@ -78,25 +77,25 @@ class Certificate:
         return cls(objective, tolerance, rounding, sums, floor)
 
     def distance_bound(self, evaluation: Evaluation) -> float:
-        """‖∇J(x)‖/(μ√N) and the rounding: rms(x − x*) is never larger. Infinite where none is known."""
+        """Return ‖∇J(x)‖/(μ√N) plus rounding, an upper bound of rms(x − x*); infinity if pixels are missing."""
         bound = self._measure(evaluation)
         return bound if self.objective.is_strongly_convex or np.isnan(bound) else np.inf
 
     def is_met(self, evaluation: Evaluation) -> bool:
-        """True where the distance bound, or what takes its place, is at most the tolerance."""
+        """Return True if the distance bound, or rms(∇J)/μ in its place, is at most the tolerance."""
         return self._measure(evaluation) <= self.tolerance
 
     def is_exhausted(self, evaluation: Evaluation) -> bool:
-        """True where the same has reached the floor: going on would only shuffle roundings."""
+        """Return True if it has reached the floor, so that further steps would only change rounding errors."""
         return self._measure(evaluation) <= self.floor
 
     def excess(self, evaluation: Evaluation) -> float:
-        """How many times that with which a solve ends the distance bound is, or what takes its place; 1 for none."""
+        """Return the ratio of the distance bound, or of rms(∇J)/μ, to the value that ends the solve; at least 1."""
         measure, end = self._measure(evaluation), max(self.tolerance, self.floor)
         return measure / end if measure > end else 1.0
 
     def _measure(self, evaluation: Evaluation) -> float:
-        """The distance bound; rms(∇J)/μ where there is none."""
+        """Return the distance bound; rms(∇J)/μ if pixels are missing."""
         objective, squared_norm = self.objective, evaluation.squared_gradient_norm
         if not objective.is_strongly_convex:
             rms = objective.gradient_rms(squared_norm, evaluation.squared_missing_norm)

@@ -1,8 +1,8 @@
-"""Images and volumes too large to hold: solved in windows, with one certificate for the whole.
+"""Images and volumes too large for memory: solved in overlapping windows, with one certificate for the whole.
 
-source     a noisy image of which windows can be read, and the solution, window by window
-partition  cores side by side, their overlaps, their blending weights, and what a memory budget allows
+source     the noisy image, read in windows; arithmetic of windows
+partition  the partition into windows with overlaps and blending weights, within a memory budget
 plan       one pass over the image: extremes, evidence of the noise, parameters, certificate, partition
-passes     windows solved, and joined in a composite on disk
-refining   the certificate of the composite, and further passes until it holds
+passes     solves of windows, joined in a composite on disk
+refining   the certificate of the composite, and further passes until it is met
 """

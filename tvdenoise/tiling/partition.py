@@ -1,4 +1,4 @@
-"""The partition of an image: cores side by side, each solved with an overlap, blended, within a memory budget."""
+"""The partition of an image into cores, each solved with an overlap and blended, within a memory budget."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tvdenoise.tiling.source import Window, extended
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from tvdenoise.model.objective import Objective
-from tvdenoise.tiling.source import Window, extended
 
 
-def rise(places: NDArray[np.intp], border: int, reach: int) -> NDArray[np.float64]:
-    """From 0 to 1 within ``reach`` places of a border, a raised cosine; a step where the reach is 0."""
+def raised_cosine(places: NDArray[np.intp], border: int, reach: int) -> NDArray[np.float64]:
+    """Return a raised cosine from 0 to 1 within ``reach`` places of a border; a step if the reach is 0."""
     if reach == 0:
         return (places >= border).astype(np.float64)
     along = np.clip((places + 0.5 - border + reach) / (2 * reach), 0, 1)
@@ -27,18 +28,18 @@ def rise(places: NDArray[np.intp], border: int, reach: int) -> NDArray[np.float6
     return risen
 
 
-def joined_weights(
+def blending_weights(
     core: Window, window: Window, reaches: tuple[int, ...], shape: tuple[int, ...]
 ) -> list[NDArray[np.float32]]:
-    """By axis, the weights of a window's solution around its core: with those of its neighbours they are 1."""
+    """Return the blending weights of a window's solution along each axis; those of all windows add up to 1."""
     weights = []
     for part, frame, reach, length in zip(core, window, reaches, shape, strict=True):
         places = np.arange(frame.start, frame.stop)
         weight = np.ones(places.size)
         if part.start > 0:
-            weight *= rise(places, part.start, reach)
+            weight *= raised_cosine(places, part.start, reach)
         if part.stop < length:
-            weight *= 1 - rise(places, part.stop, reach)
+            weight *= 1 - raised_cosine(places, part.stop, reach)
         weights.append(weight.astype(np.float32))
     return weights
 
@@ -46,39 +47,39 @@ def joined_weights(
 def fading_weights(
     window: Window, fades: tuple[int, ...], shape: tuple[int, ...]
 ) -> list[NDArray[np.float32]]:
-    """By axis, 1 in the middle of a window and falling to 0 towards those of its ends that are not the image's."""
+    """Return weights along each axis: 1 in the middle of a window, 0 at those of its ends inside the image."""
     weights = []
     for frame, fade, length in zip(window, fades, shape, strict=True):
         places = np.arange(frame.start, frame.stop)
         weight = np.ones(places.size)
         half = min(fade, places.size // 2) // 2
         if frame.start > 0:
-            weight *= rise(places, frame.start + half + 1, half)
+            weight *= raised_cosine(places, frame.start + half + 1, half)
         if frame.stop < length:
-            weight *= 1 - rise(places, frame.stop - half - 1, half)
+            weight *= 1 - raised_cosine(places, frame.stop - half - 1, half)
         weights.append(weight.astype(np.float32))
     return weights
 
 
 def product_of(weights: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The weights of pixels from those by axis."""
+    """Multiply the weights along each axis into weights of pixels."""
     every = weights[0]
     for along in weights[1:]:
         every = np.multiply.outer(every, along)
     return every
 
 
-#: Cutting the columns makes reading and writing dearer by about so much.
+#: The factor of the cost of reading and writing if columns are cut.
 _COST_OF_CUT_COLUMNS = 1.05
-#: Numbers of cuts that are tried for all axes but the first.
+#: Up to this number, every count of parts is tried for all axes but the first.
 _EVERY = 16
 
 
 @dataclass(frozen=True)
 class Face:
-    """Where two cores meet: across an axis at a border, over the core's extent along the others.
+    """The face between two neighbouring cores along an axis.
 
-    core: the one behind the border.
+    core: the core after the border; the face has its extent along the other axes.
     """
 
     axis: int
@@ -86,19 +87,22 @@ class Face:
 
     @property
     def border(self) -> int:
-        """The first place behind."""
+        """The first place after the border."""
         border: int = self.core[self.axis].start
         return border
 
     def around(self, reach: int, shape: Sequence[int]) -> Window:
-        """The pixels within so many of the border."""
+        """Return the pixels within ``reach`` of the border."""
         place = slice(max(self.border - reach, 0), min(self.border + reach, shape[self.axis]))
         return (*self.core[: self.axis], place, *self.core[self.axis + 1 :])
 
 
 @dataclass(frozen=True)
 class Partition:
-    """Cores between borders along each axis, and the overlap with which they are solved."""
+    """Cores between borders along each axis, and the overlap to solve them with.
+
+    shape: of the image. parts: the number of cores along each axis. overlap: along each axis, on both sides.
+    """
 
     shape: tuple[int, ...]
     parts: tuple[int, ...]
@@ -108,9 +112,9 @@ class Partition:
     def of_least_work(
         cls, shape: Sequence[int], overlap: Sequence[int], fits: Callable[[Partition], bool]
     ) -> Partition | None:
-        """The partition that has the fewest pixels to solve of those that fit; None where none does.
+        """Return the partition with the fewest pixels to solve among those that fit; None if none does.
 
-        No core is shorter than the overlap, so that only neighbours overlap.
+        No core is shorter than the overlap, so only neighbours overlap.
         """
         most = [max(length // max(margin, 1), 1) for length, margin in zip(shape, overlap, strict=True)]
         best: tuple[float, Partition] | None = None
@@ -125,7 +129,7 @@ class Partition:
         return None if best is None else best[1]
 
     def _coarsest(self, fits: Callable[[Partition], bool]) -> Partition:
-        """That with the fewest parts along the first axis which fits, as this one does."""
+        """Return the fitting partition with the fewest parts along the first axis; this one must fit."""
         low, high = 1, self.parts[0]
         while low < high:
             middle = (low + high) // 2
@@ -140,11 +144,11 @@ class Partition:
 
     @property
     def largest(self) -> tuple[int, ...]:
-        """The lengths of the largest extended core."""
+        """The shape of the largest window."""
         return self.largest_with(self.overlap)
 
     def largest_with(self, margins: Sequence[int]) -> tuple[int, ...]:
-        """The same with other margins."""
+        """Return the same for other overlaps."""
         return tuple(
             min(-(-length // parts) + margin * min(parts - 1, 2), length)
             for length, parts, margin in zip(self.shape, self.parts, margins, strict=True)
@@ -152,7 +156,7 @@ class Partition:
 
     @property
     def pixels(self) -> int:
-        """Of all extended cores."""
+        """The number of pixels in all windows, overlaps counted each time."""
         return math.prod(
             length + 2 * margin * (parts - 1)
             for length, parts, margin in zip(self.shape, self.parts, self.overlap, strict=True)
@@ -160,11 +164,11 @@ class Partition:
 
     @property
     def count(self) -> int:
-        """How many cores there are."""
+        """The number of cores."""
         return math.prod(self.parts)
 
     def cores(self) -> Iterator[Window]:
-        """In the order of the rows."""
+        """Yield the cores in row order."""
         borders = [
             [length * k // parts for k in range(parts + 1)]
             for length, parts in zip(self.shape, self.parts, strict=True)
@@ -172,12 +176,12 @@ class Partition:
         for ends in product(*(pairwise(along) for along in borders)):
             yield tuple(slice(*end) for end in ends)
 
-    def solved(self, core: Window) -> Window:
-        """A core with its overlap."""
+    def window_of(self, core: Window) -> Window:
+        """Return the window of a core: the core with its overlap."""
         return extended(core, self.overlap, self.shape)
 
     def faces(self) -> list[Face]:
-        """All joins."""
+        """Return all faces between cores."""
         return [
             Face(axis, core)
             for core in self.cores()
@@ -187,7 +191,7 @@ class Partition:
 
 
 def _counts(most: int) -> list[int]:
-    """Numbers of parts to try: each of the small ones, then ever fewer."""
+    """Return numbers of parts to try up to ``most``: all small ones, then increasingly sparse."""
     counts, number = [], 1
     while number < most:
         counts.append(number)
@@ -196,35 +200,40 @@ def _counts(most: int) -> list[int]:
 
 
 _FLOAT = 4
-#: Arrays of a window's size, in single precision for each channel: f, x and g and the rows that bands exchange;
+#: Memory in arrays of a window's size, in single precision for each channel. To solve: f, x, g and the rows that bands
+#: exchange.
 _SOLVED = 3.3
-#: with its ring held: the composite and what is written back, too;
+#: To solve with a held ring: the composite and the values to write back, too.
 _HELD = 4.4
-#: to certify: f, x as it was read, x, g, and those rows.
+#: To certify: f, x as read, x, g and the exchanged rows.
 _CERTIFIED = 4.4
 #: Bytes of a pixel for weights, flags and sums of squares.
-_OF_PIXEL = 8
-#: What scipy's sparse operators take, in those arrays.
+_PIXEL_BYTES = 8
+#: With scipy's sparse operators.
 _SPARSE = 110
-#: A window around a join goes at least so far to both sides (pixels), and beyond what is looked at.
+#: The least reach of a window around a face to each side, and the distance from the face (pixels, beyond those that
+#: are tested) within which changes do not fade.
 _LEAST_REACH, _NEAR = 12, 9
-#: Streamed bands are no larger (bytes): they are as quick, and the more the better they fit the cache.
+#: Largest streamed band (bytes); larger ones are no faster, since they do not fit the cache.
 _LARGEST_BAND = 1 << 26
 #: The part of the budget that is planned for.
 _PLANNED = 0.97
 
-#: By its bound, the influence of a window's end has decayed to this part at the end of the overlap. It decays faster,
-#: and wider overlaps cost more than the further passes that they spare.
-_DECAYED = 0.1
-#: The least overlap of images, and of volumes, where overlaps cost more; the largest that is chosen.
-_LEAST, _LEAST_IN_VOLUMES, _LARGEST = 64, 8, 512
+#: The bound on the influence of a window's end, at the end of the overlap. The actual influence is smaller, and wider
+#: overlaps cost more than the further passes that they save.
+_DECAY = 0.1
+#: The least overlap of images and of volumes (where overlaps cost more), and the largest overlap to choose.
+_LEAST_OVERLAP, _LEAST_VOLUME_OVERLAP, _LARGEST_OVERLAP = 64, 8, 512
 
-#: Pixels of windows for each of the image, that a wide overlap may cost at most.
+#: The most pixels in windows per pixel of the image that a wide overlap may cost.
 _MOST_WORK = 1.5
 
 
 class TooLittleMemoryError(ValueError):
-    """Not even the smallest windows fit. missing: bytes."""
+    """Not even the smallest windows fit the memory.
+
+    missing: how many more bytes are needed.
+    """
 
     def __init__(self, message: str, missing: int) -> None:
         self.missing = missing
@@ -233,9 +242,10 @@ class TooLittleMemoryError(ValueError):
 
 @dataclass(frozen=True)
 class Budget:
-    """How many bytes the arrays may take, for pixels with so many channels and bytes as stored.
+    """A memory budget for arrays.
 
-    is_sparse: the engine is that of sparse operators.
+    memory: in bytes. channels: of a pixel. stored: bytes of a pixel in the source.
+    is_sparse: scipy's sparse operators evaluate the objective.
     """
 
     memory: int
@@ -245,30 +255,30 @@ class Budget:
 
     @property
     def solved_bytes(self) -> float:
-        """Of a pixel that is read and solved."""
+        """Bytes per pixel of a window to read and solve."""
         arrays = _SPARSE if self.is_sparse else _SOLVED
         reading = self.stored + 2 * _FLOAT * self.channels
         return max(arrays * _FLOAT * self.channels, reading)
 
     @property
     def held_bytes(self) -> float:
-        """Of a pixel of a window whose ring is held."""
+        """Bytes per pixel of a window to solve with a held ring."""
         arrays = _SPARSE if self.is_sparse else _HELD
-        return arrays * _FLOAT * self.channels + _OF_PIXEL + self.stored
+        return arrays * _FLOAT * self.channels + _PIXEL_BYTES + self.stored
 
     @property
     def _largest_band(self) -> int:
-        """Pixels of a band that is read and certified, at most."""
-        each = _CERTIFIED * _FLOAT * self.channels + _OF_PIXEL + self.stored
+        """The most pixels in a band to read and certify."""
+        each = _CERTIFIED * _FLOAT * self.channels + _PIXEL_BYTES + self.stored
         return int(_PLANNED * self.memory / each)
 
     def band(self, shape: Sequence[int], chunk: Sequence[int]) -> int:
-        """Pixels of a band that is read and certified: few, but a row of whole chunks where that fits."""
+        """Return the pixels of a band to read and certify: few, but a row of whole chunks if that fits."""
         usual = int(_LARGEST_BAND / (_CERTIFIED * _FLOAT * self.channels))
         return min(self._largest_band, max(usual, min(chunk[-2], shape[-2]) * shape[-1]))
 
     def fits(self, partition: Partition) -> bool:
-        """True where every window fits, those around joins too."""
+        """Return True if every window fits, including those around faces."""
         if math.prod(partition.largest) * self.solved_bytes > _PLANNED * self.memory:
             return False
         reaches = tuple(map(reach_of, partition.overlap))
@@ -281,7 +291,7 @@ class Budget:
         return max(around, default=0) * self.held_bytes <= _PLANNED * self.memory
 
     def suffices(self, shape: Sequence[int], overlap: Sequence[int]) -> bool:
-        """True where the smallest windows fit in any case, and a row with its neighbours."""
+        """Return True if the smallest windows fit in every case, and a row with its neighbours."""
         finest = Partition(
             tuple(shape),
             tuple(max(length // max(margin, 1), 1) for length, margin in zip(shape, overlap, strict=True)),
@@ -291,41 +301,40 @@ class Budget:
         return self.fits(finest) and self.fits_held(finest) and self._largest_band >= rows
 
     def fits_held(self, partition: Partition) -> bool:
-        """True where every window fits with its ring held."""
+        """Return True if every window fits when solved with a held ring."""
         return math.prod(partition.largest) * self.held_bytes <= _PLANNED * self.memory
 
 
 def reach_of(overlap: int) -> int:
-    """How far a window around a join goes to both sides."""
+    """Return how far a window around a face extends to each side (pixels)."""
     return max(overlap * 3 // 4, _LEAST_REACH)
 
 
 def fade_of(reach: int) -> int:
-    """Over how many of those pixels its changes fade out."""
+    """Return over how many of those pixels changes fade out."""
     return min(reach // 2, reach - _NEAR)
 
 
 def overlap_for(objective: Objective, shape: Sequence[int], budget: Budget) -> tuple[int, ...]:
-    """How far windows of an image overlap along each axis, to both sides; less where memory is short of that, or
-    where it would make most of the work.
+    """Choose the overlap along each axis, on both sides; less if memory is short or overlaps would be most of the work.
 
     The influence of a window's end decays at least like q^d at a distance of d pixels, with q = (√κ − 1)/(√κ + 1) and
-    κ = L/μ; across planes that lie apart it decays in fewer of them. What an overlap leaves is found by the
-    certificate, and further passes mend it.
+    κ = L/μ; across planes that lie further apart it decays in fewer of them. The certificate detects any remaining
+    error, and further passes correct it.
     """
     root = float(np.sqrt(objective.lipschitz / objective.mu))
     axes = len(shape)
-    distance = np.log(_DECAYED) / np.log((root - 1) / (root + 1)) if root > 1 else 1.0
+    distance = np.log(_DECAY) / np.log((root - 1) / (root + 1)) if root > 1 else 1.0
     least = _least_overlap(axes)
     weights = objective.axis_weights or (1.0,) * axes
-    overlap = tuple(int(np.clip(np.ceil(distance * weight), least, _LARGEST)) for weight in weights)
+    overlap = tuple(int(np.clip(np.ceil(distance * weight), least, _LARGEST_OVERLAP)) for weight in weights)
     while max(overlap) > least and not _is_affordable(shape, overlap, budget):
         overlap = tuple(max(margin * 3 // 4, least) for margin in overlap)
     return overlap
 
 
 def _is_affordable(shape: Sequence[int], overlap: Sequence[int], budget: Budget) -> bool:
-    """True where windows that overlap so far fit, and are not for the most part overlap."""
+    """Return True if windows with this overlap fit, and overlaps are not most of the work."""
     if not budget.suffices(shape, overlap):
         return False
     partition = Partition.of_least_work(shape, overlap, budget.fits)
@@ -333,10 +342,10 @@ def _is_affordable(shape: Sequence[int], overlap: Sequence[int], budget: Budget)
 
 
 def partition_for(shape: Sequence[int], overlap: Sequence[int], budget: Budget) -> Partition:
-    """The partition of least work. Raises TooLittleMemoryError where not even the smallest windows fit."""
+    """Return the partition of least work. Raises TooLittleMemoryError if not even the smallest windows fit."""
     partition = Partition.of_least_work(shape, overlap, budget.fits)
     if partition is None or not budget.suffices(shape, overlap):
-        needed = _least(shape, overlap, budget)
+        needed = _least_memory(shape, overlap, budget)
         raise TooLittleMemoryError(
             f"{'×'.join(map(str, shape))} pixels in windows that overlap by {max(overlap)} need at least "
             f"{math.ceil(needed / 1e4) / 100:g} MB of memory, not {budget.memory / 1e6:g}",
@@ -346,20 +355,20 @@ def partition_for(shape: Sequence[int], overlap: Sequence[int], budget: Budget) 
 
 
 def _least_overlap(axes: int) -> int:
-    """Of images or volumes."""
-    return _LEAST if axes == 2 else _LEAST_IN_VOLUMES
+    """Return the least overlap for an image or a volume."""
+    return _LEAST_OVERLAP if axes == 2 else _LEAST_VOLUME_OVERLAP
 
 
 def memory_needed(
     shape: Sequence[int], channels: int, dtype: np.dtype[np.generic], overlap: int | None = None
 ) -> int:
-    """The least memory (bytes) with which an image can be denoised in windows, at the default ε."""
+    """Return the least memory (bytes) to denoise an image in windows, at the default ε."""
     margins = (_least_overlap(len(shape)) if overlap is None else overlap,) * len(shape)
-    return _least(shape, margins, Budget(0, channels, channels * np.dtype(dtype).itemsize))
+    return _least_memory(shape, margins, Budget(0, channels, channels * np.dtype(dtype).itemsize))
 
 
-def _least(shape: Sequence[int], overlap: Sequence[int], budget: Budget) -> int:
-    """The bytes with which the smallest windows fit."""
+def _least_memory(shape: Sequence[int], overlap: Sequence[int], budget: Budget) -> int:
+    """Return the least memory (bytes) that the smallest windows fit."""
     low, high = 1, 1 << 62
     while low < high:
         middle = (low + high) // 2

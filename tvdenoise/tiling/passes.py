@@ -1,7 +1,8 @@
-"""Passes: windows are solved, and their solutions joined in a composite on disk.
+"""Passes over the windows, whose solutions are joined in a composite on disk.
 
-The second is block coordinate descent (Schwarz's alternating method, 1870): J never rises, and what it leads to is the
-minimiser of the whole.
+The first pass solves each window alone and blends them. Further passes solve windows with a held ring: block
+coordinate descent (Schwarz's alternating method, 1870), in which J never rises and which converges to the minimiser
+of the whole.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import numpy as np
 from tvdenoise.model.fidelity import Fidelity
 from tvdenoise.model.part_sums import value_of_part
 from tvdenoise.solver.descent import Status
-from tvdenoise.tiling.partition import fading_weights, joined_weights, product_of
-from tvdenoise.tiling.source import bands, lengths, size, size_of, within
+from tvdenoise.tiling.partition import blending_weights, fading_weights, product_of
+from tvdenoise.tiling.source import bands, lengths, size, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,23 +34,22 @@ if TYPE_CHECKING:
 
 
 _FLOAT = 4
-#: Values that are read or written at a time.
+#: Values to read or write at a time.
 _VALUES = 1 << 18
-#: To read and write so many more values of a row takes no longer than a further call.
+#: Reading or writing this many more values of a row costs no more than another call.
 _WORTH_A_CALL = 8000
 
 
 class Scratch:
-    """Planes of an image in a file, zero at first. Read and written, not mapped: mapped pages count as memory held.
+    """Planes of an image in a file, initially zero. Read and written, not mapped: mapped pages count as memory in use.
 
-    Rows of which most is asked for are read whole, and written whole with what was beside: a call for each would take
-    longer.
+    Windows that cover most of their rows are read and written as whole rows, to save a call for each row.
     """
 
     def __init__(self, file: BinaryIO, channels: int, shape: tuple[int, ...], values: int = _VALUES) -> None:
-        """The file is empty, and open for reading and writing without a buffer.
+        """file: empty, and open for unbuffered reading and writing.
 
-        values: so many are held besides, at most, or those of a row.
+        values: the most values to buffer, but at least a row.
         """
         self._values = min(values, _VALUES)
         self._file = file
@@ -58,12 +58,12 @@ class Scratch:
         file.truncate(channels * math.prod(shape) * _FLOAT)
 
     def read(self, window: Window) -> NDArray[np.float32]:
-        """The values (channels, ...) of a window."""
+        """Return the values (channels, ...) of a window."""
         values = np.empty((self._channels, *lengths(window)), np.float32)
         for offset, part in self._parts(values, window):
             if part.shape[-1] == self._shape[-1]:
                 self._read_into(offset, part)
-            elif self._is_rather_whole(part):
+            elif self._is_nearly_whole(part):
                 part[:] = self._whole_rows(offset, len(part))[:, window[-1]]
             else:
                 for row, at in self._rows(part, offset, window):
@@ -75,7 +75,7 @@ class Scratch:
         for offset, part in self._parts(values, window):
             if part.shape[-1] == self._shape[-1]:
                 self._write(offset, part)
-            elif self._is_rather_whole(part):
+            elif self._is_nearly_whole(part):
                 rows = self._whole_rows(offset, len(part))
                 rows[:, window[-1]] = part
                 self._write(offset, rows)
@@ -83,13 +83,13 @@ class Scratch:
                 for row, at in self._rows(part, offset, window):
                     self._write(at, row)
 
-    def _is_rather_whole(self, part: NDArray[np.floating]) -> bool:
+    def _is_nearly_whole(self, part: NDArray[np.floating]) -> bool:
         return bool(self._shape[-1] - part.shape[-1] <= _WORTH_A_CALL)
 
     def _rows(
         self, part: NDArray[np.floating], offset: int, window: Window
     ) -> Iterator[tuple[NDArray[np.floating], int]]:
-        """Each row of a part, and where in the file it is."""
+        """Yield each row of a part with its offset in the file."""
         for number, row in enumerate(part):
             yield row, offset + (number * self._shape[-1] + window[-1].start) * _FLOAT
 
@@ -101,7 +101,7 @@ class Scratch:
     def _parts(
         self, values: NDArray[np.floating], window: Window
     ) -> Iterator[tuple[int, NDArray[np.floating]]]:
-        """Views of some rows each of the values of a window, with the offset of these rows in the file."""
+        """Yield views of a few rows of a window's values, with the offset of these whole rows in the file."""
         *outer, rows, _ = (slice(0, self._channels), *window)
         columns = self._shape[-1]
         step = max(self._values // columns, 1)
@@ -128,16 +128,16 @@ class Scratch:
             done += self._file.write(view[done:])
 
 
-#: Values that are weighted at a time, and the part of a window that they are at most.
+#: The most values to weight at a time, and the most as a fraction (1/8) of a window.
 _SLAB_VALUES, _PART = 1 << 20, 8
 
 
 def put_weighted(
     scratch: Scratch, window: Window, x: NDArray[np.floating], weights: list[NDArray[np.float32]]
 ) -> None:
-    """Add a window's solution x (channels, ...) to the composite, times its weights, in steps of some rows.
+    """Add a window's solution x (channels, ...), times its weights, to the composite, a few rows at a time.
 
-    Where all weights are 1 it is put there: nothing else adds to those pixels.
+    Where all weights are 1, it is written without reading: no other window covers those pixels.
     """
     support = tuple(
         slice(frame.start + int(np.flatnonzero(weight)[0]), frame.start + int(np.flatnonzero(weight)[-1]) + 1)
@@ -156,7 +156,7 @@ def put_weighted(
 
 
 def _slabs(window: Window, channels: int, most: int) -> list[Window]:
-    """A window cut into parts of at most so many values, along its first axis, where that is not enough along two."""
+    """Cut a window into parts of at most so many values, along its first axis and if necessary the second."""
     slabs = [window]
     for axis in (0, 1):
         each = channels * size(slabs[0]) // (slabs[0][axis].stop - slabs[0][axis].start)
@@ -167,7 +167,7 @@ def _slabs(window: Window, channels: int, most: int) -> list[Window]:
 
 
 def _cut(window: Window, axis: int, step: int) -> list[Window]:
-    """A window cut along one axis."""
+    """Cut a window along one axis."""
     part = window[axis]
     return [
         (*window[:axis], slice(start, min(start + step, part.stop)), *window[axis + 1 :])
@@ -175,18 +175,18 @@ def _cut(window: Window, axis: int, step: int) -> list[Window]:
     ]
 
 
-#: A window that is solved again may take so many times the evaluations that one took at first.
+#: Solving a window again may take this many times the most evaluations of the first pass.
 _TIMES = 2
-#: The least bound that the precision can certify is one for any image; where few pixels are at stake, as near a join,
-#: a solve goes on to this part of it.
+#: Windows are solved again to this part of the certificate's floor, which is a worst case; near a face, few pixels
+#: matter.
 _FLOOR_PART = 1 / 16
 
 
 @dataclass(eq=False)
 class Windows:
-    """What it takes to solve windows of one image.
+    """Solves windows of one image into a composite.
 
-    work: pixels times evaluations so far. longest: evaluations of the window that took most, at first.
+    work: pixels times evaluations so far. longest: the most evaluations of a window in the first pass.
     """
 
     reader: Reader
@@ -197,20 +197,20 @@ class Windows:
 
     @property
     def evaluations(self) -> int:
-        """The work in evaluations of the whole, rounded up."""
-        return -(-self.work // size_of(self.reader.shape))
+        """The work in evaluations of the whole image, rounded up."""
+        return -(-self.work // math.prod(self.reader.shape))
 
     @property
-    def are_spent(self) -> bool:
-        """True where as many evaluations were made as there may be."""
+    def reached_limit(self) -> bool:
+        """True if the limit of evaluations is reached."""
         return self.evaluations >= self.form.method.options.max_iterations
 
     def solve_each(self, partition: Partition, tolerance: float, tell: Callable[[float], None]) -> None:
-        """Solve each window by itself, with natural ends, and join the solutions smoothly."""
+        """Solve each window alone, with natural boundary conditions, and blend the solutions."""
         done = 0
         for core in partition.cores():
             tell(done / partition.pixels)
-            window = partition.solved(core)
+            window = partition.window_of(core)
             form = self.form
             found = form.method.minimise(
                 self.reader.planes(window), form.mu, form.epsilon, tolerance=tolerance
@@ -219,14 +219,14 @@ class Windows:
             self.longest = max(self.longest, found.iterations)
             done += size(window)
             reaches = tuple(overlap // 2 for overlap in partition.overlap)
-            weights = joined_weights(core, window, reaches, partition.shape)
+            weights = blending_weights(core, window, reaches, partition.shape)
             put_weighted(self.scratch, window, found.x, weights)
             del found
 
     def solve_again(self, window: Window, fades: tuple[int, ...], tolerance: float) -> bool:
-        """Solve a window with its ring held, from the composite on; False where nothing could be gained.
+        """Solve a window with a held ring, starting from the composite; return False if nothing can be gained.
 
-        What changes fades towards the ring, within so many pixels along each axis, unless J would rise by that.
+        Changes fade towards the ring over ``fades`` pixels along each axis, unless that would raise J.
         """
         shape = self.reader.shape
         noisy, old = self.reader.planes(window), self.scratch.read(window)
@@ -262,7 +262,7 @@ class Windows:
 
 
 def _free_inside(window: Window, shape: tuple[int, ...]) -> Fidelity | None:
-    """The pixels of a window are sought but for its outermost ones, where these are not the image's."""
+    """Return a fidelity that holds the outermost pixels of a window, except at the image's borders; None if none."""
     inner = tuple(
         slice(int(part.start > 0), part.stop - part.start - int(part.stop < length))
         for part, length in zip(window, shape, strict=True)
@@ -278,10 +278,10 @@ def _free_inside(window: Window, shape: tuple[int, ...]) -> Fidelity | None:
 class TiledSolution:
     """A denoised image on disk.
 
-    solution: all but its image, which is empty. Its iterations are the work in evaluations of the whole, rounded up.
-    seam: the largest rms(∇J) over the pixels near one of the joins; at most μ times the tolerance if converged.
-    parts: into how many the image was cut along each axis; passes: how often it was solved, the first time included.
-    overlap: of the windows, to both sides, along each axis.
+    solution: everything but the image, which is empty. iterations: the work in evaluations of the whole, rounded up.
+    seam: the largest rms(∇J) over the pixels near a face; at most μ times the tolerance if converged.
+    parts: the number of cores along each axis. passes: the number of passes, including the first.
+    overlap: the overlap of the windows along each axis, on both sides.
     """
 
     solution: Solution
@@ -295,15 +295,15 @@ class TiledSolution:
 
     @property
     def windows(self) -> int:
-        """In how many the image was solved."""
+        """The number of windows."""
         return math.prod(self.parts)
 
     def read(self, window: Window) -> NDArray[np.float32]:
-        """The denoised image in a window, the channels last where there are several, in `denoise`'s units."""
+        """Return the denoised image in a window, channels last if there are several, in the units of `denoise`."""
         return self.reader.image(self.scratch.read(window))
 
     def blocks(self, rows: int | None = None) -> Iterator[tuple[Window, NDArray[np.float32]]]:
-        """The denoised image in bands of full width, in order; rows: of so many rows, those at the end fewer."""
+        """Yield the denoised image in bands of full width, in order; rows: the height of the bands but the last."""
         shape = self.reader.shape
         chunk = self.reader.source.chunk if rows is None else None
         windows = bands(shape, self.band if rows is None else rows * shape[-1], chunk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,12 +14,12 @@ from tvdenoise.images.layout import require_reasonable
 from tvdenoise.model.objective import Objective
 from tvdenoise.noise.blocks import BLOCKS
 from tvdenoise.noise.estimation import PATCHES, is_thin
-from tvdenoise.noise.evidence import planes_looked_at, varied
-from tvdenoise.parameters import choose_by_sample, pieces_of
+from tvdenoise.noise.evidence import examined_planes, varied
+from tvdenoise.parameters import choose_by_sample, sample_indices
 from tvdenoise.problem import method_of, noise_for
 from tvdenoise.solver.stopping import Certificate
 from tvdenoise.tiling.partition import Budget, TooLittleMemoryError, overlap_for, partition_for
-from tvdenoise.tiling.source import Stage, Tell, bands, size, size_of
+from tvdenoise.tiling.source import Stage, Tell, bands, size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,37 +34,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Form:
-    """What J is like for any window of an image, and how it is descended."""
+    """The form of J for any window of an image, and how to minimise it."""
 
     method: Method
     mu: float
     epsilon: float
 
     def objective(self, noisy: NDArray[np.floating]) -> Objective:
-        """J for planes (channels, ...)."""
+        """Return J for planes (channels, ...)."""
         return self.method.objective(noisy, self.mu, self.epsilon)
 
     def certificate(
         self, reader: Reader, tolerance: float | None, extremes: tuple[np.floating, np.floating]
     ) -> Certificate:
-        """That of the whole image, whose least and largest values these are."""
+        """Return the certificate of the whole image; extremes: its least and largest value."""
         stand_in = np.broadcast_to(np.float32(0), (reader.channels, *reader.shape))
         return Certificate.of(self.objective(stand_in), tolerance, np.dtype(np.float32), extremes=extremes)
 
 
-_FLOAT, _COPIES = 4, 4  # bytes; of a plane whose level is read
+_FLOAT, _COPIES = 4, 4  # bytes; copies of a plane that estimating its level takes
 
 
 class StreamedEvidence:
-    """`tvdenoise.noise.evidence.NoiseEvidence` of rows that come in order, those of volumes plane after plane."""
+    """`tvdenoise.noise.evidence.NoiseEvidence` from rows added in order; those of a volume plane by plane."""
 
     def __init__(self, shape: tuple[int, int, int], depth: int = 1) -> None:
-        """shape: (channels, rows, columns) in all; depth: of how many planes."""
+        """shape: (channels, rows, columns) in total; depth: the number of stacked planes."""
         self.shape = shape
         channels, rows, columns = shape
         self._depth = depth
         self._seen = 0
-        #: Equal neighbours by plane: down and across within it, and down from the one before.
+        #: Equal neighbours by plane: down and across within the plane, and down from the plane before.
         self._equal = np.zeros((depth, 3), np.int64)
         self._last = np.empty((channels, 0, columns), np.float32)
         grids = [] if is_thin(rows, columns) else [PATCHES]
@@ -73,23 +74,23 @@ class StreamedEvidence:
 
     @classmethod
     def of(cls, shape: tuple[int, ...]) -> StreamedEvidence:
-        """For an image (channels, rows, columns) or a volume (channels, planes, rows, columns)."""
-        looked_at = _looked_at(shape)
-        return cls(looked_at, looked_at[1] // shape[-2])
+        """Start for an image (channels, rows, columns) or a volume (channels, planes, rows, columns)."""
+        examined = _examined_shape(shape)
+        return cls(examined, examined[1] // shape[-2])
 
     def add_window(
-        self, planes: NDArray[np.floating], window: Window, looked_at: NDArray[np.intp] | None
+        self, planes: NDArray[np.floating], window: Window, examined: NDArray[np.intp] | None
     ) -> None:
-        """The next band of an image, or of a volume, of whose planes some are looked at."""
-        if looked_at is None:
+        """Add the next band of an image or a volume; examined: the planes of a volume to examine."""
+        if examined is None:
             self.add(planes)
             return
-        first, last = np.searchsorted(looked_at, (window[0].start, window[0].stop))
-        for plane in looked_at[first:last] - window[0].start:
+        first, last = np.searchsorted(examined, (window[0].start, window[0].stop))
+        for plane in examined[first:last] - window[0].start:
             self.add(planes[:, plane])
 
     def add(self, rows: NDArray[np.floating]) -> None:
-        """The next rows (channels, rows, columns), of one plane."""
+        """Add the next rows (channels, rows, columns), of one plane."""
         first, before = rows[0], self._last[0, -1:]
         plane, row = divmod(self._seen, self.shape[1] // self._depth)
         equal = self._equal[plane]
@@ -110,7 +111,7 @@ class StreamedEvidence:
         )
 
     def equal_neighbours(self) -> float:
-        """The part of neighbouring pixels that are exactly equal, in the direction in which it is less."""
+        """Return the part of exactly equal neighbours, in the direction with fewer of them."""
         rows, columns = self.shape[1] // self._depth, self.shape[2]
         pairs = np.array([(rows - 1) * columns, rows * (columns - 1), columns])
         is_varied = (self._equal[:, :2] != pairs[:2]).any(axis=1)
@@ -125,31 +126,31 @@ class StreamedEvidence:
         return min(part / count if count else 1.0 for part, count in zip(equal, counts, strict=True))
 
     def windows(self, grid: WindowGrid, channels: slice) -> NDArray[np.floating]:
-        """The windows (channels, windows, side, side) of these channels at the places of a grid."""
+        """Return the windows (channels, windows, side, side) of these channels on a grid."""
         taken = self._windows[grid].taken[channels]
         return taken if self._depth == 1 else varied(taken)
 
     def planes(self) -> NDArray[np.floating]:
-        """The planes themselves, where they are thin."""
+        """Return the planes, which must be thin."""
         assert self._thin is not None
         return np.concatenate(self._thin, axis=1)
 
 
-def _looked_at(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Channels, rows and columns of what is looked at of an image or a volume (channels, ...)."""
+def _examined_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return (channels, rows, columns) of the stacked examined planes of an image or a volume (channels, ...)."""
     channels, *deep, rows, columns = shape
-    planes = planes_looked_at([*deep, rows, columns])
+    planes = examined_planes([*deep, rows, columns])
     return channels, rows if planes is None else rows * len(planes), columns
 
 
 def held_whole(shape: tuple[int, ...]) -> int:
-    """The bytes that estimating the noise of an image or a volume (channels, ...) takes beside bounded samples."""
-    channels, rows, columns = _looked_at(shape)
+    """Return the bytes, beside bounded samples, that estimating the noise of a shape (channels, ...) takes."""
+    channels, rows, columns = _examined_shape(shape)
     return _FLOAT * (2 * channels + _COPIES) * rows * columns if is_thin(rows, columns) else 0
 
 
 class _Windows:
-    """The windows of a grid, in its order, from rows that come in order."""
+    """The windows of a grid, taken from rows added in order."""
 
     def __init__(self, grid: WindowGrid, shape: tuple[int, int, int]) -> None:
         channels, rows, columns = shape
@@ -160,7 +161,7 @@ class _Windows:
         self._next = 0
 
     def add(self, before: NDArray[np.floating], rows: NDArray[np.floating], seen: int) -> None:
-        """before: the last rows of those seen."""
+        """Take the windows that these rows complete; before: the last of the ``seen`` rows."""
         while (top := self._next * self._step) + self._side <= seen + rows.shape[1]:
             if top >= seen:
                 strip = rows[:, top - seen : top - seen + self._side]
@@ -175,10 +176,10 @@ class _Windows:
 
 @dataclass(eq=False)
 class Survey:
-    """What one pass found.
+    """The results of one pass over an image.
 
-    extremes: the least and the largest value of the planes as they are solved.
-    noise, sample: the evidence of the noise, and the sample on which μ is chosen; None where not asked for.
+    extremes: the least and the largest value of the planes to solve.
+    noise, sample: the evidence for the noise estimate, and the sample for the choice of μ; None unless requested.
     """
 
     extremes: tuple[np.floating, np.floating]
@@ -187,20 +188,20 @@ class Survey:
 
     @property
     def span(self) -> float:
-        """Of all planes, in their precision."""
+        """The span of all planes, computed in their precision."""
         low, high = self.extremes
         return float(high - low)
 
 
 def survey(reader: Reader, most_pixels: int, tell: Tell, *, needs_noise: bool, needs_sample: bool) -> Survey:
-    """Read the image once, in bands. Raises ValueError where values are not finite or too large, as `denoise` does."""
+    """Read the image once, in bands. Raises ValueError for values that are too large or not finite, as `denoise`."""
     shape = (reader.channels, *reader.shape)
     evidence = StreamedEvidence.of(shape) if needs_noise else None
-    looked_at = planes_looked_at(reader.shape)
+    examined = examined_planes(reader.shape)
     sampler = _Sampler(shape) if needs_sample else None
     stored, solved, bad, done = _Extremes(), _Extremes(), 0, 0
     for window in bands(reader.shape, most_pixels, reader.source.chunk):
-        tell(Stage.READING, done / size_of(reader.shape))
+        tell(Stage.READING, done / math.prod(reader.shape))
         planes = reader.stored_planes(window)
         if not stored.add(planes):
             bad += int(np.count_nonzero(~np.isfinite(planes)))
@@ -208,7 +209,7 @@ def survey(reader: Reader, most_pixels: int, tell: Tell, *, needs_noise: bool, n
             planes = reader.rotated(planes)
             solved.add(planes)
             if evidence is not None:
-                evidence.add_window(planes, window, looked_at)
+                evidence.add_window(planes, window, examined)
             if sampler is not None:
                 sampler.add(planes, window)
         done += size(window)
@@ -223,7 +224,7 @@ class _Extremes:
         self.high: np.floating = np.float32(-np.inf)
 
     def add(self, planes: NDArray[np.floating]) -> bool:
-        """False, and left out, where a value is not finite."""
+        """Include the planes; if a value is not finite, ignore them and return False."""
         low, high = planes.min(), planes.max()
         if not (np.isfinite(low) and np.isfinite(high)):
             return False
@@ -232,15 +233,15 @@ class _Extremes:
 
 
 class _Sampler:
-    """`tvdenoise.parameters.sample`, band by band."""
+    """Takes `tvdenoise.parameters.sample` band by band."""
 
     def __init__(self, shape: Sequence[int]) -> None:
         """shape: (channels, ...)."""
-        self._places = pieces_of(shape) or [np.arange(length) for length in shape[1:]]
+        self._places = sample_indices(shape) or [np.arange(length) for length in shape[1:]]
         self.sample = np.empty((shape[0], *map(len, self._places)), np.float32)
 
     def add(self, planes: NDArray[np.floating], window: Window) -> None:
-        """Take from a window (channels, ...) what the sample has of it."""
+        """Copy the part of a window (channels, ...) that belongs to the sample."""
         to, source = [], []
         for places, part in zip(self._places, window, strict=True):
             first, last = np.searchsorted(places, (part.start, part.stop))
@@ -250,15 +251,15 @@ class _Sampler:
             values[tuple(to)] = plane[np.ix_(*source)]
 
 
-#: Windows are solved to this part of the tolerance with which the whole would just be met.
+#: Windows are solved to this part of the tolerance that would just meet that of the whole.
 _SLACK = 0.95
 
 
 @dataclass(frozen=True, eq=False)
 class TilingPlan:
-    """How an image is solved in windows.
+    """How to solve an image in windows.
 
-    noise: that μ was chosen for, None where μ was given. band: pixels of a band that is streamed.
+    noise: the noise that μ was chosen for, None if μ was given. band: the pixels of a streamed band.
     """
 
     reader: Reader
@@ -280,7 +281,7 @@ class TilingPlan:
         overlap: int | None,
         tell: Tell,
     ) -> TilingPlan:
-        """From one pass over the image. Raises as `tvdenoise.denoise_tiled` does."""
+        """Make the plan from one pass over the image. Raises as `tvdenoise.denoise_tiled` does."""
         method = method_of(options, reader.channels, axis_weights_of(spacing, len(reader.shape)))
         budget = Budget(memory, reader.channels, reader.stored_bytes, is_sparse=method.is_sparse)
         if options.estimates_noise and (held := held_whole((reader.channels, *reader.shape))) > memory:
@@ -302,13 +303,13 @@ class TilingPlan:
 
     @property
     def window_tolerance(self) -> float:
-        """With which the windows are solved, so that the whole meets its own: their squared gradients add up."""
-        share = np.sqrt(size_of(self.reader.shape) / self.partition.pixels)
+        """The tolerance for windows with which the whole meets its own: their squared gradients add up."""
+        share = np.sqrt(math.prod(self.reader.shape) / self.partition.pixels)
         return float(_SLACK * share * self.certificate.tolerance)
 
 
 def _chosen(options: Options, method: Method, surveyed: Survey) -> tuple[Form, NoiseModel | None]:
-    """With the parameters that `tvdenoise.denoise` chooses for the same image, and the noise that they are for."""
+    """Return the form with the parameters that `tvdenoise.denoise` would choose, and the noise they suit."""
 
     def evidence() -> NoiseEvidence:
         assert surveyed.noise is not None

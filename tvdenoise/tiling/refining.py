@@ -1,4 +1,4 @@
-"""The certificate of the whole composite, and further passes until it holds."""
+"""The certificate of the composite, and further passes until it is met."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from tvdenoise.tiling.source import Reader, Tell, Window
 
 
-#: Pixels within so many of a join are looked at by themselves: an rms over the whole proves nothing about a thin seam.
+#: Pixels within this distance of a face are tested separately: an rms over the whole would hide a thin seam.
 _NEAR = 8
 
 
 @dataclass(eq=False)
 class _Sums:
-    """Of one band: J, ‖∇J‖², and ‖∇J‖² near each join that it touches, by the join's number."""
+    """J and ‖∇J‖² over a band, and ‖∇J‖² near each face that it touches, by the number of the face."""
 
     value: float
     squared_norm: float
@@ -40,9 +40,9 @@ class _Sums:
 
 @dataclass(eq=False)
 class Audit:
-    """∇J of the composite that is on disk.
+    """Evaluates J and ∇J of the composite on disk, in bands.
 
-    bands: they make up the image. The gradient in each is exact, as it is read with the pixels around it.
+    bands: a partition of the image. Each is read with the pixels around it, so its gradient is exact.
     """
 
     reader: Reader
@@ -53,62 +53,62 @@ class Audit:
     _sums: dict[int, _Sums] = field(default_factory=dict)
 
     def forget(self, changed: Window) -> None:
-        """The composite was changed there."""
-        touched = self._seen_from(changed)
+        """Discard the sums of the bands that a change of the composite affects."""
+        touched = self._with_neighbours(changed)
         for number in [n for n in self._sums if common(self.bands[n], touched)]:
             del self._sums[number]
 
     def renew(self, tell: Callable[[float], None]) -> int:
-        """Look at all bands that are not known, and return how many pixels were evaluated for that."""
+        """Evaluate all bands without sums; return the number of evaluated pixels."""
         waiting = [number for number in range(len(self.bands)) if number not in self._sums]
         done = 0
         for count, number in enumerate(waiting):
             tell(count / len(waiting))
-            self._sums[number] = self._look_at(self.bands[number])
-            done += size(self._seen_from(self.bands[number]))
+            self._sums[number] = self._evaluated(self.bands[number])
+            done += size(self._with_neighbours(self.bands[number]))
         return done
 
     @property
     def whole(self) -> Evaluation:
-        """J and ‖∇J‖² of the whole."""
+        """J and ‖∇J‖² of the whole image."""
         every = [self._sums[number] for number in range(len(self.bands))]
         squared = float(np.sum([sums.squared_norm for sums in every]))
         return Evaluation(float(np.sum([sums.value for sums in every])), squared, squared)
 
-    def rms_near_joins(self) -> NDArray[np.float64]:
-        """rms(∇J) over the pixels near each join."""
+    def rms_near_faces(self) -> NDArray[np.float64]:
+        """Return rms(∇J) over the pixels near each face."""
         squared = np.zeros(len(self.faces))
         for number in range(len(self.bands)):
-            for join, near in self._sums[number].near.items():
-                squared[join] += near
+            for face, near in self._sums[number].near.items():
+                squared[face] += near
         counts = [size(self._near(face)) for face in self.faces]
         return np.sqrt(squared / (np.array(counts, dtype=np.float64) * self.reader.channels))
 
     def _near(self, face: Face) -> Window:
         return face.around(_NEAR, self.reader.shape)
 
-    def _seen_from(self, band: Window) -> Window:
-        """A band with the pixels on which its gradient depends."""
+    def _with_neighbours(self, band: Window) -> Window:
+        """Return a band with the pixels on which its gradient depends."""
         shape = self.reader.shape
         return extended(band, (1,) * len(shape), shape)
 
     def _noisy(self, band: Window, window: Window) -> NDArray[np.floating]:
-        """The planes of a band in a window around it, where no gradient is asked for and so no noisy image."""
+        """Return the planes of a band in a window around it; the rest, where no gradient is needed, is zero."""
         planes = self.reader.planes(band)
         around = np.zeros((self.reader.channels, *lengths(window)), planes.dtype)
         around[:, *within(band, window)] = planes
         return around
 
-    def _look_at(self, band: Window) -> _Sums:
-        window = self._seen_from(band)
+    def _evaluated(self, band: Window) -> _Sums:
+        window = self._with_neighbours(band)
         objective = self.form.objective(self._noisy(band, window))
         with fused_engine(objective, self.scratch.read(window), self.form.method.options.threads) as engine:
             engine.advance(0.0)
             inner = within(band, window)
             near: dict[int, float] = {}
-            for join, face in enumerate(self.faces):
+            for number, face in enumerate(self.faces):
                 if both := common(self._near(face), band):
-                    near[join] = squared_norm_of_part(
+                    near[number] = squared_norm_of_part(
                         engine.gradient, within(both, window), self.form.method.options.threads
                     )
             return _Sums(
@@ -119,18 +119,18 @@ class Audit:
 
 
 _MOST_PASSES = 100
-#: Where a pass was not enough, the next one solves to this part of its tolerance.
+#: If a pass was not enough, the next one solves to this part of its tolerance.
 _TIGHTER = 0.5
-#: So many passes in a row must bring the largest excess to this part of what it was.
+#: Refinement has stalled if this many passes do not reduce the largest excess to this part.
 _PATIENCE, _BETTER = 4, 0.95
 _TINY = 1e-30
 
 
 @dataclass(eq=False)
 class Refinement:
-    """What is looked at after each pass, and solved again in the next.
+    """Certifies the composite after each pass, and solves again where it fails.
 
-    seam: the largest rms(∇J) near a join. passes: the first one included.
+    seam: the largest rms(∇J) near a face. passes: the number of passes, including the first.
     """
 
     windows: Windows
@@ -151,37 +151,37 @@ class Refinement:
         )
 
     def run(self) -> Status:
-        """Pass after pass: how it ended. The certificate is always that of the composite as it is written."""
+        """Refine until converged or stuck. The certificate is always that of the composite on disk."""
         certificate = self.plan.certificate
         largest = certificate.tolerance * self.windows.form.mu
-        # Of the windows around each join, and last of all windows.
+        # For the windows around each face, and last for all windows.
         tolerances = np.full(len(self.audit.faces) + 1, certificate.tolerance)
         can_gain = True
         excesses: list[float] = []
         while True:
             self.windows.work += self.audit.renew(partial(self.tell, Stage.CERTIFYING))
-            near = self.audit.rms_near_joins()
+            near = self.audit.rms_near_faces()
             self.seam = float(near.max(initial=0.0))
             fails = np.append(near > largest, not certificate.is_met(self.audit.whole))
             if not fails.any():
                 return Status.CONVERGED
             excesses.append(self._excess(near / max(largest, _TINY)))
-            if not can_gain or _stands_still(excesses):
+            if not can_gain or _has_stalled(excesses):
                 return Status.PRECISION
-            if self.passes >= _MOST_PASSES or self.windows.are_spent:
+            if self.passes >= _MOST_PASSES or self.windows.reached_limit:
                 return Status.ITERATION_LIMIT
             tolerances[fails] *= _TIGHTER
             can_gain = self._solve_again(np.flatnonzero(fails), tolerances)
             self.passes += 1
 
     def _excess(self, near: np.ndarray) -> float:
-        """The largest of what must not exceed 1, in its tolerances: near each join, and of the whole."""
+        """Return the largest ratio of a bound to its tolerance, near each face and of the whole; at most 1 if met."""
         certificate = self.plan.certificate
         bound = certificate.distance_bound(self.audit.whole) / max(certificate.tolerance, _TINY)
         return float(max(bound, near.max(initial=0.0)))
 
     def _solve_again(self, failing: np.ndarray, tolerances: np.ndarray) -> bool:
-        """Solve the windows that fail; False where none could be bettered."""
+        """Solve the failing windows again; return False if none improved."""
         waiting = [
             (window, fades, tolerances[number])
             for number in failing
@@ -195,7 +195,7 @@ class Refinement:
         return gained
 
     def _windows_of(self, number: int) -> Iterator[tuple[Window, tuple[int, ...]]]:
-        """The windows around a join, or all of the image, with how their changes fade."""
+        """Yield the window around a face, or all windows of the image, with the fades of their changes."""
         shape, overlap = self.plan.partition.shape, self.plan.partition.overlap
         reaches = tuple(map(reach_of, overlap))
         if number < len(self.audit.faces):
@@ -204,15 +204,15 @@ class Refinement:
         partition = Partition.of_least_work(shape, overlap, self.plan.budget.fits_held)
         assert partition is not None
         for core in partition.cores():
-            yield partition.solved(core), overlap
+            yield partition.window_of(core), overlap
 
 
-def _stands_still(excesses: list[float]) -> bool:
-    """True where the last passes have not brought the largest excess down."""
+def _has_stalled(excesses: list[float]) -> bool:
+    """Return True if the last passes have not reduced the largest excess."""
     return len(excesses) > _PATIENCE and min(excesses[-_PATIENCE:]) > _BETTER * min(excesses[:-_PATIENCE])
 
 
 def _around(face: Face, reaches: tuple[int, ...], shape: tuple[int, ...]) -> Window:
-    """The window around a join."""
+    """Return the window around a face."""
     margins = [reach if axis != face.axis else 0 for axis, reach in enumerate(reaches)]
     return extended(face.around(reaches[face.axis], shape), margins, shape)

@@ -1,4 +1,4 @@
-"""A noisy image too large to hold, read window by window, and its solution."""
+"""A noisy image too large for memory, read window by window; arithmetic of windows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Stage(Enum):
-    """A part of the work; the value is what a user reads."""
+    """A stage of the work; the values appear in the output."""
 
     READING = "looking at the image"
     SOLVING = "solving"
@@ -29,23 +29,23 @@ class Stage(Enum):
     REPAIRING = "solving again where it is needed"
 
 
-#: Called with the stage and how much of it is done, from 0 to 1.
+#: Called with the stage and its completed part, from 0 to 1.
 Tell = Callable[[Stage, float], None]
 
 
 def tell_nobody(_stage: Stage, _part: float) -> None:
-    """Nothing."""
+    """Do nothing."""
 
 
-#: One slice for each axis of an image (rows, columns) or a volume (planes, rows, columns), its ends given.
+#: A slice with start and stop for each axis of an image (rows, columns) or a volume (planes, rows, columns).
 Window = tuple[slice, ...]
 
 
 class Source(Protocol):
     """A noisy image or volume.
 
-    shape: (rows, columns) or (planes, rows, columns). channels: 1 for grey, 3 for red, green and blue. dtype: as
-    stored. chunk: the shape of the pieces in which it is cheap to read.
+    shape: (rows, columns) or (planes, rows, columns). channels: 1 for grey, 3 for red, green and blue. dtype: the
+    stored type. chunk: the shape of the pieces that are cheap to read.
     """
 
     @property
@@ -61,52 +61,52 @@ class Source(Protocol):
     def chunk(self) -> tuple[int, ...]: ...
 
     def read(self, window: Window) -> NDArray[np.generic]:
-        """The values of a window, with its shape and the channels last where there are several. Not modified."""
+        """Return the values of a window, with channels last if there are several. The caller does not modify them."""
 
 
 @dataclass(frozen=True, eq=False)
 class ArraySource:
-    """An array (or a memory map) as a source: its axes are the image's, then the channels where there are any."""
+    """An array (or a memory map) as a source, with channels last if it has any."""
 
     array: NDArray[np.generic]
     has_channels: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Without the channels."""
+        """The shape without channels."""
         return self.array.shape[:-1] if self.has_channels else self.array.shape
 
     @property
     def channels(self) -> int:
-        """1 where there is no axis for them."""
+        """The number of channels; 1 without an axis for them."""
         return self.array.shape[-1] if self.has_channels else 1
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        """As stored."""
+        """The stored type."""
         return self.array.dtype
 
     @property
     def chunk(self) -> tuple[int, ...]:
-        """A row."""
+        """One row."""
         return (*(1,) * (len(self.shape) - 1), self.shape[-1])
 
     def read(self, window: Window) -> NDArray[np.generic]:
-        """A view."""
+        """Return a view."""
         part = self.array[window]
         return part[..., 0] if self.has_channels and self.channels == 1 else part
 
 
 @dataclass(frozen=True, eq=False)
 class Reader:
-    """A source as it is solved: planes (channels, ...) in data ranges, luminance and opponents for RGB."""
+    """Reads planes (channels, ...) of a source in data ranges, as luminance and opponents for RGB."""
 
     source: Source
     layout: Layout
 
     @classmethod
     def of(cls, source: Source, data_range: float | None) -> Reader:
-        """Raises ValueError and TypeError for what cannot be denoised, as `tvdenoise.denoise` does."""
+        """Check a source. Raises ValueError or TypeError if it cannot be denoised, as `tvdenoise.denoise` does."""
         dtype = np.dtype(source.dtype)
         if dtype.kind == "f" and dtype.itemsize > 4:
             raise TypeError(f"images of {dtype} are denoised in double precision, and so as a whole only")
@@ -118,56 +118,51 @@ class Reader:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the image without its channels."""
+        """The shape of the image without channels."""
         return self.source.shape
 
     @property
     def channels(self) -> int:
-        """1 for grey."""
+        """The number of channels; 1 for grey."""
         return self.source.channels
 
     @property
     def stored_bytes(self) -> int:
-        """Of one pixel in the source."""
+        """The bytes of one pixel in the source."""
         return self.channels * np.dtype(self.source.dtype).itemsize
 
     def stored_planes(self, window: Window) -> NDArray[np.floating]:
-        """(channels, ...) in data ranges, not rotated and of any value."""
+        """Return planes (channels, ...) in data ranges, neither rotated nor checked."""
         planes = self.layout.unchecked_planes(self.source.read(window))
-        # For the kernels arrays that cannot be written to are of another type, for which they would be compiled anew.
+        # Read-only arrays have a different Numba type, for which the kernels would be compiled again.
         return planes if planes.flags.writeable else planes.copy()
 
     def rotated(self, planes: NDArray[np.floating]) -> NDArray[np.floating]:
-        """The same as they are solved."""
+        """Rotate RGB planes to luminance and opponents."""
         return to_opponent(planes) if self.channels == RGB_CHANNELS else planes
 
     def planes(self, window: Window) -> NDArray[np.floating]:
-        """(channels, ...) as they are solved."""
+        """Return the planes (channels, ...) to solve."""
         return self.rotated(self.stored_planes(window))
 
     def image(self, planes: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Planes that were solved, as an image in the units that are returned. They may be changed."""
+        """Convert solved planes, which may be overwritten, to an image in the units of results."""
         turned = from_opponent(planes, out=planes) if self.channels == RGB_CHANNELS else planes
         return self.layout.image(turned)
 
 
 def lengths(window: Window) -> tuple[int, ...]:
-    """The shape of a window."""
+    """Return the shape of a window."""
     return tuple(part.stop - part.start for part in window)
 
 
 def size(window: Window) -> int:
-    """How many pixels a window has."""
+    """Return the number of pixels in a window."""
     return math.prod(lengths(window))
 
 
-def size_of(shape: Sequence[int]) -> int:
-    """How many pixels an image of this shape has."""
-    return math.prod(shape)
-
-
 def extended(window: Window, margins: Sequence[int], shape: Sequence[int]) -> Window:
-    """A window with a margin along each axis, as far as the image goes."""
+    """Return a window with a margin along each axis, clipped to the image."""
     return tuple(
         slice(max(part.start - margin, 0), min(part.stop + margin, length))
         for part, margin, length in zip(window, margins, shape, strict=True)
@@ -175,13 +170,13 @@ def extended(window: Window, margins: Sequence[int], shape: Sequence[int]) -> Wi
 
 
 def common(one: Window, other: Window) -> Window | None:
-    """What two windows have in common; None for nothing."""
+    """Return the intersection of two windows; None if empty."""
     both = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
     return both if all(part.start < part.stop for part in both) else None
 
 
 def within(window: Window, outer: Window) -> Window:
-    """A window in the coordinates of another that holds it."""
+    """Return a window in the coordinates of another that contains it."""
     return tuple(
         slice(part.start - frame.start, part.stop - frame.start)
         for part, frame in zip(window, outer, strict=True)
@@ -189,9 +184,9 @@ def within(window: Window, outer: Window) -> Window:
 
 
 def bands(shape: Sequence[int], most_pixels: int, chunk: Sequence[int] | None = None) -> list[Window]:
-    """Bands of full width, in order, of at most so many pixels where a row has no more.
+    """Cut an image into bands of full width, in order, of at most ``most_pixels`` or one row.
 
-    Of a volume: several whole planes, or bands of rows of one plane. Where there is room they begin where a chunk does.
+    A band of a volume is several whole planes, or rows of one plane. If a chunk fits, bands start at chunk borders.
     """
     *outer, columns = shape
     rows = _step(shape[-2], max(most_pixels // columns, 1), None if chunk is None else chunk[-2])
@@ -209,7 +204,7 @@ def bands(shape: Sequence[int], most_pixels: int, chunk: Sequence[int] | None = 
 
 
 def _step(length: int, most: int, chunk: int | None) -> int:
-    """At most so many of a length: all, a multiple of the chunk, or what fits."""
+    """Return the step along an axis: all of the length, a multiple of the chunk, or ``most``."""
     if most >= length:
         return length
     return most // chunk * chunk if chunk is not None and most >= chunk else most

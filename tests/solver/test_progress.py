@@ -1,4 +1,4 @@
-"""How far a solve tells that it has come."""
+"""The progress that a solve reports."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from tvdenoise import denoise
 from tvdenoise.solver.descent import Status
 
 
-def told(image, **options):
+def solved(image, **options):
     parts: list[float] = []
     solution = denoise(image, 10.0, progress=parts.append, **options)
     return solution, parts
 
 
 @pytest.mark.parametrize("engine", ["fused", "sparse"])
-def test_it_rises_to_one_with_the_evaluations(engine):
-    solution, parts = told(noise(40, 50), engine=engine)
+def test_progress_rises_to_one_with_the_evaluations(engine):
+    solution, parts = solved(noise(40, 50), engine=engine)
     assert solution.status is Status.CONVERGED
     assert len(parts) == solution.iterations
     assert parts[0] == 0.0 < parts[1]
@@ -26,35 +26,35 @@ def test_it_rises_to_one_with_the_evaluations(engine):
     assert parts[-1] == 1.0 > parts[-2]
 
 
-def test_it_is_even_on_a_logarithmic_scale_of_the_bound():
-    solution, parts = told(noise(40, 50), step="fixed", trace=True)
+def test_progress_is_linear_in_the_logarithm_of_the_bound():
+    solution, parts = solved(noise(40, 50), step="fixed", trace=True)
     bounds = np.log([point.distance_bound for point in solution.trace])
     along = (bounds[0] - bounds) / (bounds[0] - np.log(solution.tolerance))
     assert np.allclose(parts, np.minimum(along, 1))
 
 
-def test_missing_pixels_have_one_too():
+def test_filling_missing_pixels_reports_progress_too():
     image = noise(40, 50).astype(np.float32) / 255
     image[::7, ::5] = np.nan
-    solution, parts = told(image, nan="fill")
+    solution, parts = solved(image, nan="fill")
     assert solution.status is Status.FILLED
     assert parts == sorted(parts)
     assert parts[-1] == 1.0 > parts[-2] > 0.5
 
 
-def test_it_stays_short_of_one_where_the_tolerance_is_not_reached():
-    solution, parts = told(noise(40, 50), max_iterations=4)
+def test_progress_stays_below_one_if_the_tolerance_is_not_reached():
+    solution, parts = solved(noise(40, 50), max_iterations=4)
     assert solution.status is Status.ITERATION_LIMIT
     assert 0 < parts[-1] < 1
-    assert told(np.zeros((4, 5)))[1] == [1.0]
+    assert solved(np.zeros((4, 5)))[1] == [1.0]
 
 
-def test_a_tolerance_of_zero_means_the_precision():
-    solution, parts = told(noise(40, 50), tolerance=0.0)
+def test_progress_reaches_one_at_the_limit_of_the_precision():
+    solution, parts = solved(noise(40, 50), tolerance=0.0)
     assert solution.status is Status.PRECISION
     assert parts[-1] == 1.0 > parts[-2] > parts[1]
 
 
-def test_the_result_is_the_same_without_it():
+def test_progress_does_not_change_the_result():
     image = noise(40, 50)
-    assert np.array_equal(told(image)[0].image, denoise(image, 10.0).image)
+    assert np.array_equal(solved(image)[0].image, denoise(image, 10.0).image)
