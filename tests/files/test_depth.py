@@ -143,7 +143,7 @@ def test_a_transparent_16_bit_colour_becomes_alpha(
     picture = read(returned(command, "a.png"))
     assert picture.alpha.tolist() == [alpha]
     assert picture.intensities.astype(">u2").tobytes() == row
-    assert read(tmp_path / "a.png").notices == ("its transparent colour is written as alpha",)
+    assert read(tmp_path / "a.png").notes == ("its transparent colour is written as alpha",)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

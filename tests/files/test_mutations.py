@@ -51,7 +51,7 @@ def _require_good_ending(
     for output in outputs:
         with output.open("rb") as stream:
             found = open_images(stream)
-            assert not isinstance(found, Stack) or len(list(found.pictures())) == found.count
+            assert not isinstance(found, Stack) or len(list(found.images())) == found.count
     failed = {name for name in files if any(f"in/{name}: " in line for line in lines)}
     assert failed | {path.name for path in outputs} == set(files)
     assert len(failed) + len(outputs) == len(files)
@@ -107,6 +107,6 @@ def test_a_tag_whose_value_has_the_wrong_type_is_left_out_with_a_notice(
     struct.pack_into("<HHI", contents, place, 271, 5, 1)  # a fraction in the place of a text
     (tmp_path / "a.tif").write_bytes(contents)
     picture = read(tmp_path / "a.tif")
-    assert picture.notices == ("its TIFF tags 271 (Make) are dropped",)
+    assert picture.notes == ("its TIFF tags 271 (Make) are dropped",)
     with Image.open(BytesIO(encode(picture, FORMAT_BY_EXTENSION[".tif"]))) as written:
         assert written.tag_v2[270] == "kept"

@@ -49,7 +49,7 @@ def test_an_overview_is_no_page_and_is_left_out_with_a_notice(tmp_path: Path) ->
     small.encoderinfo["tiffinfo"][254] = 1
     Image.fromarray(noise(8, 8)).save(tmp_path / "a.tif", save_all=True, append_images=[small])
     picture = read(tmp_path / "a.tif")
-    assert picture.notices == ("its overviews are dropped",)
+    assert picture.notes == ("its overviews are dropped",)
     np.testing.assert_array_equal(picture.intensities, noise(8, 8))
 
 

@@ -52,7 +52,7 @@ def same_file(picture: LargeImage, whole: DecodedImage) -> None:
     )
     assert picture.metadata == whole.metadata
     assert picture.pixel.traits == whole.traits
-    assert picture.pixel.notices == whole.notices
+    assert picture.pixel.notes == whole.notes
 
 
 @pytest.mark.usefixtures("plenty_for_parts")

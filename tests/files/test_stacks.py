@@ -590,7 +590,7 @@ def test_one_directory_stands_for_all_pages_of_any_size(
 
 
 def read_all(path: Path) -> int:
-    return sum(1 for _ in stack_in(path).pictures())
+    return sum(1 for _ in stack_in(path).images())
 
 
 def test_metadata_of_every_page_stay_its_own(command, tmp_path: Path) -> None:

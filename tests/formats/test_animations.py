@@ -241,4 +241,4 @@ def test_frames_are_of_one_kind_and_lie_in_time(tmp_path: Path) -> None:
             found = open_images(stream)
             assert isinstance(found, Stack)
             assert (found.axes.names, found.count) == ("T", 4)
-            assert {picture.kind for picture in found.pictures()} == {"RGBA"}
+            assert {picture.kind for picture in found.images()} == {"RGBA"}

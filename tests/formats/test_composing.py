@@ -38,7 +38,7 @@ def _read(contents: bytes, path: Path) -> list[np.ndarray]:
     with path.open("rb") as stream:
         found = open_images(stream)
         assert isinstance(found, Stack)
-        return [_visible(p.intensities, p.alpha) for p in found.pictures()]
+        return [_visible(p.intensities, p.alpha) for p in found.images()]
 
 
 def _visible(colours: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
@@ -151,7 +151,7 @@ def test_opaque_frames_that_cover_all_stay_opaque_whatever_becomes_of_them(
     with (tmp_path / name).open("rb") as stream:
         found = open_images(stream)
         assert isinstance(found, Stack)
-        assert {picture.kind for picture in found.pictures()} == {"RGB"}
+        assert {picture.kind for picture in found.images()} == {"RGB"}
 
 
 def test_frames_that_lie_outside_are_refused(command, tmp_path: Path) -> None:

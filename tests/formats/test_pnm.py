@@ -109,5 +109,5 @@ def test_plain_text_is_read_the_same_in_blocks_of_any_size(block: int, monkeypat
 def test_an_odd_largest_value_in_plain_text_is_stretched_with_a_notice(tmp_path: Path) -> None:
     (tmp_path / "a.ppm").write_bytes(b"P3 1 1 1000 0 500 1000")
     picture = read(tmp_path / "a.ppm")
-    assert picture.notices == ("intensities up to 1000 are written as intensities up to 65535",)
+    assert picture.notes == ("intensities up to 1000 are written as intensities up to 65535",)
     assert picture.intensities.tolist() == [[[0, 32768, 65535]]]

@@ -334,7 +334,7 @@ def test_ycbcr_without_jpeg_is_written_as_rgb_with_a_notice(tmp_path: Path) -> N
     place = contents.index(struct.pack("<HHIH", 262, 3, 1, 2))
     contents[place + 8] = 6
     (tmp_path / "a.tif").write_bytes(contents)
-    assert "its YCbCr colours are written as RGB" in read(tmp_path / "a.tif").notices
+    assert "its YCbCr colours are written as RGB" in read(tmp_path / "a.tif").notes
 
 
 def big_endian_bigtiff(values: np.ndarray, orientation: int, exif: dict[int, tuple[int, bytes]]) -> bytes:

@@ -68,7 +68,7 @@ class Origin:
         return self.status.st_atime_ns, self.status.st_mtime_ns
 
     @property
-    def notices(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         if self.status.st_nlink < 2:
             return ()
         return ("its other hard links still hold the original image",)

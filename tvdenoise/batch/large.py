@@ -178,7 +178,7 @@ class Large(Work):
             large, self._settings, self._scratch, self._threads, self._solved_so_far
         ) as result:
             summary.add(result.solution)
-            summary.note((*large.pixel.notices, in_parts(result.windows)))
+            summary.note((*large.pixel.notes, in_parts(result.windows)))
             pixel = summary.recorded(summary.stripped(large.pixel), 0)
             yield LargeWriter(large, pixel, self._form, result.read, self._written_so_far)
 

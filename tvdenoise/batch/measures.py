@@ -117,13 +117,13 @@ class Similarity:
     """Similarity of two images.
 
     psnr: in decibels, infinite for equal images; ssim: None if too few pixels are visible; data_range: difference
-    between white and black; notices: sentences about what was not compared.
+    between white and black; notes: sentences about what was not compared.
     """
 
     psnr: float
     ssim: float | None
     data_range: float
-    notices: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,13 +184,13 @@ def similarity_of(
     white = data_range or white_of(reference)
     first, second, visible = reference.intensities, image.intensities, reference.visible
     ratio = psnr(first, second, white, visible)
-    notices: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     if image.metadata.icc != reference.metadata.icc:
-        notices = ("its colour profile differs from the reference's; stored values are compared",)
+        notes = ("its colour profile differs from the reference's; stored values are compared",)
     try:
-        return Similarity(ratio, ssim(first, second, white, visible), white, notices)
+        return Similarity(ratio, ssim(first, second, white, visible), white, notes)
     except ValueError:
-        return Similarity(ratio, None, white, (*notices, f"SSIM needs {WINDOW} × {WINDOW} visible pixels"))
+        return Similarity(ratio, None, white, (*notes, f"SSIM needs {WINDOW} × {WINDOW} visible pixels"))
 
 
 def white_of(image: DecodedImage) -> float:

@@ -68,7 +68,7 @@ class Outcome:
     """The outcome of one file.
 
     source, target: as shown, "-" for the standard streams; target is None if there is none.
-    reason, remedy: why the file failed, or missed its tolerance; notices: what was not written as read.
+    reason, remedy: why the file failed, or missed its tolerance; notes: what was not written as read.
     trace: traceback of an error, for developers; seconds: spent on the file, including reading and writing.
     """
 
@@ -78,7 +78,7 @@ class Outcome:
     reason: str | None = None
     remedy: str | None = None
     figures: Figures | None = None
-    notices: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     trace: str | None = None
     seconds: float = 0.0
 

@@ -83,9 +83,9 @@ class Planes(Work):
         """Yield each image ready to write; decodes and denoises on demand."""
         masks = self._denoiser.masks(self._found, range(self.count))
         if isinstance(self._found, Stack):
-            self._summary.note(self._found.series.notices)
+            self._summary.note(self._found.series.notes)
             self._choose(self._found)
-            images = self._found.pictures()
+            images = self._found.images()
             for number in range(self.count):
                 mask, channel = next(masks), self._found.axes.channel(number)
                 with self._naming(number):
@@ -134,7 +134,7 @@ class Planes(Work):
         self, image: DecodedImage, mask: NDArray[np.bool_] | None, number: int, channel: int
     ) -> DecodedImage:
         summary = self._summary
-        summary.note(image.notices)
+        summary.note(image.notes)
         summary.note_missing(image.missing)
         image = summary.stripped(image)
         chosen = self._chosen.get(channel)

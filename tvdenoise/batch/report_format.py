@@ -36,7 +36,7 @@ def entry_of(outcome: Outcome) -> dict[str, Any]:
         **{name: value if _is_finite(value) else None for name, value in figures.items()},
         **{name: None if outcome.figures is None else outcome.figures.shape.get(name) for name in SHAPING},
         "seconds": round(outcome.seconds, 6),
-        "notes": "; ".join(outcome.notices) or None,
+        "notes": "; ".join(outcome.notes) or None,
     }
 
 

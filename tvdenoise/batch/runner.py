@@ -83,7 +83,7 @@ class Runner:
             if is_done(job, first, self._replacement_log):
                 reason, remedy = "already denoised", "denoise it once more with --again"
                 return Outcome(str(job.source), str(job.target), FileStatus.SKIPPED, reason, remedy)
-            notices = origin.notices if origin is not None and job.in_place else ()
+            notes = origin.notes if origin is not None and job.in_place else ()
             form = self._format_of(job, first)
             work = self._work(job, found, form, threads)
             start += self._denoiser.prepare(in_parts=work.is_in_parts)
@@ -94,7 +94,7 @@ class Runner:
             FileStatus.DONE,
             *work.shortfall,
             figures=work.figures,
-            notices=work.notices + notices,
+            notes=work.notes + notes,
             seconds=time.perf_counter() - start,
         )
 

@@ -93,7 +93,7 @@ class Volumes(Work):
 
     def _denoised(self) -> Iterator[DecodedImage]:
         """Yield each image ready to write, in file order."""
-        self._summary.note((*self._stack.series.notices, *self._assumed))
+        self._summary.note((*self._stack.series.notes, *self._assumed))
         self._reach(0)
         with Spill(self._folder) as spill:
             for numbers in self._volumes:
@@ -116,7 +116,7 @@ class Volumes(Work):
         """Yield the denoised planes of a volume in its order."""
         volume = gathered(self._stack, numbers, self._spacing)
         self._missing += volume.missing
-        self._summary.note(volume.notices)
+        self._summary.note(volume.notes)
         mask = mask_of_volume(self._denoiser, self._stack, numbers)
         progress = self._progress_of_next(len(numbers))
         solution = self._denoiser.solve(volume, self._threads, mask=mask, progress=progress)
@@ -131,7 +131,7 @@ class Volumes(Work):
             gathered_on_disk(self._stack, numbers, folder) as volume,
             solved_in_parts(volume, self._settings, folder, self._threads, progress, self._spacing) as result,
         ):
-            self._summary.note((in_parts(result.windows), *volume.notices))
+            self._summary.note((in_parts(result.windows), *volume.notes))
             self._summary.add(result.solution)
             rows, columns = (slice(0, length) for length in volume.shape[1:])
             for plane in range(len(numbers)):
@@ -157,8 +157,8 @@ class Volumes(Work):
         self._progress(self._reached, self._stack.count)
 
     @property
-    def notices(self) -> tuple[str, ...]:
-        return self._summary.notices + filled(self._missing)
+    def notes(self) -> tuple[str, ...]:
+        return self._summary.notes + filled(self._missing)
 
     @property
     def figures(self) -> Figures:

@@ -71,9 +71,9 @@ class Work(ABC):
         """Figures of all solves; available once everything is denoised."""
 
     @property
-    def notices(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """Differences between input and output besides the noise; available once everything is denoised."""
-        return self._summary.notices
+        return self._summary.notes
 
     @property
     def shortfall(self) -> tuple[str | None, str | None]:
@@ -88,7 +88,7 @@ class FileSummary:
         self._form = form
         self._settings = settings
         self._solutions: list[Solution] = []  # images dropped
-        self._notices: dict[str, str] = {}
+        self._notes: dict[str, str] = {}
         self._missing: list[int] = []  # pixels, for each image
 
     def add(self, solution: Solution) -> None:
@@ -99,10 +99,10 @@ class FileSummary:
             raise TvdenoiseError("the solve broke down", "choose another --mu or --epsilon")
         self._solutions.append(replace(solution, image=solution.image[:0].copy()))
 
-    def note(self, notices: Sequence[str]) -> None:
-        """Add notices, dropping those that differ from an earlier one only in their numbers."""
-        for notice in notices:
-            self._notices.setdefault(re.sub(r"\d[\d,]*", "#", notice), notice)
+    def note(self, notes: Sequence[str]) -> None:
+        """Add notes, dropping those that differ from an earlier one only in their numbers."""
+        for note in notes:
+            self._notes.setdefault(re.sub(r"\d[\d,]*", "#", note), note)
 
     def note_missing(self, count: int) -> None:
         """Add the number of missing pixels that were filled in one image."""
@@ -122,11 +122,11 @@ class FileSummary:
         return image
 
     @property
-    def notices(self) -> tuple[str, ...]:
-        """See `Work.notices`."""
+    def notes(self) -> tuple[str, ...]:
+        """See `Work.notes`."""
         images = sum(count > 0 for count in self._missing)
         where = f" in {images} of {len(self._missing)} images" if len(self._missing) > 1 else ""
-        return (*self._notices.values(), *filled(sum(self._missing), where))
+        return (*self._notes.values(), *filled(sum(self._missing), where))
 
     def shortfall(self, what: str) -> tuple[str | None, str | None]:
         """Why the result misses its tolerance, and the remedy; what: plural noun for the things solved."""

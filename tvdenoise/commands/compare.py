@@ -97,8 +97,8 @@ def _told(compared: Iterable[Comparison], *, as_json: bool) -> Iterable[Comparis
         if comparison.error is not None:
             print(f"tvdenoise: {name}: {comparison.error}", file=sys.stderr)
             continue
-        for notice in comparison.similarity.notices:
-            print(f"tvdenoise: {name}: note: {notice}", file=sys.stderr)
+        for note in comparison.similarity.notes:
+            print(f"tvdenoise: {name}: note: {note}", file=sys.stderr)
         if as_json:
             print(json.dumps(_entry(comparison)), flush=True)
         yield comparison

@@ -188,7 +188,7 @@ class Console:
         for line in self._lines(outcome):
             self._print(line)
         if not self._tells_each:
-            self._untold_notes += len(outcome.notices)
+            self._untold_notes += len(outcome.notes)
         if self._bar is not None:
             self._bar.add(outcome)
 

@@ -126,8 +126,8 @@ def warning_of(outcome: Outcome) -> str | None:
 
 def notes_of(outcome: Outcome) -> Iterator[str]:
     """Notes about what the written file lacks or changes."""
-    for notice in outcome.notices:
-        yield f"tvdenoise: {printable(outcome.source)}: note: {notice}"
+    for note in outcome.notes:
+        yield f"tvdenoise: {printable(outcome.source)}: note: {note}"
 
 
 def line_of_tally(tally: Tally, planned: int, *, untold_notes: int = 0) -> str:

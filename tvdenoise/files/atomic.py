@@ -1,4 +1,4 @@
-"""Atomic writing: a file is replaced whole or not at all, with its permissions and attributes."""
+"""Atomic writing: replaces a file whole or not at all, and keeps its permissions and attributes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tvdenoise.files.paths import printable, reason_of
 
 @dataclass(frozen=True)
 class Attributes:
-    """permissions: as `chmod` takes them; owner, group: by their numbers; extended: by name, with access lists."""
+    """Attributes of a file: permissions as for `chmod`; owner and group ids; extended attributes by name, with ACLs."""
 
     permissions: int
     owner: int
@@ -30,15 +30,15 @@ class Attributes:
 
     @classmethod
     def of(cls, path: Path) -> Attributes | None:
-        """Those of a file, or None where there is none."""
+        """Read the attributes of a file; None if it does not exist."""
         try:
             status = path.stat()
         except FileNotFoundError:
             return None
         return cls(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, _extended(path))
 
-    def give(self, path: Path) -> None:
-        """Give them to another file, as far as its system has such and the user may."""
+    def apply_to(self, path: Path) -> None:
+        """Set them on another file, as far as its file system and the user's rights allow."""
         if hasattr(os, "chown"):
             with suppress(OSError):
                 os.chown(path, -1, self.group)
@@ -62,8 +62,8 @@ def _extended(path: Path) -> dict[str, bytes]:
 
 _HOST = f"{zlib.crc32(node().encode(errors='replace')):08x}"  # process numbers mean nothing on another host
 _TEMPORARY = re.compile(r"\.tvdenoise-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp")
-_PRIVATE = 0o600  # until a file has the permissions of the one that it replaces
-_unfinished: set[Path] = set()  # the temporaries that this process is writing
+_PRIVATE = 0o600  # until the file gets the permissions of the one it replaces
+_unfinished: set[Path] = set()  # temporary files that this process is writing
 _REMEDIES = {
     errno.ENOSPC: "free some space and run it again with --skip-existing",
     errno.EDQUOT: "free some space and run it again with --skip-existing",
@@ -77,13 +77,13 @@ def write_atomically(
     verify: Callable[[Path], None],
     times: tuple[int, int] | None = None,
 ) -> None:
-    """Put the contents in the target's place once they are safely on the disk, and then their name there too.
+    """Write a temporary file, sync it to the disk, rename it to the target, and sync the folder.
 
-    contents: all of them, or what writes them to an open file, piece by piece; whatever it raises is passed on.
-    verify: called with the path of what was written, before it takes the target's place; may raise.
-    times: of the last access and change that the file is given, in nanoseconds, or None for now.
-    A link is followed, and what it leads to is replaced. An existing file's permissions, owner and extended attributes
-    are kept; a new file's permissions obey the umask. On any failure the target is untouched.
+    contents: bytes, or a function that writes them to an open file; its exceptions pass through.
+    verify: called with the path of the written file before the rename; may raise.
+    times: access and modification times to set, in nanoseconds, or None for now.
+    Follows links, and replaces the file they point to. Keeps the permissions, owner and extended attributes of an
+    existing file; a new file's permissions obey the umask. On failure the target is untouched.
     Raises UnwritableImageError.
     """
     destination = Path(os.path.realpath(target))
@@ -107,19 +107,19 @@ def write_atomically(
 
 
 def remove_unfinished() -> None:
-    """Remove what this process has not finished writing, for a process that ends without unwinding."""
+    """Remove the temporary files of this process, before it exits without unwinding."""
     for temporary in tuple(_unfinished):
         with suppress(OSError):
             temporary.unlink()
 
 
 def temporary_beside(target: Path) -> Path:
-    """A new hidden name in the target's folder, which says what process it belongs to."""
+    """Return a new hidden name in the target's folder that holds the process id."""
     return target.with_name(f".tvdenoise-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporaries that dead processes of this host left in a folder."""
+    """Remove the temporary files that dead processes of this host left in a folder."""
     with suppress(OSError):
         for entry in list(os.scandir(folder)):
             name = _TEMPORARY.fullmatch(entry.name)
@@ -129,9 +129,9 @@ def sweep(folder: Path) -> None:
 
 
 def require_writable(folder: Path, *, keeps_times: bool = False) -> None:
-    """Raise UnwritableImageError unless files can be made in a folder, or, where it is missing, above it.
+    """Raise UnwritableImageError unless files can be created in a folder or, if missing, in its nearest ancestor.
 
-    keeps_times: the probe leaves no trace in the time of the folder's last change either.
+    keeps_times: restore the folder's modification time afterwards.
     """
     existing = folder
     while not os.path.lexists(existing) and existing != existing.parent:
@@ -140,7 +140,8 @@ def require_writable(folder: Path, *, keeps_times: bool = False) -> None:
     times = None
     try:
         if keeps_times:
-            times = _times(existing)
+            status = existing.stat()
+            times = status.st_atime_ns, status.st_mtime_ns
         _write_new(probe, b"", None)
     except OSError as error:
         reason = f"cannot write into {printable(existing)}: {reason_of(error)}"
@@ -149,13 +150,8 @@ def require_writable(folder: Path, *, keeps_times: bool = False) -> None:
         with suppress(OSError):
             probe.unlink()
         if times is not None:
-            with suppress(OSError):  # the folder of someone else
+            with suppress(OSError):  # someone else's folder
                 os.utime(existing, ns=times)
-
-
-def _times(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_atime_ns, status.st_mtime_ns
 
 
 def _write_new(
@@ -171,11 +167,11 @@ def _write_new(
         stream.flush()
         os.fsync(stream.fileno())
     if attributes is not None:
-        attributes.give(path)
+        attributes.apply_to(path)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put the new name on the disk too, where the system allows that (a folder may be closed to reading)."""
+    """Sync a folder's entries to the disk, if the system allows it (the folder may be unreadable)."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -185,12 +181,12 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _is_alive(process: int) -> bool:
-    if os.name == "nt":  # where signal 0 would end the process, not ask for it
+    if os.name == "nt":  # where signal 0 would end the process
         return True
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # it belongs to someone else
+    except OSError:  # another user's process
         return True
     return True

@@ -1,4 +1,4 @@
-"""A decoded image file: its intensities, its orientation, and everything that must come through unchanged."""
+"""A decoded image: its intensities, and the alpha and metadata that must be kept unchanged."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_BAND = 1 << 17  # values that are rounded at a time, so that they stay in the processor's cache
+_BAND = 1 << 17  # values rounded at a time, so that they stay in the processor's cache
 
 
 def stored(denoised: NDArray[np.floating], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Intensities in [0, 1] as integers, rounded half to even and clipped; as floats those that the type can hold."""
+    """Convert intensities to a dtype: [0, 1] to integers, rounded half to even and clipped; floats clipped to range."""
     if dtype.kind == "f":
-        limit = np.finfo(dtype).max  # beyond which half precision knows only infinity
+        limit = np.finfo(dtype).max  # half precision overflows to infinity beyond it
         clipped: NDArray[Any] = np.clip(denoised, -limit, limit).astype(dtype)
         return clipped
     largest = np.float32(np.iinfo(dtype).max)
@@ -33,9 +33,9 @@ def stored(denoised: NDArray[np.floating], dtype: np.dtype[Any]) -> NDArray[Any]
 
 
 def fill_hidden(intensities: NDArray[Any], visible: NDArray[np.bool_]) -> NDArray[Any]:
-    """A copy whose invisible pixels hold the intensities of the nearest visible pixel.
+    """Return a copy in which each invisible pixel has the intensities of the nearest visible one.
 
-    Without a visible pixel, the intensities as they are.
+    Without a visible pixel, returns the intensities themselves.
     """
     if not visible.any():
         return intensities
@@ -47,26 +47,26 @@ def fill_hidden(intensities: NDArray[Any], visible: NDArray[np.bool_]) -> NDArra
 
 
 _RECORD = re.compile(r"tvdenoise [0-9][^;\s]*; mu=[^;\s]+; epsilon=[^;\s]+(?:; [a-z_]+=[^;\s]+)*")
-_SEPARATOR = " | "  # between what other programs left in the same place and the record
+_SEPARATOR = " | "  # between other programs' text and the record
 
 
 def record_in(text: str) -> str | None:
-    """The record in a text, or None."""
+    """Return the record in a text, or None."""
     found = _RECORD.search(text)
     return found[0] if found else None
 
 
 def without_record(text: str) -> str:
-    """What else a text says."""
+    """Return a text without the record in it."""
     return _SEPARATOR.join(part for part in text.split(_SEPARATOR) if part and not _RECORD.fullmatch(part))
 
 
 def with_record(text: str, record: str) -> str:
-    """The text and, after it, the record."""
+    """Append a record to a text, in place of an earlier one."""
     return _SEPARATOR.join(filter(None, (without_record(text), record)))
 
 
-# The kinds of pixels that are carried, by the names that Pillow gives its modes where it has one.
+# The supported kinds of pixels, named after Pillow's modes where it has one.
 PIXEL_KINDS = {
     "L": "8-bit grey",
     "LA": "8-bit grey with alpha",
@@ -92,17 +92,17 @@ PIXEL_KINDS = {
 _COLOURS = {1: "L", 3: "RGB", 4: "CMYK"}
 _FLOAT_COLOURS = {1: "F", 3: "RGBF"}
 
-StoredTag = tuple[int, bytes]  # type of a tag, and its value as a little-endian TIFF has it
+StoredTag = tuple[int, bytes]  # type of a tag, and its values in little-endian order
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says about its picture, in terms that several formats share.
+    """Metadata that several formats share.
 
     icc, exif, xmp: as stored, exif without the "Exif" prefix; dpi: horizontal and vertical dots per inch;
-    text: keywords and their texts; tags: those of a TIFF that no other format has, by number.
-    record: how the picture was denoised, a line as in `files.record`.
-    elsewhere: sentences about what its codec keeps (in traits) and no other does, said where another one writes it.
+    text: pairs of keyword and text; tags: tags by number that only TIFF can hold.
+    record: the line that says how the image was denoised (see `record_in`).
+    elsewhere: notes about what only this codec keeps (in traits), shown when another format is written.
     """
 
     icc: bytes | None = None
@@ -116,7 +116,7 @@ class Metadata:
 
     @property
     def present(self) -> frozenset[str]:
-        """The names of the fields that hold something."""
+        """The names of the fields that are not empty."""
         return frozenset(name for name, value in vars(self).items() if value)
 
 
@@ -124,12 +124,12 @@ class Metadata:
 class DecodedImage:
     """A decoded image.
 
-    intensities: (rows, columns), or (rows, columns, 3) for RGB and 4 for CMYK (integers, of which 0 is no ink);
+    intensities: (rows, columns), (rows, columns, 3) for RGB, or (rows, columns, 4) for CMYK (integers, 0 for no ink);
     uint8, uint16, float16 or float32 as stored.
-    alpha: (rows, columns), of the same type, or None.
-    codec: the name of the file's format in Pillow.
-    traits: what only that codec understands, kept for the way back into it.
-    notices: sentences about what is not written as it was read.
+    alpha: (rows, columns), of the same dtype, or None.
+    codec: Pillow's name of the file's format.
+    traits: codec-specific data, kept for writing the same codec.
+    notes: sentences about what will not be written as it was read.
     """
 
     intensities: NDArray[Any]
@@ -137,11 +137,11 @@ class DecodedImage:
     codec: str = "PNG"
     metadata: Metadata = field(default_factory=Metadata)
     traits: object = None
-    notices: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:
-        """1 for grey, 3 for RGB, 4 for CMYK; alpha is none."""
+        """1 for grey, 3 for RGB, 4 for CMYK; alpha is not counted."""
         return self.intensities.shape[2] if self.has_channel_axis else 1
 
     @property
@@ -154,7 +154,7 @@ class DecodedImage:
 
     @property
     def kind(self) -> str:
-        """The kind of its pixels, one of ``PIXEL_KINDS``."""
+        """The kind of its pixels, a key of ``PIXEL_KINDS``."""
         name = (_FLOAT_COLOURS if self.is_float else _COLOURS)[self.channels]
         name += "A" if self.alpha is not None else ""
         if self.intensities.dtype in (np.uint16, np.float16):
@@ -169,7 +169,7 @@ class DecodedImage:
 
     @property
     def missing(self) -> int:
-        """How many visible pixels are NaN in any channel."""
+        """The number of visible pixels that are NaN in any channel."""
         if not self.is_float:
             return 0
         missing = np.isnan(self.intensities)
@@ -178,19 +178,19 @@ class DecodedImage:
 
     @property
     def visible(self) -> NDArray[np.bool_] | None:
-        """Where alpha is above zero, or None where every pixel is."""
+        """Mask of the pixels with alpha above zero, or None if all are visible."""
         if self.alpha is None or (visible := self.alpha > 0).all():
             return None
         return visible
 
     def noisy(self) -> NDArray[Any]:
-        """The intensities to denoise, invisible ones replaced by the nearest visible ones."""
+        """Return the intensities to denoise, with invisible pixels filled from the nearest visible ones."""
         return self.intensities if self.visible is None else fill_hidden(self.intensities, self.visible)
 
     def with_denoised(self, denoised: NDArray[np.floating]) -> DecodedImage:
-        """The same picture with other intensities, in [0, 1] (float pictures: in their own units).
+        """Return the image with other intensities, in [0, 1] (float images: in their own units).
 
-        Integers are rounded half to even and clipped. Invisible pixels keep what they hold.
+        Integers are rounded half to even and clipped. Invisible pixels keep their values.
         """
         intensities = stored(denoised, self.intensities.dtype)
         if self.visible is not None:

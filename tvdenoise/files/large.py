@@ -1,4 +1,4 @@
-"""Images too large for the memory, read from and written to their files in parts."""
+"""Images too large for memory, which are read and written in parts."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.opening import decoder_errors
 from tvdenoise.files.pillow import PILLOW_SETTINGS, metadata_of
 from tvdenoise.files.writing import encoder_errors, require_carried, require_readable
-from tvdenoise.formats.family import Family, Format, Regions, Window, whole_only
+from tvdenoise.formats.family import Family, Format, Regions, Window, nothing
 from tvdenoise.formats.registry import FAMILIES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_BAND = 1 << 23  # bytes that are looked through at a time
-_MOST_FOR_READING = 0.25  # of the memory for a picture in parts
+_BAND = 1 << 23  # bytes checked at a time
+_MOST_FOR_READING = 0.25  # of the memory available for denoising in parts
 
 
 @dataclass(frozen=True, eq=False)
 class LargeImage:
-    """A picture in a file, whose stream has to stay open.
+    """An image that stays in its file; the stream must stay open.
 
-    pixel: a picture of one pixel with the kind, the metadata and the notices of the whole.
-    needed: the bytes of memory that it would take to denoise it whole.
+    pixel: a one-pixel image with the kind, metadata and notes of the whole.
+    needed: bytes of memory that denoising it whole would take.
     """
 
     pixel: DecodedImage
@@ -53,7 +53,7 @@ class LargeImage:
 
     @property
     def channels(self) -> int:
-        """1 for grey, 3 for RGB, 4 for CMYK; alpha is none."""
+        """1 for grey, 3 for RGB, 4 for CMYK; alpha is not counted."""
         return self.regions.colours
 
     @property
@@ -62,8 +62,8 @@ class LargeImage:
 
     @property
     def chunk(self) -> tuple[int, int]:
-        """Rows and columns that are read together at no more cost than one of them."""
-        return self.regions.tile or (self.regions.piece, self.shape[1])
+        """Rows and columns of the smallest block that is read at once."""
+        return self.regions.tile or (self.regions.block_rows, self.shape[1])
 
     @property
     def metadata(self) -> Metadata:
@@ -71,33 +71,33 @@ class LargeImage:
 
     @property
     def bytes_stored(self) -> int:
-        """Of all values, uncompressed."""
+        """Uncompressed size of all values, in bytes."""
         samples = self.regions.colours + self.regions.has_alpha
         return self.shape[0] * self.shape[1] * samples * self.dtype.itemsize
 
     def read(self, window: Window) -> NDArray[Any]:
-        """The intensities (rows, columns) or (rows, columns, channels) in a window, as stored.
+        """Read the stored intensities, (rows, columns) or (rows, columns, channels), of a window.
 
         Raises UnreadableImageError.
         """
         return self.parts(window)[0]
 
     def parts(self, window: Window) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """The intensities and alpha in a window. Raises UnreadableImageError."""
+        """Read the intensities and alpha of a window. Raises UnreadableImageError."""
         with decoder_errors(), PILLOW_SETTINGS:
             return self.regions.read(window)
 
     def bands(self, most: int = _BAND) -> Iterator[Window]:
-        """Windows over all columns that follow each other, of whole pieces and about so many bytes."""
+        """Yield consecutive full-width windows of about ``most`` bytes, aligned to the stored strips or tiles."""
         rows, columns = self.shape
         height = max(1, most * rows // self.bytes_stored)
-        if height > self.regions.piece:
-            height -= height % self.regions.piece
+        if height > self.regions.block_rows:
+            height -= height % self.regions.block_rows
         for top in range(0, rows, height):
             yield slice(top, min(top + height, rows)), slice(0, columns)
 
     def middle(self, side: int) -> DecodedImage:
-        """A picture of its middle, of at most so many rows and columns. Raises UnreadableImageError."""
+        """Read the central ``side`` × ``side`` pixels, or as many as there are. Raises UnreadableImageError."""
         starts = [max(0, (length - side) // 2) for length in self.shape]
         rows, columns = (
             slice(start, min(start + side, length)) for start, length in zip(starts, self.shape, strict=True)
@@ -106,9 +106,9 @@ class LargeImage:
         return replace(self.pixel, intensities=intensities, alpha=alpha)
 
     def require_sound(self, remedy: str, *, fills_missing: bool = False) -> None:
-        """Raise UnsupportedImageError for values that are none, or need the whole picture; reads all of it, once.
+        """Read the image once; raise UnsupportedImageError for values that are not finite or need the whole image.
 
-        remedy: how there would be memory for the whole; fills_missing: NaN stands for missing pixels.
+        remedy: how to get memory for the whole; fills_missing: NaN stands for missing pixels.
         """
         if self.dtype.kind != "f" and not self.regions.has_alpha:
             return
@@ -127,34 +127,34 @@ class LargeImage:
                 )
 
 
-def large_picture(
+def open_large(
     opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, budget: MemoryBudget, needed: int
 ) -> LargeImage:
-    """The picture of an opened file, which would need more memory than a budget has.
+    """Return the image of an opened file that needs more memory than the budget.
 
-    Raises UnsupportedImageError where it can only be decoded whole.
+    Raises UnsupportedImageError if it can only be decoded whole.
     """
     inspection = family.inspect(opened, stream)
     regions = family.regions(opened, stream)
     limit = budget.for_parts
     if regions is None or (limit is not None and regions.memory > _MOST_FOR_READING * limit):
-        whole = "" if family.regions is whole_only else "; it is not stored in small strips or tiles"
+        whole = "" if family.regions is nothing else "; it is not stored in small strips or tiles"
         remedy = f"save it as a tiled TIFF, which can be denoised in parts, or {budget.remedy}"
         raise UnsupportedImageError(f"{budget.shortage(needed)}{whole}", remedy)
     metadata = metadata_of(opened, inspection)
-    pixel = DecodedImage(*_pixel_of(regions), family.codec, metadata, inspection.traits, inspection.notices)
+    pixel = DecodedImage(*_pixel_of(regions), family.codec, metadata, inspection.traits, inspection.notes)
     return LargeImage(pixel, regions, needed)
 
 
 def _pixel_of(regions: Regions) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Intensities and alpha of a picture of one black pixel, of the kind that the regions have."""
+    """Return the intensities and alpha of one black pixel of the same kind."""
     colours = () if regions.colours == 1 else (regions.colours,)
     alpha = np.ones((1, 1), regions.dtype) if regions.has_alpha else None
     return np.zeros((1, 1, *colours), regions.dtype), alpha
 
 
 def require_finite(intensities: NDArray[Any], *, may_have_nan: bool = False) -> None:
-    """Raise UnsupportedImageError where any intensity is infinite or, unless allowed, NaN."""
+    """Raise UnsupportedImageError if any intensity is infinite or, unless allowed, NaN."""
     if intensities.dtype.kind != "f":
         return
     if np.isinf(intensities).any():
@@ -168,25 +168,22 @@ def require_finite(intensities: NDArray[Any], *, may_have_nan: bool = False) -> 
 
 
 def require_finite_alpha(alpha: NDArray[Any]) -> None:
-    """The same of alpha, of which none can be filled."""
+    """Raise UnsupportedImageError if any alpha is infinite or NaN."""
     if alpha.dtype.kind == "f" and not np.isfinite(alpha).all():
         raise UnsupportedImageError(
             "some values of its alpha are not finite", "replace NaN and infinities by numbers first"
         )
 
 
-_AT_ONCE = 1 << 22  # values that are rounded and written at a time
-#: Bytes, about, that writing takes for each of those: as denoised, rounded, with alpha, as differences, compressed.
-_BYTES_A_VALUE = 24
-MEMORY = _AT_ONCE * _BYTES_A_VALUE
+_AT_ONCE = 1 << 22  # values rounded and written at a time
 
 Denoised = Callable[[Window], "NDArray[np.floating]"]
 
 
 def require_large_carried(large: LargeImage, form: Format, remedy: str) -> None:
-    """Raise UnsupportedImageError unless the format holds such pictures and is written in parts.
+    """Raise UnsupportedImageError unless the format holds this kind of image and can be written in parts.
 
-    remedy: how there would be memory for another one.
+    remedy: how to get memory for another format.
     """
     require_carried(large.pixel, form)
     if FAMILIES[form.codec].region_writer is None:
@@ -198,11 +195,11 @@ def require_large_carried(large: LargeImage, form: Format, remedy: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class LargeWriter:
-    """Writes a large picture in a format.
+    """Writes a large image.
 
-    pixel: a picture of one pixel with what is to be written beside the pixels of the large one.
-    denoised: gives the intensities in a window, as `DecodedImage.with_denoised` takes them.
-    tell: called with the part that is written, from 0 to 1.
+    pixel: a one-pixel image with the metadata to write.
+    denoised: returns the intensities of a window, scaled as for `DecodedImage.with_denoised`.
+    tell: called with the fraction written, from 0 to 1.
     """
 
     large: LargeImage
@@ -212,7 +209,7 @@ class LargeWriter:
     tell: Callable[[float], None]
 
     def write_to(self, stream: BinaryIO) -> None:
-        """To an empty stream that can be sought. Raises UnreadableImageError, UnwritableImageError and OSError."""
+        """Write to an empty seekable stream. Raises UnreadableImageError, UnwritableImageError and OSError."""
         family = FAMILIES[self.form.codec]
         assert family.region_writer is not None
         with encoder_errors(self.form), PILLOW_SETTINGS:
@@ -225,7 +222,7 @@ class LargeWriter:
             writer.close()
 
     def _written(self, window: Window) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """Intensities and alpha in a window, as they are stored."""
+        """Return the intensities and alpha to store in a window."""
         alpha = self.large.parts(window)[1] if self.large.regions.has_alpha else None
         return stored(self.denoised(window), self.large.dtype), alpha
 
@@ -236,7 +233,7 @@ class LargeWriter:
         before: Callable[[Path], None] | None = None,
         times: tuple[int, int] | None = None,
     ) -> None:
-        """Into a target's place, once all is on the disk; see `writing.write`."""
+        """Write a temporary file and replace the target with it; see `writing.write`."""
 
         def verify(written: Path) -> None:
             require_readable(written, self.pixel, self.form, size=self.large.size)

@@ -1,4 +1,4 @@
-"""Memory: what an image takes, what the machine has left, and whether the one fits into the other."""
+"""Memory: how much an image needs, how much the machine has, and whether it suffices."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from tvdenoise.errors import UnsupportedImageError
 _PROCESS = Path("/proc/self")
 _MACHINE = Path("/proc/meminfo")
 _GROUPS = Path("/sys/fs/cgroup")
-#: The files of a control group: its limit, what it uses, and the entry of its statistics for what can be dropped.
+#: Files of a control group: limit and usage, and the entry of memory.stat that counts droppable pages.
 _SECOND_VERSION = ("memory.max", "memory.current", "inactive_file")
 _FIRST_VERSION = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 _KIBIBYTE = 1024
 
 
 def available_memory() -> int | None:
-    """In bytes; None where the system does not tell."""
+    """Return the memory available to this process in bytes, or None if unknown."""
     known = [bound for bound in (_of_machine(), _of_groups(), _of_limit()) if bound is not None]
     return min(known) if known else None
 
 
 def resident_memory() -> int | None:
-    """What this process holds, in bytes; None where the system does not tell."""
+    """Return the memory this process holds in bytes, or None if unknown."""
     resident = _entries(_PROCESS / "status").get("VmRSS")
     return None if resident is None else resident * _KIBIBYTE
 
 
 def give_back_freed_memory() -> None:
-    """Let the system have what this process has freed and its allocator keeps, where that can be done (glibc)."""
+    """Return freed memory from the allocator to the system, where that is possible (glibc)."""
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -43,13 +43,13 @@ def _of_machine() -> int | None:
     available = _entries(_MACHINE).get("MemAvailable")
     if available is not None:
         return available * _KIBIBYTE
-    with suppress(AttributeError, ValueError, OSError):  # macOS and others: all that it has
+    with suppress(AttributeError, ValueError, OSError):  # macOS and others: total memory
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return None
 
 
 def _of_groups() -> int | None:
-    """The least of what the control groups of this process have left, those that hold them included."""
+    """Return the least memory left in any control group of this process or its ancestors."""
     left = []
     for folder, (limit_name, usage_name, droppable) in _groups():
         limit, usage = _number(folder / limit_name), _number(folder / usage_name)
@@ -59,7 +59,7 @@ def _of_groups() -> int | None:
 
 
 def _groups() -> Iterator[tuple[Path, tuple[str, str, str]]]:
-    """Folder and file names of each group. In a container the paths may begin elsewhere: its root counts too."""
+    """Yield folder and file names of each group, up to the root, since paths in a container may start elsewhere."""
     for line in _text(_PROCESS / "cgroup").splitlines():
         _, controllers, path = (*line.split(":", 2), "", "")[:3]
         if controllers and "memory" not in controllers.split(","):
@@ -71,7 +71,7 @@ def _groups() -> Iterator[tuple[Path, tuple[str, str, str]]]:
 
 
 def _of_limit() -> int | None:
-    """What the limit of the address space leaves (`ulimit -v`)."""
+    """Return what is left of the address space limit (`ulimit -v`)."""
     try:
         import resource
     except ImportError:  # Windows
@@ -91,38 +91,38 @@ def _text(path: Path) -> str:
 
 def _number(path: Path) -> int | None:
     text = _text(path).strip()
-    return int(text) if text.isdecimal() else None  # "max" where there is no limit
+    return int(text) if text.isdecimal() else None  # "max" if there is no limit
 
 
 def _entries(path: Path) -> dict[str, int]:
-    """The lines "NAME: NUMBER UNIT" or "NAME NUMBER" of a file."""
+    """Parse the lines "NAME: NUMBER UNIT" or "NAME NUMBER" of a file."""
     words = (line.replace(":", " ").split() for line in _text(path).splitlines())
     return {line[0]: int(line[1]) for line in words if len(line) > 1 and line[1].isdecimal()}
 
 
-#: Bytes that a process takes without any picture: the interpreter, the libraries and the kernels.
+#: Bytes a process takes without any image: interpreter, libraries and kernels.
 PROCESS = 200_000_000
 _FLOAT = 4  # bytes
-_GREY_PLANES = 3  # what is denoised, the iterate and the gradient, in single precision
-_COLOUR_PLANES = 4  # for each channel: those, and one for the rotation of the colours
-_WEIGHTED_PLANES, _WEIGHTED_PLANES_A_CHANNEL = 3, 4  # where pixels of a volume are masked, or may be missing
-_COPIES = 3.25  # of the values as stored: the decoder's, ours, the result's, and what is encoded
-_CHOICE = 48_000_000  # bytes, about, for the choice of the parameters, on a sample that does not grow
-_CHOICE_IN_VOLUMES = 48_000_000  # bytes, as much again: their noise is looked for in several planes
-_SMALL = 1 << 26  # bytes, about which nobody needs to be asked
-_CODE = 150_000_000  # bytes of what is loaded only after a picture has been read
-_USABLE = 0.8  # of what is available, for pictures in parts
+_GREY_PLANES = 3  # the noisy image, the iterate and the gradient, in single precision
+_COLOUR_PLANES = 4  # per channel: those, and one for the colour rotation
+_WEIGHTED_PLANES, _WEIGHTED_PLANES_A_CHANNEL = 3, 4  # for volumes with masked or missing pixels
+_COPIES = 3.25  # of the stored values: the decoder's, ours, the result, and the encoded data
+_CHOICE = 48_000_000  # approximate bytes for choosing the parameters, on a sample of bounded size
+_CHOICE_IN_VOLUMES = 48_000_000  # as much again: the noise is estimated in several planes
+_SMALL = 1 << 26  # bytes that need no check
+_CODE = 150_000_000  # bytes of code that is loaded only after an image has been read
+_USABLE = 0.8  # of the available memory, for denoising in parts
 
 
 def bytes_needed(
     columns: int, rows: int, channels: int, bytes_per_sample: int, *, has_alpha: bool | None = None
 ) -> int:
-    """The most memory that reading, denoising and writing a picture take at any time, in bytes.
+    """Return the peak memory for reading, denoising and writing an image, in bytes.
 
-    channels: alpha and, for palettes, the colours that they become included; has_alpha: whether the last channel is
-        alpha, by default of two and of four channels.
-    Between 1.0 and 1.5 times what was measured on 24 megapixels, in PNG, JPEG, TIFF, WebP, BMP and PNM.
-    The interpreter and the libraries (about 0.2 GB) come on top, once for a process.
+    channels: including alpha, and of a palette the channels it expands to; has_alpha: whether the last channel is
+        alpha, by default true of 2 and 4 channels.
+    The result is 1.0 to 1.5 times what was measured on 24 megapixels, in PNG, JPEG, TIFF, WebP, BMP and PNM.
+    The interpreter and the libraries (about 0.2 GB per process) are not included.
     """
     if has_alpha is None:
         has_alpha = channels in (2, 4)
@@ -141,9 +141,9 @@ def volume_bytes_needed(
     has_alpha: bool = False,
     has_weights: bool = False,
 ) -> int:
-    """The most memory that denoising so many planes together takes at any time, in bytes.
+    """Return the peak memory for denoising a volume, in bytes.
 
-    channels: without alpha; has_weights: pixels are masked, or may be missing.
+    channels: without alpha; has_weights: pixels are masked or may be missing.
     """
     voxels = columns * rows * planes
     arrays = _GREY_PLANES if channels == 1 else _COLOUR_PLANES * channels
@@ -156,17 +156,17 @@ def volume_bytes_needed(
 
 @dataclass(frozen=True)
 class MemoryBudget:
-    """The memory that a run may take.
+    """The memory a run may use.
 
-    total: bytes that were given to it, code included, or None for what the machine has.
+    total: bytes, code included, or None for what the machine has.
     """
 
     total: int | None = None
 
     def shortage(self, needed: int) -> str | None:
-        """Why a picture that needs so many bytes cannot be held; None where it can.
+        """Explain why ``needed`` bytes are not available; None if they are.
 
-        With a given total the answer depends on nothing else, unless the machine has less.
+        With a given total, the result depends on the total alone unless the machine has less.
         """
         if self.total is not None and needed + PROCESS > self.total:
             return f"it needs {_rounded_up(needed + PROCESS)} of memory, and {self._allowed}"
@@ -180,7 +180,7 @@ class MemoryBudget:
         return None
 
     def shortage_of_parts(self, missing: int) -> str:
-        """Why a picture cannot be held even in parts, for want of so many bytes."""
+        """Explain that even denoising in parts lacks ``missing`` bytes."""
         if self.total is not None:
             return (
                 f"it needs {_rounded_up(self.total + missing)} of memory even in parts, and {self._allowed}"
@@ -193,21 +193,21 @@ class MemoryBudget:
 
     @property
     def remedy(self) -> str:
-        """How there would be more."""
+        """How the user can provide more memory."""
         return "free some memory" if self.total is None else "allow more with --memory"
 
     @property
     def for_parts(self) -> int | None:
-        """The bytes that a picture in parts may take; None where nobody knows."""
+        """Bytes that denoising in parts may take; None if unknown."""
         available = available_memory()
         known = [] if available is None else [int(_USABLE * (available - _CODE))]
         return min([*known, *(() if self.total is None else (self.total - PROCESS,))], default=None)
 
     @property
     def left(self) -> int | None:
-        """The bytes that this process may take beside what it holds now; None where nobody knows.
+        """Bytes that this process may take beyond what it holds now; None if unknown.
 
-        What it has freed it does not hold: the parts of a picture must not depend on those done before.
+        Returns freed memory to the system first: the parts of an image must not depend on earlier images.
         """
         give_back_freed_memory()
         available = available_memory()
@@ -217,7 +217,7 @@ class MemoryBudget:
 
 
 def require_memory(needed: int, budget: MemoryBudget | None = None) -> None:
-    """Raise UnsupportedImageError where there is less memory than is needed (bytes)."""
+    """Raise UnsupportedImageError if ``needed`` bytes exceed the budget."""
     budget = budget or MemoryBudget()
     if (shortage := budget.shortage(needed)) is not None:
         raise UnsupportedImageError(shortage, f"split the image, or {budget.remedy}")
@@ -228,5 +228,5 @@ def _gigabytes(number: int) -> str:
 
 
 def _rounded_up(number: int) -> str:
-    """For what is compared with a given number: as large as it says, it suffices."""
+    """Format a required size so that a limit of the printed value suffices."""
     return f"{math.ceil(number / 1e7) / 100:.2f} GB"

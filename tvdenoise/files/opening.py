@@ -1,4 +1,4 @@
-"""Opening a file: its header, its family and its images, before any pixel is decoded."""
+"""Opening a file: its header, family and series, without decoding pixels."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from tvdenoise.files.stack import Axes, Series
 from tvdenoise.formats.family import Family
 from tvdenoise.formats.registry import FAMILIES, FORMATS
 
-_PILLOWS = tuple(family.codec for family in FAMILIES.values() if family.is_pillows)
+_PILLOWS = tuple(family.codec for family in FAMILIES.values() if family.opened_by_pillow)
 _LONGEST_REASON = 200
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it prints some of what it finds wrong
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # otherwise it prints some warnings
 
 
 @contextmanager
 def opened_image(stream: BinaryIO) -> Iterator[ImageFile.ImageFile]:
-    """The image in a seekable stream, its header read.
+    """Open the image in a seekable stream and read its header.
 
-    Whatever decoders raise inside becomes an UnreadableImageError, or an UnsupportedImageError where a family can
-    say what it is that Pillow does not recognise.
+    Turns any exception of a decoder inside into UnreadableImageError, or into UnsupportedImageError if a family can
+    explain why Pillow does not recognise the file.
     """
     if stream.seek(0, os.SEEK_END) == 0:
         raise UnreadableImageError("the file is empty")
@@ -55,10 +55,9 @@ def opened_image(stream: BinaryIO) -> Iterator[ImageFile.ImageFile]:
 
 @contextmanager
 def decoder_errors() -> Iterator[None]:
-    """Inside, whatever decoders raise becomes an UnreadableImageError.
+    """Turn any exception of a decoder inside into UnreadableImageError.
 
-    Files can make them raise anything at all: six decoders have each their own exceptions, and their slips on odd
-    files are ordinary Python errors.
+    The decoders have exceptions of their own, and fail on odd files with any Python error.
     """
     try:
         yield
@@ -97,7 +96,7 @@ def _unrecognised(stream: BinaryIO) -> UnreadableImageError | UnsupportedImageEr
 
 def _first_line(error: BaseException) -> str:
     line = next(iter(str(error).splitlines()), "") or type(error).__name__
-    return printable(line[:_LONGEST_REASON])  # it may quote the file
+    return printable(line[:_LONGEST_REASON])  # the message may quote the file
 
 
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
@@ -105,15 +104,15 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}  # a palette may hold alpha
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _MOST_SEGMENTS = 500
 _BYTES_OF_MODES = {"I": 4, "F": 4}
-_WITHOUT_ALPHA = {"CMYK"}  # of those with four channels
+_WITHOUT_ALPHA = {"CMYK"}  # among modes of four channels
 _INKS_AND_ALPHA = 5
 
 
 @dataclass(frozen=True)
 class Header:
-    """codec: as Pillow calls it; channels: alpha, and the colours that a palette becomes, included; planes: how many
-    images the file holds, volume: how many of them the largest volume has, 1 where it takes more than a look at its
-    beginning to tell."""
+    """What a header says: codec as named by Pillow; channels including alpha, and of a palette those it expands to;
+    planes: the number of images in the file; volume: the number of images in its largest volume. Both are 1 if the
+    beginning of the file does not show them."""
 
     codec: str
     columns: int
@@ -126,7 +125,7 @@ class Header:
 
     @property
     def values(self) -> int:
-        """How many there are to denoise."""
+        """The number of values to denoise."""
         return self.columns * self.rows * (self.channels - self.has_alpha) * self.planes
 
     @property
@@ -155,10 +154,10 @@ _FIRST_OF = {"MPO": "JPEG"}  # the codec of the first image
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """What a file holds, before any pixel is decoded.
+    """What a file holds, known without decoding pixels.
 
-    series: of its images, None where there is one; count: how many there are, None where that is not known, as those
-    behind the first are not supported, nor asked for.
+    series: of its images, None for a single one; count: the number of images, None if unknown, when only the first is
+    used and the rest are not supported.
     """
 
     family: Family
@@ -167,11 +166,11 @@ class Contents:
 
 
 class OpenedFile:
-    """An image file whose header is read. Each question is answered when it is asked, without decoding pixels.
+    """An image file whose header is read. Its properties are computed on access, without decoding pixels.
 
-    opened: its first image, as Pillow opened it; stream: what that is read from.
-    max_megapixels: larger images are refused; first_frame: of several images, only the first one counts.
-    Answers raise UnreadableImageError and UnsupportedImageError.
+    opened: its first image, opened by Pillow; stream: the file it is read from.
+    max_megapixels: refuse larger images; first_frame: use only the first of several images.
+    Properties raise UnreadableImageError and UnsupportedImageError.
     """
 
     def __init__(
@@ -189,30 +188,30 @@ class OpenedFile:
 
     @property
     def codec(self) -> str | None:
-        """As Pillow calls it; None for a format that hides several images behind one that is supported."""
+        """Pillow's name of the format; None for one that is not supported (MPO)."""
         return self.opened.format if self.opened.format in FAMILIES else None
 
     @cached_property
     def axes(self) -> Axes | None:
-        """How the images are arranged; None where there is one."""
+        """The axes of the images; None for a single image."""
         family = FAMILIES.get(self.opened.format or "")
         series = family.several.survey(self.opened, self.stream) if family and family.several else None
         return None if series is None else series.axes
 
     @property
     def header(self) -> Header:
-        """That it can be read does not say that the images can."""
+        """The header; a readable header does not mean that the pixels are."""
         axes, header = self.axes, _header(self.opened, self.stream)
         return header if axes is None else replace(header, planes=axes.count, volume=_largest(axes))
 
     @property
     def bytes_needed(self) -> int:
-        """To denoise the first image; see `memory.bytes_needed`."""
+        """Memory for denoising the first image; see `memory.bytes_needed`."""
         return _header(self.opened, self.stream).bytes_needed
 
     @cached_property
     def contents(self) -> Contents:
-        """Refuses too many pixels, and kinds of pixels and of series that are not supported."""
+        """The contents; raises for too many pixels, and for unsupported kinds of pixels and series."""
         family = self._family()
         require_pixels_within(self.opened, self._max_megapixels)
         series, count = self._series(family)
@@ -221,11 +220,11 @@ class OpenedFile:
 
     @property
     def record(self) -> str | None:
-        """What tvdenoise recorded in a file that it denoised, or None."""
+        """The record that tvdenoise left in a file it denoised, or None."""
         return self.contents.family.inspect(self.opened, self.stream).record
 
     def _family(self) -> Family:
-        """Raises UnsupportedImageError for MPO, which hides behind JPEG, unless its first image is asked for."""
+        """Return the family; raises SeveralImagesError for MPO unless only the first image is used."""
         codec = self.opened.format
         assert codec is not None
         if codec not in FAMILIES and self.first_frame:
@@ -249,7 +248,7 @@ class OpenedFile:
 
 
 def require_pixels_within(opened: Image.Image, max_megapixels: float) -> None:
-    """Raise UnsupportedImageError for more than so many."""
+    """Raise UnsupportedImageError if an image has more than ``max_megapixels``."""
     columns, rows = opened.size
     megapixels = columns * rows / MEGAPIXEL
     if megapixels > max_megapixels:
@@ -263,9 +262,9 @@ def require_pixels_within(opened: Image.Image, max_megapixels: float) -> None:
 def opened_file(
     path: Path, max_megapixels: float = math.inf, *, first_frame: bool = False
 ) -> Iterator[OpenedFile]:
-    """A file that is looked at, which leaves no trace on it where the system allows that.
+    """Open a file to inspect it, without changing its access time where the system allows that.
 
-    Raises UnreadableImageError and UnsupportedImageError, also for what happens inside; see `OpenedFile`.
+    Raises UnreadableImageError and UnsupportedImageError, also for decoder errors inside; see `OpenedFile`.
     """
     try:
         with open(path, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
@@ -275,9 +274,9 @@ def opened_file(
 
 
 def header_of(path: Path) -> Header:
-    """The header of a file, in some 20 µs for PNG and JPEG. Raises UnreadableImageError and UnsupportedImageError.
+    """Read the header of a file, in about 20 µs for PNG and JPEG.
 
-    That a header can be read does not say that the image can.
+    A readable header does not mean that the pixels are. Raises UnreadableImageError and UnsupportedImageError.
     """
     try:
         with open(path, "rb", buffering=0, opener=open_unnoticed) as unbuffered:
@@ -290,13 +289,13 @@ def header_of(path: Path) -> Header:
 
 
 def axes_of(path: Path) -> Axes | None:
-    """How the images of a file are arranged; None where there is one. Raises as `header_of`."""
+    """Return the axes of a file's images; None for a single image. Raises as `header_of`."""
     with opened_file(path) as file:
         return file.axes
 
 
 def codec_of(path: Path) -> str | None:
-    """The codec that a file's header shows, or None where it shows none."""
+    """Return the codec that a file's header shows, or None."""
     try:
         with opened_file(path) as file:
             return file.codec
@@ -312,7 +311,7 @@ def _largest(axes: Axes) -> int:
 
 
 def _header(opened: ImageFile.ImageFile, stream: BinaryIO) -> Header:
-    """The header of an opened image, and of the stream that it is read from, which stays where it is."""
+    """Return the header of an opened image; keeps the position of its stream."""
     columns, rows = opened.size
     mode, bands = opened.mode, len(opened.getbands())
     has_alpha = mode not in _WITHOUT_ALPHA and (bands in (2, 4) or "transparency" in opened.info)
@@ -332,7 +331,7 @@ def _header(opened: ImageFile.ImageFile, stream: BinaryIO) -> Header:
 
 
 def _bytes_per_sample(opened: ImageFile.ImageFile) -> int:
-    """Of the file, where Pillow would cut them, as the arguments of its decoder show."""
+    """Return the bytes per sample in the file, where Pillow would reduce them, from its decoder's arguments."""
     if isinstance(opened, TiffImageFile):
         bits: tuple[int, ...] = opened.tag_v2.get(BITSPERSAMPLE, (1,))
         return max(1, max(bits) // 8)
@@ -349,7 +348,7 @@ def _parts(arguments: object) -> tuple[object, ...]:
 
 
 def _quick(stream: FileIO) -> Header | None:
-    """The header of a PNG or JPEG; None for others, and for what is not clear."""
+    """Read the header of a PNG or JPEG; None for others, and in doubt."""
     start = stream.read(64)
     if start.startswith(_PNG_START) and len(start) > 26:
         columns, rows, depth, colour = struct.unpack(">IIBB", start[16:26])

@@ -1,4 +1,4 @@
-"""Pictures as they are shown: turned and mirrored as their EXIF orientation says."""
+"""Orientation: turning and mirroring images between stored and displayed order (EXIF)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tvdenoise.files.decoded import DecodedImage
 
 
-#: By the orientation: whether rows and columns change places, and whether rows and columns are reversed after that.
+#: By orientation: whether to transpose, then whether to reverse rows, and whether to reverse columns.
 _TURNS = {
     1: (False, False, False),
     2: (False, False, True),
@@ -46,25 +46,25 @@ class Box:
         return slice(self.left, self.left + self.width)
 
     def lies_within(self, columns: int, rows: int) -> bool:
-        """Whether a picture of that size has all its pixels, and it has one."""
+        """Return whether the box has pixels and lies within an image of that size."""
         is_positive = min(self.left, self.top) >= 0 and min(self.width, self.height) >= 1
         return is_positive and self.left + self.width <= columns and self.top + self.height <= rows
 
     def widened(self, margin: int, columns: int, rows: int) -> Box:
-        """With a margin on all sides, as far as a picture of that size has one."""
+        """Add a margin on all sides, clipped to an image of that size."""
         left, top = max(0, self.left - margin), max(0, self.top - margin)
         right = min(columns, self.left + self.width + margin)
         bottom = min(rows, self.top + self.height + margin)
         return Box(left, top, right - left, bottom - top)
 
     def seen_from(self, other: Box) -> Box:
-        """The same pixels, counted from the corner of another box."""
+        """Return the box relative to the corner of another one."""
         return Box(self.left - other.left, self.top - other.top, self.width, self.height)
 
 
 @dataclass(frozen=True)
 class Orientation:
-    """How stored pixels become the picture that is shown; number: as in EXIF data, from 1 (upright) to 8."""
+    """The mapping from stored pixels to the displayed image; number: as in EXIF data, from 1 (upright) to 8."""
 
     number: int = 1
 
@@ -73,25 +73,25 @@ class Orientation:
         return cls(orientation_of(image.metadata.exif))
 
     def shown(self, stored: NDArray[Any]) -> NDArray[Any]:
-        """Values (rows, columns, ...) as they are shown; a view."""
+        """Return stored values (rows, columns, ...) in displayed order; a view."""
         turns, reverses_rows, reverses_columns = _TURNS[self.number]
         turned = np.swapaxes(stored, 0, 1) if turns else stored
         turned = turned[::-1] if reverses_rows else turned
         return turned[:, ::-1] if reverses_columns else turned
 
     def stored(self, shown: NDArray[Any]) -> NDArray[Any]:
-        """Values (rows, columns, ...) of the picture that is shown as they are stored; a view."""
+        """Return displayed values (rows, columns, ...) in stored order; a view."""
         turns, reverses_rows, reverses_columns = _TURNS[self.number]
         turned = shown[::-1] if reverses_rows else shown
         turned = turned[:, ::-1] if reverses_columns else turned
         return np.swapaxes(turned, 0, 1) if turns else turned
 
     def shown_size(self, stored: tuple[int, int]) -> tuple[int, int]:
-        """Columns and rows of the picture that is shown."""
+        """Return the columns and rows of the displayed image."""
         return stored[::-1] if _TURNS[self.number][0] else stored
 
     def stored_box(self, shown: Box, size: tuple[int, int]) -> Box:
-        """Where the pixels of a shown box are stored. size: columns and rows as stored."""
+        """Convert a displayed box to stored coordinates. size: stored columns and rows."""
         turns, reverses_rows, reverses_columns = _TURNS[self.number]
         columns, rows = self.shown_size(size)
         left = columns - shown.left - shown.width if reverses_columns else shown.left
@@ -101,7 +101,7 @@ class Orientation:
         )
 
     def shown_box(self, stored: Box, size: tuple[int, int]) -> Box:
-        """Where the pixels of a stored box are shown. size: columns and rows as stored."""
+        """Convert a stored box to displayed coordinates. size: stored columns and rows."""
         turns, reverses_rows, reverses_columns = _TURNS[self.number]
         box = Box(stored.top, stored.left, stored.height, stored.width) if turns else stored
         columns, rows = self.shown_size(size)

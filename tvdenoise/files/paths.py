@@ -1,4 +1,4 @@
-"""Paths: printable names, resolved links, and opening files without a trace."""
+"""Paths: printable names, resolved links, and opening files without changing their access time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def printable(path: Path | str) -> str:
-    """The path on one line: line breaks, control characters and stray bytes are escaped."""
+    """Return the path on one line, with line breaks, control characters and undecodable bytes escaped."""
     text = str(path)
     return text if text.isprintable() else "".join(map(_shown, text))
 
@@ -21,31 +21,31 @@ def printable(path: Path | str) -> str:
 def _shown(character: str) -> str:
     if character.isprintable():
         return character
-    if "\udc80" <= character <= "\udcff":  # a byte of a name that is not UTF-8
+    if "\udc80" <= character <= "\udcff":  # a byte that is not UTF-8
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
 
 
 def open_unnoticed(path: str, flags: int) -> int:
-    """An opener that does not change the time of a file's last access, where the system allows that."""
+    """Opener for `open` that does not change a file's access time, where the system allows that."""
     with suppress(PermissionError):
         return os.open(path, flags | getattr(os, "O_NOATIME", 0))
     return os.open(path, flags)
 
 
 def reason_of(error: OSError) -> str:
-    """What the operating system says, in the middle of a sentence: "permission denied"."""
+    """Return the operating system's message, to be used within a sentence: "permission denied"."""
     reason = error.strerror or str(error) or type(error).__name__
     return reason[:1].lower() + reason[1:]
 
 
 def key_of(path: str) -> str:
-    """The same for names that are one where upper and lower case are, or letters composed in several ways."""
+    """Return a key that is equal for paths that differ only in case or Unicode composition."""
     return path.casefold() if path.isascii() else unicodedata.normalize("NFC", path).casefold()
 
 
 class RealPaths:
-    """Where names lead when links are followed, as `os.path.realpath`, but each folder is looked at only once."""
+    """Resolves links as `os.path.realpath` does, but resolves each folder only once."""
 
     def __init__(self) -> None:
         self._folders: dict[str, str] = {}

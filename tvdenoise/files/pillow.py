@@ -1,4 +1,4 @@
-"""Pillow as this package uses it: process-wide settings, planes of its images, their metadata."""
+"""Pillow: process-wide settings, and conversion of its images and metadata."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _STANDARD_ERROR = 2
 
 
 class ProcessWide:
-    """A change that lasts while anyone is inside; threads may be inside at the same time.
+    """A reentrant, thread-safe context for a process-wide change: the first entry makes it, the last exit undoes it.
 
-    change: a context manager that makes it and takes it back, which is entered by the first one only.
+    change: a context manager that makes and undoes it.
     """
 
     def __init__(self, change: Callable[[], AbstractContextManager[None]]) -> None:
@@ -57,10 +57,10 @@ class ProcessWide:
 def _settings() -> Iterator[None]:
     limit, truncated = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about metadata that is malformed, which fails no image
+        warnings.simplefilter("ignore")  # malformed metadata is no reason to fail
         try:
-            Image.MAX_IMAGE_PIXELS = None  # replaced by our limit, which says how to raise it
-            ImageFile.LOAD_TRUNCATED_IMAGES = False  # whatever another library may have set
+            Image.MAX_IMAGE_PIXELS = None  # our own limit replaces it
+            ImageFile.LOAD_TRUNCATED_IMAGES = False  # another library may have set it
             yield
         finally:
             Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = limit, truncated
@@ -69,7 +69,7 @@ def _settings() -> Iterator[None]:
 @contextmanager
 def _silence() -> Iterator[None]:
     saved = None
-    with suppress(OSError, ValueError):  # closed: then it is silent
+    with suppress(OSError, ValueError):  # a closed stderr is silent already
         sys.stderr.flush()
         saved = os.dup(_STANDARD_ERROR)
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -83,9 +83,9 @@ def _silence() -> Iterator[None]:
             os.close(saved)
 
 
-#: Inside, Pillow warns of nothing, has no limit of pixels, and refuses what is truncated.
+#: Inside, Pillow does not warn, has no pixel limit, and refuses truncated files.
 PILLOW_SETTINGS = ProcessWide(_settings)
-#: Inside, what C libraries print to standard error is lost: what goes wrong is told once, in our own words.
+#: Inside, C libraries cannot print to standard error: errors are reported once, by us.
 SILENT_LIBRARIES = ProcessWide(_silence)
 
 
@@ -94,12 +94,12 @@ _REMEDIES = {
     "YCbCr": "convert it to RGB first",
 }
 _KNOWN_MODES = {"1", "L", "LA", "RGB", "RGBA", "P", "PA", "I;16", "I;16B", "I;16L", "I;16N", "F"}
-# Modes that are known from some codecs only: 16-bit grey, which comes in Pillow's 32-bit mode, and inks.
+# Modes supported for some codecs only: 16-bit grey in Pillow's 32-bit mode, and inks.
 _KNOWN_FROM = {"I": {"PPM"}, "CMYK": {"JPEG", "TIFF"}}
 
 
 def require_known_mode(opened: Image.Image) -> None:
-    """Raise UnsupportedImageError for pixels that cannot be carried without loss."""
+    """Raise UnsupportedImageError for pixels that cannot be kept without loss."""
     if opened.mode in _KNOWN_MODES or opened.format in _KNOWN_FROM.get(opened.mode, ()):
         return
     name = "signed or 32-bit integer" if opened.mode == "I" else opened.mode
@@ -108,25 +108,25 @@ def require_known_mode(opened: Image.Image) -> None:
 
 
 def planes_of(decoded: Image.Image) -> tuple[NDArray[Any], NDArray[Any] | None, tuple[str, ...]]:
-    """Intensities, alpha or None, and notices about palettes and such that became true colour or grey."""
-    true, notices = _without_palette(decoded)
+    """Return intensities, alpha or None, and notes about palettes, 1-bit pixels and transparent colours."""
+    true, notes = _without_palette(decoded)
     values = np.asarray(true)
     if values.dtype.kind in "iu" and values.dtype.itemsize > 1:
-        values = values.astype(np.uint16)  # also brings big-endian values into this machine's order
+        values = values.astype(np.uint16)  # also converts to native byte order
     alpha = None
     if true.mode in ("LA", "RGBA"):
         values, alpha = np.ascontiguousarray(values[..., :-1]), np.ascontiguousarray(values[..., -1])
         values = values[..., 0] if true.mode == "LA" else values
     elif (transparent := true.info.get("transparency")) is not None:
         alpha = _alpha_from(values, transparent)
-        notices += ("its transparent colour is written as alpha",)
-    return values, alpha, notices
+        notes += ("its transparent colour is written as alpha",)
+    return values, alpha, notes
 
 
 def _without_palette(decoded: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     if decoded.mode == "1":
         true = decoded.convert("L")
-        true.info = dict(decoded.info)  # Pillow's conversion loses a transparent grey level
+        true.info = dict(decoded.info)  # the conversion loses a transparent grey level
         return true, ("1-bit pixels are written as 8-bit grey",)
     if decoded.mode not in ("P", "PA"):
         return decoded, ()
@@ -147,7 +147,7 @@ def _alpha_from(values: NDArray[Any], transparent: int | tuple[int, int, int]) -
 
 
 def image_of(image: DecodedImage) -> Image.Image:
-    """The picture for Pillow's encoders, without metadata."""
+    """Convert an image for Pillow's encoders, without metadata."""
     planes = image.intensities
     if image.alpha is not None:
         planes = np.dstack((planes, image.alpha))
@@ -157,19 +157,19 @@ def image_of(image: DecodedImage) -> Image.Image:
 
 
 def encoded(image: DecodedImage, codec: str, options: Mapping[str, Any]) -> bytes:
-    """The contents of a file, as Pillow writes it."""
+    """Encode an image with Pillow; returns the file contents."""
     contents = BytesIO()
     image_of(image).save(contents, codec, **options)
     return contents.getvalue()
 
 
-_LARGEST_DPI = 5e7  # pixels of half a nanometre, which BMP can still state
+_LARGEST_DPI = 5e7  # pixels of half a nanometre, the finest that BMP can state
 _EXIF_PREFIX = b"Exif\0\0"
-_NO_TEXTS = ("XML:com.adobe.xmp", "tvdenoise")  # text chunks of a PNG that are kept as what they hold
+_NO_TEXTS = ("XML:com.adobe.xmp", "tvdenoise")  # text chunks that become XMP and the record
 
 
 def metadata_of(opened: ImageFile.ImageFile, inspection: Inspection) -> Metadata:
-    """The metadata of an opened image that was inspected and, where its decoder changes them, decoded."""
+    """Return the metadata of an opened image, after inspection and decoding, since decoders may change them."""
     information = opened.info
     exif = inspection.exif or information.get("exif")
     dpi = information.get("dpi")
@@ -186,7 +186,7 @@ def metadata_of(opened: ImageFile.ImageFile, inspection: Inspection) -> Metadata
 
 
 def _dpi(stated: Sequence[float] | None) -> tuple[float, float] | None:
-    """None for what is no resolution: programs write 0/0 where they know none."""
+    """Return the resolution, or None if it is not valid: some programs write 0/0 for an unknown one."""
     if not stated:
         return None
     horizontal, vertical = float(stated[0]), float(stated[1])

@@ -1,4 +1,4 @@
-"""Reading image files: by content, from an allow-list, within a limit of pixels, whole or not at all."""
+"""Reading image files: recognised by content, from an allow-list, up to a pixel limit, whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import ImageFile
 
 from tvdenoise.errors import SeveralImagesError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.decoded import DecodedImage
-from tvdenoise.files.large import LargeImage, large_picture, require_finite, require_finite_alpha
+from tvdenoise.files.large import LargeImage, open_large, require_finite, require_finite_alpha
 from tvdenoise.files.memory import PROCESS, MemoryBudget, require_memory
 from tvdenoise.files.opening import Contents, OpenedFile, opened_image, require_pixels_within
 from tvdenoise.files.paths import reason_of
@@ -26,32 +26,30 @@ DEFAULT_MAX_MEGAPIXELS: float = default_of("max_megapixels")
 
 
 def alone(first: DecodedImage, contents: Contents) -> DecodedImage:
-    """The first image of a file as its only one, with a note that the others are left out."""
+    """Return the first image of a file as if it were the only one, with a note about the others."""
     if contents.count == 1:
         return first
     several = contents.family.several
     image = first if several is None else several.alone(first)
     of_all = "its images" if contents.count is None else f"its {contents.count} images"
-    return replace(image, notices=(f"only the first of {of_all} is used", *image.notices))
+    return replace(image, notes=(f"only the first of {of_all} is used", *image.notes))
 
 
 def large_image(file: OpenedFile, budget: MemoryBudget) -> LargeImage | None:
-    """The only image of a file, or the first one where it alone counts, if it is too large for a budget; else None.
+    """Return the image of a file, if it is too large for the budget, without decoding it; else None.
 
-    It is left in the file, whose stream has to stay open. Raises UnreadableImageError, and UnsupportedImageError where
-    there must be memory for the whole.
+    The file holds a single image, or only its first one is used. Its stream must stay open. Raises
+    UnreadableImageError, and UnsupportedImageError if the whole must fit into memory.
     """
     contents, needed = file.contents, file.bytes_needed
     if (contents.series is not None and not file.first_frame) or budget.shortage(needed) is None:
         require_memory(needed, budget)
         return None
-    large = large_picture(file.opened, file.stream, contents.family, budget, needed)
+    large = open_large(file.opened, file.stream, contents.family, budget, needed)
     return replace(large, pixel=alone(large.pixel, contents))
 
 
-_LITTLE = MemoryBudget(
-    PROCESS + (1 << 27)
-)  # with which files are only looked at, where they can be read in parts
+_LITTLE = MemoryBudget(PROCESS + (1 << 27))  # for files that are only checked, in parts if possible
 
 
 def read(
@@ -62,10 +60,11 @@ def read(
     may_have_nan: bool = False,
     first_frame: bool | None = None,
 ) -> DecodedImage:
-    """Decode a file of one picture, to denoise it or only to look at it.
+    """Decode a file of one image.
 
-    first_frame: of several, take the first; None where the user has no such choice.
-    may_have_nan: take intensities that are NaN.
+    to_denoise: refuse images for which there is too little memory to denoise them.
+    first_frame: take the first of several images; None if the user has no such option.
+    may_have_nan: accept NaN intensities.
     Raises UnreadableImageError and UnsupportedImageError.
     """
     try:
@@ -98,11 +97,12 @@ def open_images(
     may_have_nan: bool = False,
     first_frame: bool = False,
 ) -> DecodedImage | Stack:
-    """The picture that a seekable stream holds, decoded, or, where there are several, a stack of them.
+    """Decode the image in a seekable stream, or return a stack if there are several.
 
-    to_denoise: refuse, before memory is taken, what the machine has not the memory to decode, denoise and encode.
-    may_have_nan: take intensities that are NaN, which stand for missing pixels.
-    first_frame: of several, only the first. Raises UnreadableImageError and UnsupportedImageError.
+    to_denoise: refuse, before allocating, images for which there is too little memory to denoise them.
+    may_have_nan: accept NaN intensities, which stand for missing pixels.
+    first_frame: take only the first of several images.
+    Raises UnreadableImageError and UnsupportedImageError.
     """
     found = open_within(
         stream,
@@ -125,10 +125,9 @@ def open_within(
     first_frame: bool = False,
     in_parts: bool = True,
 ) -> DecodedImage | Stack | LargeImage:
-    """As `open_images`, within a budget of memory, or None for no limit.
+    """Like `open_images`, within a memory budget, or None for no limit.
 
-    in_parts: a picture for which it does not suffice is not refused, but left in its file, if that can be read in
-        parts.
+    in_parts: return an image that exceeds the budget undecoded, if its file can be read in parts.
     """
     with opened_image(stream) as opened:
         file = OpenedFile(opened, stream, max_megapixels, first_frame=first_frame)
@@ -160,7 +159,7 @@ def _numbered(
     *,
     may_have_nan: bool,
 ) -> Iterator[DecodedImage]:
-    """The pictures of increasing numbers, each decoded when it is asked for."""
+    """Yield the images with the given increasing numbers, decoding each on demand."""
     several = family.several
     assert several is not None
     if several.frames is not None:
@@ -184,24 +183,24 @@ def _numbered(
 def _decoded(
     opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, may_have_nan: bool
 ) -> DecodedImage:
-    """The picture of a file, or the first one."""
+    """Decode the first image of a file."""
     position = stream.tell()
     inspection = family.inspect(opened, stream)
     stream.seek(position)
-    intensities, alpha, notices = _planes(opened, stream, family)
+    intensities, alpha, notes = _planes(opened, stream, family)
     metadata = metadata_of(opened, inspection)
     require_finite(intensities, may_have_nan=may_have_nan)
     if alpha is not None:
         require_finite_alpha(alpha)
     return DecodedImage(
-        intensities, alpha, family.codec, metadata, inspection.traits, inspection.notices + notices
+        intensities, alpha, family.codec, metadata, inspection.traits, inspection.notes + notes
     )
 
 
 def _planes(
     opened: ImageFile.ImageFile, stream: BinaryIO, family: Family
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None, tuple[str, ...]]:
-    """Intensities, alpha or None, and notices."""
+    """Return intensities, alpha or None, and notes."""
     if (deep := family.decode(opened, stream)) is not None:
         return *deep, ()
     opened.load()
@@ -209,10 +208,10 @@ def _planes(
 
 
 def is_whole(path: Path) -> bool:
-    """Whether the file is an image, decoded to its end to be sure, in parts where it is large and can be; of pages the
-    first and the last one, of an animation the first frame, as its structure says that it is whole.
+    """Return whether the file is an intact image, decoded to its end, in parts if it is large.
 
-    One that is recognised but not carried is someone else's, and counts as one.
+    Of several pages, decodes the first and the last; of an animation the first frame, since its structure shows
+    whether it is complete. An image that is recognised but not supported counts as intact.
     """
     try:
         with path.open("rb") as stream:
@@ -232,5 +231,5 @@ def is_whole(path: Path) -> bool:
 def _in_parts_if_large(stream: BinaryIO) -> DecodedImage | Stack | LargeImage:
     try:
         return open_within(stream, _LITTLE, math.inf)
-    except UnsupportedImageError:  # or one that must be decoded whole
+    except UnsupportedImageError:  # perhaps because it must be decoded whole
         return open_images(stream, math.inf, to_denoise=False)

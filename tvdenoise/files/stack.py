@@ -28,14 +28,13 @@ CHANNEL, DEPTH, TIME = "C", "Z", "T"
 
 @dataclass(frozen=True)
 class Axes:
-    """How the pictures of a file are arranged.
+    """The arrangement of the images of a file.
 
-    names: a letter for each axis, the last one varies fastest: "T" for time, "Z" for depth, "C" for channels of a
-    microscope, "I" where nothing is known; sizes: of those axes, whose product is the number of pictures.
-    spacing: by the letter of an axis ("X" and "Y", too) the distance of neighbours, > 0, in ``unit`` (of time: in
-    seconds), where the file says it.
-    order: the number that each picture would have in the order of the axes, where they come in another one.
-    channels: the channel of each picture, where that is all that is known.
+    names: a letter for each axis, the last one varying fastest: "T" for time, "Z" for depth, "C" for microscope
+    channels, "I" if unknown; sizes: the length of each axis; their product is the number of images.
+    spacing: the distance of neighbours by axis ("X" and "Y" too), > 0, in ``unit`` (time: seconds), if known.
+    order: the number of each image in the order of the axes, if the file has them in another order.
+    channels: the channel of each image, if nothing else is known.
     """
 
     names: str
@@ -47,7 +46,7 @@ class Axes:
 
     @classmethod
     def plain(cls, count: int) -> Axes:
-        """Those of so many pictures of which nothing is known."""
+        """Return the axes of ``count`` images of unknown arrangement."""
         return cls(UNKNOWN_AXIS, (count,))
 
     @property
@@ -55,11 +54,11 @@ class Axes:
         return math.prod(self.sizes)
 
     def size(self, name: str) -> int:
-        """How many there are along an axis; 1 where there is none of that name."""
+        """Return the length of an axis; 1 if there is none of that name."""
         return dict(zip(self.names, self.sizes, strict=True)).get(name, 1)
 
     def place(self, number: int) -> dict[str, int]:
-        """Where a picture lies along each axis."""
+        """Return the position of an image along each axis."""
         places = {}
         number = number if self.order is None else self.order[number]
         for name, size in zip(reversed(self.names), reversed(self.sizes), strict=True):
@@ -68,27 +67,27 @@ class Axes:
 
     @property
     def channel_count(self) -> int:
-        """How many channels of a microscope there are."""
+        """The number of microscope channels."""
         return len(set(self.channels)) if self.channels is not None else self.size(CHANNEL)
 
     def channel(self, number: int) -> int:
-        """The channel of a picture, counted from 0."""
+        """Return the channel of an image, counted from 0."""
         if self.channels is not None:
             return self.channels[number]
         return self.place(number).get(CHANNEL, 0)
 
     @property
     def plane_axis(self) -> str | None:
-        """The axis along which pictures are planes of one volume: that of depth, or where there is none one of which
-        nothing is known, or time. None where there are channels alone."""
+        """The axis along which images are planes of one volume: depth, else an unknown axis, else time. None if there
+        are only channels."""
         present = [name for name in self.names if name != CHANNEL and self.size(name) > 1]
         return next((name for name in (DEPTH, UNKNOWN_AXIS, TIME, *present) if name in present), None)
 
     @property
     def volumes(self) -> tuple[tuple[int, ...], ...]:
-        """The numbers of the pictures of each volume, along its axis.
+        """The numbers of the images of each volume, along its axis.
 
-        Raises UnsupportedImageError where it is not known which pictures are planes of one volume.
+        Raises UnsupportedImageError if it is unknown which images form a volume.
         """
         axis = self.plane_axis
         if self.channels is not None:
@@ -108,9 +107,9 @@ class Axes:
 
 @dataclass(frozen=True)
 class Timing:
-    """How an animation is shown.
+    """Timing of an animation.
 
-    durations: of each frame, in seconds; plays: how often it is shown, 0 for without end.
+    durations: of each frame, in seconds; plays: the number of times it plays, 0 for endless.
     """
 
     durations: tuple[Fraction, ...]
@@ -119,16 +118,16 @@ class Timing:
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """What a file says of its several pictures, before they are decoded.
+    """Description of the images of a file, known without decoding them.
 
-    axes: how they are arranged; timing: of an animation, None for pages.
-    traits: what only the codec understands; notices: sentences about what is not written as it was read.
+    axes: their arrangement; timing: of an animation, None for pages.
+    traits: codec-specific data; notes: sentences about what will not be written as it was read.
     """
 
     axes: Axes
     timing: Timing | None = None
     traits: object = None
-    notices: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -137,11 +136,11 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Several pictures of one size and kind in a file, which are read one by one.
+    """Several images of one size and kind in a file, which are read one by one.
 
-    first: the first one, with what the file says of all; read: the pictures of some numbers, which increase, each
-    decoded when it is asked for. Reading raises UnreadableImageError and UnsupportedImageError.
-    The stream that it is read from has to stay open.
+    first: the first image, with the metadata of the file; read: yields the images with the given increasing numbers,
+    decoding each on demand; raises UnreadableImageError and UnsupportedImageError.
+    The stream must stay open.
     """
 
     first: DecodedImage
@@ -160,12 +159,12 @@ class Stack:
     def codec(self) -> str:
         return self.first.codec
 
-    def pictures(self) -> Iterator[DecodedImage]:
-        """All of them, in order."""
+    def images(self) -> Iterator[DecodedImage]:
+        """Yield all images in order."""
         return self.read(range(self.count))
 
     def sample(self, channel: int, most: int) -> list[int]:
-        """The numbers of at most so many pictures of a channel, spread evenly over all that it has."""
+        """Return the numbers of at most ``most`` images of a channel, evenly spaced."""
         numbers = [number for number in range(self.count) if self.axes.channel(number) == channel]
         if len(numbers) <= most:
             return numbers
@@ -174,13 +173,13 @@ class Stack:
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """Planes of one kind.
+    """A volume in memory.
 
-    intensities: (planes, rows, columns), with the colours last where there are some; as stored, but that invisible
-    ones are replaced by the nearest visible ones of their plane, or of the nearest plane that has some.
-    visible: (planes, rows, columns), or None where every pixel is.
+    intensities: (planes, rows, columns) or (planes, rows, columns, colours), as stored, with invisible pixels filled
+    from the nearest visible ones of their plane, or from the nearest plane that has some.
+    visible: (planes, rows, columns), or None if every pixel is visible.
     channels, is_float: as in `DecodedImage`; spacing: the distances of planes, rows and columns, in any unit.
-    missing: how many visible pixels are NaN; notices: those of the pictures.
+    missing: the number of visible pixels that are NaN; notes: those of the images.
     """
 
     intensities: NDArray[Any]
@@ -189,41 +188,41 @@ class Volume:
     is_float: bool
     spacing: tuple[float, ...]
     missing: int = 0
-    notices: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def noisy(self) -> NDArray[Any]:
-        """The intensities to denoise."""
+        """Return the intensities to denoise."""
         return self.intensities
 
 
 def in_order(stack: Stack, numbers: Sequence[int]) -> Iterator[tuple[int, DecodedImage]]:
-    """The pictures of some numbers, read in their order in the file, each with its place among the numbers."""
+    """Yield the images with the given numbers in file order, each with its index in ``numbers``."""
     places = sorted(range(len(numbers)), key=numbers.__getitem__)
     yield from zip(places, stack.read([numbers[place] for place in places]), strict=True)
 
 
 def gathered(stack: Stack, numbers: Sequence[int], spacing: tuple[float, ...]) -> Volume:
-    """The volume whose planes, in this order, are the pictures of some numbers."""
+    """Read the images with the given numbers as the planes of a volume, in this order."""
     first = stack.first
     intensities = np.empty((len(numbers), *first.intensities.shape), first.intensities.dtype)
     visible: NDArray[np.bool_] | None = None
     missing = 0
-    notices: dict[str, None] = {}
+    notes: dict[str, None] = {}
     for place, image in in_order(stack, numbers):
         intensities[place] = image.noisy()
         missing += image.missing
-        notices |= dict.fromkeys(image.notices)
+        notes |= dict.fromkeys(image.notes)
         if image.visible is not None:
             if visible is None:
                 visible = np.ones((len(numbers), *intensities.shape[1:3]), bool)
             visible[place] = image.visible
     if visible is not None:
         _fill_hidden_planes(intensities, visible)
-    return Volume(intensities, visible, first.channels, first.is_float, spacing, missing, tuple(notices))
+    return Volume(intensities, visible, first.channels, first.is_float, spacing, missing, tuple(notes))
 
 
 def _fill_hidden_planes(intensities: NDArray[Any], visible: NDArray[np.bool_]) -> None:
-    """Give planes of which nothing is visible the intensities of the nearest one of which something is."""
+    """Copy into each wholly invisible plane the intensities of the nearest plane with visible pixels."""
     is_seen = visible.any(axis=(1, 2))
     seen = np.flatnonzero(is_seen)
     for place in np.flatnonzero(~is_seen) if seen.size else ():
@@ -231,9 +230,9 @@ def _fill_hidden_planes(intensities: NDArray[Any], visible: NDArray[np.bool_]) -
 
 
 class Spill:
-    """Holds arrays of one shape and type by their numbers; the file is as long as the most that were held at a time.
+    """Keeps numbered arrays of one shape and dtype in a temporary file, reusing the slots of arrays taken out.
 
-    folder: where the file lies, None for the system's folder of temporary files. It vanishes however the process ends.
+    folder: of the file, or None for the system's temporary folder. The file disappears however the process ends.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -257,11 +256,11 @@ class Spill:
 
     @property
     def length(self) -> int:
-        """Of the file, in bytes."""
+        """Length of the file, in bytes."""
         return 0 if self._file is None else self._file.seek(0, os.SEEK_END)
 
     def put(self, number: int, values: NDArray[Any]) -> None:
-        """Raises OSError."""
+        """Store an array. Raises OSError."""
         if self._file is None:
             self._file = TemporaryFile(dir=self._folder)  # noqa: SIM115  # as long as this lasts
         self._like = values[:0]
@@ -271,7 +270,7 @@ class Spill:
         self._slots[number] = slot
 
     def take(self, number: int, shape: tuple[int, ...]) -> NDArray[Any]:
-        """What was put there, which is held no more. Raises OSError."""
+        """Return a stored array and free its slot. Raises OSError."""
         assert self._file is not None
         values = np.empty(shape, self._like.dtype)
         slot = self._slots.pop(number)
@@ -287,26 +286,25 @@ Window = tuple[slice, ...]
 
 @dataclass(frozen=True, eq=False)
 class VolumeFile:
-    """Planes as stored, one after the other.
+    """A volume in a file, its planes stored one after the other.
 
-    shape: (planes, rows, columns); channels, dtype: of what is read. It is read, not mapped: mapped pages count as
-    memory.
-    notices: those of the pictures.
+    shape: (planes, rows, columns); channels, dtype: of the values; notes: those of the images.
+    The file is read, not mapped: mapped pages count as memory.
     """
 
     file: BinaryIO
     shape: tuple[int, int, int]
     channels: int
     dtype: np.dtype[Any]
-    notices: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def chunk(self) -> tuple[int, int, int]:
-        """Planes, rows and columns that are read together at no more cost than one of them."""
+        """Planes, rows and columns of the smallest block that is read at once."""
         return 1, 1, self.shape[2]
 
     def read(self, window: Window) -> NDArray[Any]:
-        """The values (planes, rows, columns) in a window, with the colours last where there are some.
+        """Read the values of a window, (planes, rows, columns) or (planes, rows, columns, colours).
 
         Raises OSError.
         """
@@ -326,23 +324,23 @@ class VolumeFile:
 
 @contextmanager
 def gathered_on_disk(stack: Stack, numbers: Sequence[int], folder: Path | None) -> Iterator[VolumeFile]:
-    """The volume whose planes, in this order, are the pictures of some numbers; it lasts as long as this.
+    """Write the images with the given numbers to a temporary file, as the planes of a volume, in this order.
 
-    folder: where the file lies, None for the system's. Raises UnsupportedImageError for pixels that are missing or
-    hidden, which take the whole volume at once, and OSError.
+    folder: of the file, or None for the system's temporary folder. Raises OSError, and UnsupportedImageError for
+    missing or invisible pixels, which need the whole volume in memory.
     """
     first = stack.first
     columns, rows = first.size
-    notices: dict[str, None] = {}
+    notes: dict[str, None] = {}
     with TemporaryFile(dir=folder) as file:
         for place, image in in_order(stack, numbers):
             _refuse_what_needs_all(image)
-            notices |= dict.fromkeys(image.notices)
+            notes |= dict.fromkeys(image.notes)
             file.seek(place * image.intensities.nbytes)
             file.write(np.ascontiguousarray(image.intensities).data)
         file.flush()
         shape = (len(numbers), rows, columns)
-        yield VolumeFile(file, shape, first.channels, first.intensities.dtype, tuple(notices))
+        yield VolumeFile(file, shape, first.channels, first.intensities.dtype, tuple(notes))
 
 
 def _refuse_what_needs_all(image: DecodedImage) -> None:

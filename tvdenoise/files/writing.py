@@ -1,4 +1,4 @@
-"""Writing images: nothing lost, encoded in memory, put in place whole."""
+"""Writing images: checks what a format can hold, encodes, and replaces the target atomically."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tvdenoise.formats.family import METADATA_NAMES, Format
 from tvdenoise.formats.registry import FAMILIES, FORMATS, formats_for_kind
 from tvdenoise.formats.tiff.tags import MALFORMED, ORIENTATION, orientation_of
 
-# The modes in which Pillow may open again what was written in another one.
+# The modes in which Pillow may reopen an image written in another mode.
 _REOPENED = {
     "I;16": {"I;16", "I;16B", "I"},
     "L": {"L", "RGB"},
@@ -43,7 +43,7 @@ _ON_ITS_SIDE = range(5, 9)
 
 
 def require_carried(image: DecodedImage, form: Format) -> None:
-    """Raise UnsupportedImageError unless the format can hold the picture's pixels."""
+    """Raise UnsupportedImageError unless the format can hold the image's size and kind of pixels."""
     is_same = image.codec == form.codec
     if image.kind not in form.kinds and not (is_same and image.kind in form.approximates):
         names = " or ".join(formats_for_kind(image.kind)[:3])
@@ -61,7 +61,7 @@ def require_carried(image: DecodedImage, form: Format) -> None:
 
 
 def without_metadata(image: DecodedImage) -> DecodedImage:
-    """The picture with nothing but what it needs to look the same: its colour profile and its orientation."""
+    """Return the image with only the metadata that affect its look: colour profile and orientation."""
     metadata = Metadata(icc=image.metadata.icc, exif=_orientation_alone(image.metadata.exif))
     traits = image.traits
     if traits is not None:
@@ -70,7 +70,7 @@ def without_metadata(image: DecodedImage) -> DecodedImage:
 
 
 def _orientation_alone(contents: bytes | None) -> bytes | None:
-    """EXIF data without anything but the orientation, or None where the picture is upright."""
+    """Return EXIF data with only the orientation, or None if the image is upright."""
     if (orientation := orientation_of(contents)) == 1:
         return None
     kept = Image.Exif()
@@ -79,22 +79,22 @@ def _orientation_alone(contents: bytes | None) -> bytes | None:
 
 
 def with_record(image: DecodedImage, form: Format, record: str) -> DecodedImage:
-    """The picture with a record of how it was denoised, where the format has a place for it."""
+    """Add the record of how the image was denoised, if the format can hold it."""
     kept = record if "record" in form.carries else None
     return replace(image, metadata=replace(image.metadata, record=kept))
 
 
 def lost_metadata(image: DecodedImage, form: Format) -> tuple[str, ...]:
-    """Notices about metadata for which the format has no place, or not enough, and about the pixels' own losses."""
+    """Return notes about metadata that the format cannot hold, and about losses in the pixels."""
     metadata = image.metadata
     lost = [_named(name, metadata) for name in METADATA_NAMES if name in metadata.present - form.carries]
-    notices = [f"{form.name} has no place for its {', '.join(lost)}"] if lost else []
+    notes = [f"{form.name} has no place for its {', '.join(lost)}"] if lost else []
     for name, largest in form.largest.items():
         if (length := len(getattr(metadata, name) or b"")) > largest:
             what = f"{largest:,} bytes of {METADATA_NAMES[name]}"
-            notices.append(f"{form.name} holds at most {what}, and its {length:,} are dropped")
-    notices += metadata.elsewhere if form.codec != image.codec else ()
-    return (*notices, *FAMILIES[form.codec].losses(image))
+            notes.append(f"{form.name} holds at most {what}, and its {length:,} are dropped")
+    notes += metadata.elsewhere if form.codec != image.codec else ()
+    return (*notes, *FAMILIES[form.codec].losses(image))
 
 
 def _named(name: str, metadata: Metadata) -> str:
@@ -103,18 +103,18 @@ def _named(name: str, metadata: Metadata) -> str:
 
 
 def _sizes(image: DecodedImage) -> set[tuple[int, int]]:
-    """The sizes that a reader may find, who turns pixels as the orientation says."""
+    """Return the sizes that a reader may find, depending on whether it applies the orientation."""
     is_on_its_side = orientation_of(image.metadata.exif) in _ON_ITS_SIDE
     return {image.size, image.size[::-1]} if is_on_its_side else {image.size}
 
 
 @contextmanager
 def encoder_errors(form: Format) -> Iterator[None]:
-    """Inside, whatever encoders raise becomes an UnwritableImageError, but for errors of the disk."""
+    """Turn any exception of an encoder inside, except disk errors, into UnwritableImageError."""
     try:
         yield
     except MALFORMED as error:
-        if isinstance(error, OSError) and error.errno:  # of the disk
+        if isinstance(error, OSError) and error.errno:  # a disk error
             raise
         raise UnwritableImageError(
             f"cannot encode it as {form.name}: {error}", "choose another format with -o"
@@ -122,7 +122,7 @@ def encoder_errors(form: Format) -> Iterator[None]:
 
 
 def encode(image: DecodedImage, form: Format, quality: int | None = None) -> bytes:
-    """The contents of a file. Raises UnsupportedImageError and UnwritableImageError."""
+    """Return the contents of a file. Raises UnsupportedImageError and UnwritableImageError."""
     require_carried(image, form)
     family = FAMILIES[form.codec]
     options = {**family.options(image, quality), **form.options}
@@ -141,9 +141,9 @@ def write(
     before: Callable[[Path], None] | None = None,
     times: tuple[int, int] | None = None,
 ) -> None:
-    """Encode a picture and put it in the target's place; raises as `encode` and `write_atomically`.
+    """Encode an image and replace the target with it; raises as `encode` and `write_atomically`.
 
-    before: called with the path of what is on the disk, just before it takes the target's place; may raise.
+    before: called with the path of the written file, just before it replaces the target; may raise.
     times: see `write_atomically`.
     """
     contents = encode(image, form, quality)
@@ -159,13 +159,13 @@ def write(
 def require_readable(
     written: Path, image: DecodedImage, form: Format, count: int = 1, size: tuple[int, int] | None = None
 ) -> None:
-    """Raise UnwritableImageError unless a file reads as so many pictures of that size and kind.
+    """Raise UnwritableImageError unless a file reads as ``count`` images of the given size and kind.
 
-    size: columns and rows, where they are not the picture's own.
+    size: columns and rows, if they differ from the image's.
     """
     palette = {"P", "L"} if form.approximates else set()
     expected = _REOPENED.get(image.kind, {image.kind}) | palette
-    if form.codec == "WEBP":  # which leaves out alpha that is full everywhere
+    if form.codec == "WEBP":  # which drops alpha if every pixel is opaque
         expected = expected | {"RGB"}
     several = FAMILIES[form.codec].several
     try:
@@ -185,7 +185,7 @@ _FIRST_ALONE = "or use only the first with --first-frame"
 
 
 def require_several_carried(form: Format, count: int, codec: str) -> None:
-    """Raise UnsupportedImageError unless a format holds as many pictures as a file of a codec does, and such."""
+    """Raise UnsupportedImageError unless a format can hold the images of a file of a codec: pages or frames."""
     remedy = f"keep the format of the input, {_FIRST_ALONE}"
     source, several = FAMILIES[codec].several, FAMILIES[form.codec].several
     assert source is not None
@@ -197,27 +197,27 @@ def require_several_carried(form: Format, count: int, codec: str) -> None:
 
 
 def require_stack_carried(stack: Stack, form: Format) -> None:
-    """Raise UnsupportedImageError unless the format can hold the pictures, all of them, and their timing."""
+    """Raise UnsupportedImageError unless the format can hold all images of a stack, and their timing."""
     require_several_carried(form, stack.count, stack.codec)
     require_carried(stack.first, form)
 
 
 @dataclass(frozen=True, eq=False)
 class StackWriter:
-    """Writes the pictures of a stack, as they become of it, in a format; see `write`."""
+    """Writes the denoised images of a stack; see `write`."""
 
     stack: Stack
     form: Format
     quality: int | None = None
 
     def write_to(self, stream: BinaryIO, images: Iterable[DecodedImage]) -> None:
-        """To an empty stream that can be sought. Raises UnsupportedImageError and UnwritableImageError."""
+        """Write to an empty seekable stream. Raises UnsupportedImageError and UnwritableImageError."""
         several = FAMILIES[self.form.codec].several
         assert several is not None
         try:
             with encoder_errors(self.form), PILLOW_SETTINGS:
                 several.write(self.stack.series, self._carried(images), stream, self.quality)
-        except _PicturesError as error:
+        except _ImagesError as error:
             raise error.cause from None
 
     def write(
@@ -228,7 +228,7 @@ class StackWriter:
         before: Callable[[Path], None] | None = None,
         times: tuple[int, int] | None = None,
     ) -> None:
-        """Into a target's place, once all are on the disk; see `writing.write`."""
+        """Write a temporary file and replace the target with it; see `writing.write`."""
 
         def verify(written: Path) -> None:
             require_readable(written, self.stack.first, self.form, self.stack.count)
@@ -243,11 +243,11 @@ class StackWriter:
                 require_carried(image, self.form)
                 yield image
         except MALFORMED as error:
-            raise _PicturesError(error) from error
+            raise _ImagesError(error) from error
 
 
-class _PicturesError(Exception):
-    """What went wrong before there was anything to encode."""
+class _ImagesError(Exception):
+    """An error in producing the images, not in encoding them."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))

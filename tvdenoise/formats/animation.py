@@ -1,7 +1,7 @@
-"""What animated formats share: whole frames, and the canvas on which partial frames are composed.
+"""Animations: composes partial frames on a canvas, and describes series of frames.
 
-Pillow composes frames too, but lets what lies under a translucent pixel shine through opaque results, and fills what is
-cleared in an opaque animation with colours that no viewer shows.
+Pillow's own composition blends colours under translucent pixels wrongly, and fills cleared areas of opaque animations
+with colours that no viewer shows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Disposal(Enum):
-    """What becomes of a frame before the next one is drawn."""
+    """How a frame is disposed of before the next one is drawn."""
 
     KEEP = "it stays"
     CLEAR = "its place becomes transparent"
@@ -33,7 +33,7 @@ class Disposal(Enum):
 
 @dataclass(frozen=True)
 class Placed:
-    """Where a frame lies and how it is drawn; is_over: it lets through what it lies over, and replaces it else."""
+    """Position and drawing of a frame; is_over: it is blended over the canvas, otherwise it replaces it."""
 
     left: int
     top: int
@@ -42,7 +42,7 @@ class Placed:
 
 
 class Canvas:
-    """Columns and rows of 8-bit colours with alpha, transparent at first."""
+    """A canvas of 8-bit RGBA pixels, transparent at first; size: columns and rows."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         columns, rows = size
@@ -50,9 +50,9 @@ class Canvas:
         self._undo: tuple[tuple[slice, slice], NDArray[np.uint8]] | None = None
 
     def draw(self, frame: NDArray[np.uint8], placed: Placed) -> NDArray[np.uint8]:
-        """What is shown with a frame (rows, columns, 4) on it, as far as it lies inside. Copy it to keep it.
+        """Draw a frame (rows, columns, 4), clipped, and return the canvas, which the next call overwrites.
 
-        Raises UnreadableImageError for a frame that lies outside altogether.
+        Raises UnreadableImageError for a frame that lies wholly outside.
         """
         if self._undo is not None:
             box, contents = self._undo
@@ -78,7 +78,7 @@ class Canvas:
 
 
 def over(frame: NDArray[np.uint8], below: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Colours with straight alpha, (rows, columns, 4), over others; exactly one of both where none is translucent."""
+    """Blend RGBA with straight alpha, (rows, columns, 4), over another; exact where alpha is 0 or 255."""
     alpha = frame[..., 3:]
     result = np.where(alpha == 0, below, frame)
     mixed = (alpha[..., 0] > 0) & (alpha[..., 0] < 255) & (below[..., 3] > 0)
@@ -92,15 +92,15 @@ def over(frame: NDArray[np.uint8], below: NDArray[np.uint8]) -> NDArray[np.uint8
 
 
 def animation(
-    durations: list[Fraction], plays: int, traits: object = None, notices: tuple[str, ...] = ()
+    durations: list[Fraction], plays: int, traits: object = None, notes: tuple[str, ...] = ()
 ) -> Series:
-    """The series of an animation's frames."""
+    """Return the series of an animation's frames; durations in seconds."""
     axes = Axes(TIME, (len(durations),))
-    return Series(axes, Timing(tuple(durations), plays), traits, notices)
+    return Series(axes, Timing(tuple(durations), plays), traits, notes)
 
 
 def in_units(seconds: Fraction, unit: Fraction, most: int, name: str) -> int:
-    """A duration as a whole number of units, at most so many; UnsupportedImageError where it is none."""
+    """Return a duration as a whole number of units, at most ``most``; otherwise raises UnsupportedImageError."""
     number = seconds / unit
     if number.denominator != 1 or number > most:
         raise UnsupportedImageError(
@@ -112,7 +112,7 @@ def in_units(seconds: Fraction, unit: Fraction, most: int, name: str) -> int:
 def plain_frame(
     values: NDArray[np.uint8], first: DecodedImage, *, has_alpha: bool, is_grey: bool
 ) -> DecodedImage:
-    """A frame of colours with alpha, (rows, columns, 4), as a picture of the same kind for all frames of a file."""
+    """Convert an RGBA frame (rows, columns, 4) to an image of the kind that all frames of the file have."""
     alpha = values[..., 3].copy() if has_alpha else None
     colours = values[..., 0] if is_grey else values[..., :3]
     return replace(first, intensities=colours.copy(), alpha=alpha)
@@ -121,9 +121,9 @@ def plain_frame(
 def whole_frames(
     drawn: Iterable[tuple[Image.Image, Placed | None]], size: tuple[int, int], numbers: Iterable[int]
 ) -> Iterator[NDArray[np.uint8]]:
-    """What an animation of some size shows at increasing numbers, as colours with alpha.
+    """Yield the composed RGBA frames with the given increasing numbers; size: columns and rows.
 
-    drawn: all frames in turn, with where each lies; None for a picture that is no part of the animation.
+    drawn: all frames in turn, each with its position; None for an image that is not part of the animation.
     """
     canvas, wanted = Canvas(size), iter(numbers)
     number = next(wanted, None)
@@ -138,11 +138,11 @@ def whole_frames(
 
 
 def without_metadata_of_all(image: DecodedImage) -> DecodedImage:
-    """The pixels and how they are stored, without what a file says once."""
+    """Return the pixels and traits, without the metadata that a file holds once."""
     return DecodedImage(image.intensities, image.alpha, image.codec, traits=image.traits)
 
 
 def palette_is_grey(opened: Image.Image) -> bool:
-    """Whether all colours of an image with a palette are grey."""
+    """Return whether all colours of an image's palette are grey."""
     colours = np.array(opened.getpalette("RGB") or (), np.uint8).reshape(-1, 3)
     return bool((colours == colours[:, :1]).all())

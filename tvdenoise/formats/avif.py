@@ -1,4 +1,4 @@
-"""AVIF: written with the input's colour subsampling, at quality 95, or 100 where there is alpha, which stays exact."""
+"""AVIF: written with the input's chroma subsampling at quality 95, or 100 with alpha, which stays exact."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from PIL import Image, ImageFile, features
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.pillow import image_of
-from tvdenoise.formats.boxes import ColourCodes, colour_codes, item_properties, notices_of_companions
-from tvdenoise.formats.family import Family, Format, Inspection
+from tvdenoise.formats.boxes import ColourCodes, colour_codes, item_properties, notes_of_companions
+from tvdenoise.formats.family import Family, Format, Inspection, split_alpha, stretched
 from tvdenoise.formats.tiff.tags import ORIENTATION, orientation_of
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 _QUALITY, _EXACT_QUALITY = 95, 100
-# Flags in the third byte of a codec's configuration.
+# Flags in the third byte of the codec configuration (av1C).
 _HIGH_DEPTH, _TWELVE_BITS, _GREY, _SUBSAMPLED = 0x40, 0x20, 0x10, 0x0C
 _SUBSAMPLING = {0x00: "4:4:4", 0x08: "4:2:2", 0x0C: "4:2:0"}
-_MOST_PIXELS = 1 << 28  # that Pillow's decoder takes
+_MOST_PIXELS = 1 << 28  # limit of Pillow's decoder
 _BRANDS = (b"avif", b"avis")
 _COLOUR_BOX = b"colrnclx"
 _EXIF_PREFIX = b"Exif\0\0"
@@ -35,7 +35,7 @@ _EXIF_PREFIX = b"Exif\0\0"
 
 @dataclass(frozen=True)
 class AvifTraits:
-    """subsampling: of the colours, as Pillow names it; colour: codes that say something else than sRGB."""
+    """subsampling: of the chroma, as Pillow names it; colour: codes other than sRGB's."""
 
     subsampling: str = "4:4:4"
     colour: ColourCodes | None = None
@@ -43,7 +43,7 @@ class AvifTraits:
 
 @dataclass(frozen=True)
 class _Coding:
-    """How the pictures in a file (tiles, alpha and extra_outputs too) are coded: a byte of flags for each."""
+    """The coding of the images in a file (including tiles, alpha and auxiliary images): a byte of flags for each."""
 
     flags: tuple[int, ...]
 
@@ -72,21 +72,21 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     colour = None if "icc_profile" in opened.info else colour_codes(properties)
     if colour is not None and colour.are_usual:
         colour = None
-    notices = notices_of_companions(properties)
+    notes = notes_of_companions(properties)
     if any(kind == b"clap" for kind, _ in properties):
-        notices += ("its crop is dropped, and the whole image is written",)
+        notes += ("its crop is dropped, and the whole image is written",)
     if coding.bits > 8:
-        notices += (f"{coding.bits}-bit intensities are written with 16 bits",)
+        notes += (f"{coding.bits}-bit intensities are written with 16 bits",)
     codes = f"{colour.primaries}/{colour.transfer}" if colour else ""
     return Inspection(
-        notices,
+        notes,
         AvifTraits(coding.subsampling, colour),
         elsewhere=(f"its colour description (CICP {codes}) is dropped",) if colour else (),
     )
 
 
 def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
-    """Above 8 bits, which Pillow cuts, and grey with alpha, which Pillow turns into colour."""
+    """Decode depths above 8 bits, which Pillow truncates, and grey with alpha, which it converts to colour."""
     coding = _Coding.of(item_properties(stream))
     if coding.bits > 8:
         import imagecodecs
@@ -95,28 +95,16 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
         values = np.asarray(imagecodecs.avif_decode(stream.read()))
         if values.shape[1::-1] != opened.size:
             raise ValueError("its header is invalid")
-        if values.dtype == np.uint16:  # otherwise only a companion is that deep
-            return _planes(_stretched(values, 2**coding.bits - 1))
+        if values.dtype == np.uint16:  # otherwise only an auxiliary image is that deep
+            return split_alpha(stretched(values, 2**coding.bits - 1))
     if coding.is_grey and opened.mode == "RGBA":
         values = np.array(opened)
-        return _planes(values[..., ::3])
+        return split_alpha(values[..., ::3])
     return None
 
 
 def _bytes_per_sample(_opened: ImageFile.ImageFile, stream: BinaryIO) -> int:
     return 1 + (_Coding.of(item_properties(stream)).bits > 8)
-
-
-def _stretched(values: NDArray[Any], largest: int) -> NDArray[np.uint16]:
-    return ((values.astype(np.uint32) * 65535 + largest // 2) // largest).astype(np.uint16)
-
-
-def _planes(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Intensities and alpha of values with the shape (rows, columns) or (rows, columns, channels)."""
-    if values.ndim == 2 or values.shape[2] == 3:
-        return values, None
-    intensities = values[..., 0] if values.shape[2] == 2 else values[..., :3]
-    return np.ascontiguousarray(intensities), np.ascontiguousarray(values[..., -1])
 
 
 def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
@@ -127,18 +115,18 @@ def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
     return {
         "quality": usual if quality is None else quality,
         "subsampling": traits.subsampling if image.has_channel_axis else "4:0:0",
-        "autotiling": False,  # the number of processors would change what is written
+        "autotiling": False,  # its output depends on the number of processors
         "max_threads": 1,
-        "speed": 8,  # three times as fast as the usual 6, for 0.3 dB
+        "speed": 8,  # three times as fast as the default 6, at a loss of 0.3 dB
         "icc_profile": image.metadata.icc,
         "xmp": image.metadata.xmp or b"",
     }
 
 
 class _ExactExif(Image.Exif):
-    """EXIF data that Pillow writes byte for byte; it would write bytes that hold an orientation anew.
+    """EXIF data that Pillow writes byte for byte; it would re-encode data with an orientation.
 
-    Pillow takes the orientation out, for the file's own way of saying it, and then asks for the rest.
+    Pillow removes the orientation, which AVIF stores as a property of its own, and then calls `tobytes`.
     """
 
     def __init__(self, contents: bytes) -> None:
@@ -155,7 +143,7 @@ class _ExactExif(Image.Exif):
 
 
 def _encode(image: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
-    """What Pillow writes, with the colour codes of the source in it, for which Pillow has no option."""
+    """Encode with Pillow, and set the source's colour codes, for which Pillow has no option."""
     exif, contents = image.metadata.exif, BytesIO()
     image_of(image).save(contents, "AVIF", **options, exif=_ExactExif(exif) if exif else None)
     written = contents.getvalue()

@@ -10,15 +10,15 @@ from PIL import ImageFile
 from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.formats.family import Family, Format, Inspection
 
-_HEADER = 14  # bytes before the one that says of the picture
+_HEADER = 14  # bytes before the bitmap header
 _WITH_COLOURS, _WITH_PROFILE = 108, 124  # lengths of headers
-_COLOURS, _PROFILE = 56, 112  # places in them
+_COLOURS, _PROFILE = 56, 112  # offsets in the header
 _CALIBRATED, _LINKED, _EMBEDDED = 0, 0x4C494E4B, 0x4D424544
-_PRIMARIES = 48  # bytes, with gammas
+_PRIMARIES = 48  # bytes, including gammas
 
 
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
-    """The colour profile, of which Pillow knows nothing."""
+    """Read the colour profile, which Pillow ignores."""
     stream.seek(_HEADER)
     header = stream.read(_WITH_PROFILE)
     length = int.from_bytes(header[:4], "little")

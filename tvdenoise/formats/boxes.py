@@ -1,4 +1,4 @@
-"""The boxes of AVIF, HEIF and JPEG 2000 files (ISO/IEC 14496-12 and 15444-1)."""
+"""Boxes of AVIF, HEIF and JPEG 2000 files (ISO/IEC 14496-12 and 15444-1)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tvdenoise.formats.family import chunk_limit, too_many
 
 _TO_THE_END, _LONG = 0, 1
 _CONTAINER = {b"iprp", b"ipco"}
-_META, _META_HEADER = b"meta", 4  # version and flags come before the boxes inside
+_META, _META_HEADER = b"meta", 4  # version and flags precede the inner boxes
 _LARGEST_META = 1 << 24
 
 
 @dataclass(frozen=True)
 class FileBox:
-    """kind: four bytes; start, end: of its contents in the file."""
+    """A box of a file; kind: four bytes; start, end: offsets of its contents."""
 
     kind: bytes
     start: int
@@ -30,9 +30,9 @@ class FileBox:
 
 
 def boxes(stream: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[FileBox]:
-    """The boxes side by side in a part of a file.
+    """Yield the sibling boxes in a range of a file.
 
-    Raises UnreadableImageError where one is not whole, and UnsupportedImageError where there are too many.
+    Raises UnreadableImageError for a truncated box, and UnsupportedImageError for too many boxes.
     """
     most, found = chunk_limit(stream), 0
     end = stream.seek(0, os.SEEK_END) if end is None else end
@@ -53,14 +53,14 @@ def boxes(stream: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[
 
 
 def packed(kind: bytes, contents: bytes) -> bytes:
-    """A box as it is stored."""
+    """Encode a box."""
     if len(contents) + 8 < 1 << 32:
         return (len(contents) + 8).to_bytes(4, "big") + kind + contents
     return _LONG.to_bytes(4, "big") + kind + (len(contents) + 16).to_bytes(8, "big") + contents
 
 
 def item_properties(stream: BinaryIO) -> list[tuple[bytes, bytes]]:
-    """Kinds and contents of all the properties (and of the list of items, `iinf`) of an AVIF or HEIF file."""
+    """Return kinds and contents of all properties (and of the item list, `iinf`) of an AVIF or HEIF file."""
     meta = next((box for box in boxes(stream) if box.kind == _META), None)
     if meta is None or meta.end - meta.start > _LARGEST_META:
         return []
@@ -77,27 +77,27 @@ def _inside(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, byt
 
 @dataclass(frozen=True)
 class ColourCodes:
-    """Primaries and transfer function by their numbers in ITU-T H.273."""
+    """Colour primaries and transfer function, as code points of ITU-T H.273."""
 
     primaries: int
     transfer: int
 
     @property
     def are_usual(self) -> bool:
-        """Whether they are those of sRGB, or so near that programs take one for the other, or unspecified."""
+        """Whether they are sRGB's, unspecified, or so close that programs treat them as sRGB."""
         return self.primaries in (1, 2) and self.transfer in (1, 2, 6, 13, 14, 15)
 
 
 def colour_codes(properties: list[tuple[bytes, bytes]]) -> ColourCodes | None:
-    """The first colour codes among the properties of a file."""
+    """Return the first colour codes among the properties of a file, or None."""
     for kind, contents in properties:
         if kind == b"colr" and contents[:4] == b"nclx" and len(contents) >= 8:
             return ColourCodes(int.from_bytes(contents[4:6], "big"), int.from_bytes(contents[6:8], "big"))
     return None
 
 
-def notices_of_companions(properties: list[tuple[bytes, bytes]]) -> tuple[str, ...]:
-    """Notices about pictures beside the one that is read (depth, gain maps) and about a crop."""
+def notes_of_companions(properties: list[tuple[bytes, bytes]]) -> tuple[str, ...]:
+    """Return a note if the file has depth or gain maps."""
     extra_outputs = any(
         (kind == b"auxC" and b"alpha" not in contents and b"auxid:1" not in contents)
         or (kind == b"iinf" and b"tmap" in contents)

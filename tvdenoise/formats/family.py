@@ -1,12 +1,13 @@
-"""A family of formats: what its formats can carry, and the functions that read and write them."""
+"""Families of formats: what each format can hold, and the functions that read and write it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
+import numpy as np
 from PIL import ImageFile
 
 from tvdenoise.errors import UnsupportedImageError
@@ -14,16 +15,16 @@ from tvdenoise.files.decoded import DecodedImage, StoredTag
 from tvdenoise.files.stack import Series
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
+_T = TypeVar("_T")
 _ALWAYS_ALLOWED = 10_000
-_BYTES_A_CHUNK = 1024  # of the file, for every further one, so that time stays bounded by its length
+_BYTES_A_CHUNK = 1024  # bytes of the file for each further chunk, so that its length bounds the time
 
 
 def chunk_limit(stream: BinaryIO, always_allowed: int = _ALWAYS_ALLOWED) -> int:
-    """How many chunks a file of the stream's length may have."""
+    """Return how many chunks a file of the stream's length may have."""
     return always_allowed + stream.seek(0, os.SEEK_END) // _BYTES_A_CHUNK
 
 
@@ -38,8 +39,8 @@ _BLOCK = 1 << 20
 _TRAILING_DATA_LEFT_OUT = "{:,} bytes after the image are dropped"
 
 
-def notices_of_trailing_data(stream: BinaryIO, end: int) -> tuple[str, ...]:
-    """A notice about what follows that place, where it is more than zeros."""
+def notes_of_trailing_data(stream: BinaryIO, end: int) -> tuple[str, ...]:
+    """Return a note if anything but zeros follows offset ``end``."""
     length = stream.seek(0, os.SEEK_END) - end
     stream.seek(end)
     while block := stream.read(_BLOCK):
@@ -48,16 +49,16 @@ def notices_of_trailing_data(stream: BinaryIO, end: int) -> tuple[str, ...]:
     return ()
 
 
-Window = tuple[slice, ...]  # rows and columns, both with start and stop, inside the picture
+Window = tuple[slice, ...]  # rows and columns inside the image, with start and stop
 
 
 class Regions(Protocol):
-    """Reads windows of a picture from its file, whose stream has to stay open. Threads may share it.
+    """Reads windows of an image from its file, whose stream must stay open. Thread-safe.
 
-    shape: rows and columns; dtype: as stored, in this machine's byte order; colours: 1, 3 or 4.
-    tile: rows and columns of the tiles in which the file is stored, None for strips.
-    piece: how many rows can be read together at no more cost than one.
-    memory: bytes, at most, that reading takes beside what is returned.
+    shape: rows and columns; dtype: as stored, in native byte order; colours: 1, 3 or 4.
+    tile: rows and columns of the file's tiles, None for strips.
+    block_rows: rows of a strip or tile, which are decoded together.
+    memory: peak bytes that reading takes beside the result.
     """
 
     shape: tuple[int, int]
@@ -65,28 +66,28 @@ class Regions(Protocol):
     colours: int
     has_alpha: bool
     tile: tuple[int, int] | None
-    piece: int
+    block_rows: int
     memory: int
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """Intensities (rows, columns) or (rows, columns, colours), and alpha or None, as the whole file would
-        give them. Raises whatever a decoder may."""
+        """Read intensities (rows, columns) or (rows, columns, colours), and alpha or None, equal to those of the
+        whole file. May raise any exception of a decoder."""
         ...
 
 
 class RegionWriter(Protocol):
-    """Writes a picture to an empty stream, window by window; it is whole once it is closed."""
+    """Writes an image to an empty stream, window by window; `close` completes it."""
 
     def windows(self, most: int) -> Iterator[Window]:
-        """The windows that it wants, in their order, of at most so many values each if that can be."""
+        """Yield the windows to append, in order, each of at most ``most`` values if possible."""
         ...
 
     def append(self, intensities: NDArray[Any], alpha: NDArray[Any] | None) -> None:
-        """The pixels in the next window, as they are stored. Raises OSError and ValueError."""
+        """Write the stored values of the next window. Raises OSError and ValueError."""
         ...
 
     def close(self) -> None:
-        """After the last window."""
+        """Complete the file after the last window."""
         ...
 
 
@@ -103,16 +104,16 @@ METADATA_NAMES = {
 
 @dataclass(frozen=True)
 class Format:
-    """One kind of file.
+    """A file format.
 
-    name: as users call it; codec: as Pillow calls it.
-    extensions: in lower case, with the dot; the first one is the usual one.
-    kinds: the kinds of pixels (see `picture.PIXEL_KINDS`) that it can be written with.
-    approximates: kinds that it holds only roughly, written where the input was of the same codec and nowhere else.
-    carries: the fields of `Metadata` that it keeps; largest: the most bytes of one, where that is limited.
-    longest_side: the most columns or rows that it can hold, or None.
-    options: of the encoder, beside those of its family.
-    several: what its pictures are called where it holds several, or None where it does not.
+    name: for users; codec: Pillow's name.
+    extensions: in lower case, with the dot; the first is the default.
+    kinds: the kinds of pixels it can hold (see `decoded.PIXEL_KINDS`).
+    approximates: kinds it holds with loss, written only if the input has the same codec.
+    carries: the fields of `Metadata` it keeps; largest: size limits of these fields, in bytes.
+    longest_side: the most columns or rows, or None.
+    options: encoder options in addition to the family's.
+    several: what its images are called ("pages", "frames") if it can hold several, or None.
     """
 
     name: str
@@ -129,14 +130,14 @@ class Format:
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """What a family finds in a file before it is decoded.
+    """What a family finds in a file before decoding it.
 
-    notices: sentences about what is not written as it was read; traits: what only this codec understands.
-    exif: where the format has no block of EXIF data, one made from what it has.
+    notes: sentences about what will not be written as it was read; traits: codec-specific data.
+    exif: EXIF data built from other metadata, for formats without an EXIF block.
     tags, record, texts, elsewhere: see `Metadata`.
     """
 
-    notices: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     traits: object = None
     exif: bytes | None = None
     tags: Mapping[int, StoredTag] = field(default_factory=dict)
@@ -145,75 +146,46 @@ class Inspection:
     elsewhere: tuple[str, ...] = ()
 
 
-def keep_traits(traits: object) -> object:
-    """The traits of a family that hold no metadata."""
-    return traits
+def unchanged(value: _T, *_: object) -> _T:
+    """Default of the functions that return what they are given, changed only by some families."""
+    return value
 
 
-def open_nothing(_stream: BinaryIO) -> ImageFile.ImageFile | None:
-    """The files of most families are opened by Pillow or not at all."""
-    return None
+def nothing(*_: object) -> None:
+    """Default of the functions with nothing to do: Pillow handles the files of most families."""
 
 
-def as_it_is(opened: ImageFile.ImageFile, _stream: BinaryIO) -> ImageFile.ImageFile:
-    """Pillow takes the files of most families for what they are."""
-    return opened
-
-
-def decode_nothing(
-    _opened: ImageFile.ImageFile, _stream: BinaryIO
-) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
-    """Most families leave all decoding to Pillow."""
-    return None
-
-
-def whole_only(_opened: ImageFile.ImageFile, _stream: BinaryIO) -> Regions | None:
-    """The files of most families are decoded whole."""
-    return None
-
-
-def encode_nothing(_picture: DecodedImage, _options: Mapping[str, Any]) -> bytes | None:
-    """Most families leave all encoding to Pillow."""
-    return None
-
-
-def lose_nothing(_picture: DecodedImage) -> tuple[str, ...]:
-    """Most families write pixels as well as their formats allow, or not at all."""
+def no_losses(_image: DecodedImage) -> tuple[str, ...]:
+    """Default of `losses`."""
     return ()
 
 
-def unexplained(_stream: BinaryIO) -> UnsupportedImageError | None:
-    """Of a file that Pillow does not recognise, nothing is known."""
-    return None
+def stretched(values: NDArray[Any], largest: int) -> NDArray[np.uint16]:
+    """Scale integers in 0 … largest, at most 65535, to 16 bits, rounded to nearest."""
+    return ((values.astype(np.uint32) * 65535 + largest // 2) // largest).astype(np.uint16)
 
 
-def as_opened(_opened: ImageFile.ImageFile, _stream: BinaryIO) -> int | None:
-    """Pillow shows how deep the samples of most files are."""
-    return None
-
-
-def screen_nothing(_stream: BinaryIO) -> None:
-    """The decoders of most families cope with any file of theirs."""
-
-
-def unchanged(image: DecodedImage) -> DecodedImage:
-    """What describes the first picture of most files describes it alone."""
-    return image
+def split_alpha(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Split values (rows, columns) or (rows, columns, 2 to 4 channels) into intensities and alpha."""
+    if values.ndim == 2 or values.shape[2] == 3:
+        return values, None
+    intensities = values[..., 0] if values.shape[2] == 2 else values[..., :3]
+    return np.ascontiguousarray(intensities), np.ascontiguousarray(values[..., -1])
 
 
 @dataclass(frozen=True)
 class Several:
-    """How a family reads and writes files of several pictures.
+    """The functions that read and write files of several images.
 
-    survey: what an opened file (image, stream) says of its pictures, from its structure alone, and checks that they
-        are all there; None where there is one. Raises UnsupportedImageError or UnreadableImageError.
-    write: pictures in turn to an empty stream that can be sought, with what the file that they come from says of them
-        all (of `Timing` where ``page`` is None), and the quality as for `Family.options`.
-    page: a picture of a file (stream, by its number) as a file of its own; None for animations, in which a frame
-        depends on those before and is decoded by ``frames``.
-    frames: those of increasing numbers, of an opened file (image, stream) with what was found in it, each decoded when
-        it is asked for, with all else like in the first one, which is given too.
-    alone: the first picture, for a file without the others.
+    survey: returns the series of an opened file (image, stream), from its structure alone, after checking that it is
+        complete; None for a single image. Raises UnsupportedImageError or UnreadableImageError.
+    write: writes images in turn to an empty seekable stream, given the series of their source (with `Timing` if
+        ``page`` is None), and the quality as for `Family.options`.
+    page: returns an image of a file (stream, series, number) as a file of its own; None for animations, whose frames
+        depend on earlier ones and are decoded by ``frames``.
+    frames: yields the frames with the given increasing numbers of an opened file (image, stream, series), decoding
+        each on demand, with the metadata of the first image, which is passed too.
+    alone: returns the first image for a file without the others.
     """
 
     survey: Callable[[ImageFile.ImageFile, BinaryIO], Series | None]
@@ -227,68 +199,64 @@ class Several:
 
     @property
     def is_of_frames(self) -> bool:
-        """Whether its pictures are frames of an animation, not pages."""
+        """Whether the images are frames of an animation, not pages."""
         return self.frames is not None
 
 
 @dataclass(frozen=True)
 class Family:
-    """The reader and writer of all formats that share a codec.
+    """The functions that read and write all formats of one codec.
 
-    inspect: looks at the opened but not yet decoded file (image, stream) for what the decoder would lose.
+    inspect: collects what the decoder would lose from an opened but not yet decoded file (image, stream).
         Raises UnsupportedImageError or UnreadableImageError.
-    options: the encoder's options for a picture, its metadata included, and the JPEG or WebP quality (None
-        for the family's default).
-    is_pillows: whether Pillow itself recognises its files; otherwise `open` does, or nothing.
-    strip: traits without the metadata among them; what the picture needs to look the same stays.
-    screen: looks at any file (stream) before Pillow does, and refuses one of this family on which a decoder would
-        spend far more time or memory than its length and its pixels explain. Raises UnsupportedImageError or
+    options: returns the encoder's options for an image, including its metadata, at a JPEG or WebP quality (None for
+        the family's default).
+    opened_by_pillow: whether Pillow recognises the files; otherwise only `open` may.
+    strip: returns traits without metadata, keeping what the image needs to look the same.
+    screen: checks any file (stream) before Pillow opens it, and refuses one of this family that would cost a decoder
+        far more time or memory than its length and pixels explain. Raises UnsupportedImageError or
         UnreadableImageError.
-    plain: an opened file (image, stream), opened otherwise where Pillow takes one picture of this family for several.
-    explain: why Pillow does not recognise a file (stream) that is of this family nevertheless, or None.
+    plain: returns the opened file (image, stream), reopened if Pillow mistakes a single image for several.
+    explain: explains why Pillow does not recognise a file (stream) of this family; None for other files.
 
-    Pillow decodes and encodes, but for what it cannot hold:
-    open: a file (stream) that Pillow does not recognise and `decode` does, its header read; or None.
-    decode: intensities, and alpha or None, of pixels that Pillow would cut; None where it cuts nothing. Called after
-        `inspect`; may raise whatever Pillow may.
-    encode: the contents of a file with pixels that Pillow cannot write, given what `options` gave; or None.
-    regions: what reads parts of an opened file (image, stream), as `decode` and Pillow read the whole, or None.
-    region_writer: writes a picture of a shape that is given in parts: a picture of one pixel with all else, what
-        `options` gave for it, rows and columns, the sides of the tiles of the source or None, and an empty stream.
-    bytes_per_sample: of a file (image, stream) whose samples Pillow cuts without showing that; else None.
-    losses: sentences about what becomes of a picture's pixels when it is written.
-    several: for formats that hold several pictures.
+    Pillow decodes and encodes all but the following:
+    open: opens a file (stream) that Pillow does not recognise and `decode` does, and reads its header; or None.
+    decode: returns intensities, and alpha or None, of pixels that Pillow would truncate; None if it would not. Called
+        after `inspect`; may raise any exception that Pillow may.
+    encode: returns the contents of a file that Pillow cannot write, given the result of `options`; or None.
+    regions: returns a reader for parts of an opened file (image, stream), with the same pixels as decoding it whole, or
+        None.
+    region_writer: creates a writer for an image in parts, given a one-pixel image with its metadata, the result of
+        `options` for it, rows and columns, the source's tile size or None, and an empty stream.
+    bytes_per_sample: returns the depth of a file (image, stream) whose samples Pillow truncates silently; else None.
+    losses: returns sentences about losses in the pixels when an image is written.
+    several: for formats that hold several images.
     """
 
     formats: tuple[Format, ...]
     inspect: Callable[[ImageFile.ImageFile, BinaryIO], Inspection]
     options: Callable[[DecodedImage, int | None], dict[str, Any]]
-    explain: Callable[[BinaryIO], UnsupportedImageError | None] = unexplained
-    is_pillows: bool = True
-    screen: Callable[[BinaryIO], None] = screen_nothing
-    plain: Callable[[ImageFile.ImageFile, BinaryIO], ImageFile.ImageFile] = as_it_is
-    strip: Callable[[object], object] = keep_traits
-    open: Callable[[BinaryIO], ImageFile.ImageFile | None] = open_nothing
+    explain: Callable[[BinaryIO], UnsupportedImageError | None] = nothing
+    opened_by_pillow: bool = True
+    screen: Callable[[BinaryIO], None] = nothing
+    plain: Callable[[ImageFile.ImageFile, BinaryIO], ImageFile.ImageFile] = unchanged
+    strip: Callable[[object], object] = unchanged
+    open: Callable[[BinaryIO], ImageFile.ImageFile | None] = nothing
     decode: Callable[[ImageFile.ImageFile, BinaryIO], tuple[NDArray[Any], NDArray[Any] | None] | None] = (
-        decode_nothing
+        nothing
     )
-    encode: Callable[[DecodedImage, Mapping[str, Any]], bytes | None] = encode_nothing
-    regions: Callable[[ImageFile.ImageFile, BinaryIO], Regions | None] = whole_only
+    encode: Callable[[DecodedImage, Mapping[str, Any]], bytes | None] = nothing
+    regions: Callable[[ImageFile.ImageFile, BinaryIO], Regions | None] = nothing
     region_writer: (
         Callable[
             [DecodedImage, Mapping[str, Any], tuple[int, int], tuple[int, int] | None, BinaryIO], RegionWriter
         ]
         | None
     ) = None
-    bytes_per_sample: Callable[[ImageFile.ImageFile, BinaryIO], int | None] = as_opened
-    losses: Callable[[DecodedImage], tuple[str, ...]] = lose_nothing
+    bytes_per_sample: Callable[[ImageFile.ImageFile, BinaryIO], int | None] = nothing
+    losses: Callable[[DecodedImage], tuple[str, ...]] = no_losses
     several: Several | None = None
 
     @property
     def codec(self) -> str:
         return self.formats[0].codec
-
-
-def inspect_nothing(_opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
-    """The inspection of a family whose decoder loses nothing."""
-    return Inspection()

@@ -1,4 +1,4 @@
-"""GIF and animated GIF: 256 colours, chosen anew for each denoised frame; transparency, timing and comment are kept."""
+"""GIF and animated GIF: each denoised frame gets a new palette; transparency, timing and comments are kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import math
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import BytesIO
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from tvdenoise.files.stack import Series
 
 
-_HEADER_LENGTH, _PICTURE_HEADER_LENGTH = 13, 9
-TRANSPARENT = 1  # a flag of how a frame is shown
-_DISPOSALS = {2: Disposal.CLEAR, 3: Disposal.RESTORE, 4: Disposal.RESTORE}  # 4 as viewers have it
+_HEADER_LENGTH, _IMAGE_HEADER_LENGTH = 13, 9
+TRANSPARENT = 1  # flag of a graphic control extension
+_DISPOSALS = {2: Disposal.CLEAR, 3: Disposal.RESTORE, 4: Disposal.RESTORE}  # 4 as in viewers
 _EXTENSION, _APPLICATION, _IMAGE, _END = b"!", b"\xff", b",", b";"
-_TABLE, _SIZE = 0x80, 0x07  # flags of a table of colours
+_TABLE, _SIZE = 0x80, 0x07  # flags of a colour table
 
 
 @dataclass(frozen=True)
 class Block:
-    """kind: a picture, an extension or the end; place: where it begins.
+    """A block; kind: an image, an extension or the end; place: its offset.
 
-    label: what extension it is; start: its first sub-block, where it is one; box: left, top, columns and rows of a
-    picture, and its flags.
+    label, start: kind and first sub-block of an extension; box, flags: of an image, box being left, top, columns and
+    rows.
     """
 
     kind: bytes
@@ -64,7 +64,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Control:
-    """How a frame is shown: for how many hundredths of a second; transparent: the number of the colour that is."""
+    """Graphic control of a frame; delay: in hundredths of a second; transparent: index of the transparent colour."""
 
     delay: int = 0
     transparent: int | None = None
@@ -72,7 +72,7 @@ class Control:
 
     @classmethod
     def of(cls, block: Block) -> Control:
-        """What a block says; what says nothing where it is too short."""
+        """Parse a block; a short one gives the defaults."""
         if len(block.start) < 4:
             return cls()
         flags, transparent = block.start[0], block.start[3]
@@ -84,13 +84,13 @@ class Control:
 
 
 def covers(block: Block, size: tuple[int, int]) -> bool:
-    """Whether a frame covers a canvas of that size."""
+    """Return whether a frame covers a canvas of that size."""
     left, top, columns, rows = block.box
     return left == top == 0 and columns >= size[0] and rows >= size[1]
 
 
 def screen(stream: BinaryIO) -> None:
-    """Refuse millions of blocks, or of bytes between them."""
+    """Refuse millions of blocks, or of stray bytes between them."""
     most = chunk_limit(stream)
     stream.seek(0)
     header = stream.read(_HEADER_LENGTH)
@@ -103,16 +103,16 @@ def screen(stream: BinaryIO) -> None:
 
 
 def blocks(stream: BinaryIO) -> Iterator[Block]:
-    """The blocks from here to the end, without decoding any; stray bytes between them are blocks of no kind.
+    """Yield the blocks from here to the end without decoding them; a stray byte between them counts as a block.
 
-    When a block is given, the stream is behind it.
+    Each is yielded with the stream positioned after it.
     """
     while kind := stream.read(1):
         place = stream.tell() - 1
         block = Block(kind, place)
         if kind == _IMAGE:
-            header = stream.read(_PICTURE_HEADER_LENGTH)
-            if len(header) < _PICTURE_HEADER_LENGTH:
+            header = stream.read(_IMAGE_HEADER_LENGTH)
+            if len(header) < _IMAGE_HEADER_LENGTH:
                 return
             *box, flags = struct.unpack("<HHHHB", header)
             block = Block(kind, place, box=(box[0], box[1], box[2], box[3]), flags=flags)
@@ -131,7 +131,7 @@ def blocks(stream: BinaryIO) -> Iterator[Block]:
 
 
 def application_names(stream: BinaryIO) -> Iterator[bytes]:
-    """The names of the application extensions, as far as the file is whole."""
+    """Yield the names of the application extensions, up to a truncated block."""
     stream.seek(0)
     _skip_table(stream.read(_HEADER_LENGTH)[10:11], stream)
     for block in blocks(stream):
@@ -152,15 +152,15 @@ def _skip_contents(stream: BinaryIO) -> None:
 LOOPS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 _CONTROL = b"\xf9"
 _HUNDREDTH, _LONGEST = Fraction(1, 100), 65_535
-_KEEP, _CLEAR = 1 << 2, 2 << 2  # what becomes of a frame, before the next one is drawn
+_KEEP, _CLEAR = 1 << 2, 2 << 2  # disposal flags
 _MOST_REPEATS = 65_535
 
 
 @dataclass(frozen=True)
 class GifFrames:
-    """screen: the header of the canvas and its table of colours, with the background, as stored.
+    """screen: the header, screen descriptor and global colour table, as stored.
 
-    is_grey: all colours are; has_alpha: some pixel of some frame may be transparent.
+    is_grey: all colours are grey; has_alpha: some pixel of some frame may be transparent.
     """
 
     screen: bytes
@@ -169,7 +169,7 @@ class GifFrames:
 
 
 def survey(opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
-    """The frames of a GIF; None for one that is still."""
+    """Return the frames of a GIF; None for a still image."""
     position = stream.tell()
     screen = screen_of(stream)
     tables, plays, is_empty = [screen[13:]], 1, True
@@ -199,7 +199,7 @@ def survey(opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
 
 
 def screen_of(stream: BinaryIO) -> bytes:
-    """The header of the canvas and its table of colours, behind which the stream is then."""
+    """Read the header, screen descriptor and global colour table, leaving the stream after them."""
     stream.seek(0)
     header = stream.read(13)
     return header + _table(stream, header[10])
@@ -218,7 +218,7 @@ def _local_table(stream: BinaryIO, block: Block) -> bytes:
 
 
 def _plays(stream: BinaryIO, block: Block, before: int) -> int:
-    """How often the animation is shown: once, and then as often as it says, or without end."""
+    """Return the number of plays: the stored repeats and one, or 0 for endless."""
     position = stream.tell()
     stream.seek(block.place + 3 + len(block.start))
     contents = stream.read(4)
@@ -229,26 +229,21 @@ def _plays(stream: BinaryIO, block: Block, before: int) -> int:
     return repeats + 1 if repeats else 0
 
 
-def write(
-    encode: Callable[[DecodedImage], bytes],
-    series: Series,
-    images: Iterator[DecodedImage],
-    stream: BinaryIO,
-) -> None:
-    """Frames, as they come, each the whole picture; encode: a picture as a GIF of its own."""
+def _write(series: Series, images: Iterator[DecodedImage], stream: BinaryIO, _quality: int | None) -> None:
+    """Write frames as they come, each covering the canvas."""
     timing = series.timing
     assert timing is not None
     timed = zip(images, timing.durations, strict=True)
     control_before = 0
-    for number, (picture, duration) in enumerate(timed):
+    for number, (image, duration) in enumerate(timed):
         delay = in_units(duration, _HUNDREDTH, _LONGEST, "GIF")
-        single = encode(picture if number == 0 else without_metadata_of_all(picture))
+        single = _encode_whole(image if number == 0 else without_metadata_of_all(image))
         parts = _Single.of(single)
         if number == 0:
-            stream.write(_screen(series, picture))
+            stream.write(_screen(series, image))
             stream.write(_repeats(timing.plays))
             stream.write(parts.comments)
-        elif parts.transparent is not None:  # what shows through must not be the frame before
+        elif parts.transparent is not None:  # the frame before must not show through: clear it
             end = stream.tell()
             stream.seek(control_before + 3)
             flags = stream.read(1)[0]
@@ -257,14 +252,14 @@ def write(
             stream.seek(end)
         control_before = stream.tell()
         stream.write(parts.control(delay))
-        stream.write(parts.picture)
+        stream.write(parts.image)
     stream.write(b";")
 
 
-def _screen(series: Series, picture: DecodedImage) -> bytes:
+def _screen(series: Series, image: DecodedImage) -> bytes:
     if isinstance(series.traits, GifFrames):
-        return b"GIF89a" + struct.pack("<HH", *picture.size) + series.traits.screen[10:]
-    return b"GIF89a" + struct.pack("<HHBBB", *picture.size, 0x70, 0, 0)
+        return b"GIF89a" + struct.pack("<HH", *image.size) + series.traits.screen[10:]
+    return b"GIF89a" + struct.pack("<HHBBB", *image.size, 0x70, 0, 0)
 
 
 def _repeats(plays: int) -> bytes:
@@ -276,10 +271,10 @@ def _repeats(plays: int) -> bytes:
 
 @dataclass(frozen=True)
 class _Single:
-    """A GIF of one picture, taken apart: with its table of colours as one of the frame's own."""
+    """The parts of a single-image GIF, with its colour table as a local one."""
 
     comments: bytes
-    picture: bytes
+    image: bytes
     transparent: int | None
 
     @classmethod
@@ -287,31 +282,31 @@ class _Single:
         stream = io.BytesIO(encoded)
         header = stream.read(13)
         shared = _table(stream, header[10])
-        comments, transparent, picture = [], None, b""
+        comments, transparent, image = [], None, b""
         for block in blocks(stream):
             whole = encoded[block.place : stream.tell()]
             if block.kind == _IMAGE:
                 has_own = block.flags & _TABLE
                 flags = block.flags if has_own else block.flags & 0x40 | _TABLE | (header[10] & _SIZE)
-                picture = whole[:9] + bytes((flags,)) + (b"" if has_own else shared) + whole[10:]
+                image = whole[:9] + bytes((flags,)) + (b"" if has_own else shared) + whole[10:]
             elif block.label == _CONTROL and block.start[0] & TRANSPARENT:
                 transparent = block.start[3]
             elif block.label == b"\xfe":
                 comments.append(whole)
-        return cls(b"".join(comments), picture, transparent)
+        return cls(b"".join(comments), image, transparent)
 
     def control(self, delay: int) -> bytes:
         flags = _KEEP | (TRANSPARENT if self.transparent is not None else 0)
         return b"!\xf9\x04" + struct.pack("<BHBB", flags, delay, self.transparent or 0, 0)
 
 
-_MOST_BEYOND = 4  # times the pixels of the picture that a frame may have
+_MOST_BEYOND = 4  # largest frame, relative to the canvas
 
 
 def frames(
     opened: ImageFile.ImageFile, stream: BinaryIO, series: Series, first: DecodedImage, numbers: Iterable[int]
 ) -> Iterator[DecodedImage]:
-    """The frames as viewers show them; the background of the canvas, which none of them shows, is transparent."""
+    """Yield the frames as viewers show them, with a transparent background."""
     traits = series.traits
     assert isinstance(traits, GifFrames)
     for values in whole_frames(_singles(stream, traits.screen, opened.size), opened.size, numbers):
@@ -319,7 +314,7 @@ def frames(
 
 
 def partial_frame(opened: ImageFile.ImageFile, stream: BinaryIO) -> NDArray[np.uint8] | None:
-    """What a first frame shows, as colours with alpha, where it covers a part of the canvas; None where all."""
+    """Return the first frame as RGBA if it covers only a part of the canvas; else None."""
     screen = screen_of(stream)
     first = next((block for block in blocks(stream) if block.kind == _IMAGE), None)
     if first is None or covers(first, opened.size):
@@ -330,7 +325,7 @@ def partial_frame(opened: ImageFile.ImageFile, stream: BinaryIO) -> NDArray[np.u
 def _singles(
     stream: BinaryIO, screen: bytes, size: tuple[int, int]
 ) -> Iterator[tuple[Image.Image, Placed | None]]:
-    """screen: the header and the table of colours that serve all frames."""
+    """Yield the decoded frames and their positions; screen: see `GifFrames`."""
     stream.seek(len(screen))
     control = Control()
     for block in blocks(stream):
@@ -358,19 +353,19 @@ def _decoded(block: Block, contents: bytes, screen: bytes, control: Control) -> 
     if control.transparent is not None:
         shown = b"!\xf9\x04" + struct.pack("<BHBB", TRANSPARENT, 0, control.transparent, 0)
     header = screen[:6] + struct.pack("<HH", *block.box[2:]) + screen[10:]
-    placed = contents[:1] + bytes(4) + contents[5:]  # in its own corner
+    placed = contents[:1] + bytes(4) + contents[5:]  # at position (0, 0)
     image = Image.open(io.BytesIO(header + shown + placed + b";"), formats=("GIF",))
     image.load()
     return image
 
 
 _COLOURS = 256
-_SAMPLE = 20_000  # pixels from which colours are chosen: more gain 0.1 dB, and all of them take minutes
+_SAMPLE = 20_000  # pixels from which the palette is chosen: more gain 0.1 dB, and all take minutes
 
 
 @dataclass(frozen=True)
 class GifTraits:
-    """comment: without the record, as stored; interlace: whether the rows come in four passes."""
+    """comment: as stored, without the record; interlace: whether the rows are stored in four passes."""
 
     comment: bytes = b""
     interlace: bool = False
@@ -392,12 +387,12 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
 
 
 def _is_interlaced(opened: ImageFile.ImageFile) -> bool:
-    """What Pillow's decoder is told of it; a picture that is not there at all has no tile."""
+    """Return the flag that Pillow passes to its decoder; a missing image has no tile."""
     return any(bool(tile.args[1]) for tile in opened.tile if isinstance(tile.args, tuple))
 
 
 def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Without the notices about its palette and transparent colour, which stay what they are."""
+    """Decode without Pillow's notes: a GIF is written with a palette and a transparent colour again."""
     position = stream.tell()
     partial = partial_frame(opened, stream)
     stream.seek(position)
@@ -410,47 +405,47 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
     return intensities, alpha
 
 
-def _options(picture: DecodedImage, _quality: int | None) -> dict[str, Any]:
-    traits = picture.traits if isinstance(picture.traits, GifTraits) else GifTraits()
-    comment, record = traits.comment.decode("latin-1"), picture.metadata.record
+def _options(image: DecodedImage, _quality: int | None) -> dict[str, Any]:
+    traits = image.traits if isinstance(image.traits, GifTraits) else GifTraits()
+    comment, record = traits.comment.decode("latin-1"), image.metadata.record
     if record:
         comment = with_record(comment, record)
     return {"comment": comment.encode("latin-1"), "interlace": traits.interlace}
 
 
-def _encode(picture: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
-    """A picture with a palette; one of 8-bit grey without alpha is left to Pillow, which writes it exactly."""
-    if picture.kind == "L":
+def _encode(image: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
+    """Encode with a palette; 8-bit grey without alpha is left to Pillow, which writes it exactly."""
+    if image.kind == "L":
         return None
-    colours = np.dstack([picture.intensities] * (1 if picture.has_channel_axis else 3))
-    visible = _visible(picture)
-    palette, chosen = _palette_for(colours[visible], _room(picture))
+    colours = np.dstack([image.intensities] * (1 if image.has_channel_axis else 3))
+    visible = _visible(image)
+    palette, chosen = _palette_for(colours[visible], _room(image))
     indices = np.zeros(visible.shape, np.uint8)
     indices[visible] = chosen
-    if picture.visible is not None:
+    if image.visible is not None:
         indices[~visible] = len(palette)
         palette = np.vstack((palette, colours[~visible][:1]))
         options = {**options, "transparency": len(palette) - 1}
-    image = Image.frombytes("P", picture.size, indices.tobytes())
-    image.putpalette(palette.tobytes())
+    paletted = Image.frombytes("P", image.size, indices.tobytes())
+    paletted.putpalette(palette.tobytes())
     contents = BytesIO()
-    image.save(contents, "GIF", optimize=False, **options)
+    paletted.save(contents, "GIF", optimize=False, **options)
     return contents.getvalue()
 
 
-def _visible(picture: DecodedImage) -> NDArray[np.bool_]:
-    return np.ones(picture.intensities.shape[:2], bool) if picture.visible is None else picture.visible
+def _visible(image: DecodedImage) -> NDArray[np.bool_]:
+    return np.ones(image.intensities.shape[:2], bool) if image.visible is None else image.visible
 
 
-def _room(picture: DecodedImage) -> int:
-    """How many colours there may be beside the transparent one."""
-    return _COLOURS if picture.visible is None else _COLOURS - 1
+def _room(image: DecodedImage) -> int:
+    """Return the number of palette entries beside a transparent colour."""
+    return _COLOURS if image.visible is None else _COLOURS - 1
 
 
 def _palette_for(colours: NDArray[np.uint8], room: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """Colours, shape (colours, 3), for pixels of shape (pixels, 3), and the index of each pixel's own.
+    """Return a palette (colours, 3) for pixels (pixels, 3), and the palette index of each pixel.
 
-    The pixels' own colours where there is room for them, else the nearest of some chosen by median cut and k-means.
+    Keeps the pixels' own colours if they fit; otherwise chooses colours by median cut and k-means.
     """
     codes, chosen = np.unique(_codes(colours), return_inverse=True)
     if len(codes) <= room:
@@ -467,16 +462,16 @@ def _row_of(colours: NDArray[np.uint8]) -> Image.Image:
 
 
 def _codes(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """One number for each colour along the last axis."""
+    """Return a number for each colour along the last axis."""
     return colours.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
 
 
-def _losses(picture: DecodedImage) -> tuple[str, ...]:
-    if picture.kind == "L":
+def _losses(image: DecodedImage) -> tuple[str, ...]:
+    if image.kind == "L":
         return ()
-    colours = np.dstack([picture.intensities] * (1 if picture.has_channel_axis else 3))
-    count = len(np.unique(_codes(colours[_visible(picture)])))
-    return (f"its {count:,} colours are reduced to {_room(picture)}",) if count > _room(picture) else ()
+    colours = np.dstack([image.intensities] * (1 if image.has_channel_axis else 3))
+    count = len(np.unique(_codes(colours[_visible(image)])))
+    return (f"its {count:,} colours are reduced to {_room(image)}",) if count > _room(image) else ()
 
 
 def _strip(traits: object) -> object:
@@ -484,14 +479,11 @@ def _strip(traits: object) -> object:
     return replace(traits, comment=b"")
 
 
-def _write(series: Series, images: Iterator[DecodedImage], stream: BinaryIO, _quality: int | None) -> None:
-    def encode(picture: DecodedImage) -> bytes:
-        options = _options(picture, None)
-        if (reduced := _encode(picture, options)) is not None:
-            return reduced
-        return encoded(picture, "GIF", options)
-
-    write(encode, series, images, stream)
+def _encode_whole(image: DecodedImage) -> bytes:
+    options = _options(image, None)
+    if (reduced := _encode(image, options)) is not None:
+        return reduced
+    return encoded(image, "GIF", options)
 
 
 FAMILY = Family(

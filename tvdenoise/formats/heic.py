@@ -1,4 +1,4 @@
-"""HEIC, through the package pillow-heif: at quality 95, or lossless where alpha must stay exact."""
+"""HEIC, with the package pillow-heif: written at quality 95, or lossless with alpha, which must stay exact."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.pillow import image_of
 from tvdenoise.formats.boxes import ColourCodes
-from tvdenoise.formats.family import Family, Format, Inspection
+from tvdenoise.formats.family import Family, Format, Inspection, stretched
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ _NUMBERS = {3: "H", 4: "I"}  # by type
 
 
 def with_sides(contents: bytes, columns: int, rows: int) -> bytes:
-    """EXIF data, their columns and rows exchanged where they are those of before a quarter turn."""
+    """Return EXIF data, with columns and rows swapped if they are those before a quarter turn."""
     start = len(_PREFIX) if contents.startswith(_PREFIX) else 0
     order = {b"II": "<", b"MM": ">"}.get(contents[start : start + 2])
     if order is None or columns == rows:
@@ -47,7 +47,7 @@ def with_sides(contents: bytes, columns: int, rows: int) -> bytes:
 
 
 def _entries(contents: bytes, place: int, order: str) -> dict[int, int]:
-    """Where the entry of each tag begins."""
+    """Return the offset of each tag's entry."""
     (count,) = struct.unpack_from(f"{order}H", contents, place)
     starts = [place + 2 + _ENTRY * number for number in range(count)]
     return {struct.unpack_from(f"{order}H", contents, start)[0]: start for start in starts}
@@ -67,16 +67,16 @@ def _exchanged(contents: bytes, first: int, second: int) -> bytes:
 
 
 _QUALITY, _LOSSLESS = 95, -1
-_PICTURE_BRANDS = {b"heic", b"heix", b"heim", b"heis"}
+_IMAGE_BRANDS = {b"heic", b"heix", b"heim", b"heis"}
 _SEQUENCE_BRANDS = {b"hevc", b"hevx", b"hevm", b"hevs", b"msf1"}
 _LONGEST_BRANDS = 256
-_IDENTITY, _BT601 = 0, 6  # from RGB to the channels that are coded
+_IDENTITY, _BT601 = 0, 6  # matrix coefficients
 _SRGB = ColourCodes(1, 13)
 
 
 @dataclass(frozen=True)
 class HeicTraits:
-    """chroma: its subsampling, as pillow-heif names it; colour: codes that say something else than sRGB."""
+    """chroma: subsampling, as pillow-heif names it; colour: codes other than sRGB's."""
 
     chroma: str = "444"
     colour: ColourCodes | None = None
@@ -84,7 +84,7 @@ class HeicTraits:
 
 def _open(stream: BinaryIO) -> ImageFile.ImageFile | None:
     brands = _brands(stream)
-    if not brands or not {*brands} & (_PICTURE_BRANDS | _SEQUENCE_BRANDS):
+    if not brands or not {*brands} & (_IMAGE_BRANDS | _SEQUENCE_BRANDS):
         return None
     if brands[0] in _SEQUENCE_BRANDS:
         raise UnsupportedImageError("animations are not supported", "save its frames as files of their own")
@@ -97,7 +97,7 @@ def _open(stream: BinaryIO) -> ImageFile.ImageFile | None:
 
 
 def _brands(stream: BinaryIO) -> list[bytes]:
-    """What the file says that it is, and what it is compatible with."""
+    """Return the major brand and the compatible brands of a file; empty if it has none."""
     stream.seek(0)
     header = stream.read(8)
     if header[4:] != b"ftyp":
@@ -113,17 +113,17 @@ def _require_package() -> None:
 
 def _inspect(opened: ImageFile.ImageFile, _stream: BinaryIO) -> Inspection:
     information = opened.info
-    notices = []
+    notes = []
     if (bits := information["bit_depth"]) > 8:
-        notices.append(f"{bits}-bit intensities are written with 16 bits")
+        notes.append(f"{bits}-bit intensities are written with 16 bits")
     if information.get("aux") or information.get("depth_images"):
-        notices.append("its depth or gain map is dropped")
+        notes.append("its depth or gain map is dropped")
     if information.get("metadata"):
-        notices.append("metadata other than EXIF and XMP are dropped")
+        notes.append("metadata other than EXIF and XMP are dropped")
     colour = _colour(information)
     codes = f"{colour.primaries}/{colour.transfer}" if colour else ""
     return Inspection(
-        tuple(notices),
+        tuple(notes),
         HeicTraits(str(information.get("chroma", "444")), colour),
         with_sides(information["exif"], *opened.size) if information.get("exif") else None,
         elsewhere=(f"its colour description (CICP {codes}) is dropped",) if colour else (),
@@ -139,7 +139,7 @@ def _colour(information: Mapping[Any, Any]) -> ColourCodes | None:
 
 
 def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
-    """Above 8 bits, which would be cut, and grey with alpha, which would become colour."""
+    """Decode depths above 8 bits, which Pillow truncates, and grey with alpha, which it converts to colour."""
     bits, is_grey = opened.info["bit_depth"], "chroma" not in opened.info
     if bits == 8 and not (is_grey and opened.mode == "RGBA"):
         return None
@@ -150,10 +150,10 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
 
         stream.seek(0)
         file = pillow_heif.open_heif(stream, convert_hdr_to_8bit=False)
-        deep = np.array(file)  # a copy, since the file's memory goes with it
+        deep = np.array(file)  # a copy, since the file owns the memory
         if deep.dtype != np.uint16 or deep.shape[1::-1] != opened.size:
             raise ValueError("its header is invalid")
-        values = _stretched(deep >> (16 - bits), 2**bits - 1)
+        values = stretched(deep >> (16 - bits), 2**bits - 1)
     has_alpha = values.ndim == 3 and values.shape[2] == 4
     alpha = np.ascontiguousarray(values[..., 3]) if has_alpha else None
     colours = values[..., :3] if values.ndim == 3 else values
@@ -162,10 +162,6 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
 
 def _bytes_per_sample(opened: ImageFile.ImageFile, _stream: BinaryIO) -> int:
     return 1 + (int(opened.info["bit_depth"]) > 8)
-
-
-def _stretched(values: NDArray[Any], largest: int) -> NDArray[np.uint16]:
-    return ((values.astype(np.uint32) * 65535 + largest // 2) // largest).astype(np.uint16)
 
 
 def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
@@ -210,7 +206,7 @@ FAMILY = Family(
     ),
     inspect=_inspect,
     options=_options,
-    is_pillows=False,
+    opened_by_pillow=False,
     open=_open,
     decode=_decode,
     encode=_encode,

@@ -1,4 +1,4 @@
-"""JPEG 2000: lossless stays lossless, in JP2 files and bare codestreams, at 8 and 16 bits."""
+"""JPEG 2000: JP2 files and bare codestreams of 8 and 16 bits; lossless input is written lossless."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 _START, _SIZE, _CODING, _COMMENT, _TILE = 0xFF4F, 0xFF51, 0xFF52, 0xFF64, 0xFF90
-_FIRST_COMPONENT, _TRANSFORM = 36, 9  # positions in the contents of their segments
+_FIRST_COMPONENT, _TRANSFORM = 36, 9  # offsets in their segments
 _REVERSIBLE = 1
 _SIGNED = 0x80
 _SEGMENT_START, _TILE_HEADER = struct.Struct(">HH"), struct.Struct(">HHHI")
 _TILE_PARTS_ALWAYS_ALLOWED = 100_000
-_LATIN = b"\0\1"  # says that a comment is text
+_LATIN = b"\0\1"  # marks a comment as Latin-1 text
 
 
 @dataclass(frozen=True)
 class Codestream:
-    """size: columns and rows; bits: of each component; signed, subsampled: whether any is; reversible: lossless.
+    """The main header; size: columns and rows; bits: of each component; signed, subsampled: if any component is.
 
-    comments: each with the two bytes that say whether it is text; tiles: of how many the picture is made.
+    reversible: lossless; comments: each with its two-byte type; tiles: the number of tiles.
     """
 
     size: tuple[int, int]
@@ -48,7 +48,7 @@ class Codestream:
 
 
 def codestream_at(stream: BinaryIO, start: int) -> Codestream:
-    """What the main header says. Raises ValueError where it is damaged."""
+    """Read the main header. Raises ValueError if it is damaged."""
     size, coding, comments = b"", b"", []
     for marker, contents in _segments(stream, start):
         if marker == _SIZE:
@@ -81,9 +81,9 @@ def codestream_at(stream: BinaryIO, start: int) -> Codestream:
 
 
 def require_all_tiles(stream: BinaryIO, start: int, count: int) -> None:
-    """Raise UnreadableImageError where tiles are missing, which decoders take for black.
+    """Raise UnreadableImageError if tiles are missing, which decoders show as black.
 
-    start: of the codestream in the file.
+    start: offset of the codestream in the file; count: the number of tiles.
     """
     for _ in _segments(stream, start):
         pass
@@ -107,7 +107,7 @@ def require_all_tiles(stream: BinaryIO, start: int, count: int) -> None:
 
 
 def text_of(comment: bytes) -> str:
-    """A comment as text; empty for one that is none."""
+    """Return a comment as text; empty for a binary one."""
     return comment[2:].decode("latin-1") if comment.startswith(_LATIN) else ""
 
 
@@ -116,7 +116,7 @@ def text_comment(text: str) -> bytes:
 
 
 def with_comments(codestream: bytes, comments: tuple[bytes, ...]) -> bytes:
-    """The codestream with further comments at the end of its main header."""
+    """Add comments at the end of the main header of a codestream."""
     position = 2
     while (marker := int.from_bytes(codestream[position : position + 2], "big")) != _TILE:
         if marker >> 8 != 0xFF:
@@ -127,7 +127,7 @@ def with_comments(codestream: bytes, comments: tuple[bytes, ...]) -> bytes:
 
 
 def _segments(stream: BinaryIO, start: int) -> Iterator[tuple[int, bytes]]:
-    """Markers and contents of the main header's segments."""
+    """Yield the markers and contents of the main header's segments."""
     most = chunk_limit(stream)
     stream.seek(start)
     if stream.read(2) != _START.to_bytes(2, "big"):
@@ -151,7 +151,7 @@ _STRUCTURAL = frozenset({b"jP  ", b"ftyp", b"jp2h", b"jp2c", b"rreq", b"free"})
 _KEPT = frozenset({b"uuid", b"xml ", b"uinf", b"asoc", b"lbl "})
 _ENUMERATED, _PROFILES = 1, (2, 3)
 SRGB, GREY, SYCC = 16, 17, 18
-_OPACITY, _WHOLE_PICTURE = 1, 0
+_OPACITY, _WHOLE_IMAGE = 1, 0
 _LARGEST = 65_535
 _METRES_PER_INCH = Fraction(254, 10_000)
 
@@ -160,11 +160,11 @@ KeptBox = tuple[bytes, bytes]
 
 @dataclass(frozen=True)
 class Jp2Boxes:
-    """What stands around a codestream.
+    """The boxes of a JP2 file.
 
-    codestreams: where they begin; colour_space: by its number, or None; profile, exif, xmp: as stored.
-    resolution: the contents of the box `res `; has_palette, has_alpha: whether it says so.
-    kept: other boxes that come through; left_out: the kinds of those that do not.
+    codestreams: their offsets; colour_space: its number, or None; profile, exif, xmp: as stored.
+    resolution: the contents of the `res ` box; has_palette, has_alpha: as declared.
+    kept: other boxes that are kept; left_out: the kinds of those that are not.
     """
 
     codestreams: tuple[int, ...] = ()
@@ -180,12 +180,12 @@ class Jp2Boxes:
 
 
 def boxes_of(stream: BinaryIO) -> Jp2Boxes:
-    """Raises UnsupportedImageError for colours that are not known, and UnreadableImageError for what is not whole."""
+    """Read the boxes. Raises UnsupportedImageError for unknown colours, UnreadableImageError for truncated boxes."""
     found = list(boxes(stream))
     header = next(box for box in found if box.kind == b"jp2h")
     inner: dict[bytes, bytes] = {}
     for box in boxes(stream, header.start, header.end):
-        inner.setdefault(box.kind, box.contents(stream))  # of several colour boxes, the first counts
+        inner.setdefault(box.kind, box.contents(stream))  # the first of several colour boxes counts
     identified = {box: box.contents(stream)[:16] for box in found if box.kind == b"uuid"}
     kept = [
         box for box in found if box.kind in _KEPT and identified.get(box) not in (_XMP, _EXIF, _EXIF_OF_ADOBE)
@@ -206,7 +206,7 @@ def boxes_of(stream: BinaryIO) -> Jp2Boxes:
 
 
 def without_colour_boxes(stream: BinaryIO) -> bytearray:
-    """The contents of a JP2 file that no longer says anything of its colours, so that a decoder leaves them alone."""
+    """Return the contents of a JP2 file without colour boxes, so that a decoder does not convert the colours."""
     found = [box for box in boxes(stream) if box.kind == b"jp2h"]
     colours = [inner for box in found for inner in boxes(stream, box.start, box.end) if inner.kind == b"colr"]
     stream.seek(0)
@@ -234,13 +234,13 @@ def _colour(contents: bytes) -> tuple[int | None, bytes | None]:
 
 
 def _has_alpha(definitions: bytes) -> bool:
-    """Whether the last channel is defined as straight alpha. Raises UnsupportedImageError for another kind of it."""
+    """Return whether the last channel is straight alpha. Raises UnsupportedImageError for other kinds of alpha."""
     entries = [struct.unpack(">HHH", definitions[at : at + 6]) for at in range(2, len(definitions) - 5, 6)]
     others = [entry for entry in entries if entry[1] != 0]
     if not others:
         return False
     last = max(channel for channel, _, _ in entries)
-    if others != [(last, _OPACITY, _WHOLE_PICTURE)]:
+    if others != [(last, _OPACITY, _WHOLE_IMAGE)]:
         raise UnsupportedImageError(
             "JPEG 2000 with premultiplied alpha or extra channels is not supported",
             "save it with straight alpha",
@@ -249,9 +249,9 @@ def _has_alpha(definitions: bytes) -> bool:
 
 
 def boxed(codestream: bytes, image: DecodedImage, resolution: bytes, kept: tuple[KeptBox, ...]) -> bytes:
-    """A JP2 file.
+    """Wrap a codestream into a JP2 file.
 
-    resolution: contents of the box `res ` to write, in place of one made from the picture's metadata.
+    resolution: contents of the `res ` box, or empty to derive it from the image's metadata.
     """
     metadata = image.metadata
     columns, rows = image.size
@@ -276,19 +276,19 @@ def boxed(codestream: bytes, image: DecodedImage, resolution: bytes, kept: tuple
 
 def _definitions(channels: int) -> bytes:
     entries = [(channel, 0, channel + 1) for channel in range(channels - 1)]
-    entries.append((channels - 1, _OPACITY, _WHOLE_PICTURE))
+    entries.append((channels - 1, _OPACITY, _WHOLE_IMAGE))
     return struct.pack(">H", channels) + b"".join(struct.pack(">HHH", *entry) for entry in entries)
 
 
 def _resolution(dpi: tuple[float, float]) -> bytes:
-    """The resolution of the capture, in points a metre."""
+    """Return a capture resolution box, in points per metre."""
     (horizontal, right), (vertical, down) = map(_scaled, dpi)
     numbers = (vertical.numerator, vertical.denominator, horizontal.numerator, horizontal.denominator)
     return packed(b"resc", struct.pack(">HHHHbb", *numbers, down, right))
 
 
 def _scaled(dpi: float) -> tuple[Fraction, int]:
-    """Points a metre as a fraction of 16-bit numbers and a power of ten."""
+    """Convert to points per metre, as a fraction of 16-bit integers and a power of ten."""
     value = Fraction(dpi).limit_denominator(1000) / _METRES_PER_INCH
     candidates = [(value / 10**exponent, exponent) for exponent in range(10)]
     for candidate, exponent in candidates:
@@ -307,9 +307,9 @@ _BARE = "no_jp2"
 
 @dataclass(frozen=True)
 class Jp2Traits:
-    """lossless: coded with the reversible transform; comments: but for the record and those of encoders, as stored.
+    """lossless: coded with the reversible transform; comments: as stored, without the record and encoders' names.
 
-    resolution: the contents of the box for it; boxes: of other programs, that come through.
+    resolution: the contents of the `res ` box; boxes: those of other programs, which are kept.
     """
 
     lossless: bool = True
@@ -319,7 +319,7 @@ class Jp2Traits:
 
 
 def _parts(stream: BinaryIO) -> tuple[Jp2Boxes | None, Codestream]:
-    """What stands around the codestream (None for a bare one), and its main header."""
+    """Return the boxes around the codestream (None for a bare one), and its main header."""
     stream.seek(0)
     if stream.read(4) == _CODESTREAM:
         return None, codestream_at(stream, 0)
@@ -334,7 +334,7 @@ def _parts(stream: BinaryIO) -> tuple[Jp2Boxes | None, Codestream]:
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     around, coded = _parts(stream)
     around = around or Jp2Boxes()
-    if coded.size != opened.size:  # the decoder goes by the one, and the limit of pixels by the other
+    if coded.size != opened.size:  # the decoder uses the former, the pixel limit the latter
         raise ValueError("its header is invalid")
     _check(around, coded)
     require_all_tiles(stream, around.codestreams[0] if around.codestreams else 0, coded.tiles)
@@ -350,7 +350,7 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     )
     traits = Jp2Traits(coded.reversible, kept, around.resolution, around.kept)
     return Inspection(
-        _notices(around, coded),
+        _notes(around, coded),
         traits,
         exif=around.exif,
         record=records[-1] if records else None,
@@ -359,7 +359,7 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
 
 
 def _check(around: Jp2Boxes, coded: Codestream) -> None:
-    """Raise UnsupportedImageError for what cannot be decoded, or not be told from something else."""
+    """Raise UnsupportedImageError for pixels that cannot be decoded, or only ambiguously."""
     if coded.signed or len(set(coded.bits)) > 1 or coded.bits[0] > 16:
         raise UnsupportedImageError(
             "JPEG 2000 with signed or unequal samples, or above 16 bits, is not supported",
@@ -386,15 +386,15 @@ def _check(around: Jp2Boxes, coded: Codestream) -> None:
         )
 
 
-def _notices(around: Jp2Boxes, coded: Codestream) -> tuple[str, ...]:
+def _notes(around: Jp2Boxes, coded: Codestream) -> tuple[str, ...]:
     bits = coded.bits[0]
-    notices = []
+    notes = []
     if bits not in (8, 16) and not around.has_palette:
-        notices.append(f"{bits}-bit intensities are written with {8 if bits < 8 else 16} bits")
+        notes.append(f"{bits}-bit intensities are written with {8 if bits < 8 else 16} bits")
     if around.left_out:
         names = ", ".join(kind.decode("latin-1").strip() for kind in around.left_out)
-        notices.append(f"its JPEG 2000 boxes {names} are dropped")
-    return tuple(notices)
+        notes.append(f"its JPEG 2000 boxes {names} are dropped")
+    return tuple(notes)
 
 
 def _elsewhere(traits: Jp2Traits, *, has_dpi: bool) -> tuple[str, ...]:
@@ -405,9 +405,9 @@ def _elsewhere(traits: Jp2Traits, *, has_dpi: bool) -> tuple[str, ...]:
 
 
 def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
-    """All but palettes and sYCC, which Pillow converts; above 8 bits it would cut colour and alpha.
+    """Decode all but palettes and sYCC, which Pillow converts; it would truncate colour and alpha above 8 bits.
 
-    The colour profile is kept from the decoder, which would convert the pixels to sRGB by it.
+    The decoder does not get the colour profile, since it would convert the pixels to sRGB.
     """
     around, coded = _parts(stream)
     if around is not None and (around.has_palette or around.colour_space == SYCC):
@@ -432,7 +432,7 @@ def _bytes_per_sample(_opened: ImageFile.ImageFile, stream: BinaryIO) -> int:
 
 
 def _stretched(values: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Over the whole range of 8 or 16 bits."""
+    """Stretch values to the full range of 8 or 16 bits."""
     if bits in (8, 16):
         return values
     largest, full = 2**bits - 1, 255 if bits < 8 else 65535
@@ -442,7 +442,7 @@ def _stretched(values: NDArray[Any], bits: int) -> NDArray[Any]:
 
 
 def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
-    """The ratio of peak to noise in decibels, for the encoder, and whether it is to lose nothing."""
+    """Return the encoder's target PSNR in decibels, and whether the transform is reversible."""
     traits = image.traits if isinstance(image.traits, Jp2Traits) else Jp2Traits()
     lossless = quality is None and (traits.lossless or image.alpha is not None)
     ratio = 20 + 0.3 * (_QUALITY if quality is None else quality)

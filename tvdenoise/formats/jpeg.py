@@ -1,4 +1,4 @@
-"""JPEG: written at quality 95 with the input's colour subsampling, and inks as inks without a transform."""
+"""JPEG: written at quality 95 with the input's chroma subsampling; CMYK stays CMYK, without a transform."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def states_resolution(opened: JpegImagePlugin.JpegImageFile) -> bool:
 
 
 def density_of(opened: ImageFile.ImageFile) -> tuple[int, int, int] | None:
-    """Dots per centimetre, or how much wider pixels are than high."""
+    """Return unit and density if it is in dots per centimetre or a pixel aspect; else None."""
     unit, density = opened.info.get("jfif_unit"), opened.info.get("jfif_density", (1, 1))
     is_aspect = unit == NO_UNIT and density[0] != density[1]
     return (unit, *density) if all(density) and (is_aspect or unit == _CENTIMETRES) else None
 
 
 def can_state(dpi: tuple[float, float]) -> bool:
-    """Not that of a microscope's pictures."""
+    """Return whether JPEG can store a resolution; it cannot for many microscope images."""
     return max(dpi) <= _LARGEST_DPI
 
 
@@ -49,14 +49,14 @@ def losses(image: DecodedImage) -> tuple[str, ...]:
     return (f"JPEG cannot state its resolution of {max(dpi):,.0f} dots per inch",)
 
 
-_MOST_EXIF_SEGMENTS = 256  # which Pillow joins one by one
+_MOST_EXIF_SEGMENTS = 256  # Pillow concatenates them one by one
 _MOST_SCANS = 200
 _START, _START_OF_SCAN, _END = 0xD8, 0xDA, 0xD9
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, _START + 1)})
 
 
 def screen(stream: BinaryIO) -> None:
-    """Refuse millions of segments, or of bytes between them, before the pixels, and endless scans."""
+    """Refuse millions of segments, or of stray bytes, before the pixels, and too many scans."""
     most = chunk_limit(stream)
     stream.seek(0)
     if stream.read(3) != b"\xff\xd8\xff":
@@ -65,7 +65,7 @@ def screen(stream: BinaryIO) -> None:
     count = exif_count = 0
     before = b""
     while len(byte := stream.read(1)) == 1:
-        if (count := count + 1) > 2 * most:  # a segment counts as two: its marker has two bytes
+        if (count := count + 1) > 2 * most:  # a segment counts twice, as its marker has two bytes
             raise too_many(most, "segments")
         is_marker, before = before == b"\xff" and byte not in b"\0\xff", byte
         if not is_marker or byte[0] in _WITHOUT_LENGTH:
@@ -83,7 +83,7 @@ def screen(stream: BinaryIO) -> None:
 
 
 def _require_few_scans(stream: BinaryIO) -> None:
-    """Each may be of a few bytes, and yet passes over all pixels. Among those bytes no marker occurs by chance."""
+    """Refuse too many scans: one of a few bytes may pass over all pixels. Entropy-coded data contain no markers."""
     count, before = 1, b""
     while block := stream.read(_BLOCK):
         block = before + block
@@ -97,8 +97,8 @@ def _require_few_scans(stream: BinaryIO) -> None:
 
 
 EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
-_MULTIPLE_PICTURES, _GAIN_MAP = b"MPF\0", b"urn:iso:std:iso:ts:21496:-1\0"
-#: Which the reader and the writer see to themselves.
+_MULTI_PICTURE, _GAIN_MAP = b"MPF\0", b"urn:iso:std:iso:ts:21496:-1\0"
+#: Handled by the reader and the writer.
 _HANDLED = (
     ("APP0", b"JFIF\0"),
     ("APP1", b"Exif\0\0"),
@@ -106,68 +106,68 @@ _HANDLED = (
     ("APP2", b"ICC_PROFILE\0"),
     ("APP14", b"Adobe"),
 )
-#: Which become untrue: small copies, signatures, what another decoder adds to the pixels.
+#: Invalid after denoising: thumbnails, signatures, data that other decoders add to the pixels.
 _UNTRUE = (("APP0", b""), ("APP10", b"AROT"), ("APP11", b""))
-#: Which tell of pictures behind the first one.
-_OF_OTHERS = (("APP2", _MULTIPLE_PICTURES), ("APP2", _GAIN_MAP))
+#: About images after the first one.
+_OF_OTHERS = (("APP2", _MULTI_PICTURE), ("APP2", _GAIN_MAP))
 _MOST_NAMES = 8
-_LARGEST_BEHIND = 1 << 26  # bytes, that are kept
+_LARGEST_TRAILING_DATA = 1 << 26  # bytes of trailing data that are kept
 _MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
-_LITTLE, _BLOCK = 1 << 6, 1 << 20  # bytes that are searched at a time, at first and then
+_LITTLE, _BLOCK = 1 << 6, 1 << 20  # bytes searched at a time, first and later
 _LONGEST_NAME = 32
 
-Segment = tuple[str, bytes]  # as Pillow gives it
+Segment = tuple[str, bytes]  # as in Pillow's `applist`
 
 
 def is_kept(segment: Segment) -> bool:
-    """Whether it is copied, as it stays true and is not written anyway."""
+    """Return whether a segment is copied: it stays valid, and the writer does not create it."""
     return segment[0].startswith("APP") and not _is_among(segment, _HANDLED + _UNTRUE + _OF_OTHERS)
 
 
 def names_of_left_out(segments: Iterable[Segment]) -> str:
-    """Those that no JPEG written has; empty where there are none."""
+    """Return the names of segments that are never written; empty if there are none."""
     return named(
         segment for segment in segments if not _is_among(segment, _HANDLED) and _is_among(segment, _UNTRUE)
     )
 
 
 def named(segments: Iterable[Segment]) -> str:
-    """Them by number and by what they say that they are."""
+    """Return the names of segments: marker and identifier."""
     names = sorted({_name(segment) for segment in segments})
     return ", ".join(names[:_MOST_NAMES]) + (" and others" if len(names) > _MOST_NAMES else "")
 
 
 def has_gain_map(segments: Iterable[Segment]) -> bool:
-    """Whether the first picture says that another one makes it brighter where a display can show that."""
+    """Return whether the first image refers to a gain map (ISO 21496-1)."""
     return any(_is_among(segment, (("APP2", _GAIN_MAP),)) for segment in segments)
 
 
 def has_place_of_others(segments: Iterable[Segment]) -> bool:
-    """Whether a segment says where in the file other pictures begin."""
-    return any(_is_among(segment, (("APP2", _MULTIPLE_PICTURES),)) for segment in segments)
+    """Return whether a segment holds the offsets of other images in the file."""
+    return any(_is_among(segment, (("APP2", _MULTI_PICTURE),)) for segment in segments)
 
 
 def packed(segment: Segment) -> bytes:
-    """With its marker and its length."""
+    """Encode a segment with its marker and length."""
     name, contents = segment
     marker = bytes((0xFF, 0xE0 + int(name.removeprefix("APP"))))
     return marker + (len(contents) + 2).to_bytes(2, "big") + contents
 
 
 def trailing_data_of(stream: BinaryIO) -> tuple[bytes, int]:
-    """What follows the picture, and its length; nothing where it is only zeros, or where it is too much to be kept."""
-    end = _end_of_picture(stream)
+    """Return the data after the image, and their length; b"" if they are only zeros or too large to keep."""
+    end = _end_of_image(stream)
     length = stream.seek(0, os.SEEK_END)
     if end is None or end == length:
         return b"", 0
     stream.seek(end)
-    if length - end > _LARGEST_BEHIND:
+    if length - end > _LARGEST_TRAILING_DATA:
         return b"", length - end
     found = stream.read()
     return (found, len(found)) if found.strip(b"\0") else (b"", 0)
 
 
-def _end_of_picture(stream: BinaryIO) -> int | None:
+def _end_of_image(stream: BinaryIO) -> int | None:
     place = 2
     while (found := _next_marker(stream, place)) is not None:
         marker, place = found
@@ -179,7 +179,7 @@ def _end_of_picture(stream: BinaryIO) -> int | None:
 
 
 def _next_marker(stream: BinaryIO, place: int) -> tuple[int, int] | None:
-    """The next one, and where it ends; within pixels, those that divide them do not count."""
+    """Return the next marker and the offset after it, skipping restart markers within the pixels."""
     size = _LITTLE
     stream.seek(place)
     before = b""
@@ -210,18 +210,18 @@ _LARGEST = {
     "xmp": _LARGEST_SEGMENT - len(b"http://ns.adobe.com/xap/1.0/\0"),
 }
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers
-_UNIT_AT = 13  # of the resolution, in what Pillow writes
+_UNIT_AT = 13  # offset of the resolution unit in what Pillow writes
 _MP_ENTRIES = 0xB002
 _TRAILING_DATA_LEFT_OUT = "{:,} bytes after the image (previews, a gain map or a video) are dropped"
 
 
 @dataclass(frozen=True)
 class JpegTraits:
-    """subsampling: of the colours, as Pillow numbers it (0 for none).
+    """subsampling: of the chroma, as Pillow numbers it (0 for none).
 
-    comment: of the file, the last of several; segments: the other comments, IPTC, long XMP and what other programs have
-    there, as stored; trailing_data: what follows the picture.
-    density: unit and numbers of the resolution, where it is none in dots per inch.
+    comment: the last one; segments: the other comments, IPTC, extended XMP and other programs' segments, as stored;
+    trailing_data: the data after the image.
+    density: unit and values of a resolution that is not in dots per inch.
     """
 
     subsampling: int = _FULL_CHROMA
@@ -232,7 +232,7 @@ class JpegTraits:
 
 
 def _plain(opened: ImageFile.ImageFile, stream: BinaryIO) -> ImageFile.ImageFile:
-    """A file whose other pictures are only previews of the first one, or its gain map, holds one picture."""
+    """Reopen an MPO file as JPEG if its other images are only previews or a gain map of the first."""
     if opened.format != "MPO":
         return opened
     assert isinstance(opened, MpoImagePlugin.MpoImageFile)
@@ -249,13 +249,13 @@ def _plain(opened: ImageFile.ImageFile, stream: BinaryIO) -> ImageFile.ImageFile
 
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     if opened.mode == "CMYK" and "adobe" not in opened.info:
-        # Adobe stores inks inverted, as Pillow reads and writes them; without its mark programs disagree.
+        # With an Adobe marker, inks are stored inverted, as Pillow assumes; without it, programs disagree.
         raise UnsupportedImageError(
             "this CMYK JPEG does not say whether it is inverted", "save it as TIFF or as RGB first"
         )
     assert isinstance(opened, JpegImagePlugin.JpegImageFile)
     if not states_resolution(opened):
-        opened.info.pop("dpi", None)  # Pillow says 72 dots per inch where EXIF data say nothing
+        opened.info.pop("dpi", None)  # Pillow's default of 72 dots per inch
     subsampling = JpegImagePlugin.get_sampling(opened)
     segments = opened.applist
     comments = [contents for name, contents in segments if name == "COM"]
@@ -273,21 +273,21 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         density_of(opened),
     )
     return Inspection(
-        _notices(segments, length - len(trailing_data), is_first_of_several=opened.format == "MPO"),
+        _notes(segments, length - len(trailing_data), is_first_of_several=opened.format == "MPO"),
         traits=traits,
         record=records[-1] if records else None,
         elsewhere=_elsewhere(traits, kept, has_comments=any(others)),
     )
 
 
-def _notices(segments: list[Segment], left_out: int, *, is_first_of_several: bool) -> tuple[str, ...]:
-    """What no JPEG has that is written."""
-    notices = []
+def _notes(segments: list[Segment], left_out: int, *, is_first_of_several: bool) -> tuple[str, ...]:
+    """Return notes about what is never written to a JPEG."""
+    notes = []
     if names := names_of_left_out(segments):
-        notices.append(f"its JPEG segments {names} are dropped")
+        notes.append(f"its JPEG segments {names} are dropped")
     if left_out and not is_first_of_several:
-        notices.append(_TRAILING_DATA_LEFT_OUT.format(left_out))
-    return tuple(notices)
+        notes.append(_TRAILING_DATA_LEFT_OUT.format(left_out))
+    return tuple(notes)
 
 
 def _elsewhere(traits: JpegTraits, kept: list[Segment], *, has_comments: bool) -> tuple[str, ...]:
@@ -298,14 +298,14 @@ def _elsewhere(traits: JpegTraits, kept: list[Segment], *, has_comments: bool) -
     unnamed = [segment for segment, is_xmp in zip(kept, is_extended, strict=True) if not is_xmp]
     unnamed = [segment for segment in unnamed if segment[0] != "APP13"]
     names += [f"JPEG segments {named(unnamed)}"] if unnamed else []
-    notices = [f"its {', '.join(names)} are dropped"] if names else []
-    notices += ["its pixel aspect is dropped"] if traits.density and traits.density[0] == NO_UNIT else []
-    notices += [_TRAILING_DATA_LEFT_OUT.format(len(traits.trailing_data))] if traits.trailing_data else []
-    return tuple(notices)
+    notes = [f"its {', '.join(names)} are dropped"] if names else []
+    notes += ["its pixel aspect is dropped"] if traits.density and traits.density[0] == NO_UNIT else []
+    notes += [_TRAILING_DATA_LEFT_OUT.format(len(traits.trailing_data))] if traits.trailing_data else []
+    return tuple(notes)
 
 
 def _explain(stream: BinaryIO) -> UnsupportedImageError | None:
-    """Pillow knows no JPEG of other depths than 8 bits."""
+    """Explain that depths other than 8 bits are not supported."""
     stream.seek(0)
     if stream.read(2) != b"\xff\xd8":
         return None
@@ -319,7 +319,7 @@ def _explain(stream: BinaryIO) -> UnsupportedImageError | None:
 
 
 def _record(comment: bytes) -> str | None:
-    """The record, where a comment holds nothing else."""
+    """Return the record if a comment holds nothing else, or None."""
     text = comment.rstrip(b"\0").decode("latin-1")
     return text if record_in(text) == text else None
 
@@ -339,7 +339,7 @@ def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
         "exif": _within_segment("exif", metadata.exif, prefix=_EXIF_PREFIX),
         "xmp": _within_segment("xmp", metadata.xmp),
         "comment": traits.comment,
-        "extra": traits.segments + record,  # before the comment: many programs show the last one
+        "extra": traits.segments + record,  # before the comment, since many programs show the last one
     }
     if traits.density is not None:
         options["dpi"] = traits.density[1:]
@@ -349,7 +349,7 @@ def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
 
 
 def _encode(image: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
-    """What Pillow writes, with another unit of the resolution, and what followed the picture."""
+    """Encode with Pillow, then set the resolution unit and append the trailing data."""
     traits = image.traits
     if not isinstance(traits, JpegTraits) or not (traits.trailing_data or traits.density):
         return None
@@ -360,7 +360,7 @@ def _encode(image: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
 
 
 def _within_segment(name: str, contents: bytes | None, prefix: bytes = b"") -> bytes:
-    """The contents where they fit a JPEG's segment of 64 kB, else nothing."""
+    """Return the contents if they fit into a JPEG segment of 64 kB; else b""."""
     return prefix + contents if contents and len(contents) <= _LARGEST[name] else b""
 
 

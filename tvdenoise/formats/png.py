@@ -1,4 +1,4 @@
-"""PNG and animated PNG: the checks that Pillow leaves out, and chunks that come through verbatim."""
+"""PNG and animated PNG: checks that Pillow omits, and chunks that are copied verbatim."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from io import BytesIO
@@ -33,7 +33,7 @@ from tvdenoise.formats.family import (
     Inspection,
     Several,
     chunk_limit,
-    notices_of_trailing_data,
+    notes_of_trailing_data,
     too_many,
 )
 from tvdenoise.formats.png_chunks import (
@@ -48,8 +48,8 @@ from tvdenoise.formats.png_chunks import (
     encode,
     is_copied,
     keeps_background,
-    notices_elsewhere,
-    notices_of_left_out,
+    notes_elsewhere,
+    notes_of_left_out,
     packed,
 )
 
@@ -59,16 +59,16 @@ if TYPE_CHECKING:
 
 _ANIMATION_CONTROL, _FRAME_CONTROL, _DATA, _PIXELS = b"acTL", b"fcTL", b"fdAT", b"IDAT"
 _LENGTHS = {_ANIMATION_CONTROL: 8, _FRAME_CONTROL: 26}
-_HUNDREDTHS = 100  # the denominator of a duration, where it is given as 0
+_HUNDREDTHS = 100  # the denominator of a duration if it is stored as 0
 _LARGEST = 65_535
-_FRAME_STAYS = 0  # what becomes of a frame that stays
+_FRAME_STAYS = 0  # disposal of a frame that stays
 
 
 @dataclass(frozen=True)
 class PngFrames:
-    """has_still: the first picture is no frame, but for programs that know no animations.
+    """has_still: the first image is not a frame, but shown by programs without support for animations.
 
-    leaves_gaps: of the canvas, which show through where nothing is drawn.
+    leaves_gaps: the frames leave a part of the canvas transparent.
     """
 
     has_still: bool = False
@@ -76,7 +76,7 @@ class PngFrames:
 
 
 def survey(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
-    """The frames of a PNG; None for one that is still."""
+    """Return the frames of a PNG; None for a still image."""
     position = stream.tell()
     if not _is_animated(stream):
         stream.seek(position)
@@ -104,14 +104,14 @@ def survey(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
 
 
 def _leave_gaps(controls: list[bytes], header: bytes) -> bool:
-    """Whether a frame is drawn on a canvas of which a part is empty, and does not cover it."""
+    """Return whether a frame is drawn on a partly empty canvas without covering it."""
     covers = [contents[4:20] == header[:8] + bytes(8) for contents in controls]
     is_empty = [True, *(contents[24] != _FRAME_STAYS for contents in controls[:-1])]
     return any(empty and not covering for empty, covering in zip(is_empty, covers, strict=True))
 
 
 def _is_animated(stream: BinaryIO) -> bool:
-    """Whether it is announced before the pixels."""
+    """Return whether an acTL chunk precedes the pixels."""
     stream.seek(len(SIGNATURE))
     while len(header := stream.read(8)) == 8:
         length, kind = struct.unpack(">I4s", header)
@@ -130,22 +130,17 @@ def _duration(contents: bytes) -> Fraction:
     return Fraction(numerator, denominator or _HUNDREDTHS)
 
 
-def write(
-    encode: Callable[[DecodedImage], bytes],
-    series: Series,
-    images: Iterator[DecodedImage],
-    stream: BinaryIO,
-) -> None:
-    """Frames, as they come, each the whole picture; encode: a picture as a PNG of its own."""
+def _write(series: Series, images: Iterator[DecodedImage], stream: BinaryIO, _quality: int | None) -> None:
+    """Write frames as they come, each covering the canvas."""
     timing = series.timing
     assert timing is not None
     has_still = isinstance(series.traits, PngFrames) and series.traits.has_still
     timed = zip(images, timing.durations, strict=True)
-    picture, duration = next(timed)
-    size, sequence = picture.size, 0
+    image, duration = next(timed)
+    size, sequence = image.size, 0
     tail = []
     has_pixels = False
-    for chunk in _parts(encode(picture)):
+    for chunk in _parts(_encode_whole(image)):
         if chunk.kind == _PIXELS and not has_pixels:
             has_pixels = True
             if not has_still:
@@ -159,10 +154,10 @@ def write(
             stream.write(
                 packed(_ANIMATION_CONTROL, struct.pack(">II", series.count - has_still, timing.plays))
             )
-    for picture, duration in timed:
+    for image, duration in timed:
         stream.write(_control(sequence, size, duration))
         sequence += 1
-        for chunk in _parts(encode(without_metadata_of_all(picture))):
+        for chunk in _parts(_encode_whole(without_metadata_of_all(image))):
             if chunk.kind == _PIXELS:
                 stream.write(packed(_DATA, struct.pack(">I", sequence) + chunk.contents))
                 sequence += 1
@@ -171,7 +166,7 @@ def write(
 
 
 def _parts(encoded: bytes) -> Iterator[Chunk]:
-    """The signature, as a chunk without a kind, and the chunks."""
+    """Yield the signature, as a chunk without a kind, and the chunks."""
     yield Chunk(b"", encoded[:8])
     yield from chunks_of(io.BytesIO(encoded), None)
 
@@ -182,22 +177,22 @@ def _control(sequence: int, size: tuple[int, int], duration: Fraction) -> bytes:
             f"PNG cannot show a frame for {float(duration):g} s", "keep the format of the input"
         )
     times = (duration.numerator, duration.denominator)
-    disposal, blending = 0, 0  # nothing is cleared, everything replaced
+    disposal, blending = 0, 0  # keep the frame, replace pixels
     return packed(
         _FRAME_CONTROL, struct.pack(">IIIIIHHBB", sequence, *size, 0, 0, *times, disposal, blending)
     )
 
 
 _HEADER, _END = b"IHDR", b"IEND"
-_COLOURS = {b"PLTE", b"tRNS"}  # which hold for all frames
+_COLOURS = {b"PLTE", b"tRNS"}  # shared by all frames
 _DISPOSALS = (Disposal.KEEP, Disposal.CLEAR, Disposal.RESTORE)
 _OVER = 1
-_GREYS, _PALETTE, _ALPHAS = (0, 4), 3, (4, 6)  # types of colour
+_GREYS, _PALETTE, _ALPHAS = (0, 4), 3, (4, 6)  # colour types
 
 
 @dataclass
 class _Single:
-    """A frame that is being put together: its control chunk, empty for the still picture, and its compressed pixels."""
+    """A frame being assembled: its control chunk, empty for the still image, and its compressed pixels."""
 
     control: bytes = b""
     pixels: list[bytes] = field(default_factory=list)
@@ -218,7 +213,7 @@ class _Single:
 def frames(
     opened: ImageFile.ImageFile, stream: BinaryIO, series: Series, first: DecodedImage, numbers: Iterable[int]
 ) -> Iterator[DecodedImage]:
-    """The still picture, where there is one, and the frames as viewers show them."""
+    """Yield the still image, if there is one, and the frames as viewers show them."""
     traits = series.traits
     assert isinstance(traits, PngFrames)
     kind = next(chunks_of(stream, {_HEADER})).contents[9]
@@ -249,7 +244,7 @@ def _singles(stream: BinaryIO) -> Iterator[tuple[Image.Image, Placed | None]]:
 
 
 def _require_inside(control: bytes, header: bytes) -> None:
-    """Before memory is taken for a frame."""
+    """Raise UnreadableImageError for an invalid frame, before allocating memory for it."""
     if control:
         width, height, left, top = struct.unpack(">4I", control[4:20])
         columns, rows = struct.unpack(">2I", header[:8])
@@ -268,13 +263,13 @@ _RECORD_KEYWORD = b"tvdenoise"
 
 @dataclass(frozen=True)
 class PngTraits:
-    """Chunks (type and contents) that say how to show the picture, its texts, and other programs' own, as stored."""
+    """Chunks (type and contents) about colour, texts, and other programs' chunks, as stored."""
 
     chunks: tuple[tuple[bytes, bytes], ...] = ()
 
 
 def _screen(stream: BinaryIO) -> None:
-    """Refuse millions of chunks, and a second header, which might tell one decoder another size than the next."""
+    """Refuse millions of chunks, and a second header, since decoders disagree about which one counts."""
     most = chunk_limit(stream)
     stream.seek(0)
     if stream.read(len(SIGNATURE)) != SIGNATURE:
@@ -301,22 +296,22 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     kinds = {chunk.kind for chunk in chunks}
     keeps = keeps_background(depth, colour)
     traits = PngTraits(_kept(chunks, stream, keeps_background=keeps))
-    notices = notices_of_left_out(kinds, has_aspect=_has_aspect(chunks), keeps_background=keeps)
+    notes = notes_of_left_out(kinds, has_aspect=_has_aspect(chunks), keeps_background=keeps)
     if b"iCCP" in kinds and not opened.info.get("icc_profile"):
-        notices += ("its colour profile cannot be read, and is dropped",)
-    notices += notices_of_trailing_data(stream, stream.tell())
+        notes += ("its colour profile cannot be read, and is dropped",)
+    notes += notes_of_trailing_data(stream, stream.tell())
     if colour == _GREY and 1 < depth < 8:
-        if "transparency" in opened.info:  # Pillow widens the pixels to 8 bits, but not this grey level
+        if "transparency" in opened.info:  # Pillow scales the pixels to 8 bits, but not this grey level
             opened.info["transparency"] = opened.info["transparency"] * 255 // (2**depth - 1)
-        notices += (f"{depth}-bit grey is written with 8 bits",)
+        notes += (f"{depth}-bit grey is written with 8 bits",)
     elif depth == 16 and b"tRNS" in kinds:
-        notices += ("its transparent colour is written as alpha",)
+        notes += ("its transparent colour is written as alpha",)
     return Inspection(
-        notices,
+        notes,
         traits,
         texts=tuple((keyword, str(text)) for keyword, text in described.text.items()),
         record=next((_text_of(chunk) for chunk in chunks if _is_record(chunk)), None),
-        elsewhere=notices_elsewhere(dict(traits.chunks), kinds),
+        elsewhere=notes_elsewhere(dict(traits.chunks), kinds),
     )
 
 
@@ -336,7 +331,7 @@ def _has_aspect(chunks: list[Chunk]) -> bool:
 
 
 def _described(chunks: list[Chunk]) -> PngImageFile:
-    """A single pixel with the metadata of a file, those behind its pixels too, which need not be decoded for it."""
+    """Build a one-pixel image with all metadata of a file, to read those after its pixels without decoding."""
     metadata = (packed(chunk.kind, chunk.contents) for chunk in chunks if chunk.kind in _DESCRIPTIVE)
     header, pixel = packed(b"IHDR", _SINGLE_PIXEL), packed(b"IDAT", zlib.compress(bytes(2)))
     return PngImageFile(BytesIO(b"".join((SIGNATURE, header, *metadata, pixel, packed(b"IEND", b"")))))
@@ -351,28 +346,28 @@ def _text_of(chunk: Chunk) -> str:
     return chunk.contents.partition(b"\0")[2].decode("latin-1")
 
 
-def _options(picture: DecodedImage, _quality: int | None) -> dict[str, Any]:
-    metadata = picture.metadata
+def _options(image: DecodedImage, _quality: int | None) -> dict[str, Any]:
+    metadata = image.metadata
     return {
         "icc_profile": metadata.icc,
         "exif": metadata.exif,
         "dpi": metadata.dpi,
-        "pnginfo": _info(picture),
+        "pnginfo": _info(image),
     }
 
 
-def _info(picture: DecodedImage) -> PngInfo:
+def _info(image: DecodedImage) -> PngInfo:
     info = PngInfo()
-    if picture.metadata.record:
-        info.add_text(_RECORD_KEYWORD.decode(), picture.metadata.record)
-    if isinstance(picture.traits, PngTraits):
-        for kind, contents in picture.traits.chunks:
+    if image.metadata.record:
+        info.add_text(_RECORD_KEYWORD.decode(), image.metadata.record)
+    if isinstance(image.traits, PngTraits):
+        for kind, contents in image.traits.chunks:
             info.add(kind, contents)
         return info
-    for keyword, text in picture.metadata.text:
+    for keyword, text in image.metadata.text:
         info.add_itxt(keyword, text)
-    if picture.metadata.xmp:
-        info.add_itxt("XML:com.adobe.xmp", picture.metadata.xmp.decode("utf-8", "replace"))
+    if image.metadata.xmp:
+        info.add_itxt("XML:com.adobe.xmp", image.metadata.xmp.decode("utf-8", "replace"))
     return info
 
 
@@ -381,16 +376,12 @@ def _strip(traits: object) -> object:
     return PngTraits(tuple(chunk for chunk in traits.chunks if chunk[0] in COLOUR_CHUNKS))
 
 
-def _encode_whole(picture: DecodedImage) -> bytes:
-    """A PNG, by Pillow where it can."""
-    options = _options(picture, None)
-    if (deep := encode(picture, options)) is not None:
+def _encode_whole(image: DecodedImage) -> bytes:
+    """Encode an image as a PNG, with Pillow where it can."""
+    options = _options(image, None)
+    if (deep := encode(image, options)) is not None:
         return deep
-    return encoded(picture, "PNG", options)
-
-
-def _write(series: Series, images: Iterator[DecodedImage], stream: BinaryIO, _quality: int | None) -> None:
-    write(_encode_whole, series, images, stream)
+    return encoded(image, "PNG", options)
 
 
 FAMILY = Family(

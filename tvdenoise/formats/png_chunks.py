@@ -1,4 +1,4 @@
-"""The chunks of a PNG: which are kept, which are left out, and the 16-bit pixels that Pillow would cut."""
+"""Chunks of a PNG: which are kept, which are left out, and 16-bit pixels, which Pillow would truncate."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from PIL import Image, ImageFile
 
 from tvdenoise.errors import UnreadableImageError
 from tvdenoise.files.pillow import SILENT_LIBRARIES
+from tvdenoise.formats.family import split_alpha
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-BLOCK = 1 << 20  # bytes that are read at a time
-_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"fdAT"}  # the last one of an animation
+BLOCK = 1 << 20  # bytes read at a time
+_CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"fdAT"}  # fdAT: pixels of an animation
 
 
 @dataclass(frozen=True)
 class Chunk:
     kind: bytes
-    contents: bytes  # empty for those that are only checked
+    contents: bytes  # empty if they are only checked
 
 
 def packed(kind: bytes, contents: bytes) -> bytes:
@@ -38,7 +39,7 @@ def packed(kind: bytes, contents: bytes) -> bytes:
 
 
 def chunks_of(stream: BinaryIO, kept: set[bytes] | None) -> Iterator[Chunk]:
-    """All complete chunks to the end of the image, their checksums compared; the contents of some kinds, or of all."""
+    """Yield the complete chunks up to IEND, checking their checksums; kept: kinds whose contents are kept, or None."""
     stream.seek(len(SIGNATURE))
     while len(header := stream.read(8)) == 8:
         length, kind = struct.unpack(">I4s", header)
@@ -64,15 +65,15 @@ def chunks_of(stream: BinaryIO, kept: set[bytes] | None) -> Iterator[Chunk]:
 COLOUR_CHUNKS = frozenset({b"cHRM", b"cICP", b"gAMA", b"sRGB"})
 TEXT_CHUNKS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 BACKGROUND, RESOLUTION = b"bKGD", b"pHYs"
-# What the reader and the writer see to themselves.
+# Handled by the reader and the writer.
 _HANDLED = frozenset(
     {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP", b"eXIf", RESOLUTION, b"acTL", b"fcTL", b"fdAT"}
 )
-# What denoising makes untrue: how many bits mean something, when it was changed, how often colours occur, and
-# where its rows lie in the file.
+# Invalid after denoising: significant bits, modification time, histogram, suggested palette, and offsets of
+# the compressed rows.
 _OUT_OF_DATE = frozenset({b"sBIT", b"tIME", b"hIST", b"sPLT", b"iDOT"})
 _PALETTE = 3
-# The gamma and the primaries of sRGB, which every program assumes.
+# The gamma and primaries of sRGB, the default of every program.
 _USUAL = {
     b"gAMA": struct.pack(">I", 45455),
     b"cHRM": struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),
@@ -80,21 +81,21 @@ _USUAL = {
 
 
 def is_copied(kind: bytes) -> bool:
-    """Whether a chunk is another program's own, and marked as one that may be copied when pixels change."""
+    """Return whether a chunk is private and safe to copy when pixels change."""
     return kind[1:2].islower() and kind[3:4].islower()
 
 
 def keeps_background(depth: int, colour: int) -> bool:
-    """Whether the background colour means the same in what is written."""
+    """Return whether the background colour means the same in the written file."""
     return depth >= 8 and colour != _PALETTE
 
 
-def notices_of_left_out(
+def notes_of_left_out(
     kinds: Collection[bytes], *, has_aspect: bool, keeps_background: bool
 ) -> tuple[str, ...]:
-    """One notice that names the chunks that no PNG written has, where there are any.
+    """Return a note about chunks that are never written to a PNG, if there are any.
 
-    has_aspect: the resolution is in no unit, and says that pixels are not square.
+    has_aspect: the resolution has no unit, and is the aspect of pixels that are not square.
     """
     kept = _HANDLED | COLOUR_CHUNKS | TEXT_CHUNKS | _OUT_OF_DATE
     kept |= {BACKGROUND} if keeps_background else set()
@@ -103,8 +104,8 @@ def notices_of_left_out(
     return _named(left_out)
 
 
-def notices_elsewhere(kept: Mapping[bytes, bytes], kinds: Collection[bytes]) -> tuple[str, ...]:
-    """One notice that names the chunks (kept: their contents by name) of which other formats know nothing."""
+def notes_elsewhere(kept: Mapping[bytes, bytes], kinds: Collection[bytes]) -> tuple[str, ...]:
+    """Return a note about kept chunks (contents by name) that other formats cannot hold, if there are any."""
     names = {kind for kind in kept if kind not in COLOUR_CHUNKS | TEXT_CHUNKS}
     names |= {b"cICP"} & set(kept)
     if not {b"iCCP", b"sRGB"} & set(kinds):
@@ -122,7 +123,7 @@ _DECODED = {b"IHDR", b"IDAT", b"IEND"}
 
 
 def decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
-    """16 bits of colour or with alpha, of which Pillow keeps 8."""
+    """Decode 16-bit colour and 16-bit alpha, which Pillow truncates to 8 bits; None for other kinds."""
     position = stream.tell()
     depth, colour = next(chunks_of(stream, {b"IHDR"})).contents[8:10]
     if depth != 16 or (colour == _GREY and "transparency" not in opened.info):
@@ -143,16 +144,13 @@ def decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any],
         same = values == np.frombuffer(transparent, ">u2")
         hidden = same.all(axis=-1) if values.ndim == 3 else same
         return values, np.where(hidden, 0, 65535).astype(np.uint16)
-    if values.shape[2] == 3:
-        return values, None
-    intensities = values[..., 0] if values.shape[2] == 2 else values[..., :3]
-    return np.ascontiguousarray(intensities), np.ascontiguousarray(values[..., -1])
+    return split_alpha(values)
 
 
 def _require_no_excess(chunks: list[Chunk], most: int) -> None:
-    """Raise UnreadableImageError where the pixels are followed by more data, through which libpng would read.
+    """Raise UnreadableImageError if more compressed data follow the pixels: libpng would read through them.
 
-    most: bytes of pixels, at least twice what they take.
+    most: limit of decompressed bytes, at least twice the pixels' size.
     """
     inflater = zlib.decompressobj()
     for chunk in chunks:
@@ -167,7 +165,7 @@ def _require_no_excess(chunks: list[Chunk], most: int) -> None:
 
 
 def encode(image: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
-    """The chunks that Pillow writes around a single pixel, around all those that it cannot write."""
+    """Encode 16-bit colour and alpha, which Pillow cannot write, with the metadata chunks that Pillow writes."""
     if image.kind not in ("LA;16", "RGB;16", "RGBA;16"):
         return None
     import imagecodecs

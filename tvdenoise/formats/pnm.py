@@ -1,4 +1,4 @@
-"""The portable maps of Netpbm: PGM, PPM, PBM and PFM."""
+"""PNM, the portable maps of Netpbm: PGM, PPM, PBM and PFM."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from tvdenoise.formats.family import (
     Format,
     Inspection,
     chunk_limit,
-    notices_of_trailing_data,
+    notes_of_trailing_data,
+    stretched,
     too_many,
 )
 
@@ -35,7 +36,7 @@ _PFM_HEADER = re.compile(
 
 @dataclass(frozen=True)
 class PfmHeader:
-    """scale: a factor that readers leave to people, its sign being the byte order's; offset: of the pixels."""
+    """Header of a PFM; scale: a positive factor that readers do not apply; offset: of the pixels in the file."""
 
     channels: int
     columns: int
@@ -47,13 +48,13 @@ class PfmHeader:
 
 @dataclass(frozen=True)
 class PfmTraits:
-    """The scale of the file, which the values are not multiplied by."""
+    """The scale of the file, which is not applied to the values."""
 
     scale: float = 1.0
 
 
 def pfm_header(stream: BinaryIO) -> PfmHeader | None:
-    """What a PFM says of itself, or None for other files. ValueError where that is impossible."""
+    """Read the header of a PFM; None for other files. Raises ValueError if it is invalid."""
     stream.seek(0)
     found = _PFM_HEADER.match(stream.read(_LONGEST_HEADER))
     if found is None:
@@ -65,7 +66,7 @@ def pfm_header(stream: BinaryIO) -> PfmHeader | None:
 
 
 class ColourPfm(ImageFile.ImageFile):
-    """A colour PFM of which only the header is read: Pillow has no mode for its pixels."""
+    """A colour PFM with only its header read: Pillow has no mode for its pixels."""
 
     format = "PPM"
     format_description = "Portable float map"
@@ -79,7 +80,7 @@ class ColourPfm(ImageFile.ImageFile):
 
 
 def open_pfm(stream: BinaryIO) -> ColourPfm | None:
-    """A colour PFM, its header read, or None for other files."""
+    """Open a colour PFM and read its header; None for other files."""
     stream.seek(0)
     if stream.read(2) != b"PF":
         return None
@@ -91,7 +92,7 @@ def open_pfm(stream: BinaryIO) -> ColourPfm | None:
 
 
 def decode_pfm(stream: BinaryIO, header: PfmHeader) -> NDArray[np.float32]:
-    """The values, (rows, columns) or (rows, columns, 3); rows are stored from the bottom up."""
+    """Return the values, (rows, columns) or (rows, columns, 3). Raises UnreadableImageError if truncated."""
     stream.seek(header.offset)
     size = 4 * header.channels * header.columns * header.rows
     stored = stream.read(size)
@@ -103,7 +104,7 @@ def decode_pfm(stream: BinaryIO, header: PfmHeader) -> NDArray[np.float32]:
 
 
 def encode_pfm(image: DecodedImage) -> bytes:
-    """The contents of a PFM of float32 in grey or colour, in little-endian order."""
+    """Encode a grey or colour image as a little-endian PFM of float32."""
     columns, rows = image.size
     scale = image.traits.scale if isinstance(image.traits, PfmTraits) else 1.0
     kind = b"PF" if image.channels == 3 else b"Pf"
@@ -127,7 +128,7 @@ _DEPTH_LIMITS = (255, 65535)
 
 
 def _screen(stream: BinaryIO) -> None:
-    """Refuse endless comments, which Pillow reads byte by byte."""
+    """Refuse very long comments, which Pillow reads byte by byte."""
     stream.seek(0)
     beginning = stream.read(_LONGEST_HEADER)
     if _MAGIC.match(beginning) and not _BEGINNING.match(beginning):
@@ -137,7 +138,7 @@ def _screen(stream: BinaryIO) -> None:
 
 
 def _require_few_comments(stream: BinaryIO) -> None:
-    """Pillow copies a megabyte to leave one out."""
+    """Refuse too many comments: Pillow copies a megabyte to skip each."""
     most, count = chunk_limit(stream), 0
     stream.seek(0)
     while block := stream.read(_BLOCK):
@@ -147,22 +148,22 @@ def _require_few_comments(stream: BinaryIO) -> None:
 
 def _inspect(_opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     if (floats := pfm_header(stream)) is not None:
-        notice = f"its values are not multiplied by its scale of {floats.scale:g}"
-        return Inspection((notice,) if floats.scale != 1 else (), PfmTraits(floats.scale))
+        note = f"its values are not multiplied by its scale of {floats.scale:g}"
+        return Inspection((note,) if floats.scale != 1 else (), PfmTraits(floats.scale))
     header = _header(stream)
-    if header is None:  # PBM has no largest value
+    if header is None:  # PBM has no maximum value
         return Inspection()
-    notices: tuple[str, ...] = ("its comments are dropped",) if b"#" in header[0] else ()
+    notes: tuple[str, ...] = ("its comments are dropped",) if b"#" in header[0] else ()
     largest = int(header[4])
     if largest not in _DEPTH_LIMITS:
         written = _DEPTH_LIMITS[largest > 255]
-        notices += (f"intensities up to {largest} are written as intensities up to {written}",)
-    if header[1] not in _PLAIN_DIGITS:  # where further pictures may follow
+        notes += (f"intensities up to {largest} are written as intensities up to {written}",)
+    if header[1] not in _PLAIN_DIGITS:  # a binary file, in which more images may follow
         sides = int(header[2]) * int(header[3])
-        notices += notices_of_trailing_data(
+        notes += notes_of_trailing_data(
             stream, header.end() + 1 + sides * (3 if header[1] == b"6" else 1) * (1 + (largest > 255))
         )
-    return Inspection(notices)
+    return Inspection(notes)
 
 
 def _header(stream: BinaryIO) -> re.Match[bytes] | None:
@@ -179,7 +180,7 @@ def _long_header() -> UnreadableImageError:
 
 
 def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
-    """Floats, and 16-bit colour, which Pillow cuts to 8; 16 bits of grey in plain text along with it."""
+    """Decode floats, 16-bit colour, which Pillow truncates to 8 bits, and 16-bit grey in plain text."""
     if (floats := pfm_header(stream)) is not None:
         return decode_pfm(stream, floats), None
     header = _header(stream)
@@ -189,13 +190,13 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
     if (columns, rows) != (int(header[2]), int(header[3])) or largest > 65535:
         raise ValueError("its header is invalid")
     shape = (rows, columns) if header[1] == b"2" else (rows, columns, 3)
-    stream.seek(header.end() + 1)  # a single white space follows
+    stream.seek(header.end() + 1)  # a single whitespace byte follows
     read = _plain_values if header[1] in _PLAIN_DIGITS else _binary_values
     values = read(stream, math.prod(shape))
     if values.max() > largest:
         raise UnreadableImageError("the file is damaged (an intensity is above the stated maximum)")
     if largest < 65535:
-        values = (values.astype(np.uint32) * 65535 + largest // 2) // largest
+        values = stretched(values, largest)
     return values.astype(np.uint16).reshape(shape), None
 
 
@@ -207,7 +208,7 @@ def _binary_values(stream: BinaryIO, count: int) -> NDArray[Any]:
 
 
 def _plain_values(stream: BinaryIO, count: int) -> NDArray[Any]:
-    """The first so many numbers of a text, in which comments reach to the ends of their lines."""
+    """Read ``count`` numbers from plain text with line comments."""
     start = stream.tell()
     if 2 * count - 1 > stream.seek(0, os.SEEK_END) - start:
         raise UnreadableImageError("the file is truncated", "use a complete copy")
@@ -225,7 +226,7 @@ def _plain_values(stream: BinaryIO, count: int) -> NDArray[Any]:
 
 
 def _words(stream: BinaryIO) -> Iterator[list[bytes]]:
-    """What stands between white space and comments, block by block."""
+    """Yield the words between whitespace and comments, block by block."""
     rest = b""
     while block := stream.read(_BLOCK):
         text, comment, _ = _COMMENT.sub(b" ", rest + block).partition(b"#")
@@ -248,7 +249,7 @@ def _encode(image: DecodedImage, _options: Mapping[str, Any]) -> bytes | None:
     return b"P6\n%d %d\n65535\n" % (columns, rows) + image.intensities.astype(">u2").tobytes()
 
 
-def _options(_picture: DecodedImage, _quality: int | None) -> dict[str, Any]:
+def _options(_image: DecodedImage, _quality: int | None) -> dict[str, Any]:
     return {}
 
 

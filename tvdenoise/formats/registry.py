@@ -1,4 +1,4 @@
-"""The families of formats, and how to find one."""
+"""Registry of all formats, with lookup by name, extension and codec."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def has_image_extension(path: Path) -> bool:
 
 
 def format_named(name: str) -> Format | None:
-    """The format of that name or extension, in any case: "png", ".PNG", "jpg"."""
+    """Return the format with a name or extension, case-insensitively ("png", ".PNG", "jpg"), or None."""
     return FORMAT_BY_EXTENSION.get("." + name.lower().lstrip("."))
 
 
 def format_for(target: Path | None, codec: str) -> Format:
-    """The format that a target's extension asks for; without one, the usual format of the source's codec."""
+    """Return the format of a target's extension, or the default format of the source's codec."""
     by_extension = FORMAT_BY_EXTENSION.get(target.suffix.lower()) if target is not None else None
     return by_extension or FAMILIES[codec].formats[0]
 
 
 def format_in_place(path: Path, codec: str) -> Format:
-    """The format of a file that keeps its codec, whatever its name says."""
+    """Return the format of a file that keeps its codec, whatever its extension."""
     form = format_for(path, codec)
     return form if form.codec == codec else FAMILIES[codec].formats[0]
 
 
 def formats_for_kind(kind: str) -> tuple[str, ...]:
-    """The names of the formats that can hold pixels of that kind."""
+    """Return the names of the formats that can hold a kind of pixels."""
     return tuple(form.name for form in FORMATS if kind in form.kinds)

@@ -1,9 +1,9 @@
-"""WebP and animated WebP: lossless stays lossless."""
+"""WebP and animated WebP: lossless input is written lossless."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -21,7 +21,7 @@ from tvdenoise.formats.family import (
     Inspection,
     Several,
     chunk_limit,
-    notices_of_trailing_data,
+    notes_of_trailing_data,
     too_many,
 )
 
@@ -29,28 +29,28 @@ if TYPE_CHECKING:
     from tvdenoise.files.stack import Series
 
 
-_HEADER_LENGTH = 12  # of a file: RIFF, a length, WEBP
+_HEADER_LENGTH = 12  # RIFF, a length, WEBP
 _EXTENDED, _CONTROL, _FRAME = b"VP8X", b"ANIM", b"ANMF"
 _PIXELS = (b"VP8 ", b"VP8L", b"ALPH")
 _FRAME_HEADER_LENGTH = 16
 _ICC, _ALPHA, _EXIF, _XMP, _ANIMATED = 0x20, 0x10, 0x08, 0x04, 0x02
 _FLAGS = {b"ICCP": _ICC, b"EXIF": _EXIF, b"XMP ": _XMP}
 _MILLISECOND, _LONGEST = Fraction(1, 1000), (1 << 24) - 1
-_REPLACES = 2  # a frame's pixels, what was there before
+_REPLACES = 2  # flag: a frame's pixels replace the canvas
 _NO_BACKGROUND = bytes(4)
 _MOST_PLAYS = 65_535
 
 
 @dataclass(frozen=True)
 class WebpTraits:
-    """How the pixels were compressed."""
+    """The kind of compression."""
 
     lossless: bool = True
 
 
 @dataclass(frozen=True)
 class WebpFrames:
-    """background: of the canvas, as stored; lossless: whether each frame is; has_alpha: some may have it."""
+    """background: of the canvas, as stored; lossless: for each frame; has_alpha: if any frame may have alpha."""
 
     background: bytes = _NO_BACKGROUND
     lossless: tuple[bool, ...] = ()
@@ -58,7 +58,7 @@ class WebpFrames:
 
 
 def chunks_of(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Name, place and length of the contents of each chunk. Raises UnreadableImageError where the file ends before."""
+    """Yield each chunk's name, and the offset and length of its contents. Raises UnreadableImageError if truncated."""
     most, end = chunk_limit(stream), stream.seek(0, os.SEEK_END)
     stream.seek(4)
     stated = int.from_bytes(stream.read(4), "little") + 8
@@ -78,7 +78,7 @@ def chunks_of(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
 
 
 def survey(opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
-    """The frames of a WebP; None for one that is still."""
+    """Return the frames of a WebP; None for a still image."""
     if not getattr(opened, "is_animated", False):
         return None
     position = stream.tell()
@@ -99,7 +99,7 @@ def survey(opened: ImageFile.ImageFile, stream: BinaryIO) -> Series | None:
 
 
 def _names(stream: BinaryIO, length: int) -> set[bytes]:
-    """The names of the chunks in the next so many bytes."""
+    """Return the names of the chunks in the next ``length`` bytes."""
     names = set()
     while length >= 8:
         header = stream.read(8)
@@ -118,7 +118,7 @@ def frames(
     first: DecodedImage,
     numbers: Iterable[int],
 ) -> Iterator[DecodedImage]:
-    """As libwebp composes them."""
+    """Yield the frames as libwebp composes them."""
     traits = series.traits
     assert isinstance(traits, WebpFrames)
     for number in numbers:
@@ -128,13 +128,8 @@ def frames(
         yield replace(shown, traits=WebpTraits(traits.lossless[number]))
 
 
-def write(
-    encode: Callable[[DecodedImage], bytes],
-    series: Series,
-    images: Iterator[DecodedImage],
-    stream: BinaryIO,
-) -> None:
-    """Frames, as they come, each the whole picture; encode: a picture as a WebP of its own."""
+def _write(series: Series, images: Iterator[DecodedImage], stream: BinaryIO, quality: int | None) -> None:
+    """Write frames as they come, each covering the canvas."""
     timing = series.timing
     assert timing is not None
     timed = zip(images, timing.durations, strict=True)
@@ -142,7 +137,7 @@ def write(
     background = series.traits.background if isinstance(series.traits, WebpFrames) else _NO_BACKGROUND
     for number, (image, duration) in enumerate(timed):
         given = image if number == 0 else without_metadata_of_all(image)
-        found = list(_contents(encode(given)))
+        found = list(_contents(encoded(given, "WEBP", _options(given, quality))))
         if number == 0:
             described = {name: contents for name, contents in found if name in _FLAGS}
             flags = _ANIMATED | (_ALPHA if image.alpha is not None else 0)
@@ -181,7 +176,7 @@ def _packed(name: bytes, contents: bytes) -> bytes:
 
 
 _QUALITY = 95
-_LENGTH_AT = 4  # of what follows that
+_LENGTH_AT = 4  # offset of the RIFF length
 _KNOWN = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ICCP", b"EXIF", b"XMP ", b"ANIM", b"ANMF"})
 
 
@@ -192,10 +187,10 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         return Inspection(traits=WebpTraits(lossless=series.traits.lossless[0]))
     names = {name for name, _, _ in chunks_of(stream)}
     unknown = ", ".join(name.decode("latin-1").strip() for name in sorted(names - _KNOWN))
-    notices: tuple[str, ...] = (f"its WebP chunks {unknown} are dropped",) if unknown else ()
+    notes: tuple[str, ...] = (f"its WebP chunks {unknown} are dropped",) if unknown else ()
     stream.seek(_LENGTH_AT)
-    notices += notices_of_trailing_data(stream, _LENGTH_AT + 4 + int.from_bytes(stream.read(4), "little"))
-    return Inspection(notices, WebpTraits(lossless=b"VP8L" in names))
+    notes += notes_of_trailing_data(stream, _LENGTH_AT + 4 + int.from_bytes(stream.read(4), "little"))
+    return Inspection(notes, WebpTraits(lossless=b"VP8L" in names))
 
 
 def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
@@ -209,10 +204,6 @@ def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
         "exif": metadata.exif or b"",
         "xmp": metadata.xmp or b"",
     }
-
-
-def _write(series: Series, images: Iterator[DecodedImage], stream: BinaryIO, quality: int | None) -> None:
-    write(lambda image: encoded(image, "WEBP", _options(image, quality)), series, images, stream)
 
 
 FAMILY = Family(

@@ -1,13 +1,14 @@
-"""TIFF. Its modules, in the order in which one would read them:
+"""TIFF. Its modules, in reading order:
 
-family       what is read, refused, kept and left out of a TIFF; the others in use
-directories  the directories of a file: walked, screened, and their fields byte for byte
+family       the functions that read and write TIFF
+directories  the directories of a file: screening, and reading their fields byte for byte
 opening      files that Pillow does not open
-samples      which samples are decoded by tifffile, by Pillow, or by nobody
-segments     strips and tiles: decoding them, whole or the parts that a window touches
-tags         what describes the picture, and what is left out
+samples      samples that tifffile decodes, that Pillow decodes, and that are refused
+segments     decoding strips and tiles
+tags         tags that describe the image
 pages        several pages, their axes, and each as a file of its own
-writing      pages and their tags, one by one or in parts
+ome          planes and axes in OME's XML
+writing      writing pages and their tags
 """
 
 from tvdenoise.formats.tiff.family import FAMILY

@@ -1,9 +1,9 @@
-"""The directories of a TIFF: walked, screened, and their fields read byte for byte.
+"""Directories of a TIFF: screening, and reading their fields byte for byte.
 
-Files are screened here before tifffile or Pillow sees them: neither has a limit of directories, tags, segments or
-sizes of tiles. Fields are read as stored, since tifffile turns the EXIF, GPS and interoperability directories into
-values (and refuses to write them), and Pillow makes bytes of what has no type (maker notes, comments), question marks
-of letters beyond ASCII, and a link to nowhere of the directory of interoperability.
+Files are screened before tifffile or Pillow opens them: neither limits the number of directories, tags or segments, or
+the size of tiles. Fields are read as stored, since tifffile converts the EXIF, GPS and interoperability directories to
+values (and refuses to write them), and Pillow changes the type of undefined values (maker notes, comments), replaces
+letters beyond ASCII by question marks, and leaves a dangling link to the interoperability directory.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
 from tvdenoise.formats.family import chunk_limit, too_many
 
 REMEDY = "use an undamaged copy"
-#: EXIF and GPS data, and, within the former, what says how to exchange them.
+#: Links to EXIF, GPS and (within EXIF) interoperability directories.
 DIRECTORIES = (34665, 34853, 40965)
 ASCII, SHORT, LONG, RATIONAL, LONG8 = 2, 3, 4, 5, 16  # types
-#: Bytes of a value of each type.
+#: Bytes per value of each type.
 SIZES = {
     1: 1,
     2: 1,
@@ -44,27 +44,27 @@ SIZES = {
     17: 8,
     18: 8,
 }
-_IPTC = 33723  # bytes, which many store as numbers
-_MOST_OVERVIEWS = 32  # smaller copies of each page; each has half the side of the one before
+_IPTC = 33723  # bytes, often stored as LONG
+_MOST_OVERVIEWS = 32  # per page; each has half the side of the one before
 _MOST_TAGS = 1000
 _SEGMENTS_ALWAYS_ALLOWED = 100_000
 _SMALL_TILE = 1 << 22  # pixels
 _CLASSIC, _BIG = 42, 43  # versions
 _INTEGERS = {1: 1, SHORT: 2, LONG: 4, LONG8: 8}
-_LINKS = {LONG: "I", 13: "I", LONG8: "Q", 18: "Q"}  # types of a place in the file
-_NOT_CARRIED = frozenset({13, 16, 17, 18})  # places, which become untrue, and what only a BigTIFF knows
+_LINKS = {LONG: "I", 13: "I", LONG8: "Q", 18: "Q"}  # types of file offsets
+_NOT_CARRIED = frozenset({13, 16, 17, 18})  # file offsets, which become invalid, and BigTIFF types
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
-_REDUCED, _MASK = 1, 4  # bits of the newer type
-_OLD_REDUCED = 2  # the older one
+_REDUCED, _MASK = 1, 4  # bits of NewSubfileType
+_OLD_REDUCED = 2  # value of SubfileType
 _ORIENTATION, _ON_THEIR_SIDE = 274, (5, 6, 7, 8)
 _WIDTH, _LENGTH, _STRIPS, _TILE_WIDTH, _TILE_LENGTH, _TILES, _DEPTH = 256, 257, 273, 322, 323, 324, 32997
-#: What says whether two pages are of one shape and kind: sides, bits, colours, channels, types.
+#: Tags that are equal for pages of one shape and kind: sides, bits, colours, channels, types.
 _FORM = (_WIDTH, _LENGTH, 258, 262, 277, 338, 339)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How numbers are stored: in a plain TIFF, or in a BigTIFF."""
+    """Byte order, and whether the file is a BigTIFF; with the structs of its numbers."""
 
     order: Literal["<", ">"]
     is_big: bool
@@ -83,12 +83,12 @@ class Layout:
 
     @property
     def first_link(self) -> int:
-        """Where the header says where the first directory lies."""
+        """Offset in the header of the first directory's offset."""
         return 8 if self.is_big else 4
 
     @property
     def header(self) -> bytes:
-        """The beginning of a file, up to that place."""
+        """The beginning of a file, up to `first_link`."""
         start = (b"II" if self.order == "<" else b"MM") + struct.pack(
             self.order + "H", _BIG if self.is_big else _CLASSIC
         )
@@ -97,7 +97,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Field:
-    """A tag: its type and its values, little-endian; or, of EXIF and GPS data, a directory of its own."""
+    """A tag: its type, and its values in little-endian order or, for EXIF and GPS, the fields of a directory."""
 
     tag: int
     kind: int
@@ -109,7 +109,7 @@ class Field:
         return self.contents.removesuffix(b"\0").decode("latin-1")
 
     def packed(self, order: str) -> bytes:
-        """The values in a byte order."""
+        """Return the values in a byte order."""
         assert isinstance(self.contents, bytes)
         if order == "<" or self.tag == _IPTC:
             return self.contents
@@ -119,7 +119,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Entry:
-    """count: of values; first: the first one, where it is an integer that the entry itself holds, else 0."""
+    """count: of values; first: the first value if it is an integer stored in the entry itself, else 0."""
 
     count: int
     first: int
@@ -127,14 +127,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Directory:
-    """place: in the file; link: behind its tags, where the place of the next one is written."""
+    """place: its offset; link: the offset, after its tags, of the link to the next directory."""
 
     place: int
     link: int
     entries: Mapping[int, Entry]
 
     def first(self, tag: int) -> int:
-        """The first value of a tag; 0 where it is missing or elsewhere."""
+        """Return the first value of a tag; 0 if the tag is missing or the value is not stored in the entry."""
         return self.entries[tag].first if tag in self.entries else 0
 
     @property
@@ -147,14 +147,14 @@ class Directory:
 
     @property
     def form(self) -> tuple[tuple[int, int], ...]:
-        """Equal for pages of one shape, as they are shown, and kind."""
+        """A key that is equal for pages of one displayed shape and kind."""
         columns, rows, *others = (self.entries.get(tag, Entry(0, 0)) for tag in _FORM)
         sides = (rows, columns) if self.first(_ORIENTATION) in _ON_THEIR_SIDE else (columns, rows)
         return tuple((entry.count, entry.first) for entry in (*sides, *others))
 
 
 def layout_of(stream: BinaryIO) -> Layout | None:
-    """The layout of a TIFF; None for other files."""
+    """Return the layout of a TIFF; None for other files."""
     stream.seek(0)
     header = stream.read(16)
     if header[:2] not in (b"II", b"MM") or len(header) < 8:
@@ -166,10 +166,10 @@ def layout_of(stream: BinaryIO) -> Layout | None:
 
 
 def directories(stream: BinaryIO) -> Iterator[Directory]:
-    """The directories of a TIFF; nothing where it is none.
+    """Yield the directories of a TIFF; none for other files.
 
-    Raises UnreadableImageError where they run in a circle or out of the file, and UnsupportedImageError for more than
-    the length of the file explains.
+    Raises UnreadableImageError for circular or truncated directories, and UnsupportedImageError for more than the
+    file's length explains.
     """
     if (layout := layout_of(stream)) is None:
         return
@@ -197,7 +197,7 @@ def truncated() -> UnreadableImageError:
 
 
 def _directory_at(place: int, stream: BinaryIO, layout: Layout) -> tuple[Directory, int]:
-    """A directory and the place of the next one. Raises UnreadableImageError where the file ends before."""
+    """Return a directory and the offset of the next one. Raises UnreadableImageError if truncated."""
     stream.seek(place)
     number = stream.read(layout.count.size)
     if len(number) < layout.count.size:
@@ -224,18 +224,16 @@ def _entries(contents: bytes, layout: Layout) -> dict[int, Entry]:
 
 
 def screen(stream: BinaryIO) -> None:
-    """Raise UnsupportedImageError or UnreadableImageError for a TIFF that would cost far more than its pixels.
+    """Raise UnsupportedImageError or UnreadableImageError for a TIFF that costs far more to decode than its pixels.
 
-    Also for one whose pages hold several planes each: Pillow would see the first.
+    Also refuses pages of several planes, of which Pillow would read only the first.
     """
     most_segments = chunk_limit(stream, _SEGMENTS_ALWAYS_ALLOWED)
     for found in directories(stream):
         for tag in (_STRIPS, _TILES):
             if tag in found.entries and found.entries[tag].count > most_segments:
                 raise too_many(most_segments, "strips or tiles")
-        tile = found.first(_TILE_WIDTH) * found.first(
-            _TILE_LENGTH
-        )  # decoded as a whole, whatever lies inside
+        tile = found.first(_TILE_WIDTH) * found.first(_TILE_LENGTH)  # always decoded whole
         if tile > max(4 * found.first(_WIDTH) * found.first(_LENGTH), _SMALL_TILE):
             raise UnreadableImageError("the file is damaged (its tiles are larger than the image)", REMEDY)
         if _TILES in found.entries and not tile:
@@ -250,9 +248,9 @@ def screen(stream: BinaryIO) -> None:
 def fields_in(
     stream: BinaryIO, is_wanted: Callable[[int], bool], *, repeated: bool = False
 ) -> tuple[Field, ...]:
-    """The fields of the first directory of a TIFF, or of a block of EXIF data, that are wanted by their tags.
+    """Return the wanted fields of the first directory of a TIFF or of a block of EXIF data.
 
-    What is malformed is left out. repeated: take all fields of a tag, not only the first.
+    Skips malformed fields. repeated: return all fields of a tag, not only the first.
     """
     layout = layout_of(stream)
     if layout is None:
@@ -263,7 +261,7 @@ def fields_in(
 
 
 class _Reader:
-    """Reads no more bytes of values than there are in the stream, however often fields point at the same ones."""
+    """Reads fields, and at most as many bytes of values as the stream has, even if fields share them."""
 
     def __init__(self, stream: BinaryIO, layout: Layout) -> None:
         self._stream = stream

@@ -1,6 +1,6 @@
-"""TIFF: refuses what Pillow would cut, flatten or reinterpret, and keeps the tags that describe it.
+"""TIFF: refuses pixels that would be truncated, flattened or reinterpreted, and keeps the tags that describe an image.
 
-Pillow reads the header and decodes what it reads rightly; tifffile decodes all else, and parts of files.
+Pillow reads the header and decodes what it decodes correctly; tifffile decodes the rest, and parts of files.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tvdenoise.formats.tiff.opening import directory_of, open_tiff
 from tvdenoise.formats.tiff.pages import (
     description_of,
     descriptions_in,
-    overview_notices,
+    overview_notes,
     page_of,
     survey,
     with_colours_last,
@@ -49,7 +49,7 @@ from tvdenoise.formats.tiff.samples import (
     require_no_preview,
 )
 from tvdenoise.formats.tiff.segments import TiffRegions, decoded, regions_of
-from tvdenoise.formats.tiff.tags import ORIENTATION, notices_of_lost, stored, tags_in, with_sides_exchanged
+from tvdenoise.formats.tiff.tags import ORIENTATION, notes_of_lost, stored, tags_in, with_sides_exchanged
 from tvdenoise.formats.tiff.writing import (
     PROCESSING_SOFTWARE,
     TiffRegionWriter,
@@ -64,11 +64,11 @@ from tvdenoise.formats.tiff.writing import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-logging.getLogger("tifffile").addHandler(logging.NullHandler())  # else it prints some of what it finds wrong
-_MAY_BE_MISSING = "webp"  # in the library that Pillow has
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # otherwise it prints some warnings
+_MAY_BE_MISSING = "webp"  # in Pillow's libtiff
 _YCBCR = 6
 _ON_THEIR_SIDE = (5, 6, 7, 8)  # orientations
-_IMAGEJ_METADATA, _IMAGEJ_LENGTHS = 50839, 50838  # numbers and texts in the byte order of the file
+_IMAGEJ_METADATA, _IMAGEJ_LENGTHS = 50839, 50838  # numbers and texts in the file's byte order
 _PLACES = (STRIPOFFSETS, TILEOFFSETS), (STRIPBYTECOUNTS, TILEBYTECOUNTS)
 
 
@@ -76,11 +76,11 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     assert isinstance(opened, TiffImageFile)
     require_no_preview(opened.tag_v2)
     if X_RESOLUTION not in opened.tag_v2:
-        opened.info.pop("dpi", None)  # Pillow says one dot per inch where nothing is said
+        opened.info.pop("dpi", None)  # Pillow's default of one dot per inch
     if (samples := deep_samples(opened.tag_v2)) is None:
         check_samples(opened)
     tags, further, lost = tags_in(stream, next(directories(stream)))
-    tags.pop(ORIENTATION, None)  # pixels are turned while they are decoded
+    tags.pop(ORIENTATION, None)  # decoding applies it
     if opened.tag_v2.get(ORIENTATION, 1) in _ON_THEIR_SIDE:
         tags = with_sides_exchanged(tags)
         if "dpi" in opened.info:
@@ -100,7 +100,7 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         traits = replace(traits, compression=compression)
     record, further = _without_record(further)
     return Inspection(
-        overview_notices(stream) + _notices(opened, traits) + notices_of_lost(lost),
+        overview_notes(stream) + _notes(opened, traits) + notes_of_lost(lost),
         traits,
         exif_of(tags),
         further,
@@ -109,26 +109,26 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     )
 
 
-def _notices(opened: TiffImageFile, traits: TiffTraits) -> tuple[str, ...]:
-    """What is not written as it is stored."""
-    notices = []
+def _notes(opened: TiffImageFile, traits: TiffTraits) -> tuple[str, ...]:
+    """Return notes about what will not be written as it is stored."""
+    notes = []
     bits = opened.tag_v2.get(BITSPERSAMPLE, (1,))
     if 1 < bits[0] < 8 and opened.mode == "L":
-        notices.append(f"{bits[0]}-bit grey is written with 8 bits")
+        notes.append(f"{bits[0]}-bit grey is written with 8 bits")
     compression = str(opened.info.get("compression", "raw"))
     is_same = compression in COMPRESSIONS or opened.tag_v2.get(COMPRESSION) == SAME_AS_DEFLATE
     if opened.mode != "1" and not is_same:
         name = compression.removeprefix("tiff_").upper()
-        notices.append(f"its {name} compression is replaced by deflate")
+        notes.append(f"its {name} compression is replaced by deflate")
     elif opened.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _YCBCR:
-        notices.append("its YCbCr colours are written as RGB")
+        notes.append("its YCbCr colours are written as RGB")
     if traits.white_is_zero:
-        notices.append("its zero is white, which only TIFF can state: values are kept as they are")
-    return tuple(notices)
+        notes.append("its zero is white, which only TIFF can state: values are kept as they are")
+    return tuple(notes)
 
 
 def _without_record(tags: dict[int, StoredTag]) -> tuple[str | None, dict[int, StoredTag]]:
-    """The record in the tag for it, and the tags without it."""
+    """Return the record in its tag, or None, and the tags without it."""
     kind, contents = tags.get(PROCESSING_SOFTWARE, (ASCII, b""))
     text = contents.removesuffix(b"\0").decode("latin-1")
     record = record_in(text) if kind == ASCII else None
@@ -149,7 +149,7 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
     assert isinstance(opened, TiffImageFile)
     if deep_samples(opened.tag_v2) is None:
         _require_segments(opened, stream)
-        with SILENT_LIBRARIES:  # libtiff prints what it finds wrong
+        with SILENT_LIBRARIES:  # libtiff prints errors
             _load(opened)
         return None
     intensities, alpha = decoded(opened, stream)
@@ -158,9 +158,9 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
 
 
 def _require_segments(opened: TiffImageFile, stream: BinaryIO) -> None:
-    """Raise UnreadableImageError where a compressed file ends before its tags or its segments do.
+    """Raise UnreadableImageError if a compressed file ends before its tags or segments.
 
-    libtiff, which decodes it for Pillow, would find out too, but print about it.
+    libtiff, which decodes it for Pillow, would note too, but print errors.
     """
     tags = opened.tag_v2
     if tags.get(COMPRESSION, 1) == 1:
@@ -172,7 +172,7 @@ def _require_segments(opened: TiffImageFile, stream: BinaryIO) -> None:
 
 
 def _load(opened: TiffImageFile) -> None:
-    for directory in DIRECTORIES:  # into which Pillow would look again, and fail where a link is wrong
+    for directory in DIRECTORIES:  # Pillow would read them again, and fail at an invalid link
         opened.getexif().pop(directory, None)
     try:
         opened.load()
@@ -193,7 +193,7 @@ def _regions(opened: ImageFile.ImageFile, stream: BinaryIO) -> TiffRegions | Non
 
 
 def _drop_orientation(opened: TiffImageFile) -> None:
-    """Take it from the XMP data too, as Pillow does where it turns the pixels itself."""
+    """Remove the orientation from XMP data too, as Pillow does when it applies it."""
     orientation = opened.tag_v2.get(ORIENTATION, 1)
     if orientation != 1 and "xmp" in opened.info:
         single = Image.new("L", (1, 1))
@@ -203,30 +203,30 @@ def _drop_orientation(opened: TiffImageFile) -> None:
         opened.info["xmp"] = single.info["xmp"]
 
 
-def _alone(picture: DecodedImage) -> DecodedImage:
-    """The first page, without what describes all of them."""
-    traits = picture.traits
+def _alone(image: DecodedImage) -> DecodedImage:
+    """Return the first page without the metadata that describe the stack."""
+    traits = image.traits
     assert isinstance(traits, TiffTraits)
     tags, described = dict(traits.tags), [each.decode("latin-1") for each in traits.descriptions]
     if IMAGEDESCRIPTION in tags:
         described.insert(0, tags.pop(IMAGEDESCRIPTION).text)
     true = [text for text in described if not _is_of_stack(text)]
-    further = {_IMAGEJ_METADATA, _IMAGEJ_LENGTHS} & set(picture.metadata.tags)
+    further = {_IMAGEJ_METADATA, _IMAGEJ_LENGTHS} & set(image.metadata.tags)
     if true == described and not further:
-        return picture
+        return image
     if true:
         tags[IMAGEDESCRIPTION] = text_field(IMAGEDESCRIPTION, true[0])
-    kept = {tag: value for tag, value in picture.metadata.tags.items() if tag not in further}
-    metadata = replace(picture.metadata, tags=kept, exif=exif_of(tags))
-    notices = (*picture.notices, "the description of the stack is dropped")
+    kept = {tag: value for tag, value in image.metadata.tags.items() if tag not in further}
+    metadata = replace(image.metadata, tags=kept, exif=exif_of(tags))
+    notes = (*image.notes, "the description of the stack is dropped")
     traits = replace(traits, tags=tags, descriptions=tuple(text.encode("latin-1") for text in true[1:]))
-    return replace(picture, traits=traits, metadata=metadata, notices=notices)
+    return replace(image, traits=traits, metadata=metadata, notes=notes)
 
 
 def _is_of_stack(description: str) -> bool:
     try:
         return description_of(description.rstrip("\0")).is_of_stack
-    except UnsupportedImageError:  # of one that is spread over several files
+    except UnsupportedImageError:  # a stack in several files
         return True
 
 

@@ -1,4 +1,4 @@
-"""What OME's XML says about the planes of a TIFF."""
+"""OME-TIFF: planes, axes and spacing from OME's XML."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from tvdenoise.errors import SeveralImagesError
 from tvdenoise.files.stack import CHANNEL, DEPTH, TIME
 
-#: In metres, by the names that ImageJ and OME use.
+#: Units of length in metres, as ImageJ and OME name them.
 _METRES = {
     "pm": 1e-12,
     "Å": 1e-10,
@@ -29,11 +29,11 @@ _METRES = {
     "in": 0.0254,
     "inch": 0.0254,
 }
-_MICRO_SIGNS = str.maketrans({"μ": "µ"})  # the Greek letter, for the sign
+_MICRO_SIGNS = str.maketrans({"μ": "µ"})  # the Greek letter to the micro sign
 
 
 def in_unit(distance: float, unit: str | None, other: str | None) -> float | None:
-    """The distance, which is in ``unit``, in another one; None where it is not known what one is in the other."""
+    """Convert a distance from ``unit`` to another unit; None if a unit is unknown."""
     if unit == other:
         return distance
     known = [_METRES.get((name or "").strip().translate(_MICRO_SIGNS)) for name in (unit, other)]
@@ -46,14 +46,14 @@ _REMEDY = "save it as one file, with bfconvert for example"
 _MOST_PLANES = 200_000
 _NATURAL = "XYCZT"
 _FURTHER = "ModuloAlong"
-_MICROMETRE = "µm"  # where no unit is named
+_MICROMETRE = "µm"  # the default unit
 
 
 @dataclass(frozen=True)
 class OmeImage:
-    """channels: of each plane in the order of the file; axes: names and sizes, the last one varies fastest.
+    """channels: of each plane in file order; axes: names and sizes, the last one varying fastest.
 
-    order: the number of each plane in the order of the axes, None where the planes lie in it.
+    order: the number of each plane in the order of the axes, None if that is the file order.
     """
 
     channels: tuple[int, ...]
@@ -64,9 +64,9 @@ class OmeImage:
 
 
 def ome_of(text: str) -> OmeImage | None:
-    """What a description says; None where it is not OME's. Raises SeveralImagesError where other files belong to it.
+    """Parse an OME description; None for others. Raises SeveralImagesError if the stack spans several files.
 
-    Of several images in one file, the channels are numbered on, and the axes are those of none.
+    If the file holds several images, their channels are numbered consecutively, and the axes are empty.
     """
     if "<OME" not in text[:2000] or "<!DOCTYPE" in text or "<!ENTITY" in text:
         return None
@@ -100,9 +100,9 @@ def _require_one_file(root: ElementTree.Element) -> None:
 
 
 def _interleaved(root: ElementTree.Element) -> dict[str, int]:
-    """By the axis of depth or time, how many pictures (angles, phases, lifetimes) it has for each of its places.
+    """Return the number of images (angles, phases, lifetimes) per position on the depth or time axis.
 
-    OME has them as a further axis along that one, which varies faster. Raises ValueError.
+    OME calls this a modulo axis; it varies faster than the axis it belongs to. Raises ValueError.
     """
     found = {}
     for element in root.iter():
@@ -121,7 +121,7 @@ def _image(pixels: ElementTree.Element, interleaved: Mapping[str, int]) -> OmeIm
     sizes = {name: int(pixels.get(f"Size{name}", "1")) for name in (CHANNEL, DEPTH, TIME)}
     channels = [element for element in pixels if _name(element) == "Channel"]
     samples = int(channels[0].get("SamplesPerPixel", "1")) if channels else 1
-    sizes[CHANNEL] //= max(1, samples)  # colours of one channel lie in one page
+    sizes[CHANNEL] //= max(1, samples)  # the colours of a channel share a page
     if min(sizes.values()) < 1 or math.prod(sizes.values()) > _MOST_PLANES:
         raise ValueError("sizes that no file has")
     order = pixels.get("DimensionOrder", _NATURAL)[2:]
@@ -140,14 +140,14 @@ def _image(pixels: ElementTree.Element, interleaved: Mapping[str, int]) -> OmeIm
 
 
 def _parted(name: str, size: int, further: int) -> list[tuple[str, int]]:
-    """An axis and the further one along it, which has its small letter, without those of one place."""
+    """Split an axis into itself and its modulo axis (in lower case), leaving out axes of length 1."""
     if further < 1 or size % further:
         further = 1
     return [part for part in ((name, size // further), (name.lower(), further)) if part[1] > 1]
 
 
 def _placed(pixels: ElementTree.Element, planes: list[dict[str, int]], order: str) -> list[int]:
-    """The numbers of the planes in the order of the file."""
+    """Return the numbers of the planes in file order. Raises ValueError if planes are missing."""
     placed: dict[int, int] = {}
     numbers = {tuple(plane[name] for name in order): number for number, plane in enumerate(planes)}
     for element in pixels:
@@ -166,7 +166,7 @@ def _placed(pixels: ElementTree.Element, planes: list[dict[str, int]], order: st
 
 
 def _spacing(pixels: ElementTree.Element) -> tuple[dict[str, float], str | None]:
-    """Distances by axis, those in space in the same unit, where it is known how."""
+    """Return the known distances by axis, spatial ones in the same unit, and that unit."""
     unit = pixels.get("PhysicalSizeXUnit", _MICROMETRE)
     spacing = {TIME: _positive(pixels.get("TimeIncrement"))}
     for name in ("X", "Y", DEPTH):
@@ -178,11 +178,11 @@ def _spacing(pixels: ElementTree.Element) -> tuple[dict[str, float], str | None]
 
 
 def _positive(text: str | None) -> float | None:
-    """Raises ValueError for what is no number."""
+    """Return a positive finite number, or None. Raises ValueError if the text is not a number."""
     value = 0.0 if text is None else float(text)
     return value if math.isfinite(value) and value > 0 else None
 
 
 def _name(element: ElementTree.Element) -> str:
-    """Without its namespace."""
+    """Return the tag without its namespace."""
     return str(element.tag).rpartition("}")[2]

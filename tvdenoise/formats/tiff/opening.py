@@ -1,7 +1,6 @@
-"""Opening the TIFFs that Pillow does not open: samples that it does not know, and big-endian BigTIFF.
+"""Opening TIFFs that Pillow does not open: unknown kinds of samples, and big-endian BigTIFF.
 
-What opens an image file in this project gives one of Pillow's images, from whose header all else follows; tifffile
-has no such thing.
+tifffile is not used here, since every opener of this package returns a Pillow image.
 """
 
 from __future__ import annotations
@@ -32,16 +31,16 @@ _UNKNOWN_SAMPLE = 0
 
 
 def directory_of(header: bytes) -> ImageFileDirectory_v2 | None:
-    """An empty directory for a file that begins with these 16 bytes, which knows its place; None if not a TIFF."""
+    """Return an unloaded directory for a file that begins with these 16 bytes; None if it is not a TIFF."""
     if not header.startswith(_HEADERS):
         return None
-    if header.startswith(BIG_AND_BIG_ENDIAN):  # Pillow takes it for a classic TIFF, unless told otherwise
+    if header.startswith(BIG_AND_BIG_ENDIAN):  # Pillow would take it for a classic TIFF
         return ImageFileDirectory_v2(_BIG + header[4:], prefix=b"MM")
     return ImageFileDirectory_v2(header if header.startswith(_BIG) else header[:8])
 
 
 class BigEndianBigTiff(TiffImageFile):
-    """A TIFF of any kind, where the one directory that Pillow makes from the header is the right one."""
+    """A TIFF of any kind, including big-endian BigTIFF: replaces the directory that Pillow makes from the header."""
 
     @property
     def tag_v2(self) -> ImageFileDirectory_v2:  # type: ignore[override,unused-ignore]
@@ -57,7 +56,7 @@ class BigEndianBigTiff(TiffImageFile):
         self._directory = directory
 
     def getexif(self) -> Image.Exif:
-        """The orientation alone, by which Pillow turns pixels: for more it would look as in a classic TIFF."""
+        """Return only the orientation, which Pillow applies: it would read other tags as in a classic TIFF."""
         if self._exif is None:
             self._exif = Image.Exif()
             if ORIENTATION in self.tag_v2:
@@ -67,7 +66,7 @@ class BigEndianBigTiff(TiffImageFile):
 
 
 class DeepTiff(BigEndianBigTiff):
-    """A TIFF of which only the tags are read, whatever its samples: Pillow takes them for 8-bit ones."""
+    """A TIFF with any kind of samples, of which only the tags are read: Pillow is made to assume 8 bits."""
 
     def _setup(self) -> None:
         tags = self.tag_v2
@@ -90,7 +89,7 @@ class DeepTiff(BigEndianBigTiff):
 
 
 def open_tiff(stream: BinaryIO) -> TiffImageFile | None:
-    """A TIFF that Pillow does not know, if its kind and its samples are known here."""
+    """Open a TIFF that Pillow does not open; None if its samples are unknown here too."""
     stream.seek(0)
     header = stream.read(_HEADER_LENGTH)
     if not header.startswith(_HEADERS):

@@ -1,8 +1,8 @@
-"""Several pages of a TIFF: which directories are pages, how they are arranged, and each page as a TIFF of its own.
+"""Pages of a TIFF: which directories are pages, how they are arranged, and each page as a TIFF of its own.
 
-tifffile's `series` are not used: they open the other files that an OME description names, take memory for as many
-planes as a description claims, fill up those that are missing with zeros, and know no distances. Nor could Pillow
-decode a page of theirs, as it does where it reads a kind of pixels rightly.
+tifffile's `series` are not used: they open the other files that an OME description names, allocate as many planes as a
+description claims, fill missing ones with zeros, and have no spacing. Nor could Pillow decode their pages, as it does
+for the kinds of pixels that it decodes correctly.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from tvdenoise.formats.tiff.ome import OmeImage, in_unit, ome_of
 
 @dataclass(frozen=True)
 class Window:
-    """So many bytes, from a place on, that show what lies further on by a shift."""
+    """A range of offsets that maps to bytes further on by ``shift``."""
 
     start: int
     length: int
@@ -54,9 +54,9 @@ class Window:
 
 
 class Spliced(io.RawIOBase):
-    """A stream over another one, which must stay open.
+    """A view of another stream, which must stay open, with some bytes replaced.
 
-    replaced: bytes by their places; window: see there. Neither may overlap.
+    replaced: bytes by offset; window: see `Window`. The ranges must not overlap.
     """
 
     def __init__(self, stream: BinaryIO, replaced: Mapping[int, bytes], window: Window | None = None) -> None:
@@ -80,7 +80,7 @@ class Spliced(io.RawIOBase):
         return True
 
     def fileno(self) -> int:
-        """For libraries that seek for themselves, by the places in this stream; none where some are shifted."""
+        """For libraries that seek by themselves; not supported if offsets are shifted."""
         if self._is_shifted:
             raise io.UnsupportedOperation("fileno")
         return self._stream.fileno()
@@ -109,7 +109,7 @@ class Spliced(io.RawIOBase):
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _part(self, end: int) -> bytes:
-        """What follows, as far as it comes from one place."""
+        """Read on from one source, up to the next change."""
         place, number = self._place, bisect_right(self._starts, self._place)
         if number:
             start, stop, change = self._changes[number - 1]
@@ -123,16 +123,16 @@ class Spliced(io.RawIOBase):
         return self._stream.read(min(end, following) - place)
 
 
-_IMAGEJ_AXES = {TIME: "frames", DEPTH: "slices", CHANNEL: "channels"}  # the last one varies fastest
+_IMAGEJ_AXES = {TIME: "frames", DEPTH: "slices", CHANNEL: "channels"}  # the last varies fastest
 _COLOURS = "S"
 
 
 @dataclass(frozen=True)
 class Description:
-    """images: how many pictures it speaks of, 0 where it does not say; names, sizes: see `Axes`; empty if unknown.
+    """images: the number of images it declares, or 0; names, sizes: see `Axes`, empty if unknown.
 
-    spacing, unit: what it says itself; is_contiguous: programs take all pixels for one block; ome: where it is OME's.
-    is_one_page: a single page may hold all that it speaks of; values: of all pictures together, where it says those.
+    spacing, unit: as declared; is_contiguous: programs read all pixels as one block; ome: if it is OME's.
+    is_one_page: a single page may hold all declared images; values: the number of values of all images, or 0.
     """
 
     images: int = 0
@@ -147,13 +147,13 @@ class Description:
 
     @property
     def is_of_stack(self) -> bool:
-        """Whether it would be untrue of a picture alone."""
+        """Whether it would be wrong for a single image."""
         return self.images > 1 or bool(self.names) or self.values > 0
 
     def axes_of(self, count: int, tags: Mapping[int, Any]) -> Axes:
-        """The axes of so many pages; plain ones where the description does not fit them."""
+        """Return the axes of ``count`` pages; unknown axes if the description does not match."""
         spacing = dict(self.spacing)
-        if self.is_contiguous:  # ImageJ has the width and height of a pixel in the resolution
+        if self.is_contiguous:  # ImageJ stores the pixel size as resolution
             for name, tag in (("X", X_RESOLUTION), ("Y", Y_RESOLUTION)):
                 if (resolution := _positive(tags.get(tag))) is not None and self.unit:
                     spacing[name] = 1 / resolution
@@ -162,22 +162,20 @@ class Description:
                 return Axes(self.names, self.sizes, spacing, self.unit, order=self.ome.order)
             return Axes("I", (count,), spacing, self.unit, self.ome.channels)
         names, sizes = self.names, self.sizes
-        if (
-            names.endswith(_COLOURS) and math.prod(sizes) != count
-        ):  # which lie in one page, in planes of their own
+        if names.endswith(_COLOURS) and math.prod(sizes) != count:  # colours in planes of one page
             names, sizes = names[:-1], sizes[:-1]
         if names and math.prod(sizes) == count:
             return Axes(names, sizes, spacing, self.unit)
         return Axes("I", (count,), spacing, self.unit)
 
-    def notices_for(self, count: int) -> tuple[str, ...]:
+    def notes_for(self, count: int) -> tuple[str, ...]:
         if self.images in (0, count):
             return ()
         return (f"its description mentions {self.images} images, not {count}: its axes are unknown",)
 
 
 def description_of(text: str) -> Description:
-    """Raises UnsupportedImageError for one that spreads a stack over several files."""
+    """Parse a description. Raises UnsupportedImageError if the stack spans several files."""
     if text.startswith("ImageJ="):
         return _imagej(text)
     if text.startswith("{"):
@@ -191,13 +189,13 @@ def description_of(text: str) -> Description:
 
 
 def descriptions_in(stream: BinaryIO) -> tuple[bytes, ...]:
-    """Those of the first page, as stored; some programs write several."""
+    """Return the descriptions of the first page, as stored; some programs write several."""
     fields = fields_in(stream, {IMAGEDESCRIPTION}.__contains__, repeated=True)
     return tuple(bytes(found.contents) for found in fields if found.kind == ASCII)  # type: ignore[arg-type]
 
 
 def described_by(texts: Iterable[bytes]) -> Description:
-    """What the first of several descriptions says that speaks of a stack; see `description_of`."""
+    """Parse the first description that declares a stack; see `description_of`."""
     found = (description_of(text.rstrip(b"\0").decode("latin-1")) for text in texts)
     return next((description for description in found if description.is_of_stack), Description())
 
@@ -224,7 +222,7 @@ def _unit(text: str | None) -> str | None:
 
 
 def _tifffile(text: str) -> Description:
-    """Its JSON: the shape, perhaps the axes; "truncated" where one directory stands for all."""
+    """Parse tifffile's JSON: shape and perhaps axes; "truncated" if one directory stands for all pages."""
     try:
         found = json.loads(text)
         shape = tuple(int(size) for size in found["shape"])
@@ -240,9 +238,9 @@ def _tifffile(text: str) -> Description:
 
 
 def with_colours_last(text: str, colours: int) -> str:
-    """The description of pages whose colours lie in planes of their own, for pages that have them pixel by pixel.
+    """Convert the description of pages with planar colours for pages with interleaved colours.
 
-    Only tifffile's says which it is.
+    Only tifffile's descriptions depend on this.
     """
     try:
         found = json.loads(text)
@@ -272,12 +270,12 @@ def _positive(value: object) -> float | None:
 
 
 _AFTER_HEADER, _MICRO_MANAGER = 8, 54773648
-_METAMORPH_STACK = 33629  # which has a value for each plane
+_METAMORPH_STACK = 33629  # has a value for each plane
 
 
 @dataclass(frozen=True)
 class Page:
-    """Where its directory lies, and where the place of the next one is written; window: of its pixels, moved."""
+    """Offsets of a directory and of its link to the next one; window: the shift of its pixels, or None."""
 
     place: int
     link: int
@@ -286,8 +284,8 @@ class Page:
 
 @dataclass(frozen=True)
 class TiffPages:
-    """pages: in their order; layout: of the file; is_contiguous: programs read the pixels of all pages as one block,
-    by what the first directory says."""
+    """Pages of a file, in order; is_contiguous: programs read the pixels of all pages as one block, described by the
+    first directory."""
 
     pages: tuple[Page, ...]
     layout: Layout
@@ -295,12 +293,12 @@ class TiffPages:
 
     @property
     def has_one_directory(self) -> bool:
-        """Whether the first page stands for all."""
+        """Whether one directory stands for all pages."""
         return self.pages[0].window is not None
 
 
 def survey(opened: Any, stream: BinaryIO) -> Series | None:
-    """The pages of a TIFF; None where there is one. Raises UnreadableImageError and UnsupportedImageError."""
+    """Return the pages of a TIFF; None for a single one. Raises UnreadableImageError and UnsupportedImageError."""
     assert isinstance(opened, TiffImageFile)
     tags, layout = opened.tag_v2, layout_of(stream)
     assert layout is not None
@@ -323,12 +321,12 @@ def survey(opened: Any, stream: BinaryIO) -> Series | None:
         described.axes_of(len(placed), tags),
         None,
         traits,
-        described.notices_for(len(placed)) + overview_notices(stream),
+        described.notes_for(len(placed)) + overview_notes(stream),
     )
 
 
 def _values(page: Directory, tags: Mapping[int, Any]) -> int:
-    """How many a page has."""
+    """Return the number of values of a page."""
     return page.first(256) * page.first(257) * len(tags.get(BITSPERSAMPLE, (1,)))
 
 
@@ -340,7 +338,7 @@ def _require_one_form(pages: list[Directory]) -> None:
 
 
 def _moved(only: Directory, tags: Mapping[int, Any], images: int, stream: BinaryIO) -> tuple[Page, ...]:
-    """The pages of a file that describes one of them, and has the pixels of all in one block."""
+    """Return the pages of a file with one directory and the pixels of all pages in one block."""
     offsets, lengths = tags.get(STRIPOFFSETS, ()), tags.get(STRIPBYTECOUNTS, ())
     columns, rows = only.first(256), only.first(257)
     bits = tags.get(BITSPERSAMPLE, (1,))
@@ -361,7 +359,7 @@ def _moved(only: Directory, tags: Mapping[int, Any], images: int, stream: Binary
 
 
 def page_of(stream: BinaryIO, series: Series, number: int) -> BinaryIO:
-    """A page as a TIFF of its own, which no other follows."""
+    """Return a page as a TIFF of its own, without following pages."""
     traits = series.traits
     assert isinstance(traits, TiffPages)
     page, layout = traits.pages[number], traits.layout
@@ -369,8 +367,8 @@ def page_of(stream: BinaryIO, series: Series, number: int) -> BinaryIO:
     return cast(BinaryIO, Spliced(stream, replaced, page.window))
 
 
-def overview_notices(stream: BinaryIO) -> tuple[str, ...]:
-    """What is left out of a TIFF beside its pages."""
+def overview_notes(stream: BinaryIO) -> tuple[str, ...]:
+    """Return notes about overviews, masks and indices that are left out of a TIFF."""
     found = list(directories(stream))
     overviews = any(directory.is_overview for directory in found)
     masks = any(directory.is_mask and not directory.is_overview for directory in found)
@@ -382,7 +380,7 @@ def overview_notices(stream: BinaryIO) -> tuple[str, ...]:
 
 
 def _is_of_micro_manager(stream: BinaryIO) -> bool:
-    """Whether the header goes on with where it has its index."""
+    """Return whether Micro-Manager's index follows the header."""
     layout = layout_of(stream)
     stream.seek(_AFTER_HEADER)
     return layout is not None and stream.read(4) == struct.pack(layout.order + "I", _MICRO_MANAGER)

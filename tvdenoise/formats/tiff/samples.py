@@ -1,7 +1,7 @@
-"""The samples of a TIFF: those that tifffile decodes, as Pillow cuts them, reads them wrongly or does not know them,
-and those that are refused, and why.
+"""Samples of a TIFF: those that tifffile decodes because Pillow truncates, misreads or does not know them, and those
+that are refused.
 
-tifffile reads more kinds than can be carried, and says of none that it would be reinterpreted.
+tifffile alone would not do: it decodes more kinds than are supported, without warning when it reinterprets them.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 WHITE_IS_ZERO, BLACK_IS_ZERO, _RGB, SEPARATED = 0, 1, 2, 5  # photometric interpretations
 SEPARATE_PLANES = 2
 STRAIGHT_ALPHA = 2
-#: By the number of colours, to write.
+#: Photometric interpretations to write, by the number of colours.
 PHOTOMETRICS = {1: BLACK_IS_ZERO, 3: _RGB, 4: SEPARATED}
 #: Pillow's names of the lossless compressions, and their numbers.
 COMPRESSIONS = {
     "raw": 1, "tiff_lzw": 5, "tiff_adobe_deflate": 8, "packbits": 32773, "lzma": 34925, "zstd": 50000,
 }  # fmt: skip
-SAME_AS_DEFLATE = 32946  # under its older number
+SAME_AS_DEFLATE = 32946  # its older number
 _COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, _RGB: 3, SEPARATED: 4}
 _TYPES = {(8, 1): "u1", (16, 1): "u2", (16, 3): "f2", (32, 3): "f4"}  # by bits and sample format
 _INK_SET, _CMYK = 332, 1
@@ -53,7 +53,7 @@ _JPEGS = (6, 7)
 
 @dataclass(frozen=True)
 class Samples:
-    """dtype: in the byte order of the file; colours: 1, 3 or 4; white_is_zero: of grey alone."""
+    """dtype: in the file's byte order; colours: 1, 3 or 4; white_is_zero: for grey only."""
 
     dtype: np.dtype[Any]
     colours: int
@@ -65,10 +65,10 @@ class Samples:
         return self.colours + self.has_alpha
 
     def intensities(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Those in values (rows, columns, samples).
+        """Extract the intensities from values (rows, columns, samples).
 
-        Integers of which zero is white are inverted, as Pillow inverts those of 8 bits, and so are written with
-        zero for black. Floats have no white to be inverted at, and stay what they are.
+        Integers are inverted if zero is white, as Pillow inverts 8 bits, and written with black as zero. Floats are
+        not, since they have no fixed white level.
         """
         intensities = np.ascontiguousarray(
             values[..., 0] if self.colours == 1 else values[..., : self.colours]
@@ -79,7 +79,7 @@ class Samples:
 
 
 def known_samples(tags: ImageFileDirectory_v2) -> Samples | None:
-    """The samples of a TIFF that can be decoded by tifffile, whether Pillow does or not; None for others."""
+    """Return the samples of a TIFF that tifffile can decode, whether or not Pillow can; None for others."""
     bits, formats = tags.get(BITSPERSAMPLE, (1,)), tags.get(SAMPLEFORMAT, (1,))
     photometric = tags.get(PHOTOMETRIC_INTERPRETATION, WHITE_IS_ZERO)
     extra, colours = tags.get(EXTRASAMPLES, ()), _COLOURS.get(photometric)
@@ -99,31 +99,33 @@ def known_samples(tags: ImageFileDirectory_v2) -> Samples | None:
 
 
 def deep_samples(tags: ImageFileDirectory_v2) -> Samples | None:
-    """Those that Pillow reads wrongly or not at all; None for those that it decodes, or nobody.
+    """Return samples that Pillow decodes wrongly or not at all; None for those that it decodes, or that nobody does.
 
-    Of 8 bits it does not know CMYK with alpha, nor grey with alpha of which zero is white, and mistakes the alpha of
-    grey in planes of its own; of 16 bits it keeps only grey, and does not invert it; big-endian floats that are
-    compressed it reads in the wrong byte order.
+    At 8 bits, Pillow does not support CMYK with alpha, or grey with alpha if zero is white, and misreads grey with
+    alpha in separate planes. At 16 bits it keeps only grey, and does not invert it. It reads compressed big-endian
+    floats in the wrong byte order.
     """
     if (samples := known_samples(tags)) is None or samples.dtype.kind == "f":
         return samples
     is_grey_with_alpha = samples.count == 2
     if samples.dtype.itemsize > 1:
-        is_pillows = samples.count == 1 and not samples.white_is_zero
+        pillow_decodes = samples.count == 1 and not samples.white_is_zero
     else:
         is_separate = tags.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES
-        is_pillows = samples.count < 5 and not (is_grey_with_alpha and (samples.white_is_zero or is_separate))
-    return None if is_pillows else samples
+        pillow_decodes = samples.count < 5 and not (
+            is_grey_with_alpha and (samples.white_is_zero or is_separate)
+        )
+    return None if pillow_decodes else samples
 
 
 def require_no_preview(tags: Mapping[int, Any]) -> None:
-    """Raise UnsupportedImageError where the first picture is a smaller copy of one that nobody here decodes."""
+    """Raise UnsupportedImageError if the first image is a preview of a raw image."""
     if _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE, 0) & 1:
         raise UnsupportedImageError("the TIFF holds a preview of a raw image", "develop it to TIFF first")
 
 
 def check_samples(opened: TiffImageFile) -> None:
-    """Refuse samples that Pillow cuts to 8 bits, reinterprets or leaves out."""
+    """Refuse samples that Pillow truncates to 8 bits, reinterprets or drops."""
     tags = opened.tag_v2
     if (refusal := _refusal(tags)) is not None:
         raise refusal
@@ -148,7 +150,7 @@ def check_samples(opened: TiffImageFile) -> None:
 
 
 def _refusal(tags: Mapping[int, Any]) -> UnsupportedImageError | None:
-    """What is wrong with any TIFF that has these tags, however Pillow opens it."""
+    """Return why a TIFF with these tags is refused, whether or not Pillow opens it; else None."""
     extra, bits = tags.get(EXTRASAMPLES, ()), tags.get(BITSPERSAMPLE, (1,))
     if _PREMULTIPLIED in extra:
         return UnsupportedImageError(
@@ -166,7 +168,7 @@ def _refusal(tags: Mapping[int, Any]) -> UnsupportedImageError | None:
 
 
 def explain(tags: ImageFileDirectory_v2 | None, stream: BinaryIO) -> UnsupportedImageError | None:
-    """Why a TIFF whose samples nobody knows is refused, given the empty directory for it; None for other files."""
+    """Explain why a TIFF with unknown samples is refused, given its unloaded directory; None for other files."""
     if tags is None:
         return None
     try:

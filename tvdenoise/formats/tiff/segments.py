@@ -1,7 +1,7 @@
-"""The strips and tiles of a TIFF: tifffile says where and how they are stored, and decodes what a window touches.
+"""Segments (strips and tiles) of a TIFF: tifffile locates and decompresses those that a window touches.
 
-tifffile's own `asarray` and `decode` are not used: the first fills up segments that are missing with zeros, and reads
-the one strip of an uncompressed file as a whole; the second refuses a last strip that is compressed with all its rows.
+tifffile's own `asarray` and `decode` are not used: the former fills missing segments with zeros, and reads a single
+uncompressed strip whole; the latter refuses a last strip that is compressed with all its rows.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
     from tvdenoise.formats.family import Window
 
-HORIZONTAL, FLOATING_POINT = 2, 3  # predictors
+_FLOATING_POINT = 3  # predictor
 _UNCOMPRESSED, _SEPARATE_PLANES = 1, 2
-_EXCESS = 1 << 16  # bytes by which what a segment holds may exceed its pixels
-_PIECE = 1 << 20  # bytes into which uncompressed strips are cut
-_COPIES = 3  # of a segment while it is decoded: as stored, decompressed, and without its predictor
-_SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange rows and columns
+_EXCESS = 1 << 16  # bytes by which a decompressed segment may exceed its pixels
+_PIECE = 1 << 20  # bytes of the pieces of uncompressed strips
+_COPIES = 3  # of a segment during decoding: stored, decompressed, and without predictor
+_SIDEWAYS = (5, 6, 7, 8)  # orientations that swap rows and columns
 
 
 @dataclass(frozen=True)
 class Grid:
-    """How the segments (strips or tiles) lie: each of rows × columns pixels and so many samples."""
+    """The grid of segments, each of rows × columns pixels and ``samples`` samples; layers: 1, or one per plane."""
 
     height: int
     width: int
@@ -60,18 +60,18 @@ class Grid:
         return self.layers * self.down * self.across
 
     def place(self, number: int) -> tuple[int, int, int]:
-        """The layer of a segment, and its first row and column."""
+        """Return the layer of a segment, and its first row and column."""
         layer, place = divmod(number, self.down * self.across)
         return layer, place // self.across * self.rows, place % self.across * self.columns
 
     def stored_rows(self, top: int) -> int:
-        """Those of a segment that begins there: tiles are whole, the last strip ends with the picture."""
+        """Return the stored rows of a segment that starts at row ``top``: the last strip ends with the image."""
         return self.rows if self.is_tiled else min(self.rows, self.height - top)
 
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """places: offset and length of each in the file; compression, predictor: as TIFF numbers them."""
+    """places: offset and length of each segment; compression, predictor: TIFF's numbers."""
 
     grid: Grid
     places: Sequence[tuple[int, int]]
@@ -81,11 +81,11 @@ class Segments:
 
     @classmethod
     def of(cls, stream: BinaryIO, samples: Samples) -> Segments:
-        """Those of the first page. Raises UnreadableImageError unless the file holds them all."""
+        """Locate the segments of the first page. Raises UnreadableImageError if the file does not hold them all."""
         import tifffile
 
-        # No kind of file is treated in a way of its own, as tifffile would.
-        # A temporary file has a number for a name, which tifffile takes for a path.
+        # Disable tifffile's special treatment of some kinds of files.
+        # The name of a temporary file may be a number, which tifffile would take for a path.
         opened = tifffile.TiffFile(
             stream, name="TIFF", offset=0, is_lsm=False, is_ndpi=False, is_scanimage=False
         )
@@ -108,13 +108,13 @@ class Segments:
 
     @property
     def row_bytes(self) -> int:
-        """Of a row of a segment, uncompressed."""
+        """Uncompressed bytes of a row of a segment."""
         return self.grid.columns * self.grid.samples * self.dtype.itemsize
 
     def values(self, number: int, stream: BinaryIO) -> NDArray[Any]:
-        """The values (rows, columns, samples) of a segment, in this machine's byte order.
+        """Decode the values (rows, columns, samples) of a segment, in native byte order.
 
-        Raises UnreadableImageError where it is short.
+        Raises UnreadableImageError if it is too short.
         """
         import tifffile
 
@@ -133,22 +133,22 @@ class Segments:
         stored = np.frombuffer(data, self.dtype, size // self.dtype.itemsize)
         stored = stored.reshape(rows, grid.columns, grid.samples)
         unpredict = tifffile.TIFF.UNPREDICTORS[self.predictor]
-        if self.predictor == FLOATING_POINT:
+        if self.predictor == _FLOATING_POINT:
             return np.asarray(unpredict(stored, axis=-2)).astype(self.dtype.newbyteorder("="), copy=False)
         native = stored.astype(self.dtype.newbyteorder("="), copy=False)
-        integers: NDArray[Any] = native.view(f"u{native.itemsize}")  # of the bits, floats too
+        integers: NDArray[Any] = native.view(f"u{native.itemsize}")  # the bits, also of floats
         return np.asarray(unpredict(integers, axis=-2)).view(native.dtype)
 
     def in_pieces(self, most: int) -> Segments:
-        """Uncompressed strips as smaller ones of at most so many bytes, or of a row; others as they are.
+        """Split uncompressed strips into smaller ones of at most ``most`` bytes, or one row; keep other segments.
 
-        Raises UnreadableImageError where a strip is short.
+        Raises UnreadableImageError if a strip is too short.
         """
         grid = self.grid
         if grid.is_tiled or self.compression != _UNCOMPRESSED or grid.rows * self.row_bytes <= most:
             return self
         rows = max(1, most // self.row_bytes)
-        if grid.down > 1:  # pieces must not cross from one strip into the next
+        if grid.down > 1:  # pieces must not cross strips
             rows = next(number for number in range(rows, 0, -1) if grid.rows % number == 0)
         finer = replace(grid, rows=rows)
         places = []
@@ -167,7 +167,7 @@ def _short() -> UnreadableImageError:
 
 
 class TiffRegions:
-    """See `regions.Regions`. The segments of one row of them are kept, so that neighbours are not decoded twice."""
+    """See `family.Regions`. Caches a row of segments, so that neighbouring windows do not decode them twice."""
 
     def __init__(self, stream: BinaryIO, segments: Segments, samples: Samples, orientation: int = 1) -> None:
         self._stream = stream
@@ -182,20 +182,20 @@ class TiffRegions:
         self.has_alpha = samples.has_alpha
         sides = (grid.columns, grid.rows) if is_sideways else (grid.rows, grid.columns)
         self.tile = sides if grid.is_tiled else None
-        self.piece = min(sides[0], self.shape[0])
+        self.block_rows = min(sides[0], self.shape[0])
         self._most_kept = grid.layers * (grid.down if is_sideways else grid.across)
         self.memory = (self._most_kept + _COPIES) * grid.rows * segments.row_bytes
         self._kept: OrderedDict[int, NDArray[Any]] = OrderedDict()
         self._lock = Lock()
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """The intensities and alpha in a window."""
+        """Read the intensities and alpha of a window."""
         values = _turned(self._values(*self._as_stored(window)), self._orientation)
         alpha = np.ascontiguousarray(values[..., -1]) if self._samples.has_alpha else None
         return self._samples.intensities(values), alpha
 
     def _as_stored(self, window: Window) -> Window:
-        """The window in the picture as it is stored, which may be turned."""
+        """Convert a window to stored coordinates, which differ by the orientation."""
         rows, columns = window
         if self._orientation in (3, 4, 7, 8):
             rows = slice(self.shape[0] - rows.stop, self.shape[0] - rows.start)
@@ -204,7 +204,7 @@ class TiffRegions:
         return (columns, rows) if self._orientation in _SIDEWAYS else (rows, columns)
 
     def _values(self, rows: slice, columns: slice) -> NDArray[Any]:
-        """The values (rows, columns, samples) in a window of the stored picture."""
+        """Read the values (rows, columns, samples) of a window in stored coordinates."""
         grid = self._segments.grid
         shape = rows.stop - rows.start, columns.stop - columns.start, self._samples.count
         values = np.empty(shape, self.dtype)
@@ -220,7 +220,7 @@ class TiffRegions:
         return values
 
     def _touched(self, rows: slice, columns: slice) -> Iterator[int]:
-        """The numbers of the segments that hold a part of a window."""
+        """Yield the numbers of the segments that overlap a window."""
         grid = self._segments.grid
         for layer in range(grid.layers):
             for down in range(rows.start // grid.rows, -(-rows.stop // grid.rows)):
@@ -228,7 +228,7 @@ class TiffRegions:
                     yield (layer * grid.down + down) * grid.across + across
 
     def _segment(self, number: int) -> NDArray[Any]:
-        """A decoded segment: kept, or decoded now in the place of the one that was used longest ago."""
+        """Return a decoded segment from the cache, or decode it and evict the least recently used one."""
         if number in self._kept:
             self._kept.move_to_end(number)
             return self._kept[number]
@@ -239,7 +239,7 @@ class TiffRegions:
 
 
 def regions_of(opened: TiffImageFile, stream: BinaryIO) -> TiffRegions | None:
-    """What reads parts of a TIFF; None of kinds that are decoded whole. UnreadableImageError where it is truncated."""
+    """Return a reader for parts of a TIFF; None for other kinds. Raises UnreadableImageError if it is truncated."""
     if (samples := known_samples(opened.tag_v2)) is None:
         return None
     orientation = opened.tag_v2.get(ORIENTATION, 1)
@@ -248,7 +248,7 @@ def regions_of(opened: TiffImageFile, stream: BinaryIO) -> TiffRegions | None:
 
 
 def decoded(opened: TiffImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """The intensities and alpha of a whole TIFF, of samples that are known."""
+    """Decode the intensities and alpha of a whole TIFF with known samples."""
     regions = regions_of(opened, stream)
     assert regions is not None
     rows, columns = regions.shape
@@ -256,7 +256,7 @@ def decoded(opened: TiffImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDAr
 
 
 def _turned(values: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """The values as they are to be shown, which is how Pillow gives those of a TIFF."""
+    """Apply the orientation, as Pillow does for TIFF."""
     if orientation in _SIDEWAYS:
         values = values.swapaxes(0, 1)
     upside_down, mirrored = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)

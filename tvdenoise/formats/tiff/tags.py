@@ -1,4 +1,4 @@
-"""The tags of a TIFF that describe its picture, as opposed to how its pixels are stored, as they are stored."""
+"""Tags of a TIFF that describe the image, not the storage of its pixels; kept as stored."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _TEXTS = (
     *(COPYRIGHT, PHOTOSHOP_CHUNK),
 )
 _OF_NUMBERS = (ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT)
-#: Those that other formats have in EXIF data.
+#: Tags that other formats store in EXIF data.
 _DESCRIPTIVE = frozenset({*_TEXTS, *_OF_NUMBERS, _IPTC, *DIRECTORIES})
-_BESIDE = frozenset({XMP, ICCPROFILE})  # which Pillow gives
-# How the pixels are stored (which the writer decides anew), and statistics of them.
+_BESIDE = frozenset({XMP, ICCPROFILE})  # read by Pillow
+# Storage of the pixels (which the writer decides anew), and statistics of them.
 _STRUCTURAL = frozenset(
     {
         *(*range(254, 260), *range(262, 267), 273, *range(277, 282), 284, *range(288, 294)),
@@ -49,7 +49,7 @@ _STRUCTURAL = frozenset(
         *range(32995, 32999),
     }
 )
-# Smaller copies, layers as they were, positions in the file (also those that MetaMorph and the LSM of Zeiss have).
+# Invalid after denoising: previews, layers, and file offsets (including those of MetaMorph and Zeiss LSM).
 _STALE = frozenset({330, 37724, *range(33628, 33632), 34412})
 MALFORMED = (
     *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError),
@@ -63,8 +63,8 @@ Tags = Mapping[int, Field]
 def tags_in(
     stream: BinaryIO, directory: Directory
 ) -> tuple[dict[int, Field], dict[int, StoredTag], list[int]]:
-    """Of the first directory of a TIFF: what describes its picture, the tags of other programs and purposes, and the
-    numbers of those that are left out: numbers for texts and such, and what would be untrue of what is written."""
+    """Read the first directory of a TIFF: the tags that describe the image, the other tags, and the numbers of the tags
+    that are left out, because their type is wrong or they would be invalid in the written file."""
     found = {field.tag: field for field in fields_in(stream, _is_kept) if _has_right_type(field)}
     described = {tag: field for tag, field in found.items() if tag in _DESCRIPTIVE}
     further = {tag: stored(field) for tag, field in found.items() if tag not in _DESCRIPTIVE}
@@ -74,7 +74,7 @@ def tags_in(
 
 
 def tags_of_exif(contents: bytes | None) -> dict[int, Field]:
-    """All tags in a block of EXIF data but those of its own structure; none where it is malformed."""
+    """Read all tags of a block of EXIF data except structural ones; none if it is malformed."""
     fields = fields_in(BytesIO(contents or b""), _is_kept)
     return {field.tag: field for field in fields if _has_right_type(field)}
 
@@ -94,7 +94,7 @@ def stored(field: Field) -> StoredTag:
 
 
 def orientation_of(contents: bytes | None) -> int:
-    """The orientation in a block of EXIF data, from 1 (upright) to 8; 1 where there is none or it is malformed."""
+    """Return the orientation in a block of EXIF data, from 1 (upright) to 8; 1 if it is missing or malformed."""
     exif = Image.Exif()
     with warnings.catch_warnings(), suppress(*MALFORMED):
         warnings.simplefilter("ignore")
@@ -104,7 +104,7 @@ def orientation_of(contents: bytes | None) -> int:
 
 
 def with_sides_exchanged(tags: Tags) -> dict[int, Field]:
-    """The tags of a picture that was turned by a quarter: what they say of columns and rows changes places."""
+    """Return the tags of an image after a quarter turn, with the values for columns and rows swapped."""
     exchanged = _exchanged(tags, X_RESOLUTION, Y_RESOLUTION)
     if EXIFIFD in exchanged and isinstance(inside := exchanged[EXIFIFD].contents, tuple):
         fields = _exchanged({field.tag: field for field in inside}, *_SIDES)
@@ -119,8 +119,8 @@ def _exchanged(tags: Tags, first: int, second: int) -> dict[int, Field]:
     return {field.tag: field for field in renamed}
 
 
-def notices_of_lost(tags: Iterable[int]) -> tuple[str, ...]:
-    """One notice that names the tags, where there are any."""
+def notes_of_lost(tags: Iterable[int]) -> tuple[str, ...]:
+    """Return a note that names the tags, if there are any."""
     names = [
         f"{tag} ({name})" if (name := TiffTags.lookup(tag).name) != "unknown" else str(tag) for tag in tags
     ]

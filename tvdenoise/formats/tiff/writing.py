@@ -1,8 +1,7 @@
-"""Writing TIFF: pages one by one, all pixels first, and then the directories; tifffile compresses the segments.
+"""Writing TIFF: the pixels of all pages first, then the directories; tifffile compresses the segments.
 
-tifffile's own writer is not used. It writes a resolution of 1 where there is none, refuses EXIF and GPS directories,
-takes strips only from whole pages, and gives pages whose pixels lie in one block, as ImageJ wants them, the tags of
-the first.
+tifffile's own writer is not used: it writes a resolution of 1 if there is none, refuses EXIF and GPS directories, takes
+strips only from whole pages, and gives all pages of a contiguous block, which ImageJ needs, the tags of the first.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from tvdenoise.formats.family import Window
 
 DEFLATE = "tiff_adobe_deflate"
-PROCESSING_SOFTWARE = 11  # "name and version of the software used to post-process the picture"
+PROCESSING_SOFTWARE = 11  # EXIF: the software that processed the image
 LARGEST = 2**32 - 1  # bytes of a classic TIFF
 _BYTE, _UNDEFINED = 1, 7  # types
 _INCH = 2
@@ -39,7 +38,7 @@ _UNPREDICTED = ("raw", "packbits")
 _NO_PREDICTOR, _HORIZONTAL = 1, 2
 _FORMATS = {"u": 1, "f": 3}
 _STRIP = 1 << 20  # bytes
-_SIDE = 16  # of which those of tiles are multiples
+_SIDE = 16  # tile sides are multiples of it
 _LARGEST_TERM = 2**32 - 1  # of a fraction
 _ROOM_FOR_TAGS = 1 << 26  # bytes
 _ROOM_FOR_PAGE = 1 << 13  # bytes for the tags of a further page
@@ -47,10 +46,10 @@ _ROOM_FOR_PAGE = 1 << 13  # bytes for the tags of a further page
 
 @dataclass(frozen=True)
 class TiffTraits:
-    """tags: those that describe the picture; compression: a lossless one, as Pillow names it.
+    """tags: those that describe the image; compression: a lossless one, as Pillow names it.
 
-    white_is_zero: of floats, which are not inverted; order: of bytes, "<" unless a tag depends on it.
-    descriptions: further ones than the first, as stored.
+    white_is_zero: for floats, which are not inverted; order: byte order, "<" unless a tag depends on it.
+    descriptions: all but the first, as stored.
     """
 
     tags: Tags = field(default_factory=dict)
@@ -60,12 +59,12 @@ class TiffTraits:
     descriptions: tuple[bytes, ...] = ()
 
 
-def options(picture: DecodedImage, _quality: int | None) -> dict[str, Any]:
-    """The fields of a picture, but those that say how its pixels are stored."""
-    metadata, traits = picture.metadata, traits_of(picture)
-    tags = traits.tags if isinstance(picture.traits, TiffTraits) else tags_of_exif(metadata.exif)
+def options(image: DecodedImage, _quality: int | None) -> dict[str, Any]:
+    """Return the fields of an image, except those about the storage of its pixels."""
+    metadata, traits = image.metadata, traits_of(image)
+    tags = traits.tags if isinstance(image.traits, TiffTraits) else tags_of_exif(metadata.exif)
     further = {tag: Field(tag, *stored) for tag, stored in metadata.tags.items()}
-    if metadata.record:  # after what other programs wrote into the same tag
+    if metadata.record:  # after other programs' text in the same tag
         text = further[PROCESSING_SOFTWARE].text if PROCESSING_SOFTWARE in further else ""
         further[PROCESSING_SOFTWARE] = text_field(PROCESSING_SOFTWARE, with_record(text, metadata.record))
     fields = [*({**tags, **further}).values()]
@@ -90,14 +89,14 @@ def _numbers(tag: int, kind: int, numbers: list[int]) -> Field:
 
 
 def _fraction(tag: int, value: float) -> Field:
-    """The nearest one with terms of 32 bits."""
+    """Return a field with the nearest fraction of 32-bit terms."""
     inverse = Fraction(1 / value if value > 1 else value).limit_denominator(_LARGEST_TERM)
     terms = inverse.as_integer_ratio()[:: -1 if value > 1 else 1]
     return Field(tag, RATIONAL, np.array(terms, "<u4").tobytes())
 
 
 def exif_of(tags: Tags) -> bytes | None:
-    """A block of EXIF data with the tags, which is a TIFF without pixels; None where there are none."""
+    """Encode tags as a block of EXIF data, which is a TIFF without pixels; None without tags."""
     if not tags:
         return None
     stream = io.BytesIO()
@@ -109,9 +108,9 @@ def exif_of(tags: Tags) -> bytes | None:
 
 @dataclass(frozen=True)
 class Storage:
-    """How the samples of a picture are stored.
+    """The storage of an image's samples.
 
-    photometric: what the colours are, as TIFF numbers it; compression: as Pillow names it.
+    photometric: TIFF's number of the colour space; compression: as Pillow names it.
     tile: rows and columns of tiles, multiples of 16, or None for strips of about a megabyte.
     """
 
@@ -126,14 +125,14 @@ class Storage:
 
     @property
     def height(self) -> int:
-        """Rows of a segment."""
+        """Rows per segment."""
         if self.tile is not None:
             return self.tile[0]
         return max(1, min(self.rows, _STRIP // max(1, self.columns * self.samples * self.dtype.itemsize)))
 
     @property
     def width(self) -> int:
-        """Columns of a segment."""
+        """Columns per segment."""
         return self.columns if self.tile is None else self.tile[1]
 
     @property
@@ -143,14 +142,14 @@ class Storage:
 
     @property
     def strip_lengths(self) -> list[int]:
-        """Of uncompressed strips, in bytes."""
+        """Lengths of uncompressed strips, in bytes."""
         row = self.columns * self.samples * self.dtype.itemsize
         return [row * min(self.height, self.rows - top) for top in range(0, self.rows, self.height)]
 
     def encoded(self, values: NDArray[Any], order: Literal["<", ">"]) -> Iterator[bytes]:
-        """Segments side by side: (rows, columns, samples) of a strip, or of some tiles.
+        """Encode the values (rows, columns, samples) of a strip, or of tiles side by side, into segments.
 
-        Tiles that reach beyond the picture's last row or column may be given without what lies there.
+        Tiles at the right and lower borders may be partial; they are padded.
         """
         import tifffile
 
@@ -165,7 +164,7 @@ class Storage:
             yield bytes(compress(ordered.tobytes()))
 
     def fields(self, offsets: list[int], lengths: list[int], *, is_big: bool) -> tuple[Field, ...]:
-        """The fields that say it, with the segments in the file."""
+        """Return the fields that describe the storage, with the offsets and lengths of the segments."""
         places = LONG8 if is_big else LONG
         given = {
             256: (LONG, [self.columns]),
@@ -189,11 +188,11 @@ class Storage:
 
 
 class Pages:
-    """Appends pages to an empty stream that can be sought; they count once it is closed.
+    """Writes pages to an empty seekable stream; `close` completes the file.
 
-    has_one_directory: the first page, uncompressed, stands for all, whose pixels follow its own, without end: so
-    ImageJ writes more than 4 gigabytes.
-    Raises ValueError where another classic TIFF would grow beyond 4 gigabytes.
+    has_one_directory: a single, uncompressed directory stands for all pages, whose pixels follow each other; ImageJ
+    writes files of more than 4 gigabytes this way.
+    Raises ValueError if a classic TIFF would otherwise exceed 4 gigabytes.
     """
 
     def __init__(self, stream: BinaryIO, layout: Layout, *, has_one_directory: bool = False) -> None:
@@ -209,7 +208,7 @@ class Pages:
         stream.write(layout.header + bytes(layout.place.size))
 
     def begin(self, fields: Iterable[Field], storage: Storage | None = None) -> None:
-        """A further page with these tags, whose pixels, if it has some, are appended."""
+        """Start a page with these fields; storage: of the pixels to append, or None for no pixels."""
         self._finish()
         is_first = self._fields is None
         self._fields, self._storage, self._offsets, self._lengths = tuple(fields), storage, [], []
@@ -217,7 +216,7 @@ class Pages:
             self._lead()
 
     def append(self, values: NDArray[Any]) -> None:
-        """The next segments of the page in order, as `Storage.encoded` takes them."""
+        """Write the next segments of the page; values: as for `Storage.encoded`."""
         assert self._storage is not None
         for data in self._storage.encoded(values, self._layout.order):
             self._offsets.append(self._stream.tell())
@@ -227,37 +226,37 @@ class Pages:
             self._require_room()
 
     def close(self) -> None:
-        """Write the directories, and in the header where they begin."""
+        """Write the directories and link them from the header."""
         self._finish()
         link = self._layout.first_link
         for fields in self._pages:
             link = self._write_directory(fields, link)
 
     def _finish(self) -> None:
-        """Keep the page; long values are held once, however many pages have them."""
+        """Keep the fields of the page; equal fields of several pages are held once."""
         if self._fields is not None and not self._has_one_directory:
             fields = self._placed(self._offsets, self._lengths)
             self._pages.append(tuple(self._known.setdefault(each, each) for each in fields))
 
     def _placed(self, offsets: list[int], lengths: list[int]) -> tuple[Field, ...]:
-        """The fields of the page, with where its pixels lie."""
+        """Return the fields of the page, including the location of its pixels."""
         assert self._fields is not None
         if self._storage is None:
             return self._fields
         return (*self._fields, *self._storage.fields(offsets, lengths, is_big=self._layout.is_big))
 
     def _lead(self) -> None:
-        """Write the directory that stands for all before their pixels."""
+        """Write the single directory before the pixels."""
         assert self._storage is not None
         start, lengths = self._stream.tell(), self._storage.strip_lengths
         places = [0] * len(lengths)
-        for _ in range(2):  # the second time with the places that the first one has shown
+        for _ in range(2):  # the first pass finds the offsets for the second
             self._stream.seek(start)
             self._write_directory(self._placed(places, lengths), self._layout.first_link)
             places = list(accumulate(lengths[:-1], initial=self._aligned()))
 
     def _write_directory(self, fields: tuple[Field, ...], link: int) -> int:
-        """Also where it begins, at a link; where the next one is to be linked from."""
+        """Write a directory, set the link to it, and return the offset of its link to the next one."""
         written = self._packed(fields)
         start = self._aligned()
         self._stream.write(written + bytes(self._layout.place.size))
@@ -269,7 +268,7 @@ class Pages:
         return end - self._layout.place.size
 
     def _packed(self, fields: tuple[Field, ...]) -> bytes:
-        """A directory without the place of the next one; what does not fit into it is written before."""
+        """Encode a directory without its link to the next one; values that do not fit are written first."""
         layout = self._layout
         packed = [layout.count.pack(len(fields))]
         for each in sorted(fields, key=lambda each: each.tag):
@@ -285,7 +284,7 @@ class Pages:
         return b"".join(packed)
 
     def _put(self, contents: bytes) -> int:
-        """Write, and say where."""
+        """Write contents at an even offset, and return it."""
         start = self._aligned()
         self._stream.write(contents)
         self._require_room()
@@ -301,24 +300,22 @@ class Pages:
             raise ValueError("it would exceed 4 gigabytes, the limit of a classic TIFF")
 
 
-def encode(picture: DecodedImage, given: Mapping[str, Any]) -> bytes:
-    """The contents of a TIFF, a BigTIFF where a classic one might grow too large."""
+def encode(image: DecodedImage, given: Mapping[str, Any]) -> bytes:
+    """Encode an image as a TIFF, or as a BigTIFF if a classic one might become too large."""
     stream = io.BytesIO()
-    pages = Pages(stream, Layout(traits_of(picture).order, _is_too_large(_values_size(picture))))
-    _append(pages, picture, given)
+    pages = Pages(stream, Layout(traits_of(image).order, _is_too_large(_values_size(image))))
+    _append(pages, image, given)
     pages.close()
     return stream.getvalue()
 
 
-def _append(pages: Pages, picture: DecodedImage, given: Mapping[str, Any]) -> None:
-    columns, rows = picture.size
-    storage = _storage_of(picture, rows, columns)
+def _append(pages: Pages, image: DecodedImage, given: Mapping[str, Any]) -> None:
+    columns, rows = image.size
+    storage = _storage_of(image, rows, columns)
     pages.begin(given["fields"], storage)
     for top in range(0, rows, storage.height):
         part = slice(top, top + storage.height)
-        pages.append(
-            _joined(picture.intensities[part], None if picture.alpha is None else picture.alpha[part])
-        )
+        pages.append(_joined(image.intensities[part], None if image.alpha is None else image.alpha[part]))
 
 
 def _joined(intensities: NDArray[Any], alpha: NDArray[Any] | None) -> NDArray[Any]:
@@ -326,34 +323,32 @@ def _joined(intensities: NDArray[Any], alpha: NDArray[Any] | None) -> NDArray[An
 
 
 def _is_too_large(size: int) -> bool:
-    """Whether values of so many bytes, uncompressed, might not fit into a classic TIFF."""
+    """Return whether ``size`` uncompressed bytes of values might not fit into a classic TIFF."""
     return size + _ROOM_FOR_TAGS > LARGEST
 
 
-def _storage_of(
-    picture: DecodedImage, rows: int, columns: int, tile: tuple[int, int] | None = None
-) -> Storage:
-    """How a picture of that kind and size is stored."""
-    has_alpha, traits = picture.alpha is not None, traits_of(picture)
+def _storage_of(image: DecodedImage, rows: int, columns: int, tile: tuple[int, int] | None = None) -> Storage:
+    """Return the storage for an image of this kind with the given size."""
+    has_alpha, traits = image.alpha is not None, traits_of(image)
     return Storage(
         rows,
         columns,
-        picture.channels + has_alpha,
-        picture.intensities.dtype,
-        photometric=WHITE_IS_ZERO if traits.white_is_zero else PHOTOMETRICS[picture.channels],
+        image.channels + has_alpha,
+        image.intensities.dtype,
+        photometric=WHITE_IS_ZERO if traits.white_is_zero else PHOTOMETRICS[image.channels],
         has_alpha=has_alpha,
         compression=traits.compression,
         tile=tile,
     )
 
 
-def traits_of(picture: DecodedImage) -> TiffTraits:
-    """Those of its own, or those that a TIFF has of itself."""
-    return picture.traits if isinstance(picture.traits, TiffTraits) else TiffTraits()
+def traits_of(image: DecodedImage) -> TiffTraits:
+    """Return an image's TIFF traits, or the defaults."""
+    return image.traits if isinstance(image.traits, TiffTraits) else TiffTraits()
 
 
 class TiffRegionWriter:
-    """See `regions.RegionWriter`. Tiles stay tiles where they are of sides that TIFF allows."""
+    """See `family.RegionWriter`. Tiles are kept if their sides are multiples of 16."""
 
     def __init__(
         self,
@@ -371,7 +366,7 @@ class TiffRegionWriter:
         self._pages.begin(given["fields"], storage)
 
     def windows(self, most: int) -> Iterator[Window]:
-        """Strips, or tiles side by side."""
+        """Yield windows of strips, or of tiles side by side."""
         storage = self._storage
         tile_values = storage.height * storage.width * storage.samples
         width = min(storage.columns, storage.width * max(1, most // tile_values))
@@ -381,34 +376,34 @@ class TiffRegionWriter:
                 yield rows, slice(left, min(left + width, storage.columns))
 
     def append(self, intensities: NDArray[Any], alpha: NDArray[Any] | None) -> None:
-        """The pixels in the next window."""
+        """Write the values of the next window."""
         self._pages.append(_joined(intensities, alpha))
 
     def close(self) -> None:
-        """Write the tags; the file is whole then."""
+        """Write the directory, which completes the file."""
         self._pages.close()
 
 
 def write_pages(
-    series: Series, pictures: Iterator[DecodedImage], stream: BinaryIO, _quality: int | None
+    series: Series, images: Iterator[DecodedImage], stream: BinaryIO, _quality: int | None
 ) -> None:
-    """A TIFF of as many pages as there are pictures, of which each has its own tags."""
+    """Write each image as a page with its own tags."""
     pages = None
     stands_for_all = isinstance(series.traits, TiffPages) and series.traits.has_one_directory
-    for picture in pictures:
+    for image in images:
         if pages is None:
             stands_for_all = (
-                stands_for_all and IMAGEDESCRIPTION in traits_of(picture).tags
-            )  # how many there are
+                stands_for_all and IMAGEDESCRIPTION in traits_of(image).tags
+            )  # the description holds their number
             count = 1 if stands_for_all else series.count
-            is_big = _is_too_large((_values_size(picture) + _ROOM_FOR_PAGE) * count)
-            layout = Layout(traits_of(picture).order, is_big)
+            is_big = _is_too_large((_values_size(image) + _ROOM_FOR_PAGE) * count)
+            layout = Layout(traits_of(image).order, is_big)
             pages = Pages(stream, layout, has_one_directory=stands_for_all)
-        _append(pages, picture, options(picture, None))
+        _append(pages, image, options(image, None))
     assert pages is not None
     pages.close()
 
 
-def _values_size(picture: DecodedImage) -> int:
-    """Bytes, uncompressed."""
-    return picture.intensities.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)
+def _values_size(image: DecodedImage) -> int:
+    """Return the uncompressed size of an image's values in bytes."""
+    return image.intensities.nbytes + (0 if image.alpha is None else image.alpha.nbytes)
