@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
-from tvdenoise.model.kernels import PENALTY_CODES, TV_CODES
+from tvdenoise.model.kernels import PENALTY_CODES, TV_CODES, step_halo, sweep_band
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,7 +110,12 @@ def fused_engine(
 
 
 class BandedEngine(ABC):
-    """An engine whose threads process bands of rows."""
+    """An engine whose threads process bands of rows.
+
+    Subclasses set ``_sums``: for each band, the sums that the kernel returns.
+    """
+
+    _sums: NDArray[np.float64]
 
     def __init__(
         self, objective: Objective, start: NDArray[np.floating], threads: int | None, starts: NDArray[np.intp]
@@ -134,9 +139,24 @@ class BandedEngine(ABC):
         if self._pool is not None:
             self._pool.shutdown()
 
-    @abstractmethod
     def advance(self, step_length: float) -> Evaluation:
         """Set x ← x − τ g and g ← ∇J(x), in one sweep through memory."""
+        step = self._precision.type(step_length)
+        self._step_halo(step)
+        self._sweep_all(step)
+        penalties, squared_residual, squared_norm, product, *weighted = map(float, self._sums.sum(axis=0))
+        dual, missing = weighted or (squared_norm, 0.0)
+        return Evaluation(
+            value=penalties + self.objective.mu / 2 * squared_residual,
+            squared_gradient_norm=squared_norm,
+            gradient_product=product,
+            squared_dual_norm=None if self.objective.fidelity is None else dual,
+            squared_missing_norm=missing,
+        )
+
+    @abstractmethod
+    def _step_halo(self, step: np.floating) -> None:
+        """Copy the rows next to the borders between bands, as they will be after the step."""
 
     @abstractmethod
     def _sweep(self, band: int, step: np.floating) -> None:
@@ -155,20 +175,14 @@ class BandedEngine(ABC):
         for other in others:
             other.result()
 
-    def _squared_channel_weights(self) -> NDArray[np.floating]:
-        return np.square(self.objective.channel_weights).astype(self._precision)
-
 
 class FusedEngine(BandedEngine):
     """Runs `tvdenoise.model.kernels`, for images without weights."""
 
     def __init__(self, objective: Objective, start: NDArray[np.floating], threads: int | None = None) -> None:
-        from tvdenoise.model import kernels
-
         channels, rows, columns = start.shape
         starts = _band_starts(rows, max(_ROWS_PER_BAND, -(-_PIXELS_PER_BAND // columns)))
         super().__init__(objective, start, threads, starts)
-        self._kernels = kernels
         bands = starts.size - 1
         self._halo = np.empty((bands + 1, 2, channels, columns), self._precision)
         self._sums = np.empty((bands, 4))
@@ -176,25 +190,16 @@ class FusedEngine(BandedEngine):
         self._parameters = (
             scalar(objective.mu),
             scalar(objective.penalty.epsilon),
-            self._squared_channel_weights(),
+            np.square(objective.channel_weights).astype(self._precision),
             PENALTY_CODES[objective.penalty.name],
             TV_CODES[objective.tv],
         )
 
-    def advance(self, step_length: float) -> Evaluation:
-        """Set x ← x − τ g and g ← ∇J(x), in one sweep through memory."""
-        step = self._precision.type(step_length)
-        self._kernels.step_halo(self.iterate, self.gradient, step, self._starts, self._halo)
-        self._sweep_all(step)
-        penalties, squared_residual, squared_norm, product = self._sums.sum(axis=0)
-        return Evaluation(
-            value=float(penalties + self.objective.mu / 2 * squared_residual),
-            squared_gradient_norm=float(squared_norm),
-            gradient_product=float(product),
-        )
+    def _step_halo(self, step: np.floating) -> None:
+        step_halo(self.iterate, self.gradient, step, self._starts, self._halo)
 
     def _sweep(self, band: int, step: np.floating) -> None:
-        self._kernels.sweep_band(
+        sweep_band(
             self.iterate, self.gradient, self._noisy, band, self._starts, self._halo, step,
             *self._parameters, self._sums,
         )  # fmt: skip
@@ -238,20 +243,9 @@ class VolumeEngine(BandedEngine):
             fidelity is not None,
         )
 
-    def advance(self, step_length: float) -> Evaluation:
-        """Set x ← x − τ g and g ← ∇J(x), in one sweep through memory."""
-        step = self._precision.type(step_length)
+    def _step_halo(self, step: np.floating) -> None:
         iterate, gradient, _ = self._arrays
         self._kernels.step_volume_halo(iterate, gradient, step, self._starts, self._halo)
-        self._sweep_all(step)
-        penalties, squared_residual, squared_norm, product, dual, missing = self._sums.sum(axis=0)
-        return Evaluation(
-            value=float(penalties + self.objective.mu / 2 * squared_residual),
-            squared_gradient_norm=float(squared_norm),
-            gradient_product=float(product),
-            squared_dual_norm=None if self.objective.fidelity is None else float(dual),
-            squared_missing_norm=float(missing),
-        )
 
     def _sweep(self, band: int, step: np.floating) -> None:
         self._kernels.sweep_volume_band(

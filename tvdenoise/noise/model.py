@@ -85,7 +85,7 @@ class ChannelNoise:
         )
 
     def draw(self, intensities: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Draw such noise for the (smoothed) intensities of the first channel."""
+        """Draw noise of this kind for the (smoothed) intensities of the first channel."""
         white = rng.standard_normal(intensities.shape, np.float32)
         noise = self._coloured(white) if np.ptp(self.spectrum) > 0 else white
         deviations = np.sqrt(np.interp(intensities, self.intensities, self.variances))
@@ -148,7 +148,7 @@ class NoiseModel:
         return float(np.sqrt(max(float(variances.max()), least) / least))
 
     def draw(self, planes: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
-        """Draw such noise for planes (channels, rows, columns), or plane by plane for a volume."""
+        """Draw noise of this kind for planes (channels, rows, columns), or plane by plane for a volume."""
         rng = np.random.default_rng(seed)
         intensities = uniform_filter(planes[0], _WINDOW, mode="nearest", axes=(-2, -1))
         return np.stack([channel.draw(intensities, rng) for channel in self.channels])

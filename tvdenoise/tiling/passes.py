@@ -262,7 +262,7 @@ class Windows:
 
 
 def _free_inside(window: Window, shape: tuple[int, ...]) -> Fidelity | None:
-    """Return a fidelity that holds the outermost pixels of a window, except at the image's borders; None if none."""
+    """Return a fidelity that holds the outermost pixels of a window inside the image; None if there are none."""
     inner = tuple(
         slice(int(part.start > 0), part.stop - part.start - int(part.stop < length))
         for part, length in zip(window, shape, strict=True)
@@ -278,7 +278,7 @@ def _free_inside(window: Window, shape: tuple[int, ...]) -> Fidelity | None:
 class TiledSolution:
     """A denoised image on disk.
 
-    solution: everything but the image, which is empty. iterations: the work in evaluations of the whole, rounded up.
+    solution: everything but the image, which is empty; its iterations are evaluations of the whole, rounded up.
     seam: the largest rms(∇J) over the pixels near a face; at most μ times the tolerance if converged.
     parts: the number of cores along each axis. passes: the number of passes, including the first.
     overlap: the overlap of the windows along each axis, on both sides.

@@ -131,7 +131,7 @@ class StreamedEvidence:
         return taken if self._depth == 1 else varied(taken)
 
     def planes(self) -> NDArray[np.floating]:
-        """Return the planes, which must be thin."""
+        """Return the planes, which must be too thin for windows."""
         assert self._thin is not None
         return np.concatenate(self._thin, axis=1)
 
