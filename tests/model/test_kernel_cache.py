@@ -170,7 +170,7 @@ def test_each_version_and_state_of_the_sources_has_its_own_folder(site, home, tm
     assert _run(SMALLEST, site, home) == ["True"]
     copy = shutil.copytree(site, tmp_path / "other_environment")
     assert _run(SMALLEST, copy, home) == ["False"], "the same sources"
-    rows = copy / "tvdenoise" / "model" / "rows.py"
+    rows = copy / "tvdenoise" / "model" / "kernels.py"
     rows.write_text(rows.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     assert _run(SMALLEST, copy, home) == ["True"]
     assert len(_folders(home)) == 2

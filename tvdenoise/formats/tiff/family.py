@@ -160,7 +160,7 @@ def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any]
 def _require_segments(opened: TiffImageFile, stream: BinaryIO) -> None:
     """Raise UnreadableImageError if a compressed file ends before its tags or segments.
 
-    libtiff, which decodes it for Pillow, would note too, but print errors.
+    libtiff, which decodes it for Pillow, would notice too, but print errors.
     """
     tags = opened.tag_v2
     if tags.get(COMPRESSION, 1) == 1:
