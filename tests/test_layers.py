@@ -21,7 +21,6 @@ LAYERS = (
     ("files", "formats"),
     ("api",),
     ("tiling",),
-    ("problem",),
     ("parameters",),
     ("solver",),
     ("noise",),
@@ -114,3 +113,12 @@ def test_no_modules_import_each_other_in_a_circle():
                 found |= full & modules.keys() or {str(node.module)}
         imports[name] = (found & modules.keys()) - {name}
     TopologicalSorter(imports).prepare()  # raises an error that shows the circle
+
+
+def test_no_two_public_classes_share_a_name():
+    homes: dict[str, list[Path]] = {}
+    for path in MODULES:
+        for node in ast.parse((PACKAGE / path).read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(path)
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}

@@ -16,8 +16,7 @@ from tvdenoise.noise.estimation import estimate_planes
 from tvdenoise.noise.evidence import noise_shown
 from tvdenoise.noise.model import NoiseModel
 from tvdenoise.options import Count, Options, checked, with_option_keywords
-from tvdenoise.parameters import Parameters
-from tvdenoise.problem import problem_of
+from tvdenoise.parameters import Parameters, problem_of
 from tvdenoise.solver.descent import Solution
 from tvdenoise.tiling.passes import Scratch, TiledSolution, Windows
 from tvdenoise.tiling.plan import TilingPlan
@@ -27,7 +26,7 @@ from tvdenoise.tiling.source import Reader, Source, Stage, Tell, tell_nobody
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from tvdenoise.images.layout import Layout
+    from tvdenoise.images.data import Layout
     from tvdenoise.model.engines import Evaluation
     from tvdenoise.solver.descent import Minimiser, Status
 

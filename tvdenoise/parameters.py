@@ -1,23 +1,32 @@
-"""The choice of μ and ε: a sample of the image, rules for ε, and the search for the μ of least estimated risk."""
+"""The choice of μ and ε: a sample of the image, rules for ε, the search for the μ of least estimated risk.
+
+It ends in a `Problem` that is ready to be solved.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tvdenoise.images.data import Data, data_of
+from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights
 from tvdenoise.model.fidelity import Fidelity
-from tvdenoise.noise.model import NoiseKind
+from tvdenoise.noise.estimation import estimate, estimate_white
+from tvdenoise.noise.evidence import ArrayEvidence, noise_shown
+from tvdenoise.noise.model import NoiseKind, NoiseModel
 from tvdenoise.solver.descent import Method
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-    from tvdenoise.noise.model import NoiseModel
+    from tvdenoise.noise.evidence import NoiseEvidence
+    from tvdenoise.options import Options
 
 
 #: The most values (pixels times channels) in a sample.
@@ -341,3 +350,67 @@ def choose_mu(
     if risk.fidelity is not None and np.count_nonzero(risk.fidelity.is_known) < _LEAST_KNOWN:
         return mu_for(noise.sigma) / typical
     return risk.best_mu() / typical
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The image data, the method, and the parameters μ and ε."""
+
+    data: Data
+    method: Method
+    parameters: Parameters
+
+
+def problem_of(
+    noisy: ArrayLike,
+    options: Options,
+    *,
+    channel_axis: int | None = None,
+    spatial_axes: Sequence[int] | None = None,
+    spacing: Sequence[float] | None = None,
+    weights: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+) -> Problem:
+    """Check the arguments of `tvdenoise.denoise`, and choose missing parameters. Raises the same errors."""
+    data = data_of(
+        noisy,
+        channel_axis,
+        options.data_range,
+        spatial_axes=spatial_axes,
+        spacing=spacing,
+        weights=weights,
+        mask=mask,
+        fills=options.nan == "fill",
+    )
+    method = method_of(options, len(data.planes), data.axis_weights)
+    model = noise_for(options, len(data.planes), lambda: ArrayEvidence.of(*noise_shown(data)))
+    chosen = choose(data.planes, method, model, options.mu, options.epsilon, options.strength, data.fidelity)
+    return Problem(data, method, Parameters(*chosen, model))
+
+
+def method_of(options: Options, channels: int, axis_weights: tuple[float, ...] | None = None) -> Method:
+    """The method for an image with this number of channels; three are red, green and blue.
+
+    axis_weights: one factor for the differences along each axis; None means ones.
+    """
+    weights = chroma_weights(options.chroma) if channels == RGB_CHANNELS else (1.0,) * channels
+    return Method(options, weights, axis_weights)
+
+
+def noise_for(options: Options, channels: int, evidence: Callable[[], NoiseEvidence]) -> NoiseModel | None:
+    """The noise that μ is chosen for; None if μ is given.
+
+    It is white noise of a given level, a given model, the estimated model, or white noise of the estimated level.
+    Raises ValueError if the model has another number of channels than the image.
+    """
+    if options.mu is not None:
+        return None
+    if options.sigma is not None:
+        return NoiseModel.white(options.sigma, channels)
+    if isinstance(options.noise, NoiseModel):
+        if len(options.noise.channels) != channels:
+            raise ValueError(
+                f"the noise model has {len(options.noise.channels)} channels and the image has {channels}"
+            )
+        return options.noise
+    return (estimate_white if options.noise == "white" else estimate)(evidence())

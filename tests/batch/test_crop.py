@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from tvdenoise.batch.crop import informative_box
+from tvdenoise.batch.tuning import informative_box
 
 
 def _scene() -> np.ndarray:

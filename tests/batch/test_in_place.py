@@ -19,7 +19,7 @@ from PIL import Image
 
 from support.processes import environment, temporaries
 from support.values import noise, pixels
-from tvdenoise.batch.report_summary import read_report
+from tvdenoise.batch.report import read_report
 from tvdenoise.files import writing
 from tvdenoise.files.atomic import temporary_beside
 

@@ -10,10 +10,9 @@ import pytest
 from tvdenoise.batch.in_place import NoReplacementLog
 from tvdenoise.batch.outcome import FileStatus, Outcome
 from tvdenoise.batch.outputs import Job
-from tvdenoise.batch.plan import Plan
+from tvdenoise.batch.plan import Plan, Streams
 from tvdenoise.batch.run import Alone, InTurn, workforce_for
 from tvdenoise.batch.share import Machine, Share, affordable_workers, useful_workers
-from tvdenoise.batch.streams import Streams
 from tvdenoise.batch.workers import WorkerPool
 from tvdenoise.files.memory import PROCESS
 from tvdenoise.files.opening import Header

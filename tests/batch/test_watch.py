@@ -19,10 +19,10 @@ import tifffile
 from support.own_time import own_time
 from support.processes import environment, temporaries
 from support.values import noise, pixels
-from tvdenoise.batch.discovery import Discovery
 from tvdenoise.batch.outcome import Outcome
 from tvdenoise.batch.outputs import Folder
 from tvdenoise.batch.plan import Plan
+from tvdenoise.batch.request import Discovery
 from tvdenoise.batch.runner import Runner
 from tvdenoise.batch.watch import Watch
 

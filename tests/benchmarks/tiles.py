@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.samples import clean
 from tvdenoise.api import denoise_tiled
 from tvdenoise.model.colour import from_opponent
-from tvdenoise.problem import problem_of
+from tvdenoise.parameters import problem_of
 from tvdenoise.solver.descent import Minimiser
 from tvdenoise.tiling.passes import TiledSolution
 from tvdenoise.tiling.source import ArraySource, Stage

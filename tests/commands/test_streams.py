@@ -117,7 +117,7 @@ def test_a_reader_that_goes_away_ends_the_run_quietly(make_image, tmp_path: Path
 
 def test_an_image_is_never_printed_on_a_terminal(make_image, command, monkeypatch) -> None:
     make_image("a.png")
-    monkeypatch.setattr("tvdenoise.batch.streams.is_terminal", lambda _: True)
+    monkeypatch.setattr("tvdenoise.batch.plan.is_terminal", lambda _: True)
     result = command("run", "a.png", "-o", "-")
     assert result.exit_code == 2
     assert "redirect the output" in result.stderr

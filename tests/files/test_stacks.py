@@ -26,7 +26,7 @@ from tvdenoise.files.opening import header_of
 from tvdenoise.files.reading import is_whole, open_images, read
 from tvdenoise.files.stack import Stack
 from tvdenoise.formats.registry import FAMILIES, FORMATS
-from tvdenoise.formats.tiff.directories import Layout, directories
+from tvdenoise.formats.tiff.directories import TiffLayout, directories
 from tvdenoise.formats.tiff.writing import Pages, Storage, options
 
 HARDLY = ("--mu", "1e9")  # smooths by less than what can be seen
@@ -311,7 +311,7 @@ def test_overviews_and_masks_are_no_pages(command, tmp_path: Path) -> None:
 def test_what_micro_manager_has_beside_its_pages_is_said_to_be_left_out(command, tmp_path: Path) -> None:
     """Where it lies is written between the header and the first page."""
     contents = BytesIO()
-    pages = Pages(contents, Layout("<", False))
+    pages = Pages(contents, TiffLayout("<", False))
     contents.write(struct.pack("<II16x", 54773648, 1000))
     rows, columns = STACKS["deep.tif"][0].shape[1:]
     storage = Storage(rows, columns, 1, np.dtype("u2"), 1, False, "raw")
@@ -634,7 +634,7 @@ def test_exif_data_of_a_page_are_moved_with_it(order: str, is_big: bool, tmp_pat
     exif.get_ifd(0x8769)[33434] = 0.01
     exif[0x8769] = dict(exif.get_ifd(0x8769))
     Image.fromarray(noise(16, 16)).save(tmp_path / "a.tif", exif=exif)
-    pages = Pages(written, Layout(order, is_big))
+    pages = Pages(written, TiffLayout(order, is_big))
     pages.begin(options(read(tmp_path / "a.tif"), None)["fields"])
     pages.close()
     written.seek(0)

@@ -20,8 +20,7 @@ from tvdenoise.errors import UsageError
 from tvdenoise.live.preview import Preview, SolveStage
 from tvdenoise.live.scene import Reductions, Scene, frame, visible_planes
 from tvdenoise.live.session import Newest, PageClosedError, Saver, Session, Studio, certificate, scene_message
-from tvdenoise.live.setting import InvalidMessageError, Setting, parameter
-from tvdenoise.live.view import Region, reduced, region_of
+from tvdenoise.live.view import InvalidMessageError, Region, Setting, parameter, reduced, region_of
 from tvdenoise.model.colour import from_opponent
 from tvdenoise.options import FileOptions
 

@@ -13,7 +13,7 @@ from support.samples import SAMPLES, clean, with_noise
 from support.values import noise, pixels
 from tvdenoise import denoise
 from tvdenoise.files.decoded import DecodedImage
-from tvdenoise.pictures.residual import residual_image
+from tvdenoise.pictures.figures import residual_image
 
 
 def gain_in(path):

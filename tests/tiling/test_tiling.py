@@ -19,7 +19,7 @@ from tvdenoise.model.kernels import sweep_band
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import Hyperbolic
 from tvdenoise.options import Options
-from tvdenoise.problem import method_of
+from tvdenoise.parameters import method_of
 from tvdenoise.solver.stopping import Certificate
 from tvdenoise.tiling.partition import Partition, memory_needed
 from tvdenoise.tiling.passes import Windows

@@ -1,11 +1,9 @@
 """Batches of files: plan first, then denoise, and report on each file.
 
-request            input files and destinations
-streams            standard input and output
-discovery          finding images among files and folders
+request            input files and destinations; finding images among files and folders
 outputs            jobs, output names, extra outputs, and refusals
 in_place           replacing an input exactly once
-plan               all jobs and all refusals, before the first pixel is read
+plan               all jobs and all refusals, before the first pixel is read; standard streams
 dry_run            what a plan would do
 run                executing a plan
 share              processors, memory and remaining time
@@ -20,8 +18,8 @@ volumes            the planes of a stack together
 large              one image in parts
 shared_parameters  the same parameters for a set
 outcome            the outcome of a file and of a run
-report, report_format, report_summary   the report, its lines, its summary
+report, report_format   the report and its summary; the format of its lines
 measures           noise and similarity of files
 watch, folder_events   a watched folder
-tuning, crop       the cells of a contact sheet, and choosing their crop
+tuning             the cells of a contact sheet, and choosing their crop
 """

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvdenoise.batch.discovery import Discovery, Failure, nothing_found
 from tvdenoise.batch.outputs import identity_of
-from tvdenoise.batch.request import DEFAULT_SUFFIX, require_named
+from tvdenoise.batch.request import DEFAULT_SUFFIX, Discovery, Failure, nothing_found, require_named
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError, UsageError
 from tvdenoise.files.decoded import PIXEL_KINDS
 from tvdenoise.files.paths import printable
 from tvdenoise.files.reading import read
-from tvdenoise.formats.tiff.tags import orientation_of
+from tvdenoise.formats.tiff.directories import orientation_of
 from tvdenoise.images.metrics import WINDOW, psnr, ssim
 from tvdenoise.pictures.figures import require_plot_name
 

@@ -9,16 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tvdenoise.batch.discovery import Found
-from tvdenoise.batch.request import DEFAULT_SUFFIX, Request
+from tvdenoise.batch.request import DEFAULT_SUFFIX, Found, Request
 from tvdenoise.errors import UnwritableImageError, UsageError
 from tvdenoise.files.atomic import require_writable, sweep
 from tvdenoise.files.opening import Header
 from tvdenoise.files.paths import RealPaths, key_of, printable, reason_of
 from tvdenoise.files.reading import is_whole
 from tvdenoise.formats.registry import FORMATS, has_image_extension
-from tvdenoise.pictures.figures import require_trace_name, save_trace
-from tvdenoise.pictures.residual import save_residual
+from tvdenoise.pictures.figures import require_trace_name, save_residual, save_trace
 
 if TYPE_CHECKING:
     from tvdenoise.files.decoded import DecodedImage

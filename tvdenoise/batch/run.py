@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
     from tvdenoise.batch.in_place import ReplacementLog
     from tvdenoise.batch.outputs import Job
-    from tvdenoise.batch.plan import Plan
+    from tvdenoise.batch.plan import Plan, Streams
     from tvdenoise.batch.request import Request
-    from tvdenoise.batch.streams import Streams
     from tvdenoise.options import FileOptions
 
 

@@ -20,8 +20,8 @@ from tvdenoise.batch.in_place import (
 )
 from tvdenoise.batch.large import REMEDY_FOR_TEMPORARIES, Large
 from tvdenoise.batch.outcome import FileStatus, Outcome
+from tvdenoise.batch.plan import Streams
 from tvdenoise.batch.planes import Planes
-from tvdenoise.batch.streams import Streams
 from tvdenoise.batch.volumes import Volumes
 from tvdenoise.batch.work import Before, Progress, Work, no_progress
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnwritableImageError

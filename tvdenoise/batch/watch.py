@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from tvdenoise.batch.discovery import Discovery, Failure, Found
 from tvdenoise.batch.outputs import Folder, Job, identity_of
 from tvdenoise.batch.plan import Plan, plan_replacing
-from tvdenoise.batch.request import DEFAULT_SUFFIX
+from tvdenoise.batch.request import DEFAULT_SUFFIX, Discovery, Failure, Found
 from tvdenoise.errors import TvdenoiseError, UnwritableImageError, UsageError
 from tvdenoise.files.atomic import require_writable, sweep
 from tvdenoise.files.opening import codec_of

@@ -1,9 +1,8 @@
 """The command line: it parses options, shows progress and messages, and sets exit codes.
 
-app       the entry point and the top level
+app       the entry point, the top level, and how Typer shows help and usage errors
 run, watch, tune, noise, compare, report, help   one module per command
 options   the options of all commands, and how typed values become `FileOptions`
-usage     how Typer shows help and usage errors
 console   messages and progress bars on standard error
 output    tables and lines on standard output, and the messages about files and runs
 exits     exit codes

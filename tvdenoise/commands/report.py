@@ -16,8 +16,8 @@ from tvdenoise.commands.output import new_table, print_table
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from tvdenoise.batch.report import ReportSummary
     from tvdenoise.batch.report_format import Entry
-    from tvdenoise.batch.report_summary import ReportSummary
 
 
 _SHOWN = 20  # files of a table; --json lists all
@@ -46,7 +46,7 @@ def report(
     tvdenoise report monday.csv tuesday.csv --json > both.json
     """
     with exit_codes(debug=debug):
-        from tvdenoise.batch.report_summary import summary_of_report
+        from tvdenoise.batch.report import summary_of_report
 
         entries, is_whole = _read_all(files)
         if entries is not None:
@@ -60,7 +60,7 @@ def report(
 
 def _read_all(files: Sequence[str]) -> tuple[list[Entry] | None, bool]:
     """The entries of all reports, None if no report can be read; and whether they are complete."""
-    from tvdenoise.batch.report_summary import read_report
+    from tvdenoise.batch.report import read_report
     from tvdenoise.errors import TvdenoiseError
 
     entries: list[Entry] | None = None
@@ -114,7 +114,7 @@ def _counts(account: ReportSummary) -> Table:
 
 
 def _quantiles(account: ReportSummary) -> Table | None:
-    from tvdenoise.batch.report_summary import QUANTILES
+    from tvdenoise.batch.report import QUANTILES
 
     heads = {0.0: "least", 0.5: "median", 1.0: "most"}
     table = new_table("", *(heads.get(part, f"{part:.0%}") for part in QUANTILES), title="files done")

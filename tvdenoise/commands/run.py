@@ -173,12 +173,11 @@ def _carry_out(
     """Plan and run, and print and report the outcome of each file as soon as it is known."""
     from tvdenoise.batch.masks import MaskFile, require_apart
     from tvdenoise.batch.outputs import require_possible
-    from tvdenoise.batch.plan import make_plan
+    from tvdenoise.batch.plan import make_plan, plan_with_streams, streams_of
     from tvdenoise.batch.report import open_report, shared_before
     from tvdenoise.batch.run import cluster_for, outcomes, require_clusters_possible, workforce_for
     from tvdenoise.batch.share import Eta
     from tvdenoise.batch.shared_parameters import refuse_useless, share_parameters
-    from tvdenoise.batch.streams import plan_with_streams, streams_of
     from tvdenoise.commands.console import Console
     from tvdenoise.errors import UsageError
 

@@ -79,9 +79,9 @@ def _serve(
     watched: Watch, request: Request, settings: FileOptions, console: Console, jobs: int | None
 ) -> NoReturn:
     """Denoise files as they arrive, until a signal or an error ends it."""
+    from tvdenoise.batch.plan import Streams
     from tvdenoise.batch.report import open_report
     from tvdenoise.batch.run import outcomes, workforce_for
-    from tvdenoise.batch.streams import Streams
 
     with open_report(request, watched.present()) as report, console, closing(watched.plans()) as plans:
         console.tell_message(f"watching {printable(watched.folder)}; press Ctrl-C to stop")

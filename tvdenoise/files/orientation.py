@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tvdenoise.formats.tiff.tags import orientation_of
+from tvdenoise.formats.tiff.directories import orientation_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,7 +18,7 @@ from tvdenoise.files.pillow import PILLOW_SETTINGS, encoded
 from tvdenoise.files.stack import Stack
 from tvdenoise.formats.family import METADATA_NAMES, Format
 from tvdenoise.formats.registry import FAMILIES, FORMATS, formats_for_kind
-from tvdenoise.formats.tiff.tags import MALFORMED, ORIENTATION, orientation_of
+from tvdenoise.formats.tiff.directories import MALFORMED, ORIENTATION, orientation_of
 
 # The modes in which Pillow may reopen an image written in another mode.
 _REOPENED = {

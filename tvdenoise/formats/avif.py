@@ -17,7 +17,7 @@ from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.pillow import image_of
 from tvdenoise.formats.boxes import ColourCodes, colour_codes, item_properties, notes_of_companions
 from tvdenoise.formats.family import Family, Format, Inspection, split_alpha, stretched
-from tvdenoise.formats.tiff.tags import ORIENTATION, orientation_of
+from tvdenoise.formats.tiff.directories import ORIENTATION, orientation_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,7 +16,7 @@ from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.decoded import DecodedImage, record_in
 from tvdenoise.files.pillow import encoded
 from tvdenoise.formats.family import Family, Format, Inspection, chunk_limit, too_many
-from tvdenoise.formats.tiff.tags import MALFORMED
+from tvdenoise.formats.tiff.directories import MALFORMED
 
 NO_UNIT, _CENTIMETRES = 0, 2
 _LARGEST_DPI = 65_535

@@ -4,6 +4,5 @@ server   the web server on the loopback interface, and access control
 session  one open page: its messages, and saving
 scene    the image being tuned
 preview  solving the visible part, starting from the last solution
-view     from the view on the page to regions of the image
-setting  the parameters set on the page
+view     what a page asks to see: a region of the image, and parameters
 """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tvdenoise.live.scene import Scene
-    from tvdenoise.live.setting import Setting
+    from tvdenoise.live.view import Setting
     from tvdenoise.solver.descent import Method, Status
 
 

@@ -14,13 +14,11 @@ from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.batch.tuning import require_typeable
 from tvdenoise.files.orientation import Box, Orientation
 from tvdenoise.files.reading import read
-from tvdenoise.images.layout import Layout
-from tvdenoise.live.setting import LIMITS, Setting, rounded
-from tvdenoise.live.view import Region, reduced
+from tvdenoise.images.data import Layout
+from tvdenoise.live.view import LIMITS, Region, Setting, reduced, rounded
 from tvdenoise.model.colour import RGB_CHANNELS, from_opponent, to_opponent
-from tvdenoise.parameters import epsilon_for, sample
+from tvdenoise.parameters import epsilon_for, method_of, sample
 from tvdenoise.pictures.screen import Screen, as_light
-from tvdenoise.problem import method_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

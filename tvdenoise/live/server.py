@@ -28,7 +28,7 @@ from starlette.websockets import WebSocket, WebSocketClose, WebSocketDisconnect
 
 from tvdenoise.errors import UsageError
 from tvdenoise.live.session import PageClosedError, Session, Studio
-from tvdenoise.live.setting import InvalidMessageError
+from tvdenoise.live.view import InvalidMessageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

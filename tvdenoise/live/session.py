@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from tvdenoise.batch.denoiser import Denoiser
-from tvdenoise.batch.discovery import Found
 from tvdenoise.batch.outputs import destination_of
 from tvdenoise.batch.plan import make_plan
-from tvdenoise.batch.request import Request
+from tvdenoise.batch.request import Found, Request
 from tvdenoise.batch.runner import Runner, failed
 from tvdenoise.errors import TvdenoiseError, UsageError
 from tvdenoise.files.paths import printable
 from tvdenoise.live.preview import Preview
 from tvdenoise.live.scene import frame
-from tvdenoise.live.setting import LIMITS, InvalidMessageError, Setting, number, parameter
-from tvdenoise.live.view import Region, region_of
+from tvdenoise.live.view import LIMITS, InvalidMessageError, Region, Setting, number, parameter, region_of
 from tvdenoise.model.colour import RGB_CHANNELS
 from tvdenoise.options import SLIDERS
 

@@ -2,7 +2,6 @@
 
 contact_sheet  one crop denoised with many settings
 comparison     images beside a reference
-residual       the difference between input and result
-figures        plots of noise curves and convergence traces
+figures        plots of noise curves and convergence traces; residuals
 screen         mapping intensities to displayed grey levels
 """

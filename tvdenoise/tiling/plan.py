@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvdenoise.images.data import axis_weights_of
-from tvdenoise.images.layout import require_reasonable
+from tvdenoise.images.data import axis_weights_of, require_reasonable
 from tvdenoise.model.objective import Objective
 from tvdenoise.noise.blocks import BLOCKS
 from tvdenoise.noise.estimation import PATCHES, is_thin
 from tvdenoise.noise.evidence import examined_planes, varied
-from tvdenoise.parameters import choose_by_sample, sample_indices
-from tvdenoise.problem import method_of, noise_for
+from tvdenoise.parameters import choose_by_sample, method_of, noise_for, sample_indices
 from tvdenoise.solver.stopping import Certificate
 from tvdenoise.tiling.partition import Budget, TooLittleMemoryError, overlap_for, partition_for
 from tvdenoise.tiling.source import Stage, Tell, bands, size

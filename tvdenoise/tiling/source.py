@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from tvdenoise.images.layout import Layout
+from tvdenoise.images.data import Layout
 from tvdenoise.model.colour import RGB_CHANNELS, from_opponent, to_opponent
 
 if TYPE_CHECKING:

@@ -1,11 +1,9 @@
 """TIFF. Its modules, in reading order:
 
 family       the functions that read and write TIFF
-directories  the directories of a file: screening, and reading their fields byte for byte
-opening      files that Pillow does not open
-samples      samples that tifffile decodes, that Pillow decodes, and that are refused
+directories  the directories of a file: screening, their fields byte for byte, and the tags that describe the image
+samples      samples that tifffile decodes, that Pillow decodes, and that are refused; files that Pillow does not open
 segments     decoding strips and tiles
-tags         tags that describe the image
 pages        several pages, their axes, and each as a file of its own
 ome          planes and axes in OME's XML
 writing      writing pages and their tags

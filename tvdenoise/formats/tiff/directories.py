@@ -1,4 +1,4 @@
-"""Directories of a TIFF: screening, and reading their fields byte for byte.
+"""Directories of a TIFF: screening, reading their fields byte for byte, and the tags that describe the image.
 
 Files are screened before tifffile or Pillow opens them: neither limits the number of directories, tags or segments, or
 the size of tiles. Fields are read as stored, since tifffile converts the EXIF, GPS and interoperability directories to
@@ -11,14 +11,33 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
+from io import BytesIO
 from typing import BinaryIO, Literal
 
 import numpy as np
+from PIL import Image, TiffTags
+from PIL.TiffImagePlugin import (
+    ARTIST,
+    COPYRIGHT,
+    DATE_TIME,
+    EXIFIFD,
+    ICCPROFILE,
+    IMAGEDESCRIPTION,
+    PHOTOSHOP_CHUNK,
+    RESOLUTION_UNIT,
+    SOFTWARE,
+    X_RESOLUTION,
+    XMP,
+    Y_RESOLUTION,
+)
 
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError
+from tvdenoise.files.decoded import StoredTag
 from tvdenoise.formats.family import chunk_limit, too_many
 
 REMEDY = "use an undamaged copy"
@@ -63,7 +82,7 @@ _FORM = (_WIDTH, _LENGTH, 258, 262, 277, 338, 339)
 
 
 @dataclass(frozen=True)
-class Layout:
+class TiffLayout:
     """Byte order, and whether the file is a BigTIFF; with the structs of its numbers."""
 
     order: Literal["<", ">"]
@@ -153,7 +172,7 @@ class Directory:
         return tuple((entry.count, entry.first) for entry in (*sides, *others))
 
 
-def layout_of(stream: BinaryIO) -> Layout | None:
+def layout_of(stream: BinaryIO) -> TiffLayout | None:
     """Return the layout of a TIFF; None for other files."""
     stream.seek(0)
     header = stream.read(16)
@@ -162,7 +181,7 @@ def layout_of(stream: BinaryIO) -> Layout | None:
     order: Literal["<", ">"] = "<" if header.startswith(b"II") else ">"
     (version,) = struct.unpack(order + "H", header[2:4])
     is_whole = len(header) >= {_CLASSIC: 8, _BIG: 16}.get(version, math.inf)
-    return Layout(order, version == _BIG) if is_whole else None
+    return TiffLayout(order, version == _BIG) if is_whole else None
 
 
 def directories(stream: BinaryIO) -> Iterator[Directory]:
@@ -196,7 +215,7 @@ def truncated() -> UnreadableImageError:
     return UnreadableImageError("the file is truncated", "use a complete copy")
 
 
-def _directory_at(place: int, stream: BinaryIO, layout: Layout) -> tuple[Directory, int]:
+def _directory_at(place: int, stream: BinaryIO, layout: TiffLayout) -> tuple[Directory, int]:
     """Return a directory and the offset of the next one. Raises UnreadableImageError if truncated."""
     stream.seek(place)
     number = stream.read(layout.count.size)
@@ -213,7 +232,7 @@ def _directory_at(place: int, stream: BinaryIO, layout: Layout) -> tuple[Directo
     return Directory(place, link, _entries(contents, layout)), layout.place.unpack(following)[0]
 
 
-def _entries(contents: bytes, layout: Layout) -> dict[int, Entry]:
+def _entries(contents: bytes, layout: TiffLayout) -> dict[int, Entry]:
     entries: dict[int, Entry] = {}
     order: Literal["little", "big"] = "little" if layout.order == "<" else "big"
     for tag, kind, count, value in layout.entry.iter_unpack(contents):
@@ -263,7 +282,7 @@ def fields_in(
 class _Reader:
     """Reads fields, and at most as many bytes of values as the stream has, even if fields share them."""
 
-    def __init__(self, stream: BinaryIO, layout: Layout) -> None:
+    def __init__(self, stream: BinaryIO, layout: TiffLayout) -> None:
         self._stream = stream
         self._layout = layout
         self._length = self._left = stream.seek(0, os.SEEK_END)
@@ -310,3 +329,101 @@ class _Reader:
         if len(inline) < length:
             return None
         return Field(tag, kind, Field(tag, kind, inline[:length]).packed(self._layout.order))
+
+
+ORIENTATION = 274
+_SIDES = 40962, 40963  # columns and rows in EXIF data
+_DOCUMENT_NAME, _MAKE, _MODEL, _PAGE_NAME, _HOST, _IPTC = 269, 271, 272, 285, 316, 33723
+_BYTES, _NUMBERS = frozenset({1, 2, 7}), frozenset({3, 4, 5, 8, 9, 10, 11, 12})  # types
+_TEXTS = (
+    *(_DOCUMENT_NAME, IMAGEDESCRIPTION, _MAKE, _MODEL, _PAGE_NAME, SOFTWARE, DATE_TIME, ARTIST, _HOST),
+    *(COPYRIGHT, PHOTOSHOP_CHUNK),
+)
+_OF_NUMBERS = (ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT)
+#: Tags that other formats store in EXIF data.
+_DESCRIPTIVE = frozenset({*_TEXTS, *_OF_NUMBERS, _IPTC, *DIRECTORIES})
+_BESIDE = frozenset({XMP, ICCPROFILE})  # read by Pillow
+# Storage of the pixels (which the writer decides anew), and statistics of them.
+_STRUCTURAL = frozenset(
+    {
+        *(*range(254, 260), *range(262, 267), 273, *range(277, 282), 284, *range(288, 294)),
+        *(317, *range(320, 326), 332, *range(338, 343), 347, *range(512, 522), *range(529, 533), 559),
+        *range(32995, 32999),
+    }
+)
+# Invalid after denoising: previews, layers, and file offsets (including those of MetaMorph and Zeiss LSM).
+_STALE = frozenset({330, 37724, *range(33628, 33632), 34412})
+MALFORMED = (
+    *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError),
+    *(AttributeError, RuntimeError, struct.error),
+)
+
+#: By number.
+Tags = Mapping[int, Field]
+
+
+def tags_in(
+    stream: BinaryIO, directory: Directory
+) -> tuple[dict[int, Field], dict[int, StoredTag], list[int]]:
+    """Read the first directory of a TIFF: the tags that describe the image, the other tags, and the numbers of the tags
+    that are left out, because their type is wrong or they would be invalid in the written file."""
+    found = {field.tag: field for field in fields_in(stream, _is_kept) if _has_right_type(field)}
+    described = {tag: field for tag, field in found.items() if tag in _DESCRIPTIVE}
+    further = {tag: stored(field) for tag, field in found.items() if tag not in _DESCRIPTIVE}
+    silent = _STRUCTURAL | _BESIDE | {*DIRECTORIES}
+    present = {tag for tag, entry in directory.entries.items() if entry.count} - silent
+    return described, further, sorted(present - set(found))
+
+
+def tags_of_exif(contents: bytes | None) -> dict[int, Field]:
+    """Read all tags of a block of EXIF data except structural ones; none if it is malformed."""
+    fields = fields_in(BytesIO(contents or b""), _is_kept)
+    return {field.tag: field for field in fields if _has_right_type(field)}
+
+
+def _is_kept(tag: int) -> bool:
+    return tag not in _STRUCTURAL | _STALE | _BESIDE
+
+
+def _has_right_type(field: Field) -> bool:
+    right = _BYTES if field.tag in _TEXTS else _NUMBERS if field.tag in _OF_NUMBERS else {field.kind}
+    return field.kind in right and bool(field.contents)
+
+
+def stored(field: Field) -> StoredTag:
+    assert isinstance(field.contents, bytes)
+    return field.kind, field.contents
+
+
+def orientation_of(contents: bytes | None) -> int:
+    """Return the orientation in a block of EXIF data, from 1 (upright) to 8; 1 if it is missing or malformed."""
+    exif = Image.Exif()
+    with warnings.catch_warnings(), suppress(*MALFORMED):
+        warnings.simplefilter("ignore")
+        exif.load(contents or b"")
+        return int(exif[ORIENTATION]) if exif.get(ORIENTATION) in range(2, 9) else 1
+    return 1
+
+
+def with_sides_exchanged(tags: Tags) -> dict[int, Field]:
+    """Return the tags of an image after a quarter turn, with the values for columns and rows swapped."""
+    exchanged = _exchanged(tags, X_RESOLUTION, Y_RESOLUTION)
+    if EXIFIFD in exchanged and isinstance(inside := exchanged[EXIFIFD].contents, tuple):
+        fields = _exchanged({field.tag: field for field in inside}, *_SIDES)
+        contents = tuple(fields[tag] for tag in sorted(fields))
+        exchanged[EXIFIFD] = replace(exchanged[EXIFIFD], contents=contents)
+    return exchanged
+
+
+def _exchanged(tags: Tags, first: int, second: int) -> dict[int, Field]:
+    names = {first: second, second: first}
+    renamed = (replace(field, tag=names.get(tag, tag)) for tag, field in tags.items())
+    return {field.tag: field for field in renamed}
+
+
+def notes_of_lost(tags: Iterable[int]) -> tuple[str, ...]:
+    """Return a note that names the tags, if there are any."""
+    names = [
+        f"{tag} ({name})" if (name := TiffTags.lookup(tag).name) != "unknown" else str(tag) for tag in tags
+    ]
+    return (f"its TIFF tags {', '.join(names)} are dropped",) if names else ()

@@ -29,8 +29,18 @@ from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.decoded import PIXEL_KINDS, DecodedImage, StoredTag, record_in, without_record
 from tvdenoise.files.pillow import SILENT_LIBRARIES
 from tvdenoise.formats.family import Family, Format, Inspection, Several
-from tvdenoise.formats.tiff.directories import ASCII, DIRECTORIES, directories, screen, truncated
-from tvdenoise.formats.tiff.opening import directory_of, open_tiff
+from tvdenoise.formats.tiff.directories import (
+    ASCII,
+    DIRECTORIES,
+    ORIENTATION,
+    directories,
+    notes_of_lost,
+    screen,
+    stored,
+    tags_in,
+    truncated,
+    with_sides_exchanged,
+)
 from tvdenoise.formats.tiff.pages import (
     description_of,
     descriptions_in,
@@ -45,11 +55,12 @@ from tvdenoise.formats.tiff.samples import (
     SEPARATE_PLANES,
     check_samples,
     deep_samples,
+    directory_of,
     explain,
+    open_tiff,
     require_no_preview,
 )
 from tvdenoise.formats.tiff.segments import TiffRegions, decoded, regions_of
-from tvdenoise.formats.tiff.tags import ORIENTATION, notes_of_lost, stored, tags_in, with_sides_exchanged
 from tvdenoise.formats.tiff.writing import (
     PROCESSING_SOFTWARE,
     TiffRegionWriter,

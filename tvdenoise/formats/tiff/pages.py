@@ -35,7 +35,7 @@ from tvdenoise.formats.tiff.directories import (
     ASCII,
     REMEDY,
     Directory,
-    Layout,
+    TiffLayout,
     directories,
     fields_in,
     layout_of,
@@ -288,7 +288,7 @@ class TiffPages:
     first directory."""
 
     pages: tuple[Page, ...]
-    layout: Layout
+    layout: TiffLayout
     is_contiguous: bool = False
 
     @property

@@ -18,9 +18,8 @@ import numpy as np
 from PIL.TiffImagePlugin import TiffImageFile
 
 from tvdenoise.errors import UnreadableImageError
-from tvdenoise.formats.tiff.directories import truncated
+from tvdenoise.formats.tiff.directories import ORIENTATION, truncated
 from tvdenoise.formats.tiff.samples import Samples, known_samples
-from tvdenoise.formats.tiff.tags import ORIENTATION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

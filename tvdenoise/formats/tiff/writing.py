@@ -19,10 +19,20 @@ from PIL.TiffImagePlugin import ICCPROFILE, IMAGEDESCRIPTION, RESOLUTION_UNIT, X
 
 from tvdenoise.files.decoded import DecodedImage, with_record
 from tvdenoise.files.stack import Series
-from tvdenoise.formats.tiff.directories import ASCII, LONG, LONG8, RATIONAL, SHORT, SIZES, Field, Layout
+from tvdenoise.formats.tiff.directories import (
+    ASCII,
+    LONG,
+    LONG8,
+    RATIONAL,
+    SHORT,
+    SIZES,
+    Field,
+    Tags,
+    TiffLayout,
+    tags_of_exif,
+)
 from tvdenoise.formats.tiff.pages import TiffPages
 from tvdenoise.formats.tiff.samples import COMPRESSIONS, PHOTOMETRICS, STRAIGHT_ALPHA, WHITE_IS_ZERO
-from tvdenoise.formats.tiff.tags import Tags, tags_of_exif
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,7 +110,7 @@ def exif_of(tags: Tags) -> bytes | None:
     if not tags:
         return None
     stream = io.BytesIO()
-    pages = Pages(stream, Layout("<", is_big=False))
+    pages = Pages(stream, TiffLayout("<", is_big=False))
     pages.begin(tags.values())
     pages.close()
     return stream.getvalue()
@@ -195,7 +205,7 @@ class Pages:
     Raises ValueError if a classic TIFF would otherwise exceed 4 gigabytes.
     """
 
-    def __init__(self, stream: BinaryIO, layout: Layout, *, has_one_directory: bool = False) -> None:
+    def __init__(self, stream: BinaryIO, layout: TiffLayout, *, has_one_directory: bool = False) -> None:
         self._stream = stream
         self._layout = layout
         self._has_one_directory = has_one_directory
@@ -303,7 +313,7 @@ class Pages:
 def encode(image: DecodedImage, given: Mapping[str, Any]) -> bytes:
     """Encode an image as a TIFF, or as a BigTIFF if a classic one might become too large."""
     stream = io.BytesIO()
-    pages = Pages(stream, Layout(traits_of(image).order, _is_too_large(_values_size(image))))
+    pages = Pages(stream, TiffLayout(traits_of(image).order, _is_too_large(_values_size(image))))
     _append(pages, image, given)
     pages.close()
     return stream.getvalue()
@@ -362,7 +372,7 @@ class TiffRegionWriter:
             tile = None
         self._storage = storage = _storage_of(pixel, *shape, tile)
         is_big = _is_too_large(math.prod(shape) * storage.samples * storage.dtype.itemsize)
-        self._pages = Pages(stream, Layout(traits_of(pixel).order, is_big))
+        self._pages = Pages(stream, TiffLayout(traits_of(pixel).order, is_big))
         self._pages.begin(given["fields"], storage)
 
     def windows(self, most: int) -> Iterator[Window]:
@@ -397,7 +407,7 @@ def write_pages(
             )  # the description holds their number
             count = 1 if stands_for_all else series.count
             is_big = _is_too_large((_values_size(image) + _ROOM_FOR_PAGE) * count)
-            layout = Layout(traits_of(image).order, is_big)
+            layout = TiffLayout(traits_of(image).order, is_big)
             pages = Pages(stream, layout, has_one_directory=stands_for_all)
         _append(pages, image, options(image, None))
     assert pages is not None
