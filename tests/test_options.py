@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tvdenoise import choose_parameters, denoise, denoise_tiled
-from tvdenoise.commands.options import Asked, parsed
+from tvdenoise.commands.typer_options import Asked, parsed
 from tvdenoise.errors import UsageError
 from tvdenoise.model.penalties import PENALTIES
 from tvdenoise.noise.model import NoiseModel

@@ -1,4 +1,13 @@
-"""tvdenoise: total-variation denoising with a certificate.
+"""tvdenoise: total-variation denoising with a certificate: a bound on the distance to the exact minimiser.
+
+api         the public functions
+options     `Options`, the one record of options: type, range, default and help of each
+parameters  the choice of μ and ε for the noise of an image
+errors      exceptions with their exit codes
+model, solver, noise, images, tiling   the mathematics, its solution, the noise, arrays, images too large to hold
+files, formats                         image files
+batch, pictures, live, commands        many files, pictures for people, the live page, the command line
+manual                                 the manual, shown by ``tvdenoise help``
 
 The numerical modules are imported on first use, so that ``tvdenoise --help`` starts at once.
 """

@@ -23,7 +23,7 @@ from support.values import noise
 from tvdenoise.batch.in_place import NoReplacementLog
 from tvdenoise.batch.outputs import Job
 from tvdenoise.batch.share import Machine, Share
-from tvdenoise.batch.workers import WorkerPool
+from tvdenoise.batch.worker_pool import WorkerPool
 from tvdenoise.options import FileOptions
 
 pytestmark = pytest.mark.xdist_group("processes")

@@ -13,7 +13,7 @@ from tvdenoise.batch.outputs import Job
 from tvdenoise.batch.plan import Plan, Streams
 from tvdenoise.batch.run import Alone, InTurn, workforce_for
 from tvdenoise.batch.share import Machine, Share, affordable_workers, useful_workers
-from tvdenoise.batch.workers import WorkerPool
+from tvdenoise.batch.worker_pool import WorkerPool
 from tvdenoise.files.memory import PROCESS
 from tvdenoise.files.opening import Header
 from tvdenoise.options import FileOptions

@@ -521,7 +521,7 @@ def test_a_size_that_makes_no_sense_is_refused(text: str, message: str, command,
     ],
 )  # fmt: skip
 def test_sizes_are_written_as_people_write_them(text: str, expected: int) -> None:
-    from tvdenoise.commands.options import parsed
+    from tvdenoise.commands.typer_options import parsed
 
     assert parsed("memory", text) == expected
     assert parsed("memory", None) is None

@@ -12,7 +12,7 @@ from support.readers import tiff_values
 from support.values import noise, pixels
 from tvdenoise import denoise
 from tvdenoise.batch.denoiser import Denoiser
-from tvdenoise.commands.options import Asked
+from tvdenoise.commands.typer_options import Asked
 from tvdenoise.errors import UnsupportedImageError, UsageError
 from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.orientation import Orientation

@@ -2,12 +2,13 @@
 
 request            input files and destinations; finding images among files and folders
 outputs            jobs, output names, extra outputs, and refusals
-in_place           replacing an input exactly once
+in_place           replacing an input, which a second run must not denoise again
 plan               all jobs and all refusals, before the first pixel is read; standard streams
 dry_run            what a plan would do
 run                executing a plan
-share              processors, memory and remaining time
-workers, worker    worker processes: the pool in this process, and the loop of each worker
+share              dividing processors and memory among jobs; estimating the time left
+worker_pool        worker processes, seen from this process: jobs, messages, lost workers
+worker             the loop that runs in each worker process
 cluster            running jobs on a Dask cluster
 runner             one job: read, solve, write
 denoiser           one image or one volume

@@ -14,7 +14,7 @@ from tvdenoise.batch.outcome import FileStatus, Outcome
 from tvdenoise.batch.runner import Runner, failed
 from tvdenoise.batch.share import Machine, Share, affordable_workers, useful_workers
 from tvdenoise.batch.work import Progress, no_progress
-from tvdenoise.batch.workers import WorkerPool
+from tvdenoise.batch.worker_pool import WorkerPool
 from tvdenoise.errors import UsageError
 from tvdenoise.files.atomic import sweep
 from tvdenoise.model.engines import available_threads

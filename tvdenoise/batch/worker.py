@@ -10,7 +10,16 @@ from typing import Any
 
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.batch.runner import Runner
-from tvdenoise.batch.workers import Announcement, Channel, Compiling, Finished, Prepared, Reply, Setup, Task
+from tvdenoise.batch.worker_pool import (
+    Announcement,
+    Channel,
+    Compiling,
+    Finished,
+    Prepared,
+    Reply,
+    Setup,
+    Task,
+)
 from tvdenoise.errors import TvdenoiseError
 
 

@@ -2,8 +2,8 @@
 
 app       the entry point, the top level, and how Typer shows help and usage errors
 run, watch, tune, noise, compare, report, help   one module per command
-options   the options of all commands, and how typed values become `FileOptions`
+typer_options   the options of the commands, made from `tvdenoise.options`, and how typed values become `FileOptions`
 console   messages and progress bars on standard error
 output    tables and lines on standard output, and the messages about files and runs
-exits     exit codes
+exits     errors that end a command, and signals: one line on standard error and an exit code
 """

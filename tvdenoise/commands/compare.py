@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tvdenoise.commands import options
+from tvdenoise.commands import typer_options
 from tvdenoise.commands.exits import exit_codes
-from tvdenoise.commands.options import parsed, takes_options
+from tvdenoise.commands.typer_options import parsed, takes_options
 from tvdenoise.files.paths import printable
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def compare(
     reference: Annotated[str, typer.Argument(metavar="REFERENCE", help="The reference image.")],
     images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images to compare with it.")],
-    asked: options.Asked,
+    asked: typer_options.Asked,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per image.")] = False,
     plot: Annotated[
         str | None,
@@ -44,7 +44,7 @@ def compare(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing plot.")] = False,
-    debug: options.Debug = False,
+    debug: typer_options.Debug = False,
 ) -> None:
     """Compare images with a reference: PSNR and SSIM.
 

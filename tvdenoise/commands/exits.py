@@ -1,4 +1,7 @@
-"""Exit codes: this module alone turns errors and signals into messages and exit codes."""
+"""Exits: an error that ends a command, or a signal, becomes one line on standard error and an exit code.
+
+The outcome of a single file is printed by `tvdenoise.commands.output`.
+"""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tvdenoise.commands import options
+from tvdenoise.commands import typer_options
 from tvdenoise.commands.exits import exit_codes
-from tvdenoise.commands.options import takes_options
+from tvdenoise.commands.typer_options import takes_options
 
 if TYPE_CHECKING:
     from tvdenoise.batch.measures import Estimate
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 @takes_options(only=("data_range", "first_frame"))
 def noise(
     inputs: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images, or folders of images.")],
-    asked: options.Asked,
+    asked: typer_options.Asked,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per image.")] = False,
     plot: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Plot the noise against the intensity; a .png, .svg or .pdf file."),
     ] = None,
-    recursive: options.Recursive = False,
-    include: options.Include = None,
-    exclude: options.Exclude = None,
+    recursive: typer_options.Recursive = False,
+    include: typer_options.Include = None,
+    exclude: typer_options.Exclude = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing plot.")] = False,
-    debug: options.Debug = False,
+    debug: typer_options.Debug = False,
 ) -> None:
     """Estimate the noise of images: its level, its growth with intensity and its correlation.
 

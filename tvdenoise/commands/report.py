@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tvdenoise.commands import options
+from tvdenoise.commands import typer_options
 from tvdenoise.commands.exits import exit_codes
 from tvdenoise.commands.output import new_table, print_table
 
@@ -33,7 +33,7 @@ def report(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as JSON, with every file.")
     ] = False,
-    debug: options.Debug = False,
+    debug: typer_options.Debug = False,
 ) -> None:
     """Summarise what --report has written: counts, slowest and failed files, noise levels, parameters.
 

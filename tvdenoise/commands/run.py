@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tvdenoise.commands import options
+from tvdenoise.commands import typer_options
 from tvdenoise.commands.exits import exit_codes
-from tvdenoise.commands.options import count_or_auto, takes_options
 from tvdenoise.commands.output import new_table, print_lines, print_table
+from tvdenoise.commands.typer_options import count_or_auto, takes_options
 from tvdenoise.files.paths import printable
 
 if TYPE_CHECKING:
@@ -73,29 +73,29 @@ def _lines(prospects: list[Prospect]) -> Iterator[str]:
 
 @takes_options()
 def run(
-    inputs: options.Inputs,
-    asked: options.Asked,
-    shared_parameters: options.SharedParameters = False,
-    output: options.Output = None,
-    recursive: options.Recursive = False,
-    include: options.Include = None,
-    exclude: options.Exclude = None,
-    overwrite: options.Overwrite = False,
-    skip_existing: options.SkipExisting = False,
-    in_place: options.InPlace = False,
-    again: options.Again = False,
-    suffix: options.Suffix = None,
-    form: options.FormatName = None,
-    report: options.Report = None,
-    residual: options.Residual = None,
-    trace: options.Trace = None,
-    dry_run: options.DryRun = False,
-    jobs: options.Jobs = None,
-    cluster: options.Cluster = None,
-    fail_fast: options.FailFast = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    inputs: typer_options.Inputs,
+    asked: typer_options.Asked,
+    shared_parameters: typer_options.SharedParameters = False,
+    output: typer_options.Output = None,
+    recursive: typer_options.Recursive = False,
+    include: typer_options.Include = None,
+    exclude: typer_options.Exclude = None,
+    overwrite: typer_options.Overwrite = False,
+    skip_existing: typer_options.SkipExisting = False,
+    in_place: typer_options.InPlace = False,
+    again: typer_options.Again = False,
+    suffix: typer_options.Suffix = None,
+    form: typer_options.FormatName = None,
+    report: typer_options.Report = None,
+    residual: typer_options.Residual = None,
+    trace: typer_options.Trace = None,
+    dry_run: typer_options.DryRun = False,
+    jobs: typer_options.Jobs = None,
+    cluster: typer_options.Cluster = None,
+    fail_fast: typer_options.FailFast = False,
+    quiet: typer_options.Quiet = False,
+    verbose: typer_options.Verbose = False,
+    debug: typer_options.Debug = False,
 ) -> None:
     """Denoise images, with a bound on the distance of each result from the exact minimiser.
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tvdenoise.commands import options
+from tvdenoise.commands import typer_options
 from tvdenoise.commands.exits import exit_codes
-from tvdenoise.commands.options import parsed, takes_options, whole
+from tvdenoise.commands.typer_options import parsed, takes_options, whole
 from tvdenoise.errors import TvdenoiseError, UsageError
 from tvdenoise.files.paths import printable
 from tvdenoise.options import STRENGTH_PANEL, FileOptions, Options, command_line, flag_of, specs
@@ -201,19 +201,19 @@ _LARGEST_PORT = 65535
 @takes_options(without=_WITHOUT - set(_FOR_READING))
 def tune(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="The image to choose parameters for.")],
-    asked: options.Asked,
-    output: options.Sheet = None,
-    reference: options.Reference = None,
-    grid: options.GridSize = None,
-    strength: options.Strengths = None,
-    crop: options.Crop = None,
-    live: options.Live = False,
-    port: options.Port = None,
-    no_browser: options.NoBrowser = False,
+    asked: typer_options.Asked,
+    output: typer_options.Sheet = None,
+    reference: typer_options.Reference = None,
+    grid: typer_options.GridSize = None,
+    strength: typer_options.Strengths = None,
+    crop: typer_options.Crop = None,
+    live: typer_options.Live = False,
+    port: typer_options.Port = None,
+    no_browser: typer_options.NoBrowser = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing sheet.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    quiet: typer_options.Quiet = False,
+    debug: typer_options.Debug = False,
 ) -> None:
     """Show part of an image with many settings side by side, to choose the parameters by eye.
 

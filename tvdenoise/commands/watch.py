@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from tvdenoise.batch.outcome import FileStatus, Outcome
-from tvdenoise.commands import options
+from tvdenoise.commands import typer_options
 from tvdenoise.commands.exits import exit_codes
-from tvdenoise.commands.options import count_or_auto, positive, takes_options
 from tvdenoise.commands.output import line_of_tally
+from tvdenoise.commands.typer_options import count_or_auto, positive, takes_options
 from tvdenoise.files.paths import printable
 
 if TYPE_CHECKING:
@@ -26,18 +26,18 @@ _SETTLING = 2.0  # seconds
 
 @takes_options(without=("mask", "nan"))
 def watch(
-    folder: options.WatchedFolder,
-    asked: options.Asked,
-    output: options.OutputFolder,
-    recursive: options.Recursive = False,
-    settle: options.Settle = None,
-    poll: options.Poll = None,
-    suffix: options.Suffix = None,
-    report: options.Report = None,
-    jobs: options.Jobs = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    folder: typer_options.WatchedFolder,
+    asked: typer_options.Asked,
+    output: typer_options.OutputFolder,
+    recursive: typer_options.Recursive = False,
+    settle: typer_options.Settle = None,
+    poll: typer_options.Poll = None,
+    suffix: typer_options.Suffix = None,
+    report: typer_options.Report = None,
+    jobs: typer_options.Jobs = None,
+    quiet: typer_options.Quiet = False,
+    verbose: typer_options.Verbose = False,
+    debug: typer_options.Debug = False,
 ) -> None:
     """Watch a folder and denoise each image that appears, once it has stopped changing, until interrupted.
 

@@ -1,4 +1,7 @@
-"""Chunks of a PNG: which are kept, which are left out, and 16-bit pixels, which Pillow would truncate."""
+"""Chunks of a PNG: reading and writing them, which of other programs' chunks are copied, and 16-bit pixels.
+
+Pillow would truncate pixels of 16 bits to 8. The chunks with a place in `Metadata` are kept by `tvdenoise.formats.png`.
+"""
 
 from __future__ import annotations
 
