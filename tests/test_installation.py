@@ -79,6 +79,7 @@ class Newcomer:
         return Path(self.run(f"{self.commands}/python -c '{script}'", self.elsewhere).strip()).parent
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_readme_install_it_where_the_first_version_left_kernels(tmp_path):
     newcomer = Newcomer(tmp_path)
     stale = newcomer.checkout / "build" / "lib" / "tvdenoise" / "stale.py"

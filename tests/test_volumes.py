@@ -49,6 +49,7 @@ def noisy():
     return with_noise(volume(24, 64, 72), SIGMA, seed=5).astype(np.float32)
 
 
+@pytest.mark.slow
 @MODELS
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-12)])
 @pytest.mark.parametrize("shape", SHAPES)
@@ -148,6 +149,7 @@ def test_the_two_engines_agree_on_volumes_within_the_sum_of_their_bounds(noisy, 
     assert fast.mu == slow.mu
 
 
+@pytest.mark.slow
 def test_volumes_take_35_evaluations_at_most():
     counts = []
     for seed, planes in enumerate((24, 40)):
@@ -248,6 +250,7 @@ def test_the_noise_of_a_volume_is_that_of_its_planes():
     assert estimate_noise(uneven, spatial_axes=AXES, where=where).sigma == pytest.approx(SIGMA, rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_sample_of_a_volume_is_bounded_and_spread():
     depth, rows, columns = np.indices((120, 300, 400), dtype=np.float32)
     part = sample(np.stack([depth, rows, columns]))
@@ -283,6 +286,7 @@ def test_the_sparse_engine_steps_down_a_volume():
     assert np.array_equal(engine.iterate, start - 0.01 * objective.gradient(start))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("empty", [1, 8, 15])
 @pytest.mark.parametrize("level", [0.0, 0.5])
 def test_empty_planes_do_not_make_a_volume_one_without_noise(empty: int, level: float) -> None:

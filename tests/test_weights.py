@@ -141,6 +141,7 @@ def test_the_bound_counts_the_unknowns_alone_and_rounding_counts_for_more_where_
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 @pytest.mark.parametrize("colour", [False, True], ids=["grey", "colour"])
 def test_kept_pixels_come_back_bit_for_bit_and_a_mask_of_all_white_is_no_mask(dtype, colour):

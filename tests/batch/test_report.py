@@ -355,6 +355,7 @@ def test_names_of_any_kind_can_be_read_back_from_csv(make_image, process, tmp_pa
     assert [os.fsencode(row["source"]) for row in rows(tmp_path / "r.csv")] == names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["r", "r.csv"])
 @pytest.mark.parametrize("torn", [1, 5, 30])
 def test_a_line_that_a_killed_run_left_half_is_removed(

@@ -70,6 +70,7 @@ def test_all_files_of_a_kind_get_the_median_and_a_continued_run_the_same(report,
     assert command("report", report).exit_code == 0
 
 
+@pytest.mark.slow
 def test_without_a_report_a_continued_run_chooses_the_same(command, tmp_path: Path) -> None:
     make_set(tmp_path / "in")
     shared = ("run", "in", "-o", "out/", "--shared-parameters", "--jobs", "1", "--skip-existing")

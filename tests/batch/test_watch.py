@@ -145,6 +145,7 @@ def test_an_output_older_than_its_input_is_made_again(make_image, tmp_path: Path
     assert {job.source.name for job in first_plan(tmp_path / "in").jobs} == {"stale.png", "broken.png"}
 
 
+@pytest.mark.slow
 def test_a_file_that_comes_again_is_done_again_whatever_the_times_say(make_image, tmp_path: Path) -> None:
     source = make_image("in/a.png")
     make_image("in/out/a.png")
@@ -167,6 +168,7 @@ def test_files_with_one_output_fail_by_themselves(make_image, tmp_path: Path) ->
     assert any("would also be that of" in reason for reason in told)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_kept", [False, True], ids=["removed", "moved"])
 @pytest.mark.parametrize("polling", [None, 0.1], ids=["events", "polling"])
 def test_another_folder_in_the_place_of_the_watched_one_is_watched(

@@ -141,6 +141,7 @@ def test_another_colour_profile_is_noted(command, make_image):
     assert "its colour profile differs" in command("compare", "a.png", "b.png").stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", ["png", "svg", "pdf"])
 def test_a_plot_is_written_in_the_format_of_its_name(command, tmp_path, extension):
     plot = tmp_path / f"sheet.{extension}"

@@ -150,6 +150,7 @@ def _turned(number: int) -> Image.Exif:
     return exif
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(1, 9))
 @pytest.mark.parametrize("extension", ["png", "tif"])
 def test_a_mask_is_laid_over_a_photograph_as_it_is_shown(number, extension, make_image, command) -> None:
@@ -191,12 +192,13 @@ def test_a_mask_is_neither_an_input_nor_an_output(make_image, command) -> None:
         for more in ((), ("--dry-run",)):
             result = command("run", *words, "--mask", path, *more)
             assert result.exit_code == 2
-            assert f"{path} is the mask and " in result.stderr
+            assert f"{path} is both the mask and " in result.stderr
     assert path.read_bytes() == before
     assert command("run", "in", "-o", "out", "--mask", path, "--exclude", "mask.png").exit_code == 0
     assert [entry.name for entry in Path("out").iterdir()] == ["a.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(40, 50), (40, 50, 3)])
 @pytest.mark.parametrize("extension", ["tif", "pfm"])
 def test_nan_is_filled_where_it_is_asked_for_and_said(shape, extension, tmp_path, command) -> None:

@@ -53,7 +53,7 @@ def test_the_picture_that_cannot_be_denoised_is_named(command, tmp_path: Path) -
     values = noise(12, 30, 32, dtype=np.float32)
     values[10, 3, 4] = np.nan
     _stack(tmp_path / "a.tif", values)
-    assert "a.tif: picture 11 of 12: some values are not finite (NaN); " in command("run", "a.tif").stderr
+    assert "a.tif: image 11 of 12: some values are not finite (NaN); " in command("run", "a.tif").stderr
     values[5] = np.nan
     _stack(tmp_path / "a.tif", values)
     for more in ((), ("--mu", "9"), ("--per-plane",)):

@@ -16,6 +16,7 @@ from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.files import atomic
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [

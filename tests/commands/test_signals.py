@@ -53,7 +53,7 @@ def test_a_signal_ends_the_run_at_once_and_keeps_what_is_finished(
         assert child.wait(timeout=60) == code
     assert taken.seconds < 2
     assert b"1 of 2 files: 1 done" in told
-    assert word + b"; what was finished is kept, --skip-existing continues" in told
+    assert word + b"; finished files are kept, --skip-existing continues" in told
     assert b"Traceback" not in told
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a_denoised.png", "b.png"]
     assert not temporaries(tmp_path)

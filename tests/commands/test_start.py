@@ -46,6 +46,7 @@ def test_nothing_numerical_is_imported_for_help_and_version(arguments: list[str]
     assert finished.stderr.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 def test_what_reads_tiff_is_not_imported_for_a_png(make_image, tmp_path: Path) -> None:
     make_image("a.png")
     script = (

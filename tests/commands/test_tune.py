@@ -207,6 +207,7 @@ def test_transparent_pixels_are_shown_on_a_checker(command, tmp_path):
     assert set(np.unique(shown[:, :96])) == {100, 155}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "values"),
     [

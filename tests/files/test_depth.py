@@ -50,6 +50,7 @@ def png(
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [COLOUR, SMOOTH, FLOATS, FLOATS.astype(np.float16)], ids="usfh")
 @pytest.mark.parametrize(
     "options",

@@ -27,6 +27,7 @@ def allowed_seconds(tmp_path_factory) -> float:
     return seconds + SECONDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_hostile_file_is_refused_in_one_line(name: str, allowed_seconds: float, tmp_path: Path) -> None:
     contents = REFUSED[name]()
@@ -42,6 +43,7 @@ def test_a_hostile_file_is_refused_in_one_line(name: str, allowed_seconds: float
     assert (tmp_path / name).read_bytes() == contents
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ODD)
 def test_an_odd_file_is_done_within_bounds(name: str, allowed_seconds: float, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(ODD[name]())

@@ -60,6 +60,7 @@ def written(path: Path) -> tuple[bytes, bytes]:
     return parts.getvalue(), encode(with_record(whole.with_denoised(denoised), TIFF, RECORD), TIFF)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "stored", [{}, {"compression": "lzw", "predictor": True}, {"compression": "zlib"}], ids=str
 )

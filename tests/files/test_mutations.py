@@ -58,6 +58,7 @@ def _require_good_ending(
     assert {path.name: path.read_bytes() for path in (folder / "in").iterdir()} == files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", range(_GROUPS))
 def test_a_folder_of_damaged_files_ends_well(group: int, tmp_path: Path) -> None:
     names = list(_ALL)[group::_GROUPS]
@@ -66,6 +67,7 @@ def test_a_folder_of_damaged_files_ends_well(group: int, tmp_path: Path) -> None
     _require_good_ending(tmp_path, ended, files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(40))
 def test_a_damaged_file_in_a_process_of_its_own_ends_well(number: int, tmp_path: Path) -> None:
     name = list(_ALL)[number % len(_ALL)]
@@ -76,6 +78,7 @@ def test_a_damaged_file_in_a_process_of_its_own_ends_well(number: int, tmp_path:
     _require_good_ending(tmp_path, ended, {name: contents})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _ALL)
 def test_no_damage_gets_past_the_package_s_own_errors(name: str, tmp_path: Path) -> None:
     for contents in mutants(_ALL[name](), 24, seed=2000 + len(name)):

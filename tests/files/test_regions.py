@@ -55,6 +55,7 @@ def same_file(picture: LargeImage, whole: DecodedImage) -> None:
     assert picture.pixel.notes == whole.notes
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plenty_for_parts")
 @pytest.mark.parametrize(
     "stored", [*STORED, {"rowsperstrip": 6}, {"rowsperstrip": 7, "compression": "lzw"}], ids=str

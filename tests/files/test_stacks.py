@@ -110,6 +110,7 @@ def test_what_a_format_calls_its_pictures_is_known_to_its_family_too() -> None:
     assert {name.rpartition(".")[2] for name in SEVERAL} == {"tif", "png", "gif", "webp"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STACKS)
 def test_pages_axes_and_descriptions_come_back(name: str, command, tmp_path: Path) -> None:
     values = make_stack(tmp_path, name)
@@ -378,6 +379,7 @@ def test_ome_of_several_files_is_refused(command, tmp_path: Path) -> None:
     assert "spread over several OME-TIFF files; save it as one file" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"byteorder": ">", "compression": "lzw"}, {"bigtiff": True}])
 @pytest.mark.parametrize("shape", [(20, 24), (2, 3, 20, 24)])
 def test_further_descriptions_stay_and_are_heard(
@@ -406,6 +408,7 @@ def test_further_descriptions_stay_and_are_heard(
         assert after.pages.first.description == "by hand"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STACKS)
 def test_a_truncated_stack_is_refused_without_an_output(name: str, command, tmp_path: Path) -> None:
     make_stack(tmp_path, name)

@@ -155,6 +155,7 @@ def require_close(after: np.ndarray, before: np.ndarray) -> None:
         np.testing.assert_array_equal(after, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", DESCRIBED, ids=str)
 def test_a_claimed_combination_comes_through(case: Case, run: Run) -> None:
     before, after = run.facts(case)
@@ -207,6 +208,7 @@ def test_hardly_any_smoothing_changes_hardly_any_bit(case: Case, run: Run) -> No
     require_close(after.values, before.values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
 def test_whatever_the_other_options_are(options: tuple[str, ...], tmp_path: Path) -> None:
     cases = [case for claim in LOSSLESS if (case := Case(*claim)).can_be_made]

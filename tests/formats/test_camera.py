@@ -143,6 +143,7 @@ def test_iptc_data_that_are_stored_as_numbers_keep_every_byte(order: str, comman
         assert iptc in opened.info["exif"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stated", [(0, 0), (1, 0), (0, 1), (4_000_000_000, 1)])
 def test_a_resolution_that_is_none_fails_no_picture(
     stated: tuple[int, int], make_image, command, tmp_path: Path

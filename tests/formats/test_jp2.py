@@ -252,6 +252,7 @@ def test_no_damage_gets_past_the_package_s_own_errors(extension: str, make_image
             assert "\n" not in str(error)  # noqa: PT017  # most damage goes unnoticed, and that is fine
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (1, 1, 3)])
 @pytest.mark.parametrize("quality", [(), ("--quality", "95")])
 def test_the_smallest_and_constant_images_pass(shape, quality, command, tmp_path: Path) -> None:

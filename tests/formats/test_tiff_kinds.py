@@ -89,6 +89,7 @@ def together(picture: DecodedImage) -> np.ndarray:
     return np.dstack((picture.intensities, picture.alpha))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stored", STORED, ids=str)
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_is_read_however_it_is_stored(name: str, stored: dict, tmp_path: Path) -> None:
@@ -102,6 +103,7 @@ def test_every_kind_is_read_however_it_is_stored(name: str, stored: dict, tmp_pa
                 np.testing.assert_array_equal(together(read(tmp_path / "a.tif")), seen(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_comes_through_the_command_with_its_compression(
     name: str, command, tmp_path: Path
@@ -133,6 +135,7 @@ OPENCVS = {
 OF_OPENCV = {"raw", "tiff_lzw", "tiff_adobe_deflate"}  # compressions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("kind", SAMPLES)
 def test_what_is_written_is_what_other_libraries_read(kind: str, compression: str, tmp_path: Path) -> None:

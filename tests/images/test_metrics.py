@@ -65,6 +65,7 @@ def test_ssim_equals_its_slow_definition(reference, image, data_range):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("reference", "image", "data_range"), list(pairs()))
 def test_psnr_and_ssim_equal_those_of_scikit_image(reference, image, data_range):
     metrics = pytest.importorskip("skimage.metrics")

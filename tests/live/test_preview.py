@@ -238,6 +238,7 @@ def test_a_parameter_out_of_its_limits_is_refused(value):
         parameter({"mu": value}, "mu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mu", "epsilon", "chroma"])
 def test_the_page_is_told_the_limits_of_the_command_line_and_the_ends_are_taken(command, name):
     scene = scene_of(SAMPLES / "coffee.png")

@@ -59,6 +59,7 @@ def test_a_link_leads_to_a_file_and_a_heading(page: Path, thing: str) -> None:
     assert not anchor or anchor in anchors_of(target)
 
 
+@pytest.mark.slow
 @each([(page, code) for page in PAGES for code in blocks_of(page, "python")])
 def test_a_python_example_runs(
     page: Path, thing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -70,6 +71,7 @@ def test_a_python_example_runs(
     exec(compile(thing, page.name, "exec"), {})
 
 
+@pytest.mark.slow
 @each([(page, line) for page in PAGES for line in command_lines_of(page, "tvdenoise")])
 def test_a_command_line_fails_for_nothing_but_its_files(page: Path, thing: tuple[str, ...], command) -> None:
     """In a folder without the files that it names, whatever else could be wrong with it is told first."""

@@ -48,6 +48,7 @@ def _assert_equals_the_definition(engine, evaluation, objective, tolerance):
     )
 
 
+@pytest.mark.slow
 @MODELS
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize("shape", SHAPES)

@@ -26,6 +26,7 @@ def as_jpeg(image, subsampling):
         return np.asarray(opened)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("level", "allowed"), [(5, 0.10), (10, 0.05), (25, 0.05), (50, 0.05)])
 @pytest.mark.parametrize("colour", [False, True], ids=["grey", "colour"])
 def test_white_noise_is_recognised_with_its_level(level, allowed, colour):

@@ -22,6 +22,7 @@ def gain_in(path):
         return float(re.search(r"×([0-9.e-]+)\.", opened.info["Description"])[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["camera.png", "coffee.png", "rocket.png"])
 def test_it_is_input_less_result_around_mid_grey(command, tmp_path, name):
     result = command("run", SAMPLES / name, "-o", "out/", "--residual", "removed")

@@ -34,6 +34,7 @@ def test_the_result_is_the_same_with_it(command, make_image, tmp_path):
     assert (tmp_path / "plain.png").read_bytes() == (tmp_path / "traced.png").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", ["png", "svg", "PDF"])
 def test_a_name_of_a_picture_means_a_plot(command, make_image, tmp_path, extension):
     make_image("a.png", noise(40, 40))

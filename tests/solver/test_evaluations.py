@@ -1,6 +1,7 @@
 """The number of evaluations of a solve, the part of its speed that does not depend on the machine."""
 
 import numpy as np
+import pytest
 
 from support.samples import PHOTOGRAPHS, clean, with_noise
 from tvdenoise import denoise
@@ -26,6 +27,7 @@ def test_grey_photographs_take_28_evaluations_on_average_and_35_at_most():
     assert max(counts) <= 35
 
 
+@pytest.mark.slow
 def test_colour_photographs_take_75_evaluations_on_average_and_110_at_most():
     counts = _evaluations(colour=True)
     assert np.mean(counts) <= 75

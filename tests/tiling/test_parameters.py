@@ -57,6 +57,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most_pixels", [10_000, 37 * 900, 10**7])
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_pass_gathers_the_same_evidence_as_from_an_array(kind, most_pixels):
@@ -107,6 +108,7 @@ def test_the_parameters_equal_those_of_the_whole_image_to_the_last_bit(kind, dty
     assert found.noise.sigma == whole.noise.sigma
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

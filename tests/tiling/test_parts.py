@@ -32,6 +32,7 @@ def objective_on(
     return Objective(noisy, mu, PENALTIES[penalty](epsilon), tv, channel_weights, axis_weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("tv", TOTAL_VARIATIONS)
 @pytest.mark.parametrize(

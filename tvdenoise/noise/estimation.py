@@ -29,14 +29,9 @@ if TYPE_CHECKING:
 def single_threaded() -> Iterator[None]:
     """Limit BLAS to one thread: small covariances gain nothing from more, and idle threads that spin take cores from
     the other processes of a batch."""
-    with _controller().limit(limits=1, user_api="blas"):
+    # A controller knows the libraries that are loaded when it is made, and others may follow.
+    with ThreadpoolController().limit(limits=1, user_api="blas"):
         yield
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    """Return a controller of the libraries loaded by now; cached, since finding them takes milliseconds."""
-    return ThreadpoolController()
 
 
 _SIDE = 7
