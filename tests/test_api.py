@@ -235,12 +235,14 @@ def test_masked_arrays_are_refused_rather_than_stripped_of_their_mask():
         denoise(np.ma.masked_less(np.eye(4), 0.5))
 
 
+@pytest.mark.slow
 def test_a_larger_strength_is_smoother(noisy):
     plain, strong = denoise(noisy), denoise(noisy, strength=2.0)
     assert strong.mu == pytest.approx(plain.mu / 2)
     assert rms(strong.image - noisy) > rms(plain.image - noisy)
 
 
+@pytest.mark.slow
 def test_a_given_epsilon_is_kept_and_mu_chosen_for_it(noisy):
     solution = denoise(noisy, epsilon=0.05)
     assert solution.epsilon == 0.05

@@ -95,6 +95,7 @@ def _at_import(node: ast.AST) -> Iterator[ast.AST]:
             yield from _at_import(child)
 
 
+@pytest.mark.slow
 def test_no_modules_import_each_other_in_a_circle():
     """Types count: modules that need each other's types are one thing."""
     modules = {

@@ -101,11 +101,13 @@ def test_epsilon_is_a_tenth_of_the_noise_level_that_mu_stands_for_and_a_fifth_in
     assert epsilon_for(1e30, weighted_chroma=False) > 0
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_never_changes_the_choice():
     noisy = with_noise(np.tile(clean("camera"), (2, 2)), SIGMA, seed=3)
     assert denoise(noisy, threads=1).mu == denoise(noisy, threads=2).mu
 
 
+@pytest.mark.slow
 def test_a_sample_is_bounded_spread_and_the_image_itself_where_small():
     small = np.zeros((3, 50, 60))
     assert sample(small) is small

@@ -46,6 +46,7 @@ def noisy():
     return with_noise(clean("camera"), SIGMA, seed=5)[:200, :240].astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tv", TOTAL_VARIATIONS)
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-12)])
@@ -95,6 +96,7 @@ def test_the_gradient_with_weights_is_strongly_monotone_in_the_weighted_norm_and
         assert np.linalg.norm(change) <= objective.lipschitz * np.linalg.norm(step)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deep", [False, True], ids=["image", "volume"])
 def test_with_weights_and_a_mask_the_bound_holds_in_the_weighted_norm(deep):
     image = with_noise(volume(8, 14, 15, seed=3) if deep else crop(clean("camera")), SIGMA, seed=3)
@@ -232,6 +234,7 @@ def test_without_missing_pixels_nan_may_be_filled_and_nothing_changes(noisy):
     assert ones.image.tobytes() == denoise(noisy, 14.0).image.tobytes()
 
 
+@pytest.mark.slow
 def test_a_small_hole_in_a_large_image_is_solved_by_itself():
     image = with_noise(np.tile(clean("camera"), (2, 2)), SIGMA, seed=3)
     hole = np.zeros(image.shape, bool)
@@ -318,6 +321,7 @@ def test_only_the_product_of_mu_and_weights_counts(noisy):
     assert scaled.mu == pytest.approx(chosen.mu / 1000, rel=0.02)
 
 
+@pytest.mark.slow
 def test_the_noise_is_read_and_mu_chosen_nearly_as_if_scattered_pixels_were_not_missing():
     image = with_noise(clean("astronaut"), SIGMA, seed=3).astype(np.float32)
     whole = denoise(image)

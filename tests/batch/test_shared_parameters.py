@@ -82,6 +82,7 @@ def test_without_a_report_a_continued_run_chooses_the_same(command, tmp_path: Pa
     assert tree(tmp_path / "out") == outputs
 
 
+@pytest.mark.slow
 def test_a_continued_run_chooses_for_the_kinds_that_its_report_does_not_know(command, tmp_path: Path) -> None:
     make_set(tmp_path / "in")
     shared = ("run", "in", "-o", "out/", "--shared-parameters", "--report", "r", "--skip-existing")

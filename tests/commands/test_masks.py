@@ -1,6 +1,7 @@
 """``--mask`` and ``--nan fill`` on the command line."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,7 @@ def test_pixels_are_kept_exactly_where_the_mask_is_black(values, mask, make_imag
     assert np.std(result[WHITE_DISC > 0].astype(float)) < 0.9 * np.std(values[WHITE_DISC > 0].astype(float))
 
 
+@pytest.mark.slow
 def test_a_mask_of_all_white_equals_no_mask(make_image, command) -> None:
     make_image("a.png", noise(40, 50, 3))
     for name, values in (
@@ -122,6 +124,7 @@ def test_pictures_of_another_size_than_the_mask_fail_and_the_others_are_done(
     assert [path.name for path in Path("out").iterdir()] == ["a.png"]
 
 
+@pytest.mark.slow
 def test_the_plan_knows_that_a_mask_is_of_another_size_or_number(mask, make_image, command, tmp_path) -> None:
     for name, values in (("fits", noise(40, 50)), ("other", noise(40, 51)), ("deep", noise(40, 50, 3))):
         make_image(f"in/{name}.png", values)
@@ -192,7 +195,7 @@ def test_a_mask_is_neither_an_input_nor_an_output(make_image, command) -> None:
         for more in ((), ("--dry-run",)):
             result = command("run", *words, "--mask", path, *more)
             assert result.exit_code == 2
-            assert f"{path} is both the mask and " in result.stderr
+            assert re.search(rf"{re.escape(str(path))} is (?:both )?the mask and ", result.stderr)
     assert path.read_bytes() == before
     assert command("run", "in", "-o", "out", "--mask", path, "--exclude", "mask.png").exit_code == 0
     assert [entry.name for entry in Path("out").iterdir()] == ["a.png"]
@@ -271,6 +274,7 @@ def _pages(path: Path, values: np.ndarray) -> np.ndarray:
     return values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("together", [False, True], ids=["planes", "volume"])
 @pytest.mark.parametrize("of_all", [False, True], ids=["one for all", "one for each"])
 def test_planes_are_kept_exactly_where_their_mask_is_black(together, of_all, command, tmp_path) -> None:

@@ -46,6 +46,7 @@ def test_estimators_that_disagree_are_named_on_standard_error(grain, command):
     assert "disagree" not in command("noise", SAMPLES / "camera.png").stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", ["png", "svg", "pdf"])
 def test_a_plot_is_written_in_the_format_of_its_name(command, tmp_path, extension):
     plot = tmp_path / f"curve.{extension}"
@@ -53,6 +54,7 @@ def test_a_plot_is_written_in_the_format_of_its_name(command, tmp_path, extensio
     assert plot.read_bytes()[:5] in (b"\x89PNG\r", b"<?xml", b"%PDF-")
 
 
+@pytest.mark.slow
 def test_an_existing_plot_is_only_replaced_when_asked(command, tmp_path):
     plot = tmp_path / "curve.png"
     plot.write_bytes(b"precious")
@@ -109,6 +111,7 @@ def test_run_says_what_noise_it_chose_for(command, tmp_path):
     assert entry["sigma"] == pytest.approx(23.4 / 255, rel=0.05)
 
 
+@pytest.mark.slow
 def test_auto_is_the_default_and_white_is_white(command, grain, tmp_path):
     outputs = {}
     for name, options in {

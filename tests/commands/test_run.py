@@ -233,6 +233,7 @@ def test_the_input_is_never_changed(make_image, command) -> None:
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
 
 
+@pytest.mark.slow
 def test_running_twice_with_any_number_of_threads_gives_the_same_bytes(
     make_image, command, tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ def test_what_reads_tiff_is_not_imported_for_a_png(make_image, tmp_path: Path) -
     assert finished.stdout.split()[-1] == "False"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 100])
 @pytest.mark.parametrize("name", ["run", "watch", "tune", "noise", "compare", "report", "help"])
 def test_the_sentences_of_a_help_fill_the_lines_of_the_terminal(

@@ -83,6 +83,7 @@ def test_a_cell_is_what_the_printed_command_gives_there(command, tmp_path, colou
         assert difference.mean() < 0.1, cell
 
 
+@pytest.mark.slow
 def test_the_grid_lies_around_the_automatic_choice(command, pair):
     cells = {cell["cell"]: cell for cell in rows_of(command("tune", pair))}
     assert len(cells) == 15
@@ -247,6 +248,7 @@ def test_a_sheet_is_never_taken_for_a_picture_of_a_folder(command, pair, tmp_pat
     assert [Path(line.split("\t")[0]).name for line in result.stdout.splitlines()] == ["noisy.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pair")
 @pytest.mark.parametrize(
     ("options", "said"),

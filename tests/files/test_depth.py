@@ -147,6 +147,7 @@ def test_a_transparent_16_bit_colour_becomes_alpha(
     assert read(tmp_path / "a.png").notes == ("its transparent colour is written as alpha",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_deep_tiff_is_turned_as_pillow_turns_others(orientation: int, command, tmp_path: Path) -> None:
     small = noise(5, 8, 3)

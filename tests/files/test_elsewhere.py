@@ -27,6 +27,7 @@ def add_chunks(path: Path, *chunks: tuple[bytes, bytes]) -> None:
     path.write_bytes(contents[:end] + b"".join(png_chunk(*chunk) for chunk in chunks) + contents[end:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "names"),
     [

@@ -55,6 +55,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_the_remedy_that_is_told_works(name: str, command, tmp_path: Path) -> None:
     make, reason = OTHERS[name]

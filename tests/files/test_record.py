@@ -25,6 +25,7 @@ def test_a_record_is_told_from_other_texts() -> None:
     assert without_record(RECORD) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", ["png", "jpg", "tif"])
 @pytest.mark.parametrize("source", ["png", "jpg", "tif", "bmp"])
 def test_the_parameters_used_are_recorded(

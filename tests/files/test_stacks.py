@@ -278,6 +278,7 @@ def test_the_parameters_are_those_of_the_middle_plane_for_the_whole_file(command
         np.testing.assert_array_equal(plane, tiff_values(tmp_path / "out" / f"plane{number}.tif"))
 
 
+@pytest.mark.slow
 def test_channels_of_a_microscope_have_parameters_of_their_own(command, tmp_path: Path) -> None:
     planes = np.stack([_smooth(0.02, 3, 64, 64), _smooth(0.1, 3, 64, 64)], axis=1)
     tifffile.imwrite(tmp_path / "a.tif", planes, imagej=True, metadata={"axes": "ZCYX"})
@@ -432,6 +433,7 @@ def test_a_page_that_fails_late_leaves_nothing_behind(command, tmp_path: Path) -
     assert not temporaries(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["imagej.tif", "four.ome.tif", "truncated.tif", "colour.tif"])
 def test_the_first_picture_alone_is_taken_when_asked(name: str, command, tmp_path: Path) -> None:
     values = make_stack(tmp_path, name)
@@ -458,6 +460,7 @@ def test_other_formats_do_not_hold_pages(target: str, reason: str, command, tmp_
     assert not (tmp_path / target).exists()
 
 
+@pytest.mark.slow
 def test_stacks_are_replaced_in_place_once_and_skipped_when_they_exist(command, tmp_path: Path) -> None:
     make_stack(tmp_path, "imagej.tif")
     before = (tmp_path / "imagej.tif").read_bytes()

@@ -39,6 +39,7 @@ def test_a_lower_quality_makes_a_smaller_file() -> None:
     assert sizes[0] < sizes[1] / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_profile_exif_and_xmp_keep_every_byte(orientation: int, make_image, command, tmp_path: Path) -> None:
     options = {"icc_profile": PROFILE, "exif": exif_bytes(orientation), "xmp": XMP}
@@ -73,6 +74,7 @@ def test_codes_of_other_colours_stay_and_are_told_elsewhere(make_image, command,
     assert "its colour description (CICP 12/13) is dropped" in command("run", "a.avif", "-o", "b.png").stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [10, 12])
 @pytest.mark.parametrize("shape", [(20, 30), (20, 30, 2), (20, 30, 3), (20, 30, 4)])
 def test_more_than_8_bits_become_16_in_a_format_that_holds_them(

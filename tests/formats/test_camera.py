@@ -62,6 +62,7 @@ def test_the_exif_of_a_photograph_becomes_that_of_a_tiff_and_back(
     assert (again[EXIF], again[GPS]) == (OF_A_CAMERA, PLACE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_what_is_said_of_columns_and_rows_turns_with_a_tiff(
     orientation: int, command, tmp_path: Path

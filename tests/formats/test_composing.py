@@ -78,6 +78,7 @@ def test_a_png_shows_what_its_frames_make_together(
         assert np.abs(values.astype(int) - others).max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transparent", [None, 5])
 @pytest.mark.parametrize("starts_whole", [False, True])
 @pytest.mark.parametrize("disposal", [KEEP, CLEAR, RESTORE])

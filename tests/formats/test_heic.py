@@ -83,6 +83,7 @@ def test_profile_exif_and_xmp_are_kept(command, tmp_path: Path) -> None:
     assert {name: after[name] for name in options} == options
 
 
+@pytest.mark.slow
 @needs_package
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_pixels_are_turned_once(orientation: int, command, tmp_path: Path) -> None:

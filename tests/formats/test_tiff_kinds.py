@@ -197,6 +197,7 @@ def test_metadata_of_every_kind_are_kept(name: str, command, tmp_path: Path) -> 
     close(together(again), together(picture))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.97])
 @pytest.mark.parametrize("name", KINDS)
 def test_truncated_files_of_every_kind_are_refused(name: str, part: float, tmp_path: Path, capfd) -> None:
@@ -371,6 +372,7 @@ def test_a_big_endian_bigtiff_is_turned_and_keeps_its_exif(command, tmp_path: Pa
         assert opened.getexif().get(274, 1) == 1
 
 
+@pytest.mark.slow
 def test_a_large_big_endian_bigtiff_is_not_taken_for_a_classic_one(tmp_path: Path) -> None:
     for seed in range(3):  # a classic TIFF would have its directory within these pixels
         values = noise(900, 1300, seed=seed)

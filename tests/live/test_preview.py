@@ -38,6 +38,7 @@ def last(preview: Preview, region: Region, setting: Setting):
     return shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["camera.png", "coffee.png"])
 def test_a_part_is_the_part_of_the_whole_solution_within_the_bounds(name):
     scene = scene_of(SAMPLES / name)

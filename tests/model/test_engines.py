@@ -59,6 +59,7 @@ def test_one_fused_evaluation_equals_the_definition(shape, dtype, tolerance, tv,
         _assert_equals_the_definition(engine, engine.advance(0.0), objective, tolerance)
 
 
+@pytest.mark.slow
 @MODELS
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize("shape", SHAPES)

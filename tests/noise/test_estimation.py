@@ -64,6 +64,7 @@ def test_correlated_noise_is_recognised_with_its_level_and_correlation(name):
     assert not model.estimators_agree
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [5, 25])
 @pytest.mark.parametrize("subsampling", ["4:2:0", "4:2:2"])
 def test_noise_of_a_jpeg_is_found_in_spite_of_smoothed_colours(level, subsampling):

@@ -14,6 +14,7 @@ from tvdenoise.pictures.figures import save_trace
 from tvdenoise.solver.descent import TracePoint
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_the_api(command, tmp_path):
     from support.values import pixels
 
@@ -104,6 +105,7 @@ def test_an_existing_trace_is_replaced_with_overwrite_and_kept_with_skip_existin
     assert there.read_text().startswith("evaluation,value,distance_bound\n1,")
 
 
+@pytest.mark.slow
 def test_the_plot_of_a_single_evaluation_marks_whole_numbers(command, tmp_path):
     Image.fromarray(noise(1, 1)).save(tmp_path / "one.png")
     assert command("run", "one.png", "--trace", "one.svg").exit_code == 0
