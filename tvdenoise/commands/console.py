@@ -1,4 +1,4 @@
-"""Messages and progress bars on standard error."""
+"""Messages and progress bars on standard error. Rich is imported where a bar is shown."""
 
 from __future__ import annotations
 
@@ -8,19 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
-
-from rich.console import Console as Terminal
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from tvdenoise.batch.outcome import FileStatus, Outcome, Tally
 from tvdenoise.commands.output import (
@@ -34,6 +21,8 @@ from tvdenoise.commands.output import (
 )
 
 if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
     from tvdenoise.batch.share import Eta
     from tvdenoise.options import FileOptions
 
@@ -42,15 +31,13 @@ class Bar:
     """The progress bar of a run on standard error: number of files, rate and time left."""
 
     def __init__(self, eta: Eta, count: int) -> None:
+        from rich.console import Console as Terminal
+        from rich.progress import BarColumn, Progress, TextColumn
+
         self._eta = eta
         self._count = count
         self._told = 0
-        columns = (
-            TextColumn("denoising"),
-            BarColumn(),
-            TextColumn("{task.fields[files]}"),
-            _EtaColumn(eta),
-        )
+        columns = (TextColumn("denoising"), BarColumn(), TextColumn("{task.fields[files]}"), _eta_column(eta))
         self._progress = Progress(*columns, console=Terminal(stderr=True), transient=True)
         self._task = self._progress.add_task("denoising", total=eta.total or 1, files=self._files)
         self._progress.start()
@@ -84,6 +71,16 @@ class PlaneBar:
     """The progress bar of one file: its images, or the parts of its only image."""
 
     def __init__(self, count: int) -> None:
+        from rich.console import Console as Terminal
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
         reached = MofNCompleteColumn() if count > 1 else TaskProgressColumn()
         columns = (TextColumn("denoising"), BarColumn(), reached, TimeRemainingColumn())
         self._progress = Progress(*columns, console=Terminal(stderr=True), transient=True)
@@ -99,18 +96,19 @@ class PlaneBar:
         self._progress.stop()
 
 
-class _EtaColumn(ProgressColumn):
+def _eta_column(eta: Eta) -> ProgressColumn:
     """The rate and the time left, which keeps counting down between files."""
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
 
-    def __init__(self, eta: Eta) -> None:
-        super().__init__()
-        self._eta = eta
+    class EtaColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:  # noqa: ARG002  # Rich's signature
+            speed, left = eta.files_per_second, eta.seconds_left
+            if speed is None or left is None:
+                return Text("")
+            return Text(f"{rate(speed)}, {duration(left)} left")
 
-    def render(self, task: Task) -> Text:  # noqa: ARG002  # Rich's signature
-        speed, left = self._eta.files_per_second, self._eta.seconds_left
-        if speed is None or left is None:
-            return Text("")
-        return Text(f"{rate(speed)}, {duration(left)} left")
+    return EtaColumn()
 
 
 _PATIENCE = 0.5  # seconds before a single image gets a bar
