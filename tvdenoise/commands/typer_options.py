@@ -264,255 +264,215 @@ def _size(option: str, text: str, kind: Size) -> int:
 Inputs = Annotated[
     list[str], typer.Argument(metavar="INPUT", help="Images, folders of images, or - for standard input.")
 ]
+
+
+def _shown(panel: str, text: str, *flags: str, metavar: str | None = None) -> Any:
+    """An option in a panel of the help; flags: its names, where they do not follow from the parameter's."""
+    return typer.Option(*flags, metavar=metavar, help=text, rich_help_panel=panel)
+
+
 Jobs = Annotated[
     str | None,
-    typer.Option(
-        metavar="NUMBER|auto",
-        help="Number of files to process at the same time. By default as many as are useful. Output is byte-identical "
+    _shown(
+        FILES_PANEL,
+        "Number of files to process at the same time. By default as many as are useful. Output is byte-identical "
         "for any number.",
-        rich_help_panel=FILES_PANEL,
+        metavar="NUMBER|auto",
     ),
 ]
 Cluster = Annotated[
     str | None,
-    typer.Option(
-        metavar="ADDRESS|local",
-        help="Use the workers of the Dask scheduler at this address, or of one started on this machine (local). "
+    _shown(
+        FILES_PANEL,
+        "Use the workers of the Dask scheduler at this address, or of one started on this machine (local). "
         "Workers must see the same files. Requires the extra cluster.",
-        rich_help_panel=FILES_PANEL,
+        metavar="ADDRESS|local",
     ),
 ]
-FailFast = Annotated[
-    bool, typer.Option("--fail-fast", help="Stop at the first file that fails.", rich_help_panel=FILES_PANEL)
-]
+FailFast = Annotated[bool, _shown(FILES_PANEL, "Stop at the first file that fails.", "--fail-fast")]
 Output = Annotated[
     str | None,
-    typer.Option(
+    _shown(
+        FILES_PANEL,
+        "Output file (its extension sets the format), folder, or - for standard output. "
+        "By default NAME_denoised.EXT beside each input.",
         "--output",
         "-o",
         metavar="OUTPUT",
-        help="Output file (its extension sets the format), folder, or - for standard output. "
-        "By default NAME_denoised.EXT beside each input.",
-        rich_help_panel=FILES_PANEL,
     ),
 ]
 WatchedFolder = Annotated[str, typer.Argument(metavar="FOLDER", help="Folder to watch.")]
 OutputFolder = Annotated[
-    str,
-    typer.Option(
-        "--output", "-o", metavar="FOLDER", help="Folder for the results.", rich_help_panel=FILES_PANEL
-    ),
+    str, _shown(FILES_PANEL, "Folder for the results.", "--output", "-o", metavar="FOLDER")
 ]
 Settle = Annotated[
     str | None,
-    typer.Option(
-        metavar="SECONDS",
-        help="Denoise a file once it has not changed for this long. By default 2.",
-        rich_help_panel=FILES_PANEL,
+    _shown(
+        FILES_PANEL, "Denoise a file once it has not changed for this long. By default 2.", metavar="SECONDS"
     ),
 ]
 Poll = Annotated[
     str | None,
-    typer.Option(
+    _shown(
+        FILES_PANEL,
+        "Poll the folder at this interval, for file systems that report no changes, such as network file systems.",
         metavar="SECONDS",
-        help="Poll the folder at this interval, for file systems that report no changes, such as network file systems.",
-        rich_help_panel=FILES_PANEL,
     ),
 ]
-Recursive = Annotated[
-    bool, typer.Option("--recursive", "-r", help="Include sub-folders.", rich_help_panel=FILES_PANEL)
-]
+Recursive = Annotated[bool, _shown(FILES_PANEL, "Include sub-folders.", "--recursive", "-r")]
 Include = Annotated[
     list[str] | None,
-    typer.Option(
+    _shown(
+        FILES_PANEL,
+        "In folders, process only files that match: '*.tif' matches names, 'day*/*.tif' paths below the folder. "
+        "May be repeated.",
         "--include",
         metavar="PATTERN",
-        help="In folders, process only files that match: '*.tif' matches names, 'day*/*.tif' paths below the folder. "
-        "May be repeated.",
-        rich_help_panel=FILES_PANEL,
     ),
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option(
+    _shown(
+        FILES_PANEL,
+        "Skip files and sub-folders that match: 'thumb*', 'raw/old'. May be repeated.",
         "--exclude",
         metavar="PATTERN",
-        help="Skip files and sub-folders that match: 'thumb*', 'raw/old'. May be repeated.",
-        rich_help_panel=FILES_PANEL,
     ),
 ]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace existing outputs.", rich_help_panel=FILES_PANEL)
-]
+Overwrite = Annotated[bool, _shown(FILES_PANEL, "Replace existing outputs.", "--overwrite")]
 SkipExisting = Annotated[
-    bool,
-    typer.Option(
-        "--skip-existing", help="Keep existing outputs, to continue a run.", rich_help_panel=FILES_PANEL
-    ),
+    bool, _shown(FILES_PANEL, "Keep existing outputs, to continue a run.", "--skip-existing")
 ]
 InPlace = Annotated[
     bool,
-    typer.Option(
+    _shown(
+        FILES_PANEL,
+        "Replace each input by its result, once: files already recorded as denoised are skipped.",
         "--in-place",
-        help="Replace each input by its result, once: files already recorded as denoised are skipped.",
-        rich_help_panel=FILES_PANEL,
     ),
 ]
 Again = Annotated[
-    bool,
-    typer.Option(
-        "--again",
-        help="With --in-place: also denoise files that are already denoised.",
-        rich_help_panel=FILES_PANEL,
-    ),
+    bool, _shown(FILES_PANEL, "With --in-place: also denoise files that are already denoised.", "--again")
 ]
 Suffix = Annotated[
     str | None,
-    typer.Option(
+    _shown(
+        FILES_PANEL,
+        "Suffix of output names. By default _denoised beside the inputs, none in an output folder.",
         metavar="TEXT",
-        help="Suffix of output names. By default _denoised beside the inputs, none in an output folder.",
-        rich_help_panel=FILES_PANEL,
     ),
 ]
 FormatName = Annotated[
     str | None,
-    typer.Option(
-        "--format",
-        metavar="NAME",
-        help="Format of standard output. By default the input's.",
-        rich_help_panel=FILES_PANEL,
-    ),
+    _shown(FILES_PANEL, "Format of standard output. By default the input's.", "--format", metavar="NAME"),
 ]
 Report = Annotated[
     str | None,
-    typer.Option(
-        metavar="FILE",
-        help="Write the outcome of each file as lines of JSON, or as CSV if the name ends in .csv. "
+    _shown(
+        FILES_PANEL,
+        "Write the outcome of each file as lines of JSON, or as CSV if the name ends in .csv. "
         "tvdenoise report summarises it.",
-        rich_help_panel=FILES_PANEL,
+        metavar="FILE",
     ),
 ]
 Residual = Annotated[
     str | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="Write the residual of each image to this folder as NAME_residual.png: input minus result around mid "
+    _shown(
+        FILES_PANEL,
+        "Write the residual of each image to this folder as NAME_residual.png: input minus result around mid "
         "grey, amplified by a power of two. Edges or texture in it were removed with the noise.",
-        rich_help_panel=FILES_PANEL,
+        metavar="FOLDER",
     ),
 ]
 Trace = Annotated[
     str | None,
-    typer.Option(
-        metavar="FILE",
-        help="For one image: write J and the distance bound at every evaluation, as a .csv file or as a plot (.png, "
+    _shown(
+        FILES_PANEL,
+        "For one image: write J and the distance bound at every evaluation, as a .csv file or as a plot (.png, "
         ".svg or .pdf).",
-        rich_help_panel=FILES_PANEL,
+        metavar="FILE",
     ),
 ]
 DryRun = Annotated[
     bool,
-    typer.Option(
-        "--dry-run",
-        help="Print the plan and write nothing. The plan is a table on a terminal, otherwise one tab-separated line "
+    _shown(
+        FILES_PANEL,
+        "Print the plan and write nothing. The plan is a table on a terminal, otherwise one tab-separated line "
         "per file with source, target, columns, rows, channels, action (denoise, skip, fail) and reason.",
-        rich_help_panel=FILES_PANEL,
+        "--dry-run",
     ),
 ]
 SharedParameters = Annotated[
     bool,
-    typer.Option(
-        "--shared-parameters",
-        help="Choose mu once, on a sample of the images, and use it for all of them. For sets from one camera or "
+    _shown(
+        STRENGTH_PANEL,
+        "Choose mu once, on a sample of the images, and use it for all of them. For sets from one camera or "
         "microscope.",
-        rich_help_panel=STRENGTH_PANEL,
+        "--shared-parameters",
     ),
 ]
 Sheet = Annotated[
     str | None,
-    typer.Option(
+    _shown(
+        _SHEET_PANEL,
+        "Contact sheet, a PNG. By default NAME_tune.png beside the image. With --live: output for the result, as "
+        "in run.",
         "--output",
         "-o",
         metavar="FILE",
-        help="Contact sheet, a PNG. By default NAME_tune.png beside the image. With --live: output for the result, as "
-        "in run.",
-        rich_help_panel=_SHEET_PANEL,
     ),
 ]
 Reference = Annotated[
     str | None,
-    typer.Option(
+    _shown(
+        _SHEET_PANEL,
+        "The same image without noise. The sheet then shows PSNR and SSIM and marks the best cell.",
         metavar="CLEAN",
-        help="The same image without noise. The sheet then shows PSNR and SSIM and marks the best cell.",
-        rich_help_panel=_SHEET_PANEL,
     ),
 ]
 GridSize = Annotated[
     str | None,
-    typer.Option(
+    _shown(
+        _SHEET_PANEL,
+        "Number of values of mu, each 1.41 times smaller than the one before, and of epsilon, each 3 times "
+        "larger than the one before. Both numbers are odd. By default 5x3.",
         "--grid",
         metavar="COLUMNSxROWS",
-        help="Number of values of mu, each 1.41 times smaller than the one before, and of epsilon, each 3 times "
-        "larger than the one before. Both numbers are odd. By default 5x3.",
-        rich_help_panel=_SHEET_PANEL,
     ),
 ]
 Strengths = Annotated[
     str | None,
-    typer.Option(
+    _shown(
+        _SHEET_PANEL,
+        "Show a row of strengths (see run --strength) instead of a grid: 0.25,0.5,1,2,4. 1 is always shown.",
         metavar="NUMBER,...",
-        help="Show a row of strengths (see run --strength) instead of a grid: 0.25,0.5,1,2,4. 1 is always shown.",
-        rich_help_panel=_SHEET_PANEL,
     ),
 ]
 Crop = Annotated[
     str | None,
-    typer.Option(
+    _shown(
+        _SHEET_PANEL,
+        "Part to show, in pixels. By default 256 by 256 pixels with both noise and structure.",
         metavar="X,Y,WIDTH,HEIGHT",
-        help="Part to show, in pixels. By default 256 by 256 pixels with both noise and structure.",
-        rich_help_panel=_SHEET_PANEL,
     ),
 ]
 Live = Annotated[
     bool,
-    typer.Option(
+    _shown(
+        _LIVE_PANEL,
+        "Open a local page with sliders in the browser instead of writing a sheet. Requires the extra live.",
         "--live",
-        help="Open a local page with sliders in the browser instead of writing a sheet. Requires the extra live.",
-        rich_help_panel=_LIVE_PANEL,
     ),
 ]
 Port = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NUMBER", help="Port of the page. By default any free port.", rich_help_panel=_LIVE_PANEL
-    ),
+    str | None, _shown(_LIVE_PANEL, "Port of the page. By default any free port.", metavar="NUMBER")
 ]
 NoBrowser = Annotated[
-    bool,
-    typer.Option(
-        "--no-browser",
-        help="Print the address of the page without opening a browser.",
-        rich_help_panel=_LIVE_PANEL,
-    ),
+    bool, _shown(_LIVE_PANEL, "Print the address of the page without opening a browser.", "--no-browser")
 ]
-Quiet = Annotated[
-    bool,
-    typer.Option(
-        "--quiet",
-        "-q",
-        help="Print errors only.",
-        rich_help_panel=_MESSAGES_PANEL,
-    ),
-]
+Quiet = Annotated[bool, _shown(_MESSAGES_PANEL, "Print errors only.", "--quiet", "-q")]
 Verbose = Annotated[
     bool,
-    typer.Option(
-        "--verbose",
-        "-v",
-        help="Print details of each file, even of more than 20 files.",
-        rich_help_panel=_MESSAGES_PANEL,
-    ),
+    _shown(_MESSAGES_PANEL, "Print details of each file, even of more than 20 files.", "--verbose", "-v"),
 ]
-Debug = Annotated[
-    bool, typer.Option("--debug", help="Print tracebacks of errors.", rich_help_panel=_MESSAGES_PANEL)
-]
+Debug = Annotated[bool, _shown(_MESSAGES_PANEL, "Print tracebacks of errors.", "--debug")]

@@ -1,4 +1,4 @@
-"""AVIF: written with the input's chroma subsampling at quality 95, or 100 with alpha, which stays exact."""
+"""AVIF: written with the input's colour subsampling at quality 95, or 100 with alpha, which stays exact."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _EXIF_PREFIX = b"Exif\0\0"
 
 @dataclass(frozen=True)
 class AvifTraits:
-    """subsampling: of the chroma, as Pillow names it; colour: codes other than sRGB's."""
+    """subsampling: of the colours, as Pillow names it; colour: codes other than sRGB's."""
 
     subsampling: str = "4:4:4"
     colour: ColourCodes | None = None

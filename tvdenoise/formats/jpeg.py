@@ -1,4 +1,4 @@
-"""JPEG: written at quality 95 with the input's chroma subsampling; CMYK stays CMYK, without a transform."""
+"""JPEG: written at quality 95 with the input's colour subsampling; CMYK stays CMYK, without a transform."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ _TRAILING_DATA_LEFT_OUT = "{:,} bytes after the image (previews, a gain map or a
 
 @dataclass(frozen=True)
 class JpegTraits:
-    """subsampling: of the chroma, as Pillow numbers it (0 for none).
+    """subsampling: of the colours, as Pillow numbers it (0 for none).
 
     comment: the last one; segments: the other comments, IPTC, extended XMP and other programs' segments, as stored;
     trailing_data: the data after the image.
