@@ -54,6 +54,21 @@ def test_a_part_is_the_part_of_the_whole_solution_within_the_bounds(name):
     assert np.sqrt(np.mean(difference**2)) <= shown.stage.distance_bound + whole.tolerance
 
 
+@pytest.mark.parametrize(
+    "options", [{"penalty": "huber", "tv": "anisotropic"}, {"engine": "sparse"}, {"step": "fixed"}], ids=str
+)
+def test_the_page_solves_with_the_options_of_its_command(options, tmp_path):
+    Image.fromarray(noise(30, 40)).save(tmp_path / "noise.png")
+    scene = scene_of(tmp_path / "noise.png", **options)
+    setting, whole = scene.automatic, Region(0, 0, 0, 30, 40)
+    shown = last(Preview(scene), whole, setting)
+    solution = denoise(noise(30, 40), setting.mu, setting.epsilon, **options)
+    np.testing.assert_allclose(shown.planes[0], solution.image, atol=2 * solution.tolerance)
+    usual = Setting.of(FileOptions(), setting.mu, setting.epsilon)
+    plain = last(Preview(scene), whole, usual)
+    assert "engine" in options or plain.stage.evaluations != shown.stage.evaluations
+
+
 def test_a_small_move_costs_less_from_the_last_solution_than_from_the_input():
     scene = scene_of(SAMPLES / "camera.png")
     moved = Setting.of(scene.settings, scene.automatic.mu * 1.05, scene.automatic.epsilon / 1.05)
