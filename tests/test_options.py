@@ -78,7 +78,7 @@ def test_fields_may_be_split_between_record_and_keywords_but_not_given_twice():
     ("given", "error"),
     [
         ({"mu": -1}, "mu must be positive"), ({"mu": "nine"}, "nine"), ({"penalty": "l0"}, "one of hyperbolic, huber"),
-        ({"max_iterations": 0}, "at least 1"), ({"strength": None}, ""), ({"tolerance": -1}, "at least 0"),
+        ({"max_iterations": 0}, "at least 1"), ({"strength": None}, "NoneType"), ({"tolerance": -1}, "at least 0"),
         ({"mu": 1, "sigma": 0.1}, "sigma only serves to choose mu"), ({"mu": 1, "strength": 2}, "strength scales"),
     ],
 )  # fmt: skip
@@ -121,6 +121,13 @@ def test_numbers_are_written_exactly(value):
         text = Number(0, 1e9, is_intensity).text(value)
         numerator, _, denominator = text.partition("/")
         assert float(numerator) / float(denominator or 1) == value
+
+
+def test_numbers_are_written_as_short_as_they_can_be():
+    intensity = Number(0, 1e9, is_intensity=True)
+    found = [intensity.text(value) for value in (1.0, 0.01, 2.5 / 255, 1e-15)]
+    assert found == ["1", "0.01", "2.5/255", "1e-15"]
+    assert Number(0, 1e9).text(1e9) == "1000000000"
 
 
 def test_auto_stands_for_what_is_chosen_where_it_can_be():

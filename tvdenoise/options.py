@@ -57,11 +57,12 @@ class Number:
 
     def text(self, value: float) -> str:
         """The exact value as a word of the command line."""
+        plain = repr(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
         levels = f"{value * _GREY_LEVELS:.{_DIGITS}g}"
-        if self.is_intensity and value > 0 and float(levels) / _GREY_LEVELS == value:
-            plain = repr(value)
-            return plain if len(plain) <= len(levels) + 4 else f"{levels}/{_GREY_LEVELS}"
-        return repr(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+        is_shorter = len(plain) > len(levels) + len(f"/{_GREY_LEVELS}")
+        if self.is_intensity and is_shorter and float(levels) / _GREY_LEVELS == value:
+            return f"{levels}/{_GREY_LEVELS}"
+        return plain
 
 
 @dataclass(frozen=True)
