@@ -99,7 +99,7 @@ def test_a_contradiction_names_the_options_as_they_were_written():
 def test_the_words_of_a_command_give_the_same_options():
     options = FileOptions(
         mu=0.1 + 0.2, epsilon=2.5 / 255, tolerance=0.0, chroma=2, tv="componentwise", step="fixed", threads=3,
-        data_range=4095, nan="fill", mask="/white here.png", volume=True, spacing=(4.0, 1.0, 0.5), quality=80,
+        data_range=4095, nan="fill", mask="/white here.png", volume=True, spacing=(4.0, 1.0, 0.123456789), quality=80,
         max_megapixels=900.5, memory=2 * 10**9, strip_metadata=True,
     )  # fmt: skip
     words = shlex.split(command_line("-a.png", options))

@@ -132,7 +132,8 @@ class Distances:
         return tuple(number.check(name, each) for each in value)
 
     def text(self, value: tuple[float, ...]) -> str:
-        return ",".join(f"{distance:g}" for distance in value)
+        number = Number(self.least, self.largest)
+        return ",".join(map(number.text, value))
 
 
 @dataclass(frozen=True)
@@ -203,15 +204,10 @@ def _option(
     metavar: str | None = None,
     *,
     panel: str = STRENGTH_PANEL,
-    flag: str | None = None,
-    serves_to_choose: bool = False,
-    shapes_result: bool = False,
-    slider: float | None = None,
-    colour_only: bool = False,
+    **traits: Any,
 ) -> Any:
-    """A field of an options record."""
-    spec = Spec(kind, text, metavar, panel, flag, serves_to_choose, shapes_result, slider, colour_only)
-    return dataclasses.field(default=default, metadata={"spec": spec})
+    """A field of an options record; traits: the other fields of `Spec`."""
+    return dataclasses.field(default=default, metadata={"spec": Spec(kind, text, metavar, panel, **traits)})
 
 
 class ContradictionError(ValueError):
@@ -603,11 +599,11 @@ def command_line(source: str, options: Options, further: Iterable[str] = ()) -> 
     return shlex.join(["tvdenoise", "run", operand, *options.words(), *further])
 
 
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
-def with_option_keywords(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+def with_option_keywords(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
     """Show the fields of `Options` as keywords in the signature of a function that takes them as ``**fields``."""
     signature = inspect.signature(function)
     shown = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]

@@ -47,7 +47,7 @@ class Work(ABC):
 
     is_streamed = True
     is_in_parts = False
-    _solved_things = "pictures"
+    _solved_things = "images"
 
     def __init__(self, form: Format, settings: FileOptions, threads: int | None, progress: Progress) -> None:
         """threads: for each solve; None for the settings' value."""

@@ -60,13 +60,12 @@ class Asked:
 
     def options(self) -> FileOptions:
         """The parsed options. Raises UsageError."""
-        known = specs(FileOptions)
-        given = {name: parsed(name, text) for name, text in self.texts.items() if text is not None}
-        given = {name: value for name, value in given.items() if value is not None}
+        values = ((name, parsed(name, text)) for name, text in self.texts.items())
+        given = {name: value for name, value in values if value is not None}
         if "mask" in given:
             given["mask"] = os.path.abspath(given["mask"])
         try:
-            return FileOptions(**{name: given[name] for name in known if name in given})
+            return FileOptions(**given)
         except ContradictionError as error:
             raise UsageError(error.reason.format_map(_Flags()), error.remedy) from error
 
