@@ -157,9 +157,12 @@ def test_a_model_of_the_noise_stands_in_the_place_of_a_name():
     assert denoise(NOISY, options=Options(noise=model)).sigma == pytest.approx(0.1)
 
 
-def test_options_of_float_images_alone_do_not_reach_others():
+def test_nan_only_reaches_float_images_and_a_declared_value_yields_to_a_given_one():
     options = FileOptions(data_range=4095, nan="fill", shared_mu=((3, 5.0),), strength=2.0)
     assert options.for_image(channels=1, is_float=True) == Options(data_range=4095, nan="fill", strength=2.0)
-    assert options.for_image(channels=1, is_float=False) == Options(strength=2.0)
-    assert options.for_image(channels=3, is_float=False) == Options(mu=5.0)
-    assert options.for_image(channels=3, is_float=False, mu=6.0) == Options(mu=6.0)
+    assert options.for_image(channels=1, is_float=False) == Options(data_range=4095, strength=2.0)
+    assert options.for_image(channels=3, is_float=False) == Options(data_range=4095, mu=5.0)
+    assert options.for_image(channels=3, is_float=False, mu=6.0) == Options(data_range=4095, mu=6.0)
+    assert FileOptions().for_image(channels=1, is_float=False, nodata=-1.0) == Options(nodata=-1.0)
+    given = FileOptions(nodata=0.0)
+    assert given.for_image(channels=1, is_float=False, nodata=-1.0) == Options(nodata=0.0)

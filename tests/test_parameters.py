@@ -5,9 +5,10 @@ import pytest
 
 from support.samples import clean, correlated, photons, psnr, with_noise
 from tvdenoise import denoise
+from tvdenoise.images.data import data_of
 from tvdenoise.noise.estimation import estimate_planes
 from tvdenoise.noise.model import NoiseKind, NoiseModel
-from tvdenoise.parameters import LEAST_SIGMA, Risk, choose, choose_mu, epsilon_for, mu_for, sample
+from tvdenoise.parameters import Risk, choose, choose_mu, epsilon_for, mu_for, sample
 from tvdenoise.solver.descent import Method
 
 SIGMA = 25 / 255
@@ -25,20 +26,24 @@ def _best(noisy, reference):
 def test_the_estimated_risk_is_the_true_one_up_to_the_variance_of_the_noise():
     reference = clean("camera")
     noisy = with_noise(reference, SIGMA, seed=1).astype(np.float32)
-    risk = Risk.of(noisy[np.newaxis], NoiseModel.white(SIGMA, 1), Method(), None)
+    data = data_of(noisy, None, None)
+    unit = data.layout.unit
+    risk = Risk.of(data, NoiseModel.white(SIGMA / unit, 1), Method(), None)
     for mu in (5.0, 14.0, 40.0):
         error = np.mean((denoise(noisy, mu).image - reference) ** 2)
-        assert risk(np.log(mu)) - SIGMA**2 == pytest.approx(error, abs=0.05 * SIGMA**2)
+        assert risk(np.log(mu * unit)) * unit**2 - SIGMA**2 == pytest.approx(error, abs=0.05 * SIGMA**2)
 
 
 def test_the_estimated_risk_holds_for_correlated_noise_whose_model_is_right():
     reference = clean("astronaut")
     noise = correlated(reference.shape, SIGMA, seed=2)
     noisy = (reference + noise).astype(np.float32)
-    model = estimate_planes(noisy[np.newaxis])
+    data = data_of(noisy, None, None)
+    unit = data.layout.unit
+    model = estimate_planes(data.planes)
     assert model.kind is NoiseKind.CORRELATED
-    risk = Risk.of(noisy[np.newaxis], model, Method(), None)
-    estimated = [risk(log_mu) for log_mu in np.log([2.0, 60.0])]
+    risk = Risk.of(data, model, Method(), None)
+    estimated = [risk(log_mu) * unit**2 for log_mu in np.log([2.0 * unit, 60.0 * unit])]
     true = [np.mean((denoise(noisy, mu).image - reference) ** 2) for mu in (2.0, 60.0)]
     assert estimated[1] - estimated[0] == pytest.approx(true[1] - true[0], abs=0.25 * SIGMA**2)
 
@@ -81,24 +86,28 @@ def test_clean_pictures_come_back_almost_unchanged(name):
 
 
 def test_an_image_without_noise_gets_a_mu_that_keeps_it():
-    assert choose_mu(np.full((1, 20, 20), 0.5), NoiseModel.white(0.0, 1), Method()) == mu_for(LEAST_SIGMA)
+    for image in (np.full((20, 20), 0.5), np.full((20, 20), 100, np.uint8)):
+        data = data_of(image, None, None)
+        assert choose_mu(data, NoiseModel.white(0.0, 1), Method()) == mu_for(data.layout.least_sigma)
+        assert np.isfinite(mu_for(data.layout.least_sigma))
 
 
 def test_what_is_given_is_kept():
-    planes = np.random.default_rng(1).normal(0.5, 0.1, (1, 40, 40))
+    data = data_of(np.random.default_rng(1).normal(0.5, 0.1, (40, 40)), None, None)
     model = NoiseModel.white(0.1, 1)
-    assert choose(planes, Method(), model, 7.0, None) == (7.0, pytest.approx(0.02))
-    assert choose(planes, Method(), model, None, 0.03)[1] == 0.03
-    assert choose(planes, Method(), None, 7.0, 0.03) == (7.0, 0.03)
-    plain, strong = (choose(planes, Method(), model, None, None, strength)[0] for strength in (1.0, 2.0))
+    assert choose(data, Method(), model, 7.0, None, 1.0) == (7.0, pytest.approx(0.02))
+    assert choose(data, Method(), model, None, 0.03, 1.0)[1] == 0.03
+    assert choose(data, Method(), None, 7.0, 0.03, 1.0) == (7.0, 0.03)
+    plain, strong = (choose(data, Method(), model, None, None, strength)[0] for strength in (1.0, 2.0))
     assert strong == pytest.approx(plain / 2)
 
 
 def test_epsilon_is_a_tenth_of_the_noise_level_that_mu_stands_for_and_a_fifth_in_colour():
-    assert epsilon_for(14.0, weighted_chroma=False) == pytest.approx(0.01)
-    assert epsilon_for(14.0, weighted_chroma=True) == pytest.approx(0.02)
+    assert epsilon_for(14.0, weighted_chroma=False, span=1.0) == pytest.approx(0.01)
+    assert epsilon_for(14.0, weighted_chroma=True, span=1.0) == pytest.approx(0.02)
     assert epsilon_for(0.01, weighted_chroma=False, span=0.6) == pytest.approx(0.1)
-    assert epsilon_for(1e30, weighted_chroma=False) > 0
+    assert epsilon_for(1e30, weighted_chroma=False, span=1.0) > 0
+    assert epsilon_for(14.0, weighted_chroma=False, span=0.0) == pytest.approx(0.01)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -16,8 +17,8 @@ from tvdenoise.noise.estimation import estimate_planes
 from tvdenoise.noise.evidence import noise_shown
 from tvdenoise.noise.model import NoiseModel
 from tvdenoise.options import Count, Options, checked, with_option_keywords
-from tvdenoise.parameters import Parameters, problem_of
-from tvdenoise.solver.descent import Solution
+from tvdenoise.parameters import Parameters, in_data_ranges, problem_of
+from tvdenoise.solver.descent import Solution, TracePoint
 from tvdenoise.tiling.passes import Scratch, TiledSolution, Windows
 from tvdenoise.tiling.plan import TilingPlan
 from tvdenoise.tiling.refining import Refinement
@@ -50,7 +51,8 @@ def denoise(
     """Minimise J(x) = Σ h(∇x) + μ/2 Σ w (x − f)² for the noisy image f.
 
     noisy: (rows, columns); or three axes, of which ``channel_axis`` holds the channels; or a volume with three
-        ``spatial_axes``. Any integer or real floating type. It is never modified.
+        ``spatial_axes``. Any integer or real floating type, integers up to 2⁵³. It is
+        never modified. In a masked array, pixels with a masked channel are absent, as with ``nodata``.
     mu, epsilon and all further keywords: the fields of `tvdenoise.Options`.
     options: the fields as one record. A field that is also given as a keyword must have its default there.
     channel_axis: the axis of the channels. Three channels are red, green and blue; any other number is coupled
@@ -67,8 +69,10 @@ def denoise(
     progress: called after every evaluation with the progress of the solve, from 0 to 1 at convergence: the way
         from the first distance bound to the tolerance, on a logarithmic scale.
 
-    Returns a `Solution`. Its image has the input's shape, float32 (float64 for float64 input), in the units of float
-    input, and in [0, 1] for integers. With unequal ``weights`` the distance bound is in the weighted norm:
+    Returns a `Solution`. Its image has the input's shape, float32 (float64 for float64 input and integers of 32 bits
+    or more), in the units of float input, and divided by the data range for integers: [0, 1] by default if they are
+    unsigned. For a masked array it is masked alike.
+    With unequal ``weights`` the distance bound is in the weighted norm:
     √(Σ w (x − x*)² / Σ w) ≤ √(Σ g²/w / Σ w)/μ with g = ∇J(x), since J is μ-strongly convex in that norm. The
     defaults of ε and the tolerance then use μ times the mean weight in place of μ. With missing pixels J is not
     strongly convex, and no distance can be bounded: the solve stops once rms(∇J) ≤ 0.03 (μ times ``tolerance``), both
@@ -89,30 +93,39 @@ def denoise(
         weights=weights,
         mask=mask,
     )
+    layout = problem.data.layout
     found = problem.method.minimise(
         problem.data.planes,
-        problem.parameters.mu,
-        problem.parameters.epsilon,
+        problem.mu,
+        problem.epsilon,
         fidelity=problem.data.fidelity,
-        tolerance=given.tolerance,
-        stored=problem.data.layout.precision,
+        tolerance=problem.tolerance,
+        stored=layout.precision,
+        returned=layout.rounding,
         trace=trace,
         progress=progress,
     )
-    layout, kept, chosen = problem.data.layout, problem.data.kept, problem.parameters
+    kept, chosen, scale = problem.data.kept, problem.parameters, layout.scale
     del problem  # frees memory for the result
+    image = _image(found, layout, kept)
     return Solution(
-        image=_image(found, layout, kept),
+        image=image if not np.ma.isMaskedArray(noisy) else _masked_like(noisy, image),
         mu=chosen.mu,
         epsilon=chosen.epsilon,
         noise=chosen.noise,
-        tolerance=found.tolerance,
+        tolerance=found.tolerance * scale,
         status=found.status,
         iterations=found.iterations,
-        value=found.value,
-        distance_bound=found.distance_bound,
-        trace=found.trace,
+        value=found.value * scale,
+        distance_bound=found.distance_bound * scale,
+        trace=tuple(TracePoint(point.value * scale, point.distance_bound * scale) for point in found.trace),
     )
+
+
+def _masked_like(noisy: Any, image: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The image as a masked array with the mask of the noisy one."""
+    masked: NDArray[np.floating] = np.ma.array(image, mask=np.ma.getmaskarray(noisy))
+    return masked
 
 
 @with_option_keywords
@@ -152,30 +165,38 @@ def estimate_noise(
     spatial_axes: Sequence[int] | None = None,
     data_range: float | None = None,
     nan: str = "refuse",
+    nodata: float | None = None,
     where: ArrayLike | None = None,
 ) -> NoiseModel:
     """Estimate the noise of an image: its level, growth with intensity and correlation, for each channel.
 
     The image and its layout are as for `denoise`, and so are the errors. In a volume it is the noise within planes.
 
-    nan: "refuse" raises an error for NaN; "fill" treats pixels with NaN as missing.
+    nan, nodata: pixels that hold no measurement, as in `tvdenoise.Options`; they do not count.
     where: (rows, columns), false for pixels without information about the noise, such as pixels filled in.
 
     Levels are in data ranges. For RGB images they are those of the luminance/opponent basis, in which images are
     denoised. The rotation to this basis is orthonormal, so white noise keeps its level.
     """
     data = data_of(
-        image, channel_axis, data_range, spatial_axes=spatial_axes, fills=checked("nan", nan) == "fill"
+        image,
+        channel_axis,
+        data_range,
+        spatial_axes=spatial_axes,
+        nan=checked("nan", nan),
+        nodata=checked("nodata", nodata),
+        finds_clipped=True,
     )
-    planes, is_telling = noise_shown(data)
-    if where is None:
-        return estimate_planes(planes, is_telling)
-    known = np.asarray(where, bool)
-    needed = data.layout.pixel_shape(np.asarray(image))
-    if known.shape != needed:
-        raise ValueError(f"where must have the shape {needed} of the image, not {known.shape}")
-    known = data.layout.of_pixels(known)
-    return estimate_planes(planes, known if is_telling is None else known & is_telling)
+    planes, is_informative = noise_shown(data)
+    if where is not None:
+        known = np.asarray(where, bool)
+        needed = data.layout.pixel_shape(np.asarray(image))
+        if known.shape != needed:
+            raise ValueError(f"where must have the shape {needed} of the image, not {known.shape}")
+        known = data.layout.of_pixels(known)
+        is_informative = known if is_informative is None else known & is_informative
+    found = replace(estimate_planes(planes, is_informative), step=data.layout.step)
+    return in_data_ranges(found, data.layout)
 
 
 def _image(
@@ -218,8 +239,8 @@ def denoise_tiled(
 
     memory: bytes for all arrays together. It excludes memory of the source itself, and the bounded samples on which
         parameters are chosen (about 0.1 GB for a moment).
-    scratch: opens the scratch file, with four bytes per value, for unbuffered reading and writing. By default it is
-        an unnamed temporary file in the folder, which disappears however this process ends.
+    scratch: opens the scratch file, with four bytes per value (eight in double precision), for unbuffered reading and
+        writing. By default it is an unnamed temporary file in the folder, which disappears however this process ends.
     overlap: overlap of the windows to both sides, in pixels; by default wide enough for this ε that their ends have
         no influence.
     tell: called with the stage and its progress. An exception that it raises ends the work.
@@ -229,7 +250,7 @@ def denoise_tiled(
     """
     given = Options.of(options, _given(fields, mu=mu, epsilon=epsilon))
     plan = TilingPlan.of(
-        Reader.of(source, given.data_range),
+        Reader.of(source, given),
         given,
         memory=Count().check("memory", memory),
         spacing=spacing,
@@ -238,7 +259,9 @@ def denoise_tiled(
     )
     with (scratch or partial(_anonymous_file, folder))() as file:
         reader = plan.reader
-        composite = Scratch(file, reader.channels, reader.shape, memory // _PART_FOR_SCRATCH)
+        composite = Scratch(
+            file, reader.channels, reader.shape, memory // _PART_FOR_SCRATCH, reader.layout.precision
+        )
         windows = Windows(reader, composite, plan.form)
         windows.solve_each(plan.partition, plan.window_tolerance, partial(tell, Stage.SOLVING))
         refinement = Refinement(windows, plan, tell)
@@ -257,16 +280,17 @@ def denoise_tiled(
 
 def _solution(plan: TilingPlan, status: Status, iterations: int, found: Evaluation) -> Solution:
     """The solution, without an image."""
+    layout = plan.reader.layout
     return Solution(
-        image=np.empty((0,) * len(plan.reader.shape), np.float32),
-        mu=plan.form.mu,
-        epsilon=plan.form.epsilon,
-        noise=plan.noise,
-        tolerance=plan.certificate.tolerance,
+        image=np.empty((0,) * len(plan.reader.shape), layout.precision),
+        mu=plan.form.mu / layout.scale,
+        epsilon=plan.form.epsilon * layout.scale,
+        noise=None if plan.noise is None else in_data_ranges(plan.noise, layout),
+        tolerance=plan.certificate.tolerance * layout.scale,
         status=status,
         iterations=iterations,
-        value=found.value,
-        distance_bound=plan.certificate.distance_bound(found),
+        value=found.value * layout.scale,
+        distance_bound=plan.certificate.distance_bound(found) * layout.scale,
     )
 
 

@@ -109,6 +109,21 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Value:
+    """A stored value: any number, NaN and infinities too."""
+
+    def check(self, name: str, value: Any) -> float:
+        """The value as a float. Raises ValueError and TypeError."""
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{name} is too large: {value!r}") from None
+
+    def text(self, value: float) -> str:
+        return repr(int(value)) if math.isfinite(value) and value == int(value) else repr(value)
+
+
+@dataclass(frozen=True)
 class Flag:
     """On or off."""
 
@@ -165,7 +180,7 @@ class Name:
         return value
 
 
-Kind = Number | Count | Choice | Flag | Distances | Size | Name
+Kind = Number | Value | Count | Choice | Flag | Distances | Size | Name
 
 
 @dataclass(frozen=True)
@@ -254,8 +269,13 @@ class Options:
     penalty: "hyperbolic" √(z² + ε²), or "huber" z²/(2ε) up to ε, |z| − ε/2 beyond.
     step: "bb" for Barzilai–Borwein step lengths, "fixed" for 1/L.
     engine: "fused" for the fast kernel, "sparse" for scipy's sparse operators in double precision.
-    data_range: the intensity that counts as 1. None chooses the largest value of an integer type, 1 for floats.
-    nan: "refuse" raises an error for NaN; "fill" treats float pixels with NaN in any channel as missing.
+    data_range: the stored intensity that counts as 1 in parameters, bounds and results of integers, such as 4095 for
+        12 bits in 16. None chooses the largest value of an integer type, 1 for floats. It is a unit only.
+    nan: "refuse" raises an error for NaN; "fill" treats float pixels with NaN in any channel as missing; "keep" as
+        absent.
+    nodata: the stored value of absent pixels, in any channel; it may be NaN. Absent pixels lie outside the domain:
+        differences to them are zero, they are no unknowns, neither the noise nor μ depends on them, and they are
+        returned unchanged.
 
     Raises ValueError and TypeError for values outside their range, and ContradictionError (a ValueError) for
     options that contradict each other.
@@ -263,7 +283,7 @@ class Options:
 
     mu: float | None = _option(
         None,
-        Number(1e-12, 1e30),
+        Number(1e-60, 1e60),
         "Weight of the fidelity: a larger value keeps more detail and more noise. "
         "By default the value with the least estimated error for the noise of the image.",
         "NUMBER|auto",
@@ -271,7 +291,7 @@ class Options:
     )
     sigma: float | None = _option(
         None,
-        Number(1e-12, 1e6, is_intensity=True, asked_at_most=1.0),
+        Number(1e-60, 1e60, is_intensity=True, asked_at_most=1.0),
         "Assume white noise of this standard deviation. By default the noise is estimated.",
         "INTENSITY",
         serves_to_choose=True,
@@ -292,7 +312,7 @@ class Options:
     )
     epsilon: float | None = _option(
         None,
-        Number(1e-15, 1e6, is_intensity=True, asked_at_most=1.0),
+        Number(1e-60, 1e60, is_intensity=True, asked_at_most=1.0),
         "Smoothing of the penalty: smaller differences are smoothed as noise, larger ones are kept as edges. "
         "By default 0.14 / mu (0.28 / mu in colour).",
         "INTENSITY|auto",
@@ -351,15 +371,25 @@ class Options:
     )
     data_range: float | None = _option(
         None,
-        Number(1e-12, 1e12),
-        "Intensity that counts as white in float files. By default 1.",
+        Number(1e-60, 1e60),
+        "Intensity that counts as 1 in options and results: 4095 for 12 bits in a 16-bit file. By default the largest "
+        "value of an integer type, and 1 in float files.",
         "NUMBER",
         panel=FILES_PANEL,
     )
     nan: str = _option(
         "refuse",
-        Choice(("refuse", "fill")),
-        "Refuse float files that contain NaN, or fill these pixels from their neighbours.",
+        Choice(("refuse", "fill", "keep")),
+        "Refuse float files that contain NaN, fill these pixels from their neighbours, or keep them as pixels without "
+        "data.",
+        panel=FILES_PANEL,
+    )
+    nodata: float | None = _option(
+        None,
+        Value(),
+        "Value of pixels without data, such as 0 in depth maps: they have no influence and are kept as they are. By "
+        "default the value that a GeoTIFF declares.",
+        "VALUE",
         panel=FILES_PANEL,
     )
 
@@ -542,17 +572,22 @@ class FileOptions(Options):
 
     @property
     def has_weights(self) -> bool:
-        """True if pixels may have different weights in the fidelity."""
-        return self.mask is not None or self.fills_missing
+        """True if pixels may have different weights in the fidelity, or no data."""
+        return self.mask is not None or self.nan != "refuse" or self.nodata is not None
 
-    def for_image(self, *, channels: int, is_float: bool, mu: float | None = None) -> Options:
+    def for_image(
+        self, *, channels: int, is_float: bool, mu: float | None = None, nodata: float | None = None
+    ) -> Options:
         """The options for one image of a file.
 
-        mu: the value chosen for all images of the file. The data range and NaN only matter for float images.
+        mu: the value chosen for all images of the file. nodata: the value that the file declares.
+        NaN only matters for float images.
         """
         common = self.common()
         if not is_float:
-            common = replace(common, nan=_default(Options, "nan"), data_range=None)
+            common = replace(common, nan=_default(Options, "nan"))
+        if common.nodata is None and nodata is not None:
+            common = replace(common, nodata=nodata)
         shared = dict(self.shared_mu).get(channels) if mu is None else mu
         return common if shared is None else common.with_choice(shared)
 

@@ -6,19 +6,20 @@ It ends in a `Problem` that is ready to be solved.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from tvdenoise.images.data import Data, data_of
+from tvdenoise.images.data import Data, Layout, data_of
 from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights
 from tvdenoise.model.fidelity import Fidelity
 from tvdenoise.noise.estimation import estimate, estimate_white
-from tvdenoise.noise.evidence import ArrayEvidence, noise_shown
+from tvdenoise.noise.evidence import ArrayEvidence, noise_shown, unclipped_pixels
 from tvdenoise.noise.model import NoiseKind, NoiseModel
 from tvdenoise.solver.descent import Method
+from tvdenoise.solver.stopping import DEFAULT_TOLERANCE, Certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,11 +30,16 @@ if TYPE_CHECKING:
     from tvdenoise.options import Options
 
 
+Value = TypeVar("Value", bound=np.generic)
 #: The most values (pixels times channels) in a sample.
 _MOST_VALUES = 300_000
 #: Tiles along each axis; fewer in volumes where tiles would be shorter than `_LEAST_RUN` and have too many seams.
 _TILES = 4
 _LEAST_RUN = 16
+
+
+#: Planes, the weights of their pixels, and the pixels away from clipped ones; None for ones, and for all.
+Sample = tuple["NDArray[np.floating]", "Fidelity | None", "NDArray[np.bool_] | None"]
 
 
 def sample(planes: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -61,21 +67,25 @@ def sample_indices(shape: Sequence[int]) -> list[NDArray[np.intp]] | None:
     ]
 
 
-def take_indices(values: NDArray[np.floating], indices: Sequence[NDArray[np.intp]]) -> NDArray[np.floating]:
+def take_indices(values: NDArray[Value], indices: Sequence[NDArray[np.intp]]) -> NDArray[Value]:
     """Take these indices along the last axes of an array."""
     for axis, places in enumerate(reversed(indices), start=1):
         values = np.take(values, places, axis=-axis)
     return np.ascontiguousarray(values)
 
 
-def sample_of_free(planes: NDArray[np.floating], fidelity: Fidelity) -> tuple[NDArray[np.floating], Fidelity]:
-    """Sample the smallest box that holds every unknown pixel; return the planes and the pixels' weights."""
-    box = [_extent(fidelity.is_free, axis) for axis in range(fidelity.coded.ndim)]
-    planes, coded = planes[:, *box], fidelity.coded[tuple(box)]
+def sample_of_free(
+    planes: NDArray[np.floating], fidelity: Fidelity, unclipped: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.floating], Fidelity, NDArray[np.bool_] | None]:
+    """Sample the smallest box that holds every unknown pixel: planes, the pixels' weights, and where unclipped."""
+    box = tuple(_extent(fidelity.is_free, axis) for axis in range(fidelity.coded.ndim))
+    planes, coded = planes[:, *box], fidelity.coded[box]
+    unclipped = None if unclipped is None else unclipped[box]
     indices = sample_indices(planes.shape)
     if indices is not None:
         planes, coded = take_indices(planes, indices), take_indices(coded, indices)
-    return planes, Fidelity(np.ascontiguousarray(coded, np.float32))
+        unclipped = None if unclipped is None else take_indices(unclipped, indices)
+    return planes, Fidelity(np.ascontiguousarray(coded)), unclipped
 
 
 def _extent(is_free: NDArray[np.bool_], axis: int) -> slice:
@@ -98,34 +108,30 @@ def _spread_indices(length: int, kept: int, tiles: int) -> NDArray[np.intp]:
 
 #: μσ for white noise in an ordinary image.
 _MU_SIGMA = 1.4
-#: The least noise level assumed (a tenth of an 8-bit grey level), so that an image without noise comes back
-#: unchanged instead of causing a division by zero.
-LEAST_SIGMA = 0.1 / 255
 #: ε μ: a tenth of the noise level for equal channel weights, a fifth if the opponents are weighted.
 _EPSILON_MU = 0.14
 _EPSILON_MU_CHROMA = 0.28
 _LARGEST_EPSILON = 1 / 6
-#: Below the spacing of the intensities, a smaller ε changes only the condition of J.
-LEAST_CHOSEN_EPSILON = 1e-9
+#: A part of the span of the intensities. Below their spacing, a smaller ε changes only the condition of J.
+_LEAST_EPSILON = 1e-9
 #: If pixels are missing; a part of the span of the intensities.
 _LEAST_FILLING_EPSILON = 1 / 256
 
 
 def mu_for(sigma: float) -> float:
-    """Return μ = 1.4/σ for white noise of level σ (data ranges); σ is at least a tenth of an 8-bit grey level."""
-    return _MU_SIGMA / max(sigma, LEAST_SIGMA)
+    """Return μ = 1.4/σ for white noise of level σ > 0."""
+    return _MU_SIGMA / sigma
 
 
-def epsilon_for(
-    mu: float, *, weighted_chroma: bool, span: float = np.inf, least: float = LEAST_CHOSEN_EPSILON
-) -> float:
+def epsilon_for(mu: float, *, weighted_chroma: bool, span: float, least: float = 0.0) -> float:
     """Return ε = 0.14/μ, or 0.28/μ if the opponents are weighted: a fixed part of the noise level that suits μ.
 
     ε is at most a sixth of the span of the intensities, so that a very small μ smooths more instead of making
-    edges as cheap as slopes.
+    edges as cheap as slopes; it is at least ``least``, and 1e-9 of the span.
     """
     scale = _EPSILON_MU_CHROMA if weighted_chroma else _EPSILON_MU
-    return max(min(scale / mu, _LARGEST_EPSILON * span), least)
+    chosen = min(scale / mu, _LARGEST_EPSILON * span) if span > 0 else scale / mu
+    return max(chosen, least, _LEAST_EPSILON * span)
 
 
 def least_epsilon(planes: NDArray[np.floating], fidelity: Fidelity | None, *, weighted_chroma: bool) -> float:
@@ -134,9 +140,8 @@ def least_epsilon(planes: NDArray[np.floating], fidelity: Fidelity | None, *, we
     At missing pixels, where only the total variation acts, a smaller ε slows the solve and improves nothing.
     """
     if fidelity is None or not fidelity.has_missing:
-        return LEAST_CHOSEN_EPSILON
-    part = _LEAST_FILLING_EPSILON * (2 if weighted_chroma else 1)
-    return max(part * float(np.ptp(planes)), LEAST_CHOSEN_EPSILON)
+        return 0.0
+    return _LEAST_FILLING_EPSILON * (2 if weighted_chroma else 1) * float(np.ptp(planes))
 
 
 #: The range of μσ to search.
@@ -149,6 +154,8 @@ _COARSE_STEP, _FINE_STEP = 0.8, 0.4
 _PROBE = {NoiseKind.WHITE: 0.1, NoiseKind.INTENSITY: 0.3, NoiseKind.CORRELATED: 0.3}
 #: The tolerance of both solves, as a part of the probe.
 _PROBE_EXACTNESS = 1 / 50
+#: Below this part of the span, single precision cannot solve for the probe that exactly.
+_FAINT = 1e-3
 _PROBE_SEED = 1
 
 
@@ -156,78 +163,101 @@ _PROBE_SEED = 1
 class Risk:
     """An unbiased estimate of the mean squared error of the result, up to a constant, as a function of log μ.
 
-    If pixels have weights, μ means μ times their mean. The error is that of the known pixels only (w > 0).
+    If pixels have weights, μ means μ times their mean. The error is that of the counted pixels only: those that are
+    known (w > 0) and not clipped.
 
     For noise of covariance Σ the risk is ‖x − f‖²/N + 2 tr(Σ ∂x/∂f)/N less a constant (Stein, Ann. Statist.
     9(6), 1981), and the trace is the mean of ⟨n', x(f + δn') − x(f)⟩/δ over noise n' of that covariance
     (Ramani, Blu and Unser, IEEE TIP 17(9), 2008, where n' is white). Each solve starts from the previous one.
     """
 
-    noisy: NDArray[np.float32]
-    probe: NDArray[np.float32]
+    noisy: NDArray[np.floating]
+    probe: NDArray[np.floating]
     method: Method
     epsilon: float | None
     part: float
     fidelity: Fidelity | None = None
     typical: float = 1.0
-    least_epsilon: float = LEAST_CHOSEN_EPSILON
+    least_epsilon: float = 0.0
+    counted: NDArray[np.bool_] | None = None
     last: NDArray[np.floating] | None = None
 
     @classmethod
     def of(
         cls,
-        planes: NDArray[np.floating],
+        data: Data,
         noise: NoiseModel,
         method: Method,
         epsilon: float | None,
-        fidelity: Fidelity | None = None,
     ) -> Risk:
-        """Set up the risk for planes, with a probe drawn from the noise model with a fixed seed."""
-        typical = 1.0
+        """Set up the risk for an image, with a probe drawn from the noise model with a fixed seed."""
+        planes, fidelity = data.planes, data.fidelity
+        unclipped = unclipped_pixels(data)
+        typical = 1.0 if fidelity is None else fidelity.typical
         least = least_epsilon(planes, fidelity, weighted_chroma=method.has_weighted_chroma)
         if fidelity is None:
-            planes = sample(planes)
+            indices = sample_indices(planes.shape)
+            if indices is not None:
+                planes = take_indices(planes, indices)
+                unclipped = None if unclipped is None else take_indices(unclipped, indices)
         else:
-            typical = fidelity.typical
-            planes, fidelity = sample_of_free(planes, fidelity)
-        noisy = np.ascontiguousarray(planes, np.float32)
-        return cls.on(noisy, noise, method, epsilon, fidelity, typical, least)
+            planes, fidelity, unclipped = sample_of_free(planes, fidelity, unclipped)
+        return cls.on(planes, noise, method, epsilon, fidelity, typical, least, unclipped)
 
     @classmethod
     def on(
         cls,
-        noisy: NDArray[np.float32],
+        noisy: NDArray[np.floating],
         noise: NoiseModel,
         method: Method,
         epsilon: float | None,
         fidelity: Fidelity | None = None,
         typical: float = 1.0,
-        least: float = LEAST_CHOSEN_EPSILON,
+        least: float = 0.0,
+        unclipped: NDArray[np.bool_] | None = None,
     ) -> Risk:
-        """Do the same on a sample of planes, with the weights of its pixels."""
+        """Do the same on a sample of planes, with the weights of its pixels.
+
+        unclipped: the pixels whose noise is not cut away; None for all.
+        """
         quick = method.quick
         probe = noise.draw(noisy, _PROBE_SEED)
+        is_faint = noise.sigma < _FAINT * float(np.ptp(noisy))
+        noisy = np.ascontiguousarray(noisy, np.float64 if is_faint else np.float32)
+        counted = unclipped
         if fidelity is not None:
-            probe[:, ~fidelity.is_known] = 0
-        return cls(noisy, probe, quick, epsilon, _PROBE[noise.kind], fidelity, typical, least)
+            counted = fidelity.is_known if unclipped is None else fidelity.is_known & unclipped
+        if counted is not None:
+            probe[:, ~counted] = 0
+        if fidelity is not None:
+            fidelity = Fidelity(np.ascontiguousarray(fidelity.coded, noisy.dtype))
+        part = _PROBE[noise.kind]
+        return cls(noisy, probe, quick, epsilon, part, fidelity, typical, least, counted)
 
     @property
     def level(self) -> float:
-        """The root mean square of the probe, in data ranges."""
+        """The root mean square of the probe."""
         return float(np.sqrt(self._mean(np.square(self.probe, dtype=np.float64))))
+
+    @property
+    def is_informed(self) -> bool:
+        """True if enough pixels count."""
+        return self.counted is None or int(np.count_nonzero(self.counted)) >= _LEAST_KNOWN
 
     def best_mu(self) -> float:
         """Return the μ of least risk."""
-        return float(np.exp(_argmin(self, max(self.level, LEAST_SIGMA))))
+        return float(np.exp(_argmin(self, self.level)))
 
     def __call__(self, log_mu: float) -> float:
-        """Return the estimated risk less a constant, in squared data ranges per pixel."""
+        """Return the estimated risk less a constant, per pixel."""
         mu = float(np.exp(log_mu))
         weighted = self.method.has_weighted_chroma
-        epsilon = epsilon_for(mu, weighted_chroma=weighted, least=self.least_epsilon)
-        epsilon = epsilon if self.epsilon is None else self.epsilon
+        epsilon = self.epsilon
+        if epsilon is None:
+            span = float(np.ptp(self.noisy))
+            epsilon = epsilon_for(mu, weighted_chroma=weighted, span=span, least=self.least_epsilon)
         tolerance = self.part * _PROBE_EXACTNESS * self.level
-        step = np.float32(self.part) * self.probe
+        step = self.noisy.dtype.type(self.part) * self.probe.astype(self.noisy.dtype, copy=False)
         minimise = partial(
             self.method.minimise,
             mu=mu / self.typical,
@@ -243,8 +273,8 @@ class Risk:
         return float(residual + 2 * divergence)
 
     def _mean(self, values: NDArray[np.floating]) -> float:
-        """Return the mean over the known pixels."""
-        return float(np.mean(values if self.fidelity is None else values[:, self.fidelity.is_known]))
+        """Return the mean over the counted pixels."""
+        return float(np.mean(values if self.counted is None else values[:, self.counted]))
 
 
 def _argmin(risk: Callable[[float], float], sigma: float) -> float:
@@ -268,8 +298,10 @@ def _argmin(risk: Callable[[float], float], sigma: float) -> float:
     return best + float(np.clip((before - after) / (2 * curvature), -0.5, 0.5)) * _FINE_STEP
 
 
-#: With fewer known pixels, the risk is no guide.
+#: With fewer counted pixels, the risk is no guide.
 _LEAST_KNOWN = 50
+#: The range of μ and of intensities, in units of the planes, that the precisions can hold.
+_LARGEST_MU, _LARGEST_PART = 1e33, 1e17
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,23 +314,23 @@ class Parameters:
 
 
 def choose(
-    planes: NDArray[np.floating],
+    data: Data,
     method: Method,
     noise: NoiseModel | None,
     mu: float | None,
     epsilon: float | None,
-    strength: float = 1.0,
-    fidelity: Fidelity | None = None,
+    strength: float,
 ) -> tuple[float, float]:
-    """Choose μ and ε for planes (channels, rows, columns) or a volume, unless given.
+    """Choose μ and ε for an image, unless given.
 
     noise: the noise to choose μ for; required if μ is None. strength: divides the chosen μ.
-    fidelity: the weights of pixels, None for ones; ε follows from μ times their mean.
+    If pixels have weights, ε follows from μ times their mean.
     """
+    planes, fidelity = data.planes, data.fidelity
     typical = 1.0 if fidelity is None else fidelity.typical
     if mu is None:
         assert noise is not None
-        mu = choose_mu(planes, noise, method, epsilon, fidelity) / strength
+        mu = choose_mu(data, noise, method, epsilon) / strength
     if epsilon is None:
         weighted, span = method.has_weighted_chroma, float(np.ptp(planes))
         least = least_epsilon(planes, fidelity, weighted_chroma=weighted)
@@ -306,59 +338,67 @@ def choose(
     return mu, epsilon
 
 
+def choose_mu(data: Data, noise: NoiseModel, method: Method, epsilon: float | None = None) -> float:
+    """Return the μ of least estimated risk for an image with this noise.
+
+    epsilon: fixed if given; otherwise it follows from each μ.
+    """
+    typical = 1.0 if data.fidelity is None else data.fidelity.typical
+    least = data.layout.least_sigma
+    if noise.sigma < least:
+        return mu_for(least) / typical
+    risk = Risk.of(data, noise, method, epsilon)
+    return (risk.best_mu() if risk.is_informed else mu_for(noise.sigma)) / typical
+
+
 def choose_by_sample(
-    sampled: NDArray[np.floating] | None,
+    sampled: Sample | None,
     span: float,
     method: Method,
     noise: NoiseModel | None,
-    mu: float | None,
-    epsilon: float | None,
-    strength: float = 1.0,
+    own: Options,
+    least_sigma: float,
 ) -> tuple[float, float]:
-    """Choose μ and ε as `choose` does, from a `sample` of the planes and the span of all planes.
+    """Choose μ and ε as `choose` does, from a sample of the planes and the span of all planes.
 
-    sampled: required if μ is None.
+    sampled: required if μ is not given. own: the options in units of the planes.
     """
+    mu, epsilon = own.mu, own.epsilon
     if mu is None:
         assert noise is not None
         assert sampled is not None
-        if noise.sigma < LEAST_SIGMA:
-            mu = mu_for(noise.sigma)
+        if noise.sigma < least_sigma:
+            mu = mu_for(least_sigma)
         else:
-            mu = Risk.on(np.ascontiguousarray(sampled, np.float32), noise, method, epsilon).best_mu()
-        mu /= strength
+            planes, fidelity, unclipped = sampled
+            risk = Risk.on(planes, noise, method, epsilon, fidelity, unclipped=unclipped)
+            mu = risk.best_mu() if risk.is_informed else mu_for(noise.sigma)
+        mu /= own.strength
     if epsilon is None:
         epsilon = epsilon_for(mu, weighted_chroma=method.has_weighted_chroma, span=span)
     return mu, epsilon
 
 
-def choose_mu(
-    planes: NDArray[np.floating],
-    noise: NoiseModel,
-    method: Method,
-    epsilon: float | None = None,
-    fidelity: Fidelity | None = None,
-) -> float:
-    """Return the μ of least estimated risk for planes (channels, rows, columns) or a volume with this noise.
-
-    epsilon: fixed if given; otherwise it follows from each μ. fidelity: the weights of pixels, None for ones.
-    """
-    typical = 1.0 if fidelity is None else fidelity.typical
-    if noise.sigma < LEAST_SIGMA:
-        return mu_for(noise.sigma) / typical
-    risk = Risk.of(planes, noise, method, epsilon, fidelity)
-    if risk.fidelity is not None and np.count_nonzero(risk.fidelity.is_known) < _LEAST_KNOWN:
-        return mu_for(noise.sigma) / typical
-    return risk.best_mu() / typical
-
-
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """The image data, the method, and the parameters μ and ε."""
+    """The image data, the method, and the parameters μ and ε in the units of the planes.
+
+    tolerance: as asked, in these units. noise: the basis of μ, in these units; None if μ was given.
+    """
 
     data: Data
     method: Method
-    parameters: Parameters
+    mu: float
+    epsilon: float
+    tolerance: float | None
+    noise: NoiseModel | None
+
+    @property
+    def parameters(self) -> Parameters:
+        """The parameters in units of the data range."""
+        scale = self.data.layout.scale
+        noise = None if self.noise is None else in_data_ranges(self.noise, self.data.layout)
+        return Parameters(self.mu / scale, self.epsilon * scale, noise)
 
 
 def problem_of(
@@ -380,12 +420,65 @@ def problem_of(
         spacing=spacing,
         weights=weights,
         mask=mask,
-        fills=options.nan == "fill",
+        nan=options.nan,
+        nodata=options.nodata,
+        finds_clipped=options.mu is None,
     )
     method = method_of(options, len(data.planes), data.axis_weights)
-    model = noise_for(options, len(data.planes), lambda: ArrayEvidence.of(*noise_shown(data)))
-    chosen = choose(data.planes, method, model, options.mu, options.epsilon, options.strength, data.fidelity)
-    return Problem(data, method, Parameters(*chosen, model))
+    own = in_units(options, data.layout)
+    noise = noise_for(own, data.layout, len(data.planes), lambda: ArrayEvidence.of(*noise_shown(data)))
+    mu, epsilon = choose(data, method, noise, own.mu, own.epsilon, own.strength)
+    if noise is not None and noise.sigma >= data.layout.least_sigma and own.tolerance is None:
+        data = _in_sufficient_precision(data, method, mu, epsilon)
+    return Problem(data, method, mu, epsilon, own.tolerance, noise)
+
+
+#: The floor of single precision may raise the default tolerance this much.
+_RAISED = 3.0
+
+
+def _in_sufficient_precision(data: Data, method: Method, mu: float, epsilon: float) -> Data:
+    """Return the data in double precision if single precision certifies too little for such faint noise."""
+    objective = method.objective(data.planes, mu, epsilon, data.fidelity)
+    floor = Certificate.of(objective, 0.0, data.planes.dtype).floor
+    if data.planes.dtype == np.float64 or floor <= _RAISED * DEFAULT_TOLERANCE / objective.typical_mu:
+        return data
+    fidelity = None if data.fidelity is None else Fidelity(data.fidelity.coded.astype(np.float64))
+    return replace(data, planes=data.planes.astype(np.float64), fidelity=fidelity)
+
+
+def in_units(options: Options, layout: Layout) -> Options:
+    """Return the options with intensities and μ in a layout's units instead of data ranges.
+
+    Raises ValueError for values out of all proportion to the intensities.
+    """
+    scale = layout.scale
+    changed = {
+        name: value / scale
+        for name in ("sigma", "epsilon", "tolerance")
+        if (value := getattr(options, name)) is not None
+    }
+    if options.mu is not None:
+        changed["mu"] = options.mu * scale
+    for name, value in changed.items():
+        largest = _LARGEST_MU if name == "mu" else _LARGEST_PART
+        if not (value == 0 or 1 / largest <= value <= largest):
+            raise ValueError(
+                f"{name}={getattr(options, name):g} does not suit intensities that differ by less than "
+                f"{layout.scale:.2g}"
+            )
+    return replace(options, **changed)
+
+
+def in_data_ranges(noise: NoiseModel, layout: Layout) -> NoiseModel:
+    """Return a noise model in data ranges instead of a layout's units."""
+    return noise.moved(layout.scale, _offset(noise, layout))
+
+
+def _offset(noise: NoiseModel, layout: Layout) -> float:
+    """Return the centre as an intensity of the first channel, in data ranges."""
+    gain = RGB_CHANNELS**0.5 if len(noise.channels) == RGB_CHANNELS else 1.0
+    return layout.centre / layout.data_range * gain
 
 
 def method_of(options: Options, channels: int, axis_weights: tuple[float, ...] | None = None) -> Method:
@@ -397,20 +490,23 @@ def method_of(options: Options, channels: int, axis_weights: tuple[float, ...] |
     return Method(options, weights, axis_weights)
 
 
-def noise_for(options: Options, channels: int, evidence: Callable[[], NoiseEvidence]) -> NoiseModel | None:
-    """The noise that μ is chosen for; None if μ is given.
+def noise_for(
+    own: Options, layout: Layout, channels: int, evidence: Callable[[], NoiseEvidence]
+) -> NoiseModel | None:
+    """The noise that μ is chosen for, in a layout's units; None if μ is given.
 
-    It is white noise of a given level, a given model, the estimated model, or white noise of the estimated level.
+    own: the options in these units (`in_units`), but for a noise model. It is white noise of a given level, a given
+    model, the estimated model, or white noise of the estimated level.
     Raises ValueError if the model has another number of channels than the image.
     """
-    if options.mu is not None:
+    if own.mu is not None:
         return None
-    if options.sigma is not None:
-        return NoiseModel.white(options.sigma, channels)
-    if isinstance(options.noise, NoiseModel):
-        if len(options.noise.channels) != channels:
+    if own.sigma is not None:
+        return replace(NoiseModel.white(own.sigma, channels), step=layout.step)
+    if isinstance(own.noise, NoiseModel):
+        if len(own.noise.channels) != channels:
             raise ValueError(
-                f"the noise model has {len(options.noise.channels)} channels and the image has {channels}"
+                f"the noise model has {len(own.noise.channels)} channels and the image has {channels}"
             )
-        return options.noise
-    return (estimate_white if options.noise == "white" else estimate)(evidence())
+        return own.noise.moved(1 / layout.scale, -_offset(own.noise, layout) / layout.scale)
+    return replace((estimate_white if own.noise == "white" else estimate)(evidence()), step=layout.step)

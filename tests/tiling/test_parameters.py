@@ -9,8 +9,9 @@ from tvdenoise.api import denoise_tiled
 from tvdenoise.images.data import data_of
 from tvdenoise.noise.blocks import BLOCKS
 from tvdenoise.noise.estimation import PATCHES
-from tvdenoise.noise.evidence import ArrayEvidence
-from tvdenoise.parameters import sample
+from tvdenoise.noise.evidence import ArrayEvidence, noise_shown, unclipped_pixels
+from tvdenoise.options import Options
+from tvdenoise.parameters import sample, sample_indices, take_indices
 from tvdenoise.tiling.plan import survey
 from tvdenoise.tiling.source import ArraySource, Reader, tell_nobody
 
@@ -63,14 +64,24 @@ KINDS = {
 def test_one_pass_gathers_the_same_evidence_as_from_an_array(kind, most_pixels):
     make, has_channels, layout = KINDS[kind]
     image = stored(make(), np.uint16)
-    planes = data_of(image, layout.get("channel_axis"), None, spatial_axes=layout.get("spatial_axes")).planes
-    whole = ArrayEvidence.of(planes)
-    reader = Reader.of(ArraySource(image, has_channels), None)
+    axes = layout.get("spatial_axes")
+    data = data_of(image, layout.get("channel_axis"), None, spatial_axes=axes, finds_clipped=True)
+    planes = data.planes
+    whole = ArrayEvidence.of(*noise_shown(data))
+    reader = Reader.of(ArraySource(image, has_channels), Options())
     found = survey(reader, most_pixels, tell_nobody, needs_noise=True, needs_sample=True)
 
     assert found.extremes == (planes.min(), planes.max())
     assert found.span == float(np.ptp(planes))
-    assert np.array_equal(found.sample, sample(planes))
+    assert np.array_equal(found.sample[0], sample(planes))
+    assert found.sample[1] is None
+    unclipped = unclipped_pixels(data)
+    assert (unclipped is None) == (found.sample[2] is None)
+    if unclipped is not None:
+        indices = sample_indices(planes.shape)
+        assert np.array_equal(
+            found.sample[2], unclipped if indices is None else take_indices(unclipped, indices)
+        )
     assert found.noise.shape == whole.shape
     assert found.noise.equal_neighbours() == whole.equal_neighbours()
     sides = min(whole.shape[1:])
@@ -87,7 +98,7 @@ def test_equal_neighbours_are_counted_across_bands_and_planes():
     image[:, ::2] += 100
     for values, layout in ((image, {}), (np.stack([image, image[::-1]]), {"spatial_axes": (0, 1, 2)})):
         planes = data_of(values, None, None, spatial_axes=layout.get("spatial_axes")).planes
-        reader = Reader.of(ArraySource(values), None)
+        reader = Reader.of(ArraySource(values), Options())
         for most_pixels in (50, 200, 10**6):
             found = survey(reader, most_pixels, tell_nobody, needs_noise=True, needs_sample=False)
             assert found.noise.equal_neighbours() == ArrayEvidence.of(planes).equal_neighbours()

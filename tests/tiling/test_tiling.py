@@ -13,7 +13,7 @@ import pytest
 from support.samples import clean, rms, volume, with_noise
 from tvdenoise import Status, denoise
 from tvdenoise.api import denoise_tiled
-from tvdenoise.images.data import data_of
+from tvdenoise.images.data import Layout, data_of
 from tvdenoise.model.engines import FusedEngine, VolumeEngine
 from tvdenoise.model.kernels import sweep_band
 from tvdenoise.model.objective import Objective
@@ -105,17 +105,17 @@ def test_the_whole_is_certified_and_equals_the_untiled_solution_within_both_boun
     assert rms(denoised - untiled.image) <= solution.distance_bound + untiled.distance_bound
     assert rms(denoised - exact.image) <= solution.distance_bound + exact.distance_bound
 
-    objective = objective_of(image, solution, alike)
+    objective, layout = objective_of(image, solution, alike)
     gradient = objective.gradient(composite)
-    rounding = Certificate.of(objective, solution.tolerance, np.dtype(np.float32)).rounding
-    assert solution.distance_bound == pytest.approx(rms(gradient) / MU + rounding, rel=1e-3)
-    assert solution.value == pytest.approx(objective.value(composite), rel=1e-5)
+    rounding = Certificate.of(objective, 1.0, np.dtype(np.float32), returned=layout.rounding).rounding
+    assert solution.distance_bound == pytest.approx(rms(gradient) / MU + rounding * layout.scale, rel=1e-3)
+    assert solution.value == pytest.approx(objective.value(composite) * layout.scale, rel=1e-5)
     assert result.seam == pytest.approx(max(near_joins(gradient, result.parts)), rel=1e-3)
     assert result.seam <= MU * solution.tolerance
 
 
-def objective_of(image: np.ndarray, solution, alike: dict) -> Objective:
-    """Return J for a whole image, by the definition."""
+def objective_of(image: np.ndarray, solution, alike: dict) -> tuple[Objective, Layout]:
+    """Return J for a whole image in the units of its layout, by the definition, and the layout."""
     data = data_of(
         image,
         alike.get("channel_axis"),
@@ -124,8 +124,9 @@ def objective_of(image: np.ndarray, solution, alike: dict) -> Objective:
         spacing=alike.get("spacing"),
     )
     method = method_of(Options(mu=MU), len(data.planes), data.axis_weights)
-    penalty = Hyperbolic(solution.epsilon)
-    return Objective(data.planes, MU, penalty, "isotropic", method.channel_weights, data.axis_weights)
+    penalty, mu = Hyperbolic(solution.epsilon / data.layout.scale), MU * data.layout.scale
+    objective = Objective(data.planes, mu, penalty, "isotropic", method.channel_weights, data.axis_weights)
+    return objective, data.layout
 
 
 def test_the_number_of_threads_changes_nothing():
@@ -145,7 +146,7 @@ def a_seam(windows: Windows, partition: Partition) -> None:
     window = (slice(rows.start, rows.start + 100), columns)
     down, across = (np.arange(part.stop - part.start) for part in window)
     fading = np.outer((1 + np.cos(np.pi * down / 100)) / 2, np.sin(np.pi * across / across.size) ** 0.5)
-    step = (2 / 255 * fading).astype(np.float32)
+    step = (2 / 255 / windows.reader.layout.scale * fading).astype(np.float32)
     windows.scratch.write(window, windows.scratch.read(window) + step)
 
 
@@ -222,7 +223,7 @@ def test_further_passes_make_up_for_overlaps_too_narrow_for_a_small_epsilon(tv):
 
 
 def test_faces_are_repaired_when_the_whole_is_at_the_limit_of_the_precision():
-    sigma = 2 / 255
+    sigma = .5 / 255
     image = with_noise(large("coffee", (800, 700), colour=True), sigma, seed=3).astype(np.float32)
     with denoise_tiled(ArraySource(image, True), 1.4 / sigma, memory=18_000_000) as result:
         assert result.passes > 1
@@ -340,14 +341,14 @@ def test_no_scratch_file_is_left_however_a_solve_ends(tmp_path, stage):
 
 
 @pytest.mark.parametrize("is_colour", [False, True])
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e13])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_cannot_be_denoised_are_refused_as_for_whole_images(value, is_colour):
     image = noisy("coffee", (300, 300), colour=is_colour)
     image[[5, 250], 7] = value
-    with pytest.raises(ValueError, match=r"largest intensity|not finite") as whole:
+    with pytest.raises(ValueError, match="not finite") as whole:
         denoise(image, MU, channel_axis=-1 if is_colour else None)
     run = denoise_tiled(ArraySource(image, is_colour), MU, memory=4_000_000)
-    with pytest.raises(ValueError, match=r"largest intensity|not finite") as tiled, run:
+    with pytest.raises(ValueError, match="not finite") as tiled, run:
         pass
     assert str(tiled.value) == str(whole.value)
 
@@ -367,11 +368,6 @@ def test_input_that_cannot_be_solved_in_windows_is_refused():
             denoise_tiled(ArraySource(source), MU, **{"memory": 10**7} | options),
         ):
             pass
-    with (
-        pytest.raises(TypeError, match="double precision"),
-        denoise_tiled(ArraySource(image.astype(float)), MU, memory=10**7),
-    ):
-        pass
 
 
 @pytest.mark.parametrize("is_volume", [False, True])

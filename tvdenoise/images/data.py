@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from scipy.ndimage import binary_opening, uniform_filter
+from scipy.ndimage import binary_opening, maximum_filter, uniform_filter
 
 from tvdenoise.model.colour import RGB_CHANNELS, to_opponent
 from tvdenoise.model.fidelity import Fidelity
@@ -20,28 +20,43 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-#: The squares of intensities and of their differences must fit the range of single precision.
-_LARGEST_INTENSITY = 1e12
+#: Integers beyond this cannot be told apart in double precision.
+_LARGEST_INTEGER = 2**53
+#: The standard deviation of rounding to whole steps, in steps (uniform over one step).
+_ROUNDING = 12**-0.5
+#: Noise below this part of a step does not change a rounded value.
+_LEAST_PART_OF_STEP = 0.1
 Value = TypeVar("Value", bound=np.generic)
+
+
+def precision_of(dtype: np.dtype[np.generic]) -> np.dtype[np.floating]:
+    """Return float64 for float64 images and integers of 32 bits and more, float32 for all others."""
+    most = 4 if dtype.kind == "f" else 2
+    return np.dtype(np.float64 if dtype.itemsize > most else np.float32)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How an image is stored, and how to convert it to (channels, rows, columns) in data ranges and back.
+    """How an image is stored, and how to convert it to (channels, rows, columns) in units of its own and back.
 
-    A volume becomes (channels, planes, rows, columns).
+    A volume becomes (channels, planes, rows, columns). Planes hold (value − centre)/unit. Centre and unit follow the
+    values (`placed`), so that the result follows the data whatever their scale and offset; the unit is a power of
+    two, so that it rounds nothing.
 
-    data_range: the stored value that becomes 1.
+    data_range: the stored value that counts as 1 in parameters and bounds, and in the results of integers.
     channel_axis: the axis of the channels, from 0; None for a single channel without an axis.
     spatial_axes: the axes of rows and columns, or planes, rows and columns, from 0.
-    returned_range: the value of 1 in results: the data range for floats, 1 for integers.
+    centre, unit: stored values; 0 and the data range until placed.
+    largest: the largest magnitude of a stored value; 0 until placed.
     """
 
     dtype: np.dtype[np.generic]
     channel_axis: int | None
     spatial_axes: tuple[int, ...]
     data_range: float
-    returned_range: float
+    centre: float
+    unit: float
+    largest: float = 0.0
 
     @classmethod
     def of(
@@ -67,48 +82,110 @@ class Layout:
             raise ValueError(f"the image has no pixels: its shape is {image.shape}")
         if data_range is None:
             data_range = float(np.iinfo(dtype.char).max) if dtype.kind in "ui" else 1.0
-        return cls(dtype, channel_axis, axes, data_range, data_range if dtype.kind == "f" else 1.0)
+        return cls(dtype, channel_axis, axes, data_range, 0.0, data_range)
+
+    def placed(self, low: np.generic | float, high: np.generic | float) -> Layout:
+        """Return the layout with the centre and the unit for values from ``low`` to ``high``.
+
+        Raises ValueError for values whose differences cannot be computed: subnormal floats, too large ones, and
+        integers beyond 2⁵³.
+        """
+        least, most = float(low), float(high)
+        largest, span = max(abs(least), abs(most)), most - least
+        limits = np.finfo(self.precision)
+        if self.dtype.kind == "f" and 0 < largest < float(np.finfo(self.dtype.char).tiny):
+            raise ValueError(
+                f"the intensities are subnormal (at most {largest:.3g}), which loses their digits; "
+                "multiply them by a constant first"
+            )
+        if self.dtype.kind in "ui" and max(abs(int(low)), abs(int(high))) > _LARGEST_INTEGER:
+            raise ValueError(f"the image holds integers beyond 2**53, such as {largest:.6g}; scale it first")
+        if not np.isfinite(span):
+            raise ValueError(f"the intensities reach {largest:.3g}; divide them by a constant first")
+        if self.dtype.kind == "f":
+            centre = float(self.precision.type(least / 2 + most / 2))
+        else:
+            centre = float((int(low) + int(high)) // 2)
+        exponent = int(np.frexp(span or largest or 1.0)[1])
+        exponent = min(max(exponent, limits.minexp + 1), limits.maxexp - 2)
+        return replace(self, centre=centre, unit=2.0**exponent, largest=largest)
 
     @property
     def precision(self) -> np.dtype[np.floating]:
-        """float64 for float64 images, float32 for all others."""
-        return np.dtype(np.float64 if self.dtype.itemsize > 4 and self.dtype.kind == "f" else np.float32)
+        """See `precision_of`."""
+        return precision_of(self.dtype)
+
+    @property
+    def scale(self) -> float:
+        """The unit in data ranges."""
+        return self.unit / self.data_range
+
+    @property
+    def step(self) -> float:
+        """The step of integers in units; 0 for floats."""
+        return 0.0 if self.dtype.kind == "f" else 1 / self.unit
+
+    @property
+    def least_sigma(self) -> float:
+        """The least noise level to assume (units): a tenth of a step, or the rounding of the stored floats.
+
+        It keeps μ finite; a clean image comes back as it was.
+        """
+        if self.dtype.kind != "f":
+            return _LEAST_PART_OF_STEP * self.step
+        return _ROUNDING * float(np.finfo(self.dtype.char).eps) * (self.largest / self.unit or 1.0)
+
+    @property
+    def rounding(self) -> float:
+        """The error of the returned values from the conversion of solved planes, in units."""
+        roundoff = float(np.finfo(self.precision).eps) / 2
+        return (1 if self.dtype.kind == "f" else 2) * roundoff * self.largest / self.unit
 
     @property
     def _order(self) -> tuple[int, ...]:
         """The image's axes in the order of the planes' axes."""
         return self.spatial_axes if self.channel_axis is None else (self.channel_axis, *self.spatial_axes)
 
-    def planes(self, image: NDArray[np.generic], *, may_have_nan: bool = False) -> NDArray[np.floating]:
-        """Return the intensities (channels, rows, columns) or (channels, planes, rows, columns) in data ranges.
+    def planes(self, image: NDArray[np.generic]) -> NDArray[np.floating]:
+        """Return new planes, (channels, rows, columns) or (channels, planes, rows, columns), in units.
 
-        They may share memory with the image. Raises ValueError if a value is too large or not finite, except NaN if
-        may_have_nan.
+        Values are not checked; those that are not finite remain so.
         """
-        planes = self.unchecked_planes(image)
-        _require_reasonable(planes, may_have_nan=may_have_nan)
-        return planes
-
-    def unchecked_planes(self, image: NDArray[np.generic]) -> NDArray[np.floating]:
-        """Return the same without checking the values."""
         transposed = np.transpose(image, self._order)
         channels_first = transposed[np.newaxis] if self.channel_axis is None else transposed
-        planes = np.ascontiguousarray(channels_first, dtype=self.precision)
-        if self.data_range != 1.0:
-            owned = None if np.shares_memory(planes, image) else planes
-            planes = np.divide(planes, self.precision.type(self.data_range), out=owned)
+        scalar = self.precision.type
+        planes = np.empty(channels_first.shape, self.precision)
+        with np.errstate(over="ignore", invalid="ignore"):  # at missing pixels
+            np.subtract(channels_first, scalar(self.centre), out=planes, dtype=self.precision)
+            if self.unit != 1.0:
+                np.divide(planes, scalar(self.unit), out=planes)
         return planes
 
     def image(self, planes: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Convert planes in data ranges to an image in the shape and units of results."""
-        if self.returned_range != 1.0:
-            planes = planes * self.precision.type(self.returned_range)
+        """Convert planes, which are overwritten, to an image in the shape and units of results."""
+        scalar = self.precision.type
+        np.multiply(planes, scalar(self.unit), out=planes)
+        if self.centre:
+            np.add(planes, scalar(self.centre), out=planes)
+        if self.dtype.kind != "f" and self.data_range != 1.0:
+            np.divide(planes, scalar(self.data_range), out=planes)
         transposed = planes[0] if self.channel_axis is None else planes
         return np.ascontiguousarray(np.transpose(transposed, np.argsort(self._order)), dtype=self.precision)
 
     def pixel_shape(self, image: NDArray[np.generic]) -> tuple[int, ...]:
         """Return the shape of the image without its channel axis, as for masks and weights."""
         return tuple(length for axis, length in enumerate(image.shape) if axis != self.channel_axis)
+
+    def any_channel(self, flags: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return flags of the image's shape, joined over the channels: `pixel_shape`."""
+        if self.channel_axis is None:
+            return flags
+        joined: NDArray[np.bool_] = flags.any(axis=self.channel_axis)
+        return joined
+
+    def for_channels(self, values: NDArray[Value]) -> NDArray[Value]:
+        """Return values of `pixel_shape` with an axis of length one for the channels, if the image has one."""
+        return values if self.channel_axis is None else np.expand_dims(values, self.channel_axis)
 
     def of_pixels(self, values: NDArray[Value]) -> NDArray[Value]:
         """Transpose values of `pixel_shape` to the order of the planes."""
@@ -118,7 +195,7 @@ class Layout:
         self, result: NDArray[np.floating], image: NDArray[np.generic], is_kept: NDArray[np.bool_]
     ) -> None:
         """Copy the image's pixels into a result where is_kept, which has the shape `pixel_shape`."""
-        where = is_kept if self.channel_axis is None else np.expand_dims(is_kept, self.channel_axis)
+        where = self.for_channels(is_kept)
         if self.dtype.kind == "f":
             np.copyto(result, image, where=where, casting="same_kind")
         else:
@@ -158,33 +235,43 @@ def _given_axes(
     return (None, tuple(counted)) if channel_axis is None else (counted[0], tuple(counted[1:]))
 
 
-def _require_reasonable(planes: NDArray[np.floating], *, may_have_nan: bool) -> None:
-    """Raise ValueError if a value is too large or not finite, except NaN if may_have_nan."""
-    # The extremes are NaN or infinite if any value is, so no array of flags is needed.
-    if may_have_nan:
-        largest = max(float(np.fmax.reduce(planes, axis=None)), -float(np.fmin.reduce(planes, axis=None)))
-        if np.isnan(largest):
-            raise ValueError("the image holds nothing but NaN")
-        if np.isinf(largest):
-            bad = np.count_nonzero(np.isinf(planes))
-            raise ValueError(f"the image holds {bad} values that are infinite; replace them first")
-        require_reasonable(largest, 0)
-    else:
-        largest = max(float(planes.max()), -float(planes.min()))
-        require_reasonable(
-            largest, 0 if np.isfinite(largest) else int(np.count_nonzero(~np.isfinite(planes)))
-        )
-
-
-def require_reasonable(largest: float, bad: int) -> None:
-    """Raise ValueError if ``bad`` values are not finite, or if the largest (data ranges) is too large."""
+def require_finite(bad: int) -> None:
+    """Raise ValueError if ``bad`` values are not finite."""
     if bad:
         raise ValueError(
             f"the image holds {bad} values that are not finite (NaN or infinity); replace them first, "
-            'or nan="fill"'
+            'or nan="fill", or nan="keep"'
         )
-    if largest > _LARGEST_INTENSITY:
-        raise ValueError(f"the largest intensity is {largest:.3g} data ranges; give its data_range")
+
+
+def extremes_of(
+    image: NDArray[np.generic], where: NDArray[np.bool_] | None = None
+) -> tuple[np.generic, np.generic]:
+    """Return the least and the largest value; where: of the image's shape, false for values to ignore.
+
+    Raises ValueError if one is not finite, or if no value counts.
+    """
+    if where is None:
+        low, high = image.min(), image.max()
+    else:
+        if not where.any():
+            raise ValueError("no pixel is known: all are missing or have the weight zero")
+        least, most = _limits(image.dtype)
+        low = np.min(image, where=where, initial=most)
+        high = np.max(image, where=where, initial=least)
+    if image.dtype.kind == "f" and not (np.isfinite(low) and np.isfinite(high)):
+        bad = ~np.isfinite(image)
+        require_finite(int(np.count_nonzero(bad if where is None else bad & where)))
+    return low, high
+
+
+def _limits(dtype: np.dtype[np.generic]) -> tuple[Any, Any]:
+    """Return the least and the largest value of a type."""
+    if dtype.kind == "f":
+        return -np.inf, np.inf
+    if dtype.kind == "b":
+        return False, True
+    return np.iinfo(dtype.char).min, np.iinfo(dtype.char).max
 
 
 def _dimensions_message(shape: tuple[int, ...]) -> str:
@@ -252,11 +339,12 @@ def with_noise_where_missing(
 class Data:
     """The input of a solve.
 
-    planes: (channels, rows, columns) or (channels, planes, rows, columns) in data ranges, luminance and opponents
-    for RGB, with missing pixels filled.
+    planes: (channels, rows, columns) or (channels, planes, rows, columns) in the layout's units, luminance and
+    opponents for RGB, with missing and absent pixels filled.
     fidelity: the weights of pixels, None for ones.
     axis_weights: h_min/hᵢ for pixel distances hᵢ along each axis, None if they are equal.
-    kept: the image and the mask of its kept pixels, without the channel axis; None if no pixel is kept.
+    kept: the image and the mask of its kept and absent pixels, without the channel axis; None if there are none.
+    clipped: true for pixels near an end of the range at which values pile up; None if there are none.
     """
 
     layout: Layout
@@ -264,6 +352,7 @@ class Data:
     fidelity: Fidelity | None = None
     axis_weights: tuple[float, ...] | None = None
     kept: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
+    clipped: NDArray[np.bool_] | None = None
 
 
 def data_of(
@@ -275,76 +364,193 @@ def data_of(
     spacing: Sequence[float] | None = None,
     weights: ArrayLike | None = None,
     mask: ArrayLike | None = None,
-    fills: bool = False,
+    nan: str = "refuse",
+    nodata: float | None = None,
+    finds_clipped: bool = False,
 ) -> Data:
     """Convert an image with its weights and mask. Raises TypeError and ValueError as `tvdenoise.denoise` does.
 
-    fills: NaN marks missing pixels.
+    nan, nodata: see `tvdenoise.Options`. finds_clipped: look for clipped pixels.
     """
-    if np.ma.isMaskedArray(image):
-        raise TypeError("masked arrays are not supported; fill the masked values first, or give a mask")
     array = np.asarray(image)
     known_range = checked("data_range", data_range)
     layout = Layout.of(array, channel_axis, known_range, spatial_axes)
     axis_weights = axis_weights_of(spacing, len(layout.spatial_axes))
     free = None if mask is None else _free(mask, layout.pixel_shape(array))
     given = None if weights is None else _weights(weights, layout.pixel_shape(array))
-    planes = layout.planes(_without_missing(array, given, free, layout), may_have_nan=fills)
-    planes, fidelity = _completed(
-        planes,
+    absent = absent_pixels(array, layout, nodata, keeps_nan=nan == "keep")
+    if np.ma.isMaskedArray(image) and np.ma.getmask(image) is not np.ma.nomask:
+        masked = layout.any_channel(np.ma.getmaskarray(image))
+        absent = masked if absent is None else absent | masked
+    given = _with_missing(given, array, layout, absent, free) if nan == "fill" else given
+    void = _void(given, free, absent)
+    known = None if void is None else layout.for_channels(~void)
+    layout = layout.placed(
+        *extremes_of(array, None if known is None else np.broadcast_to(known, array.shape))
+    )
+    planes = layout.planes(array)
+    fidelity = Fidelity.of(
         None if given is None else layout.of_pixels(given),
         None if free is None else layout.of_pixels(free),
-        fills=fills,
-        owned=not np.shares_memory(planes, array),
+        None if absent is None else layout.of_pixels(absent),
+        planes.dtype,
     )
+    if void is not None:
+        fill(planes, layout.of_pixels(void))
+    clipped = None
+    if finds_clipped:
+        clipped = near_clipped(planes, None if void is None else layout.of_pixels(void))
     if len(planes) == RGB_CHANNELS:
         planes = to_opponent(planes)
-    kept = None if free is None or free.all() else (array, ~free)
-    return Data(layout, planes, fidelity, axis_weights, kept)
+    is_kept = None if free is None or free.all() else ~free
+    if absent is not None:
+        is_kept = absent if is_kept is None else is_kept | absent
+    return Data(
+        layout, planes, fidelity, axis_weights, None if is_kept is None else (array, is_kept), clipped
+    )
 
 
-def _completed(
-    planes: NDArray[np.floating],
-    weights: NDArray[np.floating] | None,
-    free: NDArray[np.bool_] | None,
-    *,
-    fills: bool,
-    owned: bool,
-) -> tuple[NDArray[np.floating], Fidelity | None]:
-    """Fill missing pixels; return the planes and the fidelity.
+def absent_pixels(
+    image: NDArray[np.generic], layout: Layout, nodata: float | None, *, keeps_nan: bool = False
+) -> NDArray[np.bool_] | None:
+    """Return the mask of the pixels that are no measurement in any channel, without its axis; None if there are none.
 
-    owned: the planes may be modified.
+    They hold the value ``nodata`` as stored in the image's type, or NaN if that is the value or is kept.
     """
-    has_nan = np.isnan(planes).any(axis=0) if fills else None
-    if has_nan is not None and has_nan.any():
-        if free is not None and (has_nan & ~free).any():
-            raise ValueError("pixels that the mask keeps are NaN; they must be known, or filled")
-        weights = np.where(has_nan, 0, 1 if weights is None else weights).astype(planes.dtype)
-    fidelity = Fidelity.of(weights, free, planes.dtype)
-    if fidelity is None or not fidelity.has_missing:
-        return planes, fidelity
-    is_missing = fidelity.coded == 0
-    if is_missing.all():
-        raise ValueError("no pixel is known: all are missing or have the weight zero")
-    completed = planes if owned else planes.copy()
-    fill(completed, is_missing)
-    return completed, fidelity
+    found = None
+    is_float = image.dtype.kind == "f"
+    if is_float and (keeps_nan or (nodata is not None and np.isnan(nodata))):
+        found = np.isnan(image)
+    if nodata is not None and not np.isnan(nodata) and (is_float or nodata == round(nodata)):
+        with np.errstate(over="ignore"):
+            same = np.asarray(image == (image.dtype.type(nodata) if is_float else int(nodata)))
+        found = same if found is None else found | same
+    if found is None or not found.any():
+        return None
+    return layout.any_channel(found)
 
 
-def _without_missing(
-    image: NDArray[np.generic],
+def _with_missing(
     weights: NDArray[np.floating] | None,
-    free: NDArray[np.bool_] | None,
+    image: NDArray[np.generic],
     layout: Layout,
-) -> NDArray[np.generic]:
-    """Set pixels of weight 0, which may hold anything, to zero."""
-    if weights is None:
-        return image
-    is_missing = weights == 0 if free is None else (weights == 0) & free
-    if not is_missing.any() or is_missing.all():
-        return image
-    where = is_missing if layout.channel_axis is None else np.expand_dims(is_missing, layout.channel_axis)
-    return np.where(where, image.dtype.type(0), image)
+    absent: NDArray[np.bool_] | None,
+    free: NDArray[np.bool_] | None,
+) -> NDArray[np.floating] | None:
+    """Return the weights with zeros where any channel is NaN, but for absent pixels."""
+    if image.dtype.kind != "f":
+        return weights
+    has_nan = layout.any_channel(np.isnan(image))
+    if absent is not None:
+        has_nan &= ~absent
+    if not has_nan.any():
+        return weights
+    if free is not None and (has_nan & ~free).any():
+        raise ValueError("pixels that the mask keeps are NaN; they must be known, or filled")
+    if has_nan.all():
+        raise ValueError("the image holds nothing but NaN")
+    filled: NDArray[np.floating] = np.where(has_nan, 0, 1 if weights is None else weights)
+    return filled
+
+
+def _void(
+    weights: NDArray[np.floating] | None, free: NDArray[np.bool_] | None, absent: NDArray[np.bool_] | None
+) -> NDArray[np.bool_] | None:
+    """Return the mask of the missing and absent pixels, which may hold anything; None if there are none."""
+    void = absent
+    if weights is not None:
+        missing = weights == 0 if free is None else (weights == 0) & free
+        void = missing if void is None else void | missing
+    return void if void is not None and void.any() else None
+
+
+#: Values pile up at an end of the range if this part of all pixels has exactly that value ...
+_CLIPPED_PART = 0.01
+#: ... and so many times more than have the next value: unclipped intensities thin out towards their extremes.
+_PILE = 2.0
+#: Pixels within this distance of a clipped one are near it (rows and columns). A clipped pixel tells that its
+#: surroundings lie so near the end of the range that part of their noise is cut away; the pixel's own value would be a
+#: biased witness.
+_CLIPPED_REACH = 4
+
+
+def near_clipped(
+    planes: NDArray[np.floating], ignored: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_] | None:
+    """Return the mask of pixels near clipped ones in any channel of planes (channels, ...); None if none is clipped.
+
+    ignored: pixels that do not count. The planes are those as stored, before the rotation of colours.
+    """
+    levels = [clipping_levels(plane, ignored) for plane in planes]
+    return near_levels(planes, levels, ignored)
+
+
+def near_levels(
+    planes: NDArray[np.floating],
+    levels: Sequence[Sequence[float]],
+    ignored: NDArray[np.bool_] | None = None,
+) -> NDArray[np.bool_] | None:
+    """Return the same for known levels, a sequence for each channel."""
+    clipped = None
+    for plane, ends in zip(planes, levels, strict=True):
+        for level in ends:
+            at_level = plane == level
+            clipped = at_level if clipped is None else clipped | at_level
+    if clipped is None:
+        return None
+    if ignored is not None:
+        clipped &= ~ignored
+    size = (1,) * (clipped.ndim - 2) + (2 * _CLIPPED_REACH + 1,) * 2
+    near: NDArray[np.bool_] = maximum_filter(clipped, size, mode="constant")
+    return near
+
+
+def clipping_levels(
+    plane: NDArray[np.floating], ignored: NDArray[np.bool_] | None = None
+) -> tuple[float, ...]:
+    """Return the ends of the range of a plane at which values pile up."""
+    ends = RangeEnds()
+    ends.add(plane if ignored is None else plane[~ignored])
+    return ends.clipping
+
+
+class RangeEnds:
+    """The two least and the two largest values of a plane with their numbers, gathered part by part."""
+
+    def __init__(self) -> None:
+        self._ends: tuple[dict[float, int], dict[float, int]] = ({}, {})
+        self._size = 0
+
+    def add(self, values: NDArray[np.generic]) -> None:
+        """Add the values of a part."""
+        if values.size == 0:
+            return
+        self._size += values.size
+        for known, inner, order in zip(self._ends, (np.fmin, np.fmax), (1, -1), strict=True):
+            level = inner.reduce(values, axis=None)
+            at_level = values == level
+            count = int(np.count_nonzero(at_level))
+            known[float(level)] = known.get(float(level), 0) + count
+            if count < values.size:
+                start = np.inf if order > 0 else -np.inf
+                others = np.where(at_level, start, values) if values.dtype.kind == "f" else values[~at_level]
+                following = inner.reduce(others, axis=None)
+                number = int(np.count_nonzero(values == following))
+                known[float(following)] = known.get(float(following), 0) + number
+            for value in sorted(known, reverse=order < 0)[2:]:
+                del known[value]
+
+    @property
+    def clipping(self) -> tuple[float, ...]:
+        """The ends of the range at which values pile up."""
+        found = []
+        for known, reverse in zip(self._ends, (False, True), strict=True):
+            if len(known) < 2:
+                continue
+            (level, count), (_, following) = sorted(known.items(), reverse=reverse)
+            if count >= _CLIPPED_PART * self._size and count > _PILE * following:
+                found.append(level)
+        return tuple(found)
 
 
 def axis_weights_of(spacing: Sequence[float] | None, axes: int) -> tuple[float, ...] | None:

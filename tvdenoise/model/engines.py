@@ -147,7 +147,7 @@ class BandedEngine(ABC):
         penalties, squared_residual, squared_norm, product, *weighted = map(float, self._sums.sum(axis=0))
         dual, missing = weighted or (squared_norm, 0.0)
         return Evaluation(
-            value=penalties + self.objective.mu / 2 * squared_residual,
+            value=penalties - self.objective.absent_value + self.objective.mu / 2 * squared_residual,
             squared_gradient_norm=squared_norm,
             gradient_product=product,
             squared_dual_norm=None if self.objective.fidelity is None else dual,
@@ -232,7 +232,7 @@ class VolumeEngine(BandedEngine):
         self._weights = (
             np.empty((0, 0, 0), self._precision)
             if fidelity is None
-            else fidelity.coded.reshape(as_volume[1:])
+            else fidelity.coded.astype(self._precision, copy=False).reshape(as_volume[1:])
         )
         self._parameters = (
             scalar(objective.mu),
@@ -241,6 +241,7 @@ class VolumeEngine(BandedEngine):
             PENALTY_CODES[objective.penalty.name],
             TV_CODES[objective.tv],
             fidelity is not None,
+            fidelity is not None and fidelity.absent > 0,
         )
 
     def _step_halo(self, step: np.floating) -> None:

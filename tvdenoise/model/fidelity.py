@@ -1,7 +1,8 @@
 """Pixel weights W of the fidelity μ/2 ‖x − f‖²_W.
 
 Weight 1 is the plain fidelity. Weight 0 marks a missing pixel, which the total variation alone determines.
-Held pixels keep their value: they are data, not unknowns.
+Held pixels keep their value: they are data, not unknowns. Absent pixels lie outside the domain: differences to them
+are zero, as across the border of the image (Neumann).
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-_HELD = -1.0
+#: Codes of pixels that are no unknowns.
+HELD, ABSENT = -1.0, -2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +26,7 @@ class Fidelity:
     """The weights of pixels, the same for all channels.
 
     coded: (rows, columns) or (planes, rows, columns), in the precision of the image: the weight w ≥ 0 of each
-    unknown pixel, −1 for held pixels.
+    unknown pixel, −1 for held pixels, −2 for absent ones.
     """
 
     coded: NDArray[np.floating]
@@ -34,18 +36,48 @@ class Fidelity:
         cls,
         weights: NDArray[np.floating] | None,
         free: NDArray[np.bool_] | None,
+        absent: NDArray[np.bool_] | None,
         precision: np.dtype[np.floating],
     ) -> Fidelity | None:
-        """Combine weights with the mask of unknown pixels; return None if every pixel has the plain fidelity."""
-        if (weights is None or (weights == 1).all()) and (free is None or free.all()):
+        """Combine weights with the masks of unknown and of absent pixels; None if that is the plain fidelity."""
+        has_weights = weights is not None and not (weights == 1).all()
+        is_masked = free is not None and not free.all()
+        if not (has_weights or is_masked or absent is not None):
             return None
-        if weights is None:
-            assert free is not None
-            return cls(np.where(free, precision.type(1), precision.type(_HELD)))
-        coded = np.array(weights, dtype=precision, order="C")
+        shape = next(each.shape for each in (weights, free, absent) if each is not None)
+        coded = np.ones(shape, precision) if weights is None else np.array(weights, precision, order="C")
         if free is not None:
-            coded[~free] = _HELD
+            coded[~free] = HELD
+        if absent is not None:
+            coded[absent] = ABSENT
         return cls(coded)
+
+    @cached_property
+    def absent(self) -> int:
+        """The number of absent pixels."""
+        return int(np.count_nonzero(self.coded == ABSENT))
+
+    @cached_property
+    def is_held(self) -> NDArray[np.bool_]:
+        """True for held pixels."""
+        held: NDArray[np.bool_] = self.coded == HELD
+        return held
+
+    @cached_property
+    def is_void(self) -> NDArray[np.bool_]:
+        """True for missing and absent pixels, which hold no noisy value."""
+        void: NDArray[np.bool_] = (self.coded == 0) | (self.coded == ABSENT)
+        return void
+
+    def edges(self, axis: int) -> NDArray[np.bool_]:
+        """True for pixels whose difference to the next one along an axis lies within the domain (the last too)."""
+        inside = np.asarray(self.coded != ABSENT)
+        joined: NDArray[np.bool_] = inside.copy()
+        inner = [slice(None)] * inside.ndim
+        following = list(inner)
+        inner[axis], following[axis] = slice(None, -1), slice(1, None)
+        joined[tuple(inner)] &= inside[tuple(following)]
+        return joined
 
     @cached_property
     def is_free(self) -> NDArray[np.bool_]:

@@ -2,8 +2,9 @@
 
     J(x) = Σ h(K x) + μ/2 ‖x − f‖²_W,    ∇J(x) = Kᵀ h'(K x) + μ W (x − f),    K = diag(weights) ∇
 
-W is the identity unless pixels have fidelity weights. Held pixels stay at f; ∇J is zero there. This module is
-plain scipy.sparse in double precision; tests hold the fast engines to it.
+W is the identity unless pixels have fidelity weights. Held pixels stay at f; ∇J is zero there. Absent pixels are
+outside the domain: ∇ has no differences to them. This module is plain scipy.sparse in double precision; tests hold
+the fast engines to it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Objective:
     axis_weights: a factor h_min/hᵢ for the differences along each spatial axis with pixel distance hᵢ; None for
     ones.
     fidelity: the weights of pixels; None for ones.
+    unknowns: the number of unknowns, if ``noisy`` only stands in for an image that is evaluated part by part.
     """
 
     noisy: NDArray[np.floating]
@@ -43,6 +45,7 @@ class Objective:
     channel_weights: tuple[float, ...] = field(default=(1.0,))
     axis_weights: tuple[float, ...] | None = None
     fidelity: Fidelity | None = None
+    unknowns: int | None = None
 
     @cached_property
     def squared_axis_weights(self) -> tuple[float, ...]:
@@ -98,15 +101,31 @@ class Objective:
     def _total_weight(self) -> float:
         """N, or the sum of the weights of the unknowns."""
         if self.fidelity is None:
-            return self.noisy.size
+            return self.unknowns or self.noisy.size
         return self.fidelity.total * len(self.noisy) or 1.0
 
     @cached_property
     def image_gradient(self) -> sparse.csr_array:
         """K, the sparse ∇ weighted by channel and axis."""
+        from scipy import sparse
+
         from tvdenoise.model.operators import image_gradient
 
-        return image_gradient(self.noisy.shape[1:], self.channel_weights, self.axis_weights)
+        gradient = image_gradient(self.noisy.shape[1:], self.channel_weights, self.axis_weights)
+        if self.fidelity is None or not self.fidelity.absent:
+            return gradient
+        edges = [self.fidelity.edges(axis).ravel() for axis in range(self.noisy.ndim - 1)]
+        within = np.tile(np.concatenate(edges), len(self.noisy)).astype(float)
+        masked: sparse.csr_array = (sparse.diags_array(within) @ gradient).tocsr()
+        return masked
+
+    @cached_property
+    def absent_value(self) -> float:
+        """The sum of the penalties of absent pixels, whose differences are zero; no part of J."""
+        if self.fidelity is None or not self.fidelity.absent:
+            return 0.0
+        terms = 1 if self.tv == "isotropic" else len(self.noisy) * (self.noisy.ndim - 1)
+        return self.fidelity.absent * terms * float(self.penalty.value(np.zeros(1))[0])
 
     def _squared_lengths(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return |z|² for each h: one for each pixel if isotropic, one for each component if anisotropic."""
@@ -121,7 +140,8 @@ class Objective:
         squared = self._squared_lengths(self.image_gradient @ flat)
         residual = flat - self.noisy.ravel()
         weighted = residual if self.fidelity is None else self._bound(residual.reshape(x.shape)).ravel()
-        return float(self.penalty.value(squared).sum() + self.mu / 2 * (residual @ weighted))
+        penalties = float(self.penalty.value(squared).sum()) - self.absent_value
+        return float(penalties + self.mu / 2 * (residual @ weighted))
 
     def total_variation_gradient(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return Kᵀ h'(K x), with the shape of the image."""

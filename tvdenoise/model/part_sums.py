@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tvdenoise.model.engines import available_threads
+from tvdenoise.model.fidelity import ABSENT
 from tvdenoise.model.kernels import HYPERBOLIC, ISOTROPIC, PENALTY_CODES, TV_CODES, derivative_weights, kernel
-from tvdenoise.model.volume_kernels import add_squared_lengths, square_differences, square_differences_across
+from tvdenoise.model.volume_kernels import (
+    add_flagged_squared_lengths,
+    add_squared_lengths,
+    flag_differences,
+    multiply_row,
+    square_differences,
+    square_differences_across,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,10 +32,13 @@ if TYPE_CHECKING:
 
 
 @kernel
-def sum_part(x, noisy, box, scales, epsilon, penalty, tv, sums):
+def sum_part(  # noqa: PLR0912
+    x, noisy, fidelity, box, scales, epsilon, penalty, tv, has_gaps, sums
+):
     """Put the sum of the penalties and ‖x − f‖² over a part into ``sums``.
 
     x, noisy: (channels, planes, rows, columns). box: start and stop of the planes, rows and columns.
+    fidelity: (planes, rows, columns), of which only the absent pixels count; used if has_gaps.
     scales: (channels, 3), the squared factors of the differences to the next plane, row and column.
     """
     channels, planes, rows, columns = x.shape
@@ -35,26 +46,40 @@ def sum_part(x, noisy, box, scales, epsilon, penalty, tv, sums):
     n = right - left
     end = min(right + 1, columns)
     weights = np.empty((3, end - left), x.dtype)
+    flags = np.ones((3, end - left), x.dtype)
     sums[:] = 0.0
     for z in range(box[0], box[1]):
         for i in range(box[2], box[3]):
             weights[0, :] = 0
+            if has_gaps:
+                below_row, behind_plane = min(i + 1, rows - 1), min(z + 1, planes - 1)
+                flag_differences(
+                    flags, fidelity[z, i, left:end], fidelity[z, below_row, left:end],
+                    fidelity[behind_plane, i, left:end], flags.dtype.type(ABSENT),
+                )  # fmt: skip
             for c in range(channels):
                 here = x[c, z, i, left:end]
                 below = x[c, z, min(i + 1, rows - 1), left:end]
                 behind = x[c, min(z + 1, planes - 1), i, left:end]
                 if tv == ISOTROPIC:
-                    add_squared_lengths(weights[0], here, below, behind, scales[c])
+                    if has_gaps:
+                        add_flagged_squared_lengths(weights[0], here, below, behind, scales[c], flags)
+                    else:
+                        add_squared_lengths(weights[0], here, below, behind, scales[c])
                 else:
                     square_differences(weights[0], here, behind, scales[c, 0])
                     square_differences(weights[1], here, below, scales[c, 1])
                     square_differences_across(weights[2], here, scales[c, 2])
                     for axis in range(3):
                         if scales[c, axis] > 0:
+                            if has_gaps:
+                                multiply_row(weights[axis], flags[axis])
                             sums[0] += derivative_weights(weights[axis, :n], epsilon, penalty)
                 squared = x.dtype.type(0)
                 for j in range(n):
                     residual = here[j] - noisy[c, z, i, left + j]
+                    if has_gaps and fidelity[z, i, left + j] == ABSENT:
+                        residual = x.dtype.type(0)
                     squared += residual * residual
                 sums[1] += squared
             if tv == ISOTROPIC:
@@ -81,7 +106,7 @@ def prepare_parts(dtype: DTypeLike) -> bool:
     scalar = np.dtype(dtype).type
     x = np.zeros((1, 1, 1, 1), dtype)
     box = np.array([0, 1, 0, 1, 0, 1])
-    sum_part(x, x, box, np.ones((1, 3), dtype), scalar(1), HYPERBOLIC, ISOTROPIC, np.zeros(2))
+    sum_part(x, x, x[0], box, np.ones((1, 3), dtype), scalar(1), HYPERBOLIC, ISOTROPIC, False, np.zeros(2))
     sum_of_squares(x[..., :1, :1])
     return is_compiled_afresh()
 
@@ -100,7 +125,7 @@ def value_of_part(
 ) -> float:
     """Return J at x over a part: slices of rows and columns, or of planes, rows and columns.
 
-    Ignores fidelity weights.
+    Ignores fidelity weights, but not absent pixels. The penalties of absent pixels count; they are constant.
     """
     box = _box(part)
     volume, noisy = _as_volume(x), _as_volume(objective.noisy)
@@ -112,12 +137,16 @@ def value_of_part(
         squared_weights.astype(x.dtype), scalar(objective.penalty.epsilon),
         PENALTY_CODES[objective.penalty.name], TV_CODES[objective.tv],
     )  # fmt: skip
+    fidelity = objective.fidelity
+    has_gaps = fidelity is not None and fidelity.absent > 0
+    coded = noisy[0] if fidelity is None else fidelity.coded.astype(x.dtype).reshape(noisy.shape[1:])
     starts = range(box[2], box[3], _ROWS)
     sums = np.zeros((len(starts), 2))
 
     def sum_rows(band: int) -> None:
         rows = [starts[band], min(starts[band] + _ROWS, box[3])]
-        sum_part(volume, noisy, np.array([*box[:2], *rows, *box[4:]]), *parameters, sums[band])
+        part = np.array([*box[:2], *rows, *box[4:]])
+        sum_part(volume, noisy, coded, part, *parameters, has_gaps, sums[band])
 
     _do(sum_rows, len(starts), threads)
     penalties, squared_residual = sums.sum(axis=0)

@@ -4,7 +4,9 @@ It extends the sweep for images (`tvdenoise.model.kernels`) by a third differenc
 band is a range of rows in all planes, swept plane by plane: the penalty weights and the iterate of the previous
 plane are still in the second-level cache. An image is a volume of one plane.
 
-Pixels may have fidelity weights; a negative weight marks a held pixel, whose gradient is zero.
+Pixels may have fidelity weights; a negative weight marks a held or an absent pixel, whose gradient is zero.
+Differences to and from absent pixels are zero: their flags are 0, and both their squares and their weights are
+multiplied by them.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tvdenoise.model.fidelity import ABSENT
 from tvdenoise.model.kernels import HYPERBOLIC, ISOTROPIC, advance_row, derivative_weights, kernel
 
 if TYPE_CHECKING:
@@ -55,6 +58,44 @@ def square_differences_across(squared, here, scale):
         difference = here[j + 1] - here[j]
         squared[j] = scale * difference * difference
     squared[n - 1] = 0
+
+
+@kernel
+def flag_differences(flags, here, below, behind, absent):
+    """Set flags (3, columns) to 1 for the differences to the next plane, row and column between present pixels, else 0.
+
+    here, below, behind: rows of coded fidelities, of which ``absent`` marks absent pixels.
+    """
+    zero, one = flags.dtype.type(0), flags.dtype.type(1)
+    n = here.shape[0]
+    for j in range(n):
+        present = here[j] != absent
+        flags[0, j] = one if present and behind[j] != absent else zero
+        flags[1, j] = one if present and below[j] != absent else zero
+    for j in range(n - 1):
+        flags[2, j] = one if here[j] != absent and here[j + 1] != absent else zero
+    flags[2, n - 1] = one
+
+
+@kernel
+def multiply_row(values, factors):
+    """Multiply a row by factors."""
+    for j in range(values.shape[0]):
+        values[j] *= factors[j]
+
+
+@kernel
+def add_flagged_squared_lengths(squared, here, below, behind, scales, flags):
+    """Do the same as `add_squared_lengths` for flagged differences."""
+    n = here.shape[0]
+    between, down_scale, across_scale = scales[0], scales[1], scales[2]
+    for j in range(n):
+        down = below[j] - here[j]
+        deep = behind[j] - here[j]
+        squared[j] += between * deep * deep * flags[0, j] + down_scale * down * down * flags[1, j]
+    for j in range(n - 1):
+        across = here[j + 1] - here[j]
+        squared[j] += across_scale * across * across * flags[2, j]
 
 
 @kernel
@@ -137,13 +178,21 @@ def _row(x, halo, starts, band, c, z, i):
 
 
 @kernel
-def _weigh_row(weights, x, halo, starts, band, z, i, scales, epsilon, penalty, tv):
+def _weigh_row(  # noqa: PLR0912
+    weights, x, halo, starts, band, z, i, scales, epsilon, penalty, tv, fidelity, flags, has_gaps
+):
     """Fill the rows of h'(z)/z for the differences that leave row i of plane z; return the sum of h over them.
 
     weights: (1, 1, columns) if isotropic, shared by all differences of a pixel; (3, channels, columns) if
-    anisotropic, for the differences to the next plane, row and column.
+    anisotropic, for the differences to the next plane, row and column; (3, 1, columns) if isotropic with gaps.
+    flags: (3, columns), overwritten. has_gaps: the fidelity has absent pixels.
     """
     total = 0.0
+    if has_gaps:
+        below_row, behind_plane = min(i + 1, fidelity.shape[1] - 1), min(z + 1, fidelity.shape[0] - 1)
+        flag_differences(
+            flags, fidelity[z, i], fidelity[z, below_row], fidelity[behind_plane, i], flags.dtype.type(ABSENT)
+        )
     if tv == ISOTROPIC:
         weights[0, 0, :] = 0
     for c in range(x.shape[0]):
@@ -151,16 +200,27 @@ def _weigh_row(weights, x, halo, starts, band, z, i, scales, epsilon, penalty, t
         below = _row(x, halo, starts, band, c, z, i + 1)
         behind = _row(x, halo, starts, band, c, z + 1, i)
         if tv == ISOTROPIC:
-            add_squared_lengths(weights[0, 0], here, below, behind, scales[c])
+            if has_gaps:
+                add_flagged_squared_lengths(weights[0, 0], here, below, behind, scales[c], flags)
+            else:
+                add_squared_lengths(weights[0, 0], here, below, behind, scales[c])
         else:
             square_differences(weights[0, c], here, behind, scales[c, 0])
             square_differences(weights[1, c], here, below, scales[c, 1])
             square_differences_across(weights[2, c], here, scales[c, 2])
             for axis in range(3):
                 if scales[c, axis] > 0:  # 0 along the planes of an image
+                    if has_gaps:
+                        multiply_row(weights[axis, c], flags[axis])
                     total += derivative_weights(weights[axis, c], epsilon, penalty)
+                    if has_gaps:
+                        multiply_row(weights[axis, c], flags[axis])
     if tv == ISOTROPIC:
         total += derivative_weights(weights[0, 0], epsilon, penalty)
+        if has_gaps:
+            for axis in range(2, -1, -1):
+                weights[axis, 0, :] = weights[0, 0]
+                multiply_row(weights[axis, 0], flags[axis])
     return total
 
 
@@ -182,21 +242,25 @@ def step_volume_halo(x, g, step_length, starts, halo):
 
 @kernel
 def sweep_volume_band(
-    x, g, noisy, fidelity, band, starts, halo, step_length, mu, epsilon, scales, penalty, tv, is_weighted, sums
+    x, g, noisy, fidelity, band, starts, halo, step_length, mu, epsilon, scales, penalty, tv, is_weighted,
+    has_gaps, sums
 ):  # fmt: skip
     """Step and evaluate the rows ``starts[band]`` to ``starts[band + 1]`` of all planes in place.
 
-    x, g, noisy: (channels, planes, rows, columns). fidelity: (planes, rows, columns), used where is_weighted.
+    x, g, noisy: (channels, planes, rows, columns). fidelity: (planes, rows, columns), used if is_weighted; it has
+    absent pixels if has_gaps.
     scales: (channels, 3), the squared factors of the differences to the next plane, row and column.
     sums[band]: see `SUMS`.
     """
     channels, planes, _, columns = x.shape
     first, last = starts[band], starts[band + 1]
     isotropic = tv == ISOTROPIC
-    own, kinds = (1, 1) if isotropic else (channels, 3)
+    own = 1 if isotropic else channels
+    kinds = 1 if isotropic and not has_gaps else 3
     # For this plane and the one before; row 0 is the row above the band.
     weights = np.zeros((2, last - first + 1, kinds, own, columns), x.dtype)
     flow = np.empty(columns, x.dtype)
+    flags = np.empty((3, columns if has_gaps else 1), x.dtype)
     sums[band, :] = 0.0
     for c in range(channels):
         for i in range(first, last):
@@ -204,17 +268,21 @@ def sweep_volume_band(
     for z in range(planes):
         here_weights, before_weights = weights[z % 2], weights[(z + 1) % 2]
         if first > 0:
-            _weigh_row(here_weights[0], x, halo, starts, band, z, first - 1, scales, epsilon, penalty, tv)
+            _weigh_row(
+                here_weights[0], x, halo, starts, band, z, first - 1, scales, epsilon, penalty, tv, fidelity,
+                flags, has_gaps,
+            )  # fmt: skip
         for i in range(first, last):
             if z + 1 < planes:
                 for c in range(channels):
                     advance_row(x[c, z + 1, i], g[c, z + 1, i], step_length)
             k = i - first + 1
             sums[band, 0] += _weigh_row(
-                here_weights[k], x, halo, starts, band, z, i, scales, epsilon, penalty, tv
-            )
+                here_weights[k], x, halo, starts, band, z, i, scales, epsilon, penalty, tv, fidelity, flags,
+                has_gaps,
+            )  # fmt: skip
             for c in range(channels):
-                deep, down, across = (0, 0, 0) if isotropic else (0, 1, 2)
+                deep, down, across = (0, 0, 0) if kinds == 1 else (0, 1, 2)
                 own = 0 if isotropic else c
                 here = x[c, z, i]
                 _flow_within_plane(
@@ -252,7 +320,7 @@ def prepare_volumes(dtype: DTypeLike) -> bool:
     step_volume_halo(x, x.copy(), zero, starts, halo)
     sweep_volume_band(
         x, x.copy(), x.copy(), x[0].copy(), 0, starts, halo, zero, one, one, np.ones((1, 3), dtype),
-        HYPERBOLIC, ISOTROPIC, False, np.zeros((1, SUMS)),
+        HYPERBOLIC, ISOTROPIC, False, False, np.zeros((1, SUMS)),
     )  # fmt: skip
     return is_compiled_afresh()
 

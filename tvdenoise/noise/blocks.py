@@ -31,6 +31,10 @@ _LEAST_PART, _LEAST_BLOCKS = 0.03, 300
 _LEAST_CHOSEN = 60
 _ROUNDS = 3
 _LEAST_SPECTRUM = 1e-3
+#: A level (variance) so many times above those of all darker and of all brighter classes is that of edges.
+_MOST_ABOVE_NEIGHBOURS = 3.0
+#: The energy of rounding to single precision, for intensities with a span of about 1.
+_ROUNDING = 1e-14
 #: Largest ratio of the mean energy to that of the high frequencies, in grey or luminance. Demosaicked, compressed or
 #: resampled noise stays below; a steeper spectrum is texture. (The opponents may be steeper, with less texture.)
 _LARGEST_ENERGY = 16.0
@@ -87,7 +91,8 @@ class Blocks:
 def _classes(intensities: NDArray[np.float32]) -> NDArray[np.intp]:
     """Assign classes of equal width in the root of the intensity, merged until each holds enough blocks."""
     roots = np.sqrt(intensities - intensities.min())
-    fine = np.minimum((roots / (roots.max() + 1e-6) * _CLASSES).astype(np.intp), _CLASSES - 1)
+    largest = roots.max() or np.float32(1)
+    fine = np.minimum((roots / largest * _CLASSES).astype(np.intp), _CLASSES - 1)
     needed = max(_LEAST_BLOCKS, int(_LEAST_PART * intensities.size))
     joined = np.zeros(_CLASSES, np.intp)
     current, held = 0, 0
@@ -130,7 +135,7 @@ def spectrum_of(blocks: Blocks, channel: int, part: float) -> Spectrum:
     for _ in range(_ROUNDS):
         measured = _energies_of_calm_blocks(energies, members, shape, part)
         levels = (measured / shape)[:, _HIGH].mean(axis=1)
-        is_noisy = levels > 1e-9
+        is_noisy = levels > _ROUNDING
         if not is_noisy.any():
             break
         counts = np.array([len(member) for member in members])
@@ -141,7 +146,26 @@ def spectrum_of(blocks: Blocks, channel: int, part: float) -> Spectrum:
         # If a JPEG left hardly any high frequencies, they are no measure of the others.
         overall = measured[:, _SCORED].mean(axis=1) / shape[_SCORED].mean()
         levels = np.where(levels > _LARGEST_EXCESS * overall, overall, levels)
-    return Spectrum(shape, levels, _intensities_of_calm_blocks(blocks, channel, shape, part))
+    intensities = _intensities_of_calm_blocks(blocks, channel, shape, part)
+    return Spectrum(shape, _without_edges(levels, intensities), intensities)
+
+
+def _without_edges(levels: NDArray[np.float64], intensities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the levels, limited in classes that hold nothing but edges.
+
+    Between the intensities of two flat areas, there may be only blocks with an edge. As noise grows or falls with
+    the intensity, its level lies below that of all brighter or all darker classes.
+    """
+    order = np.argsort(intensities)
+    found = levels[order]
+    limited = found.copy()
+    for k in range(1, len(found) - 1):
+        limit = max(found[:k].min(), found[k + 1 :].min())
+        if found[k] > _MOST_ABOVE_NEIGHBOURS * limit:
+            limited[k] = limit
+    result = np.empty_like(levels)
+    result[order] = limited
+    return result
 
 
 def _intensities_of_calm_blocks(
@@ -182,8 +206,14 @@ def _energies_of_calm_blocks(
 
 
 def _common_shape(shapes: NDArray[np.float64], counts: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return the mean shape over the half of the classes with the least energy at low frequencies (texture)."""
-    best = np.argsort((shapes * _LOW).sum(axis=(1, 2)))[: -(-len(shapes) // 2)]
+    """Return the mean shape over the classes with the least energy at low frequencies (texture).
+
+    They are half of the classes, or fewer that hold half of the blocks.
+    """
+    order = np.argsort((shapes * _LOW).sum(axis=(1, 2)))
+    before = np.cumsum(counts[order]) - counts[order]
+    most = min(-(-len(shapes) // 2), int(np.count_nonzero(before < counts.sum() / 2)))
+    best = order[:most]
     shape = np.maximum(np.average(shapes[best], axis=0, weights=np.sqrt(counts[best])), _LEAST_SPECTRUM)
     # The lowest frequencies still hold slopes of the image: extrapolate them from their neighbours.
     shape[0, 1] = min(shape[0, 1], shape[1, 1] * shape[0, 2] / shape[1, 2])

@@ -121,9 +121,11 @@ _MOST_EQUAL = 0.45
 #: Noise is correlated if its spectrum falls by more than this from the middle to the high frequencies.
 _CORRELATED_STEEPNESS = 3.0
 #: White noise has the same level in luminance and opponents. If the median level is less than half that of the
-#: luminance, the opponents were smoothed, unless the luminance is below the second level (data ranges), which may be
-#: texture.
+#: luminance, the opponents were smoothed, unless the luminance is below the second level (a part of the span of the
+#: luminance), which may be texture.
 _SMOOTH_CHROMA, _LEAST_LUMINANCE_SIGMA = 2.0, 3.0 / 255
+#: The percentiles of the blocks' intensities between which the span lies: a few outliers do not count.
+_SPAN = (0.5, 99.5)
 #: Correlated noise of real cameras is up to four times as strong in luminance as in the opponents; texture more.
 _MOST_LUMINANCE = 6.0
 #: No intensity of white noise has a level much below the white-noise estimate ...
@@ -132,7 +134,8 @@ _WHITE_LEAST = 0.8
 _GROWING_CORRELATION, _GROWING_RATIO, _GROWING_CLASSES = 0.95, 3.0, 4
 #: Smaller images have too few blocks.
 _LEAST_SIDE = 2 * BLOCK
-_TINY = 1e-12
+#: The energy of rounding to single precision, for intensities with a span of about 1.
+_TINY = 1e-14
 
 
 def estimate_planes(planes: NDArray[np.floating], where: NDArray[np.bool_] | None = None) -> NoiseModel:
@@ -157,7 +160,7 @@ def estimate(evidence: NoiseEvidence) -> NoiseModel:
         return white
     blocks = Blocks.of_windows(evidence.windows(BLOCKS, slice(channels)))
     spectra = [spectrum_of(blocks, channel, _CALM_PART) for channel in range(channels)]
-    if _has_smooth_chroma(levels) and spectra[0].steepness < _CORRELATED_STEEPNESS:
+    if _has_smooth_chroma(levels, blocks) and spectra[0].steepness < _CORRELATED_STEEPNESS:
         opponents = (_channel(spectrum, blocks, NoiseKind.CORRELATED, 1.0) for spectrum in spectra[1:])
         return NoiseModel(NoiseKind.CORRELATED, (ChannelNoise.white(levels[0]), *opponents), white.sigma)
     kind = _kind(spectra[0], white.sigma)
@@ -203,9 +206,11 @@ def _white_levels(evidence: NoiseEvidence) -> list[float]:
     ]
 
 
-def _has_smooth_chroma(levels: list[float]) -> bool:
+def _has_smooth_chroma(levels: list[float], blocks: Blocks) -> bool:
     """Return True if the first channel has noise and the others have hardly any white noise, as after JPEG."""
-    return levels[0] > max(_SMOOTH_CHROMA * float(np.median(levels)), _LEAST_LUMINANCE_SIGMA)
+    low, high = np.percentile(blocks.intensities, _SPAN) / np.sqrt(len(levels))
+    least = _LEAST_LUMINANCE_SIGMA * float(high - low)
+    return levels[0] > max(_SMOOTH_CHROMA * float(np.median(levels)), least)
 
 
 def _kind(spectrum: Spectrum, level: float) -> NoiseKind:

@@ -57,10 +57,17 @@ def windows_of(
     if where is None:
         return chosen
     within = np.lib.stride_tricks.sliding_window_view(where, (side, side))[::step, ::step]
-    excluded = np.count_nonzero(~within, axis=(2, 3)).ravel()
-    if np.count_nonzero(excluded == 0) >= _LEAST_WINDOWS:
-        return chosen[:, excluded == 0]
-    return chosen[:, np.sort(np.argsort(excluded, kind="stable")[:_LEAST_WINDOWS])]
+    return chosen[:, least_excluded(np.count_nonzero(~within, axis=(2, 3)).ravel())]
+
+
+def least_excluded(excluded: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the windows to use, given their numbers of excluded pixels: those without any, or with the fewest."""
+    whole = np.flatnonzero(excluded == 0)
+    return (
+        whole
+        if whole.size >= _LEAST_WINDOWS
+        else np.sort(np.argsort(excluded, kind="stable")[:_LEAST_WINDOWS])
+    )
 
 
 def varied(windows: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -183,25 +190,43 @@ _WINDOWS = WindowGrid(8, stride=2, most=30_000)
 _MARGIN = 64  # pixels
 
 
+#: If fewer pixels are away from clipped ones, they are no measure of the whole, and clipped pixels count.
+_LEAST_UNCLIPPED = 0.05
+
+
 def noise_shown(data: Data) -> tuple[NDArray[np.floating], NDArray[np.bool_] | None]:
     """Return planes to estimate the noise from, and a mask of their informative pixels; None for all.
 
     If a mask keeps part of the image, the planes cover the unknown pixels and their surroundings.
     """
     planes, fidelity = data.planes, data.fidelity
-    if fidelity is None:
-        return planes, None
     is_informative = None
-    if fidelity.has_missing:
-        planes, is_informative = with_noise_where_missing(planes, fidelity.coded == 0)
-    if fidelity.count in (0, fidelity.coded.size):
+    if fidelity is not None and fidelity.is_void.any():
+        planes, is_informative = with_noise_where_missing(planes, fidelity.is_void)
+    unclipped = unclipped_pixels(data)
+    if unclipped is not None:
+        is_informative = unclipped if is_informative is None else is_informative & unclipped
+    if fidelity is None or not fidelity.is_held.any() or fidelity.is_held.all():
         return planes, is_informative
-    box = tuple(_extent(fidelity.is_free, axis) for axis in range(fidelity.coded.ndim))
-    is_free = fidelity.is_free[box] if is_informative is None else (fidelity.is_free & is_informative)[box]
+    is_free = ~fidelity.is_held
+    box = tuple(_extent(is_free, axis) for axis in range(is_free.ndim))
+    is_free = is_free[box] if is_informative is None else (is_free & is_informative)[box]
     if _windows_within(is_free) >= _LEAST_WINDOWS_WITHIN:
         return planes[:, *box], is_free
     wider = (*box[:-2], *(slice(max(part.start - _MARGIN, 0), part.stop + _MARGIN) for part in box[-2:]))
     return planes[:, *wider], None if is_informative is None else is_informative[wider]
+
+
+def unclipped_pixels(data: Data) -> NDArray[np.bool_] | None:
+    """Return the mask of pixels away from clipped ones; None if that is all, or too few to go by."""
+    if data.clipped is None or is_mostly_clipped(int(np.count_nonzero(data.clipped)), data.clipped.size):
+        return None
+    return ~data.clipped
+
+
+def is_mostly_clipped(clipped: int, count: int) -> bool:
+    """Return True if too few of so many pixels are away from clipped ones."""
+    return count - clipped < _LEAST_UNCLIPPED * count
 
 
 def _extent(where: NDArray[np.bool_], axis: int) -> slice:

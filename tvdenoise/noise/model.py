@@ -20,8 +20,10 @@ BLOCK = 8
 _WINDOW = 5
 #: Quadrature points for integrals over the frequencies of one axis.
 _QUADRATURE = 64
-#: Estimators disagree if they differ by more than this part, and by more than 0.1 of 255.
-_DISAGREEMENT, _RELEVANT_SIGMA = 0.25, 0.4 / 255
+#: Estimators disagree if they differ by more than this part, of a level of at least this part of a step.
+_DISAGREEMENT, _RELEVANT_STEPS = 0.25, 0.4
+#: Variances below this part of the largest do not count as smaller.
+_LEAST_VARIANCE = 1e-12
 
 
 class NoiseKind(Enum):
@@ -63,6 +65,12 @@ class ChannelNoise:
         """Return noise with these variances in classes of ``counts`` members, over which sigma is averaged."""
         sigma = float(np.sqrt(np.average(variances, weights=counts)))
         return cls(intensities, variances, spectrum / spectrum.mean(), sigma)
+
+    def moved(self, factor: float, offset: float) -> ChannelNoise:
+        """Return the noise of the image times ``factor``, plus ``offset`` in the first channel."""
+        return ChannelNoise(
+            self.intensities * factor + offset, self.variances * factor**2, self.spectrum, self.sigma * factor
+        )
 
     def at_level(self, sigma: float) -> ChannelNoise:
         """Return the noise scaled to another level."""
@@ -115,16 +123,23 @@ class NoiseModel:
     kind: how it departs from white noise.
     channels: the noise of each channel: grey, or luminance and the two opponents for RGB.
     white_sigma: the level from a second estimator, which assumes white noise.
+    step: the step of integer intensities, in data ranges; 0 for floats.
     """
 
     kind: NoiseKind
     channels: tuple[ChannelNoise, ...]
     white_sigma: float
+    step: float = 0.0
 
     @classmethod
     def white(cls, sigma: float, channels: int) -> NoiseModel:
         """Return white noise of one level in every channel."""
         return cls(NoiseKind.WHITE, (ChannelNoise.white(sigma),) * channels, sigma)
+
+    def moved(self, factor: float, offset: float) -> NoiseModel:
+        """Return the noise of the image times ``factor``, plus ``offset`` in the first channel."""
+        channels = tuple(channel.moved(factor, offset) for channel in self.channels)
+        return NoiseModel(self.kind, channels, self.white_sigma * factor, self.step * factor)
 
     @cached_property
     def sigma(self) -> float:
@@ -137,15 +152,16 @@ class NoiseModel:
 
         That estimator is blind to correlation and growth with intensity, and too low if there is any.
         """
-        largest = max(self.sigma, self.white_sigma, _RELEVANT_SIGMA)
+        largest = max(self.sigma, self.white_sigma, _RELEVANT_STEPS * self.step)
         return abs(self.sigma - self.white_sigma) <= _DISAGREEMENT * largest
 
     @property
     def growth(self) -> float:
         """The ratio of the largest to the smallest standard deviation of the noise, in the first channel."""
         variances = self.channels[0].variances
-        least = max(float(variances.min()), 1e-12)
-        return float(np.sqrt(max(float(variances.max()), least) / least))
+        largest = float(variances.max())
+        least = max(float(variances.min()), _LEAST_VARIANCE * largest)
+        return float(np.sqrt(largest / least)) if least > 0 else 1.0
 
     def draw(self, planes: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
         """Draw noise of this kind for planes (channels, rows, columns), or plane by plane for a volume."""

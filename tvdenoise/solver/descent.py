@@ -227,11 +227,13 @@ class Method:
         *,
         tolerance: float | None = None,
         stored: np.dtype[np.floating] | None = None,
+        returned: float = 0.0,
         floor_part: float = 1.0,
     ) -> Iterator[Descent]:
         """Set up a descent from a start; its engine is closed on exit.
 
-        stored: the precision of the result, by default that of the planes. floor_part: the part of the least bound
+        stored: the precision of the result, by default that of the planes. returned: the error of its conversion (see
+        `Certificate.of`). floor_part: the part of the least bound
         that the precision can certify at which the descent gives up.
         """
         with self._engine(objective, start) as engine:
@@ -239,7 +241,7 @@ class Method:
             is_fixed = self.options.step == "fixed"
             rule = FixedStep(objective) if is_fixed else BarzilaiBorwein(objective, precision)
             certificate = Certificate.of(
-                objective, tolerance, precision, stored=stored or objective.noisy.dtype
+                objective, tolerance, precision, stored=stored or objective.noisy.dtype, returned=returned
             )
             certificate = replace(certificate, floor=floor_part * certificate.floor)
             yield Descent(objective, engine, rule, certificate, self.options.max_iterations)
@@ -254,14 +256,15 @@ class Method:
         tolerance: float | None = None,
         start: NDArray[np.floating] | None = None,
         stored: np.dtype[np.floating] | None = None,
+        returned: float = 0.0,
         trace: bool = False,
         progress: Callable[[float], None] | None = None,
         floor_part: float = 1.0,
     ) -> Minimiser:
         """Solve for an image (channels, rows, columns) or a volume (channels, planes, rows, columns).
 
-        start: the noisy image by default. fidelity: the weights of pixels, None for ones. stored, floor_part: as in
-        `descent`. trace: record the value and the bound at each evaluation.
+        start: the noisy image by default. fidelity: the weights of pixels, None for ones. stored, returned,
+        floor_part: as in `descent`. trace: record the value and the bound at each evaluation.
         progress: called with the completed part after each evaluation; see `Progress`.
         """
         objective = self.objective(noisy, mu, epsilon, fidelity)
@@ -270,6 +273,7 @@ class Method:
             noisy if start is None else start,
             tolerance=tolerance,
             stored=stored,
+            returned=returned,
             floor_part=floor_part,
         ) as descent:
             certificate = descent.certificate

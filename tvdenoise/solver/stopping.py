@@ -19,6 +19,8 @@ _RESULT_ROUNDINGS = 8
 _GRADIENT_ROUNDINGS = 8
 #: A row is summed in at least this many parallel parts.
 _LANES = 16
+#: The default tolerance, times μ.
+DEFAULT_TOLERANCE = 0.03
 #: The default tolerance is at most this part of the span of the intensities.
 _LARGEST_TOLERANCE = 0.03
 
@@ -50,10 +52,12 @@ class Certificate:
         precision: np.dtype[np.floating],
         stored: np.dtype[np.floating] | None = None,
         extremes: tuple[np.floating, np.floating] | None = None,
+        returned: float = 0.0,
     ) -> Certificate:
         """Set up the certificate for iterates of one precision and results stored in another (by default the same).
 
         extremes: the least and the largest value of the noisy image, if the objective does not hold the image.
+        returned: the error that the conversion of the stored result adds, such as that of a large offset.
 
         The default tolerance is 0.03/μ (μ times the mean weight), at most 3 % of the span of the intensities, and
         at least the floor.
@@ -68,11 +72,12 @@ class Certificate:
         stored_unit = float(np.finfo(stored or precision).eps) / 2
         roundings = _GRADIENT_ROUNDINGS * (objective.noisy.ndim - 1)
         gain = 1.0 if objective.fidelity is None else objective.fidelity.gain
-        rounding = _RESULT_ROUNDINGS * stored_unit * largest + roundings * unit * widest / objective.mu * gain
+        of_gradient = roundings * unit * widest / objective.mu * gain
+        rounding = _RESULT_ROUNDINGS * stored_unit * largest + returned + of_gradient
         floor = max(8 * unit * largest * objective.lipschitz / objective.mu * gain, 2 * rounding)
         if tolerance is None:
             span = float(high - low)
-            tolerance = max(min(0.03 / objective.typical_mu, _LARGEST_TOLERANCE * span), floor)
+            tolerance = max(min(DEFAULT_TOLERANCE / objective.typical_mu, _LARGEST_TOLERANCE * span), floor)
         sums = unit * objective.noisy.shape[-1] / _LANES
         return cls(objective, tolerance, rounding, sums, floor)
 

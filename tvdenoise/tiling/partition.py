@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tvdenoise.images.data import precision_of
 from tvdenoise.tiling.source import Window, extended
 
 if TYPE_CHECKING:
@@ -199,8 +200,8 @@ def _counts(most: int) -> list[int]:
     return [*counts, most]
 
 
-_FLOAT = 4
-#: Memory in arrays of a window's size, in single precision for each channel. To solve: f, x, g and the rows that bands
+_SINGLE = 4  # bytes
+#: Memory in arrays of a window's size, for each channel. To solve: f, x, g and the rows that bands
 #: exchange.
 _SOLVED = 3.3
 #: To solve with a held ring: the composite and the values to write back, too.
@@ -245,36 +246,37 @@ class Budget:
     """A memory budget for arrays.
 
     memory: in bytes. channels: of a pixel. stored: bytes of a pixel in the source.
-    is_sparse: scipy's sparse operators evaluate the objective.
+    is_sparse: scipy's sparse operators evaluate the objective. width: bytes of a value in the precision of the solve.
     """
 
     memory: int
     channels: int
     stored: int
     is_sparse: bool = False
+    width: int = _SINGLE
 
     @property
     def solved_bytes(self) -> float:
         """Bytes per pixel of a window to read and solve."""
         arrays = _SPARSE if self.is_sparse else _SOLVED
-        reading = self.stored + 2 * _FLOAT * self.channels
-        return max(arrays * _FLOAT * self.channels, reading)
+        reading = self.stored + 2 * self.width * self.channels
+        return max(arrays * self.width * self.channels, reading)
 
     @property
     def held_bytes(self) -> float:
         """Bytes per pixel of a window to solve with a held ring."""
         arrays = _SPARSE if self.is_sparse else _HELD
-        return arrays * _FLOAT * self.channels + _PIXEL_BYTES + self.stored
+        return arrays * self.width * self.channels + _PIXEL_BYTES + self.stored
 
     @property
     def _largest_band(self) -> int:
         """The most pixels in a band to read and certify."""
-        each = _CERTIFIED * _FLOAT * self.channels + _PIXEL_BYTES + self.stored
+        each = _CERTIFIED * self.width * self.channels + _PIXEL_BYTES + self.stored
         return int(_PLANNED * self.memory / each)
 
     def band(self, shape: Sequence[int], chunk: Sequence[int]) -> int:
         """Return the pixels of a band to read and certify: few, but a row of whole chunks if that fits."""
-        usual = int(_LARGEST_BAND / (_CERTIFIED * _FLOAT * self.channels))
+        usual = int(_LARGEST_BAND / (_CERTIFIED * self.width * self.channels))
         return min(self._largest_band, max(usual, min(chunk[-2], shape[-2]) * shape[-1]))
 
     def fits(self, partition: Partition) -> bool:
@@ -364,7 +366,9 @@ def memory_needed(
 ) -> int:
     """Return the least memory (bytes) to denoise an image in windows, at the default ε."""
     margins = (_least_overlap(len(shape)) if overlap is None else overlap,) * len(shape)
-    return _least_memory(shape, margins, Budget(0, channels, channels * np.dtype(dtype).itemsize))
+    dtype = np.dtype(dtype)
+    width = precision_of(dtype).itemsize
+    return _least_memory(shape, margins, Budget(0, channels, channels * dtype.itemsize, width=width))
 
 
 def _least_memory(shape: Sequence[int], overlap: Sequence[int], budget: Budget) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvdenoise.model.fidelity import Fidelity
+from tvdenoise.model.fidelity import ABSENT, HELD, Fidelity
 from tvdenoise.model.part_sums import value_of_part
 from tvdenoise.solver.descent import Status
 from tvdenoise.tiling.partition import blending_weights, fading_weights, product_of
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from tvdenoise.tiling.source import Reader, Window
 
 
-_FLOAT = 4
 #: Values to read or write at a time.
 _VALUES = 1 << 18
 #: Reading or writing this many more values of a row costs no more than another call.
@@ -46,20 +45,28 @@ class Scratch:
     Windows that cover most of their rows are read and written as whole rows, to save a call for each row.
     """
 
-    def __init__(self, file: BinaryIO, channels: int, shape: tuple[int, ...], values: int = _VALUES) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        channels: int,
+        shape: tuple[int, ...],
+        values: int = _VALUES,
+        precision: np.dtype[np.floating] | None = None,
+    ) -> None:
         """file: empty, and open for unbuffered reading and writing.
 
-        values: the most values to buffer, but at least a row.
+        values: the most values to buffer, but at least a row. precision: of the values, single by default.
         """
+        self.precision = np.dtype(np.float32) if precision is None else precision
         self._values = min(values, _VALUES)
         self._file = file
         self._channels = channels
         self._shape = shape
-        file.truncate(channels * math.prod(shape) * _FLOAT)
+        file.truncate(channels * math.prod(shape) * self.precision.itemsize)
 
-    def read(self, window: Window) -> NDArray[np.float32]:
+    def read(self, window: Window) -> NDArray[np.floating]:
         """Return the values (channels, ...) of a window."""
-        values = np.empty((self._channels, *lengths(window)), np.float32)
+        values = np.empty((self._channels, *lengths(window)), self.precision)
         for offset, part in self._parts(values, window):
             if part.shape[-1] == self._shape[-1]:
                 self._read_into(offset, part)
@@ -91,10 +98,10 @@ class Scratch:
     ) -> Iterator[tuple[NDArray[np.floating], int]]:
         """Yield each row of a part with its offset in the file."""
         for number, row in enumerate(part):
-            yield row, offset + (number * self._shape[-1] + window[-1].start) * _FLOAT
+            yield row, offset + (number * self._shape[-1] + window[-1].start) * self.precision.itemsize
 
-    def _whole_rows(self, offset: int, count: int) -> NDArray[np.float32]:
-        rows = np.empty((count, self._shape[-1]), np.float32)
+    def _whole_rows(self, offset: int, count: int) -> NDArray[np.floating]:
+        rows = np.empty((count, self._shape[-1]), self.precision)
         self._read_into(offset, rows)
         return rows
 
@@ -110,7 +117,10 @@ class Scratch:
             first = sum(place * stride for place, stride in zip(at, strides, strict=True))
             plane = values[tuple(place - part.start for place, part in zip(at, outer, strict=True))]
             for top in range(0, rows.stop - rows.start, step):
-                yield (first + (rows.start + top) * columns) * _FLOAT, plane[top : top + step]
+                yield (
+                    (first + (rows.start + top) * columns) * self.precision.itemsize,
+                    plane[top : top + step],
+                )
 
     def _read_into(self, offset: int, values: NDArray[np.floating]) -> None:
         self._file.seek(offset)
@@ -123,7 +133,7 @@ class Scratch:
 
     def _write(self, offset: int, values: NDArray[np.floating]) -> None:
         self._file.seek(offset)
-        view, done = np.ascontiguousarray(values, np.float32).reshape(-1).view(np.uint8).data, 0
+        view, done = np.ascontiguousarray(values, self.precision).reshape(-1).view(np.uint8).data, 0
         while done < len(view):
             done += self._file.write(view[done:])
 
@@ -148,7 +158,7 @@ def put_weighted(
         values = x[:, *inner]
         parts = [weight[part] for weight, part in zip(weights, inner, strict=True)]
         if all((part == 1).all() for part in parts):
-            scratch.write(slab, values.astype(np.float32, copy=False))
+            scratch.write(slab, values)
         else:
             held = scratch.read(slab)
             held += values * product_of(parts)
@@ -212,9 +222,8 @@ class Windows:
             tell(done / partition.pixels)
             window = partition.window_of(core)
             form = self.form
-            found = form.method.minimise(
-                self.reader.planes(window), form.mu, form.epsilon, tolerance=tolerance
-            )
+            noisy, fidelity = self.reader.noisy(window)
+            found = form.method.minimise(noisy, form.mu, form.epsilon, fidelity=fidelity, tolerance=tolerance)
             self.work += found.iterations * size(window)
             self.longest = max(self.longest, found.iterations)
             done += size(window)
@@ -229,18 +238,18 @@ class Windows:
         Changes fade towards the ring over ``fades`` pixels along each axis, unless that would raise J.
         """
         shape = self.reader.shape
-        noisy, old = self.reader.planes(window), self.scratch.read(window)
+        (noisy, fidelity), old = self.reader.noisy(window), self.scratch.read(window)
         left = max(self.form.method.options.max_iterations - self.evaluations, 1)
         most = min(left, _TIMES * self.longest)
         method = self.form.method
         found = replace(method, options=replace(method.options, max_iterations=most)).minimise(
-            noisy, self.form.mu, self.form.epsilon, fidelity=_free_inside(window, shape), tolerance=tolerance,
+            noisy, self.form.mu, self.form.epsilon, fidelity=_free_inside(window, shape, fidelity), tolerance=tolerance,
             start=old, floor_part=_FLOOR_PART,
         )  # fmt: skip
         self.work += found.iterations * size(window)
         if found.iterations == 1:
             return found.status is not Status.PRECISION
-        x = found.x.astype(np.float32, copy=False)
+        x = found.x.astype(self.scratch.precision, copy=False)
         every = tuple(slice(0, length) for length in x.shape[1:])
         objective, status = found.objective, found.status
         del found
@@ -261,17 +270,19 @@ class Windows:
         return status is not Status.PRECISION
 
 
-def _free_inside(window: Window, shape: tuple[int, ...]) -> Fidelity | None:
-    """Return a fidelity that holds the outermost pixels of a window inside the image; None if there are none."""
+def _free_inside(window: Window, shape: tuple[int, ...], fidelity: Fidelity | None) -> Fidelity | None:
+    """Return the fidelity with the outermost pixels of a window inside the image held; None for ones."""
     inner = tuple(
         slice(int(part.start > 0), part.stop - part.start - int(part.stop < length))
         for part, length in zip(window, shape, strict=True)
     )
     if lengths(inner) == lengths(window):
-        return None
-    free = np.full(lengths(window), -1, np.float32)
-    free[inner] = 1
-    return Fidelity(free)
+        return fidelity
+    held = np.full(lengths(window), HELD, np.float32)
+    held[inner] = 1
+    if fidelity is not None:
+        held[fidelity.coded == ABSENT] = ABSENT
+    return Fidelity(held)
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,11 +309,11 @@ class TiledSolution:
         """The number of windows."""
         return math.prod(self.parts)
 
-    def read(self, window: Window) -> NDArray[np.float32]:
+    def read(self, window: Window) -> NDArray[np.floating]:
         """Return the denoised image in a window, channels last if there are several, in the units of `denoise`."""
-        return self.reader.image(self.scratch.read(window))
+        return self.reader.image(self.scratch.read(window), window)
 
-    def blocks(self, rows: int | None = None) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+    def blocks(self, rows: int | None = None) -> Iterator[tuple[Window, NDArray[np.floating]]]:
         """Yield the denoised image in bands of full width, in order; rows: the height of the bands but the last."""
         shape = self.reader.shape
         chunk = self.reader.source.chunk if rows is None else None

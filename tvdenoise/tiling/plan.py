@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvdenoise.images.data import axis_weights_of, require_reasonable
-from tvdenoise.model.objective import Objective
+from tvdenoise.images.data import (
+    RangeEnds,
+    axis_weights_of,
+    fill,
+    near_levels,
+    require_finite,
+    with_noise_where_missing,
+)
+from tvdenoise.model.colour import RGB_CHANNELS
+from tvdenoise.model.fidelity import Fidelity
 from tvdenoise.noise.blocks import BLOCKS
 from tvdenoise.noise.estimation import PATCHES, is_thin
-from tvdenoise.noise.evidence import examined_planes, varied
-from tvdenoise.parameters import choose_by_sample, method_of, noise_for, sample_indices
+from tvdenoise.noise.evidence import examined_planes, is_mostly_clipped, least_excluded, varied
+from tvdenoise.parameters import choose_by_sample, in_units, method_of, noise_for, sample_indices
 from tvdenoise.solver.stopping import Certificate
 from tvdenoise.tiling.partition import Budget, TooLittleMemoryError, overlap_for, partition_for
-from tvdenoise.tiling.source import Stage, Tell, bands, size
+from tvdenoise.tiling.source import Stage, Tell, bands, extended, within
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tvdenoise.images.data import Layout
+    from tvdenoise.model.objective import Objective
     from tvdenoise.noise.evidence import NoiseEvidence, WindowGrid
     from tvdenoise.noise.model import NoiseModel
     from tvdenoise.options import Options
+    from tvdenoise.parameters import Sample
     from tvdenoise.solver.descent import Method
     from tvdenoise.tiling.partition import Partition
     from tvdenoise.tiling.source import Reader, Window
@@ -38,36 +49,43 @@ class Form:
     mu: float
     epsilon: float
 
-    def objective(self, noisy: NDArray[np.floating]) -> Objective:
+    def objective(self, noisy: NDArray[np.floating], fidelity: Fidelity | None = None) -> Objective:
         """Return J for planes (channels, ...)."""
-        return self.method.objective(noisy, self.mu, self.epsilon)
+        return self.method.objective(noisy, self.mu, self.epsilon, fidelity)
 
-    def certificate(
-        self, reader: Reader, tolerance: float | None, extremes: tuple[np.floating, np.floating]
-    ) -> Certificate:
-        """Return the certificate of the whole image; extremes: its least and largest value."""
-        stand_in = np.broadcast_to(np.float32(0), (reader.channels, *reader.shape))
-        return Certificate.of(self.objective(stand_in), tolerance, np.dtype(np.float32), extremes=extremes)
+    def certificate(self, reader: Reader, tolerance: float | None, surveyed: Survey) -> Certificate:
+        """Return the certificate of the whole image."""
+        precision = reader.layout.precision
+        stand_in = np.broadcast_to(precision.type(0), (reader.channels, *reader.shape))
+        objective = replace(self.objective(stand_in), unknowns=max(surveyed.present, 1) * reader.channels)
+        return Certificate.of(
+            objective, tolerance, precision, extremes=surveyed.extremes, returned=reader.layout.rounding
+        )
 
 
 _FLOAT, _COPIES = 4, 4  # bytes; copies of a plane that estimating its level takes
 
 
 class StreamedEvidence:
-    """`tvdenoise.noise.evidence.NoiseEvidence` from rows added in order; those of a volume plane by plane."""
+    """`tvdenoise.noise.evidence.NoiseEvidence` from rows added in order; those of a volume plane by plane.
+
+    Each row comes with flags as a last channel, at least `INFORMATIVE` for pixels with information on the noise.
+    """
 
     def __init__(self, shape: tuple[int, int, int], depth: int = 1) -> None:
         """shape: (channels, rows, columns) in total; depth: the number of stacked planes."""
         self.shape = shape
         channels, rows, columns = shape
+        channels += 1
         self._depth = depth
         self._seen = 0
         #: Equal neighbours by plane: down and across within the plane, and down from the plane before.
         self._equal = np.zeros((depth, 3), np.int64)
+        self._pairs = np.zeros((depth, 3), np.int64)
         self._last = np.empty((channels, 0, columns), np.float32)
         grids = [] if is_thin(rows, columns) else [PATCHES]
         grids += [BLOCKS] if min(rows, columns) >= BLOCKS.side else []
-        self._windows = {grid: _Windows(grid, shape) for grid in grids}
+        self._windows = {grid: _Windows(grid, (channels, rows, columns)) for grid in grids}
         self._thin: list[NDArray[np.floating]] | None = [] if is_thin(rows, columns) else None
 
     @classmethod
@@ -88,18 +106,23 @@ class StreamedEvidence:
             self.add(planes[:, plane])
 
     def add(self, rows: NDArray[np.floating]) -> None:
-        """Add the next rows (channels, rows, columns), of one plane."""
-        first, before = rows[0], self._last[0, -1:]
+        """Add the next rows (channels and flags, rows, columns), of one plane."""
         plane, row = divmod(self._seen, self.shape[1] // self._depth)
-        equal = self._equal[plane]
-        equal[0] += np.count_nonzero(first[1:] == first[:-1])
-        equal[1] += np.count_nonzero(first[:, 1:] == first[:, :-1])
-        if len(before):
-            equal[0 if row else 2] += np.count_nonzero(first[:1] == before)
+        joined = np.concatenate([self._last[:, -1:], rows], axis=1) if self._last.shape[1] else rows
+        first, flags = joined[0], joined[-1] >= INFORMATIVE
+        is_equal = first[1:] == first[:-1]
+        counted = flags[1:] & flags[:-1]
+        start = joined.shape[1] - rows.shape[1]
+        for kind, part in (0 if row else 2, slice(0, start)), (0, slice(start, None)):
+            self._equal[plane, kind] += np.count_nonzero(is_equal[part] & counted[part])
+            self._pairs[plane, kind] += np.count_nonzero(counted[part])
+        across = flags[start:, 1:] & flags[start:, :-1]
+        self._equal[plane, 1] += np.count_nonzero((first[start:, 1:] == first[start:, :-1]) & across)
+        self._pairs[plane, 1] += np.count_nonzero(across)
         for windows in self._windows.values():
             windows.add(self._last, rows, self._seen)
         if self._thin is not None:
-            self._thin.append(rows.copy())
+            self._thin.append(rows[:-1].copy())
         kept = max(PATCHES.side, BLOCKS.side) - 1
         self._seen += rows.shape[1]
         self._last = (
@@ -110,23 +133,25 @@ class StreamedEvidence:
 
     def equal_neighbours(self) -> float:
         """Return the part of exactly equal neighbours, in the direction with fewer of them."""
-        rows, columns = self.shape[1] // self._depth, self.shape[2]
-        pairs = np.array([(rows - 1) * columns, rows * (columns - 1), columns])
-        is_varied = (self._equal[:, :2] != pairs[:2]).any(axis=1)
+        is_varied = (self._equal[:, :2] != self._pairs[:, :2]).any(axis=1)
         if not is_varied.any():
             is_varied[:] = True
         after_varied = np.zeros_like(is_varied)
         after_varied[1:] = is_varied[1:] & is_varied[:-1]
-        within, seams = self._equal[is_varied].sum(axis=0), self._equal[after_varied, 2].sum()
-        planes, between = np.count_nonzero(is_varied), np.count_nonzero(after_varied)
-        equal = (int(within[0] + seams), int(within[1]))
-        counts = (int(planes * pairs[0] + between * pairs[2]), int(planes * pairs[1]))
-        return min(part / count if count else 1.0 for part, count in zip(equal, counts, strict=True))
+        counts = []
+        for found in (self._equal, self._pairs):
+            within, seams = found[is_varied].sum(axis=0), found[after_varied, 2].sum()
+            counts.append((int(within[0] + seams), int(within[1])))
+        return min(part / count if count else 1.0 for part, count in zip(*counts, strict=True))
 
     def windows(self, grid: WindowGrid, channels: slice) -> NDArray[np.floating]:
         """Return the windows (channels, windows, side, side) of these channels on a grid."""
-        taken = self._windows[grid].taken[channels]
-        return taken if self._depth == 1 else varied(taken)
+        taken = self._windows[grid].taken
+        excluded = np.count_nonzero(taken[-1] < INFORMATIVE, axis=(1, 2))
+        chosen = taken[:-1][channels]
+        if excluded.any():
+            chosen = chosen[:, least_excluded(excluded)]
+        return chosen if self._depth == 1 else varied(chosen)
 
     def planes(self) -> NDArray[np.floating]:
         """Return the planes, which must be too thin for windows."""
@@ -144,7 +169,7 @@ def _examined_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 def held_whole(shape: tuple[int, ...]) -> int:
     """Return the bytes, beside bounded samples, that estimating the noise of a shape (channels, ...) takes."""
     channels, rows, columns = _examined_shape(shape)
-    return _FLOAT * (2 * channels + _COPIES) * rows * columns if is_thin(rows, columns) else 0
+    return _FLOAT * (2 * channels + 2 + _COPIES) * rows * columns if is_thin(rows, columns) else 0
 
 
 class _Windows:
@@ -174,15 +199,18 @@ class _Windows:
 
 @dataclass(eq=False)
 class Survey:
-    """The results of one pass over an image.
+    """The results of two passes over an image.
 
+    layout: placed at the values of the image. present: the number of its pixels that are not absent.
     extremes: the least and the largest value of the planes to solve.
     noise, sample: the evidence for the noise estimate, and the sample for the choice of μ; None unless requested.
     """
 
+    layout: Layout
+    present: int
     extremes: tuple[np.floating, np.floating]
     noise: StreamedEvidence | None
-    sample: NDArray[np.float32] | None
+    sample: Sample | None
 
     @property
     def span(self) -> float:
@@ -191,52 +219,148 @@ class Survey:
         return float(high - low)
 
 
+#: Flags of pixels: in holes of absent pixels, near clipped ones, with noise, and absent but filled with noise.
+_HOLE, _CLIPPED, INFORMATIVE, _FILLED = 0.0, 0.5, 1.0, 2.0
+#: Bands are read with so many more rows, in which clipped and missing pixels have influence.
+_AROUND = 8
+
+
 def survey(reader: Reader, most_pixels: int, tell: Tell, *, needs_noise: bool, needs_sample: bool) -> Survey:
-    """Read the image once, in bands. Raises ValueError for values that are too large or not finite, as `denoise`."""
+    """Read the image in bands: once for its extremes, and again if more is needed.
+
+    Raises ValueError for values that cannot be denoised, as `denoise`.
+    """
     shape = (reader.channels, *reader.shape)
-    evidence = StreamedEvidence.of(shape) if needs_noise else None
-    examined = examined_planes(reader.shape)
-    sampler = _Sampler(shape) if needs_sample else None
-    stored, solved, bad, done = _Extremes(), _Extremes(), 0, 0
-    for window in bands(reader.shape, most_pixels, reader.source.chunk):
-        tell(Stage.READING, done / math.prod(reader.shape))
-        planes = reader.stored_planes(window)
-        if not stored.add(planes):
-            bad += int(np.count_nonzero(~np.isfinite(planes)))
-        elif not bad:
-            planes = reader.rotated(planes)
-            solved.add(planes)
+    windows = bands(reader.shape, most_pixels, reader.source.chunk)
+    parts = 1 + (needs_noise or needs_sample or reader.channels == RGB_CHANNELS)
+    found = _Extremes(reader.channels, finds_levels=needs_noise or needs_sample)
+    for number, window in enumerate(windows):
+        tell(Stage.READING, number / len(windows) / parts)
+        found.add(*reader.read(window), reader.layout)
+    require_finite(found.bad)
+    if found.present == 0:
+        raise ValueError("no pixel is known: all are missing or have the weight zero")
+    assert found.extremes is not None
+    placed = replace(reader, layout=reader.layout.placed(*found.extremes))
+    layout = placed.layout
+    ends = (np.array(found.extremes, layout.precision) - layout.centre) / layout.unit
+    extremes: tuple[np.floating, np.floating] = (ends[0], ends[1])
+    if parts == 1:
+        return Survey(layout, found.present, extremes, None, None)
+    levels = [tuple((level - layout.centre) / layout.unit for level in each) for each in found.levels]
+    for used in (levels, []):  # without levels, if nearly all pixels are clipped
+        evidence = StreamedEvidence.of(shape) if needs_noise else None
+        examined = examined_planes(reader.shape)
+        sampler = _Sampler((shape[0] + 1, *shape[1:]), layout.precision) if needs_sample else None
+        solved, clipped = _Solved(), 0
+        for number, window in enumerate(windows):
+            tell(Stage.READING, (1 + number / len(windows)) / parts)
+            planes = _flagged(placed, window, used, solved)
+            clipped += int(np.count_nonzero(planes[-1] == _CLIPPED))
             if evidence is not None:
                 evidence.add_window(planes, window, examined)
             if sampler is not None:
                 sampler.add(planes, window)
-        done += size(window)
-        del planes
-    require_reasonable(float(max(stored.high, -stored.low)), bad)
-    return Survey((solved.low, solved.high), evidence, None if sampler is None else sampler.sample)
+            del planes
+        if not is_mostly_clipped(clipped, math.prod(reader.shape)):
+            break
+    sample = None if sampler is None else _sample_of(sampler.sample)
+    return Survey(layout, found.present, (solved.low, solved.high), evidence, sample)
+
+
+def _sample_of(flagged: NDArray[np.floating]) -> Sample:
+    """Return the sample in planes with flags."""
+    flags = flagged[-1]
+    absent = (flags == _HOLE) | (flags == _FILLED)
+    fidelity = Fidelity.of(None, None, absent, flags.dtype) if absent.any() else None
+    return flagged[:-1], fidelity, None if (flags != _CLIPPED).all() else flags != _CLIPPED
+
+
+class _Solved:
+    """The extremes of the planes to solve, part by part."""
+
+    def __init__(self) -> None:
+        self.low: np.floating = np.float64(np.inf)
+        self.high: np.floating = np.float64(-np.inf)
+
+    def add(self, planes: NDArray[np.floating]) -> None:
+        """Include a part."""
+        self.low, self.high = min(self.low, planes.min()), max(self.high, planes.max())
+
+
+def _flagged(
+    reader: Reader, window: Window, levels: list[tuple[float, ...]], solved: _Solved
+) -> NDArray[np.floating]:
+    """Return the planes (channels and flags, ...) of a window, with noise in place of scattered absent pixels."""
+    shape = reader.shape
+    if not any(levels) and not reader.may_have_absent:
+        values, _ = reader.read(window)
+        planes = reader.rotated(reader.layout.planes(values))
+        solved.add(planes)
+        return np.concatenate([planes, np.full_like(planes[:1], INFORMATIVE)])
+    wider = extended(window, (0,) * (len(shape) - 2) + (_AROUND, _AROUND), shape)
+    inner = within(window, wider)
+    values, absent = reader.read(wider)
+    planes = reader.layout.planes(values)
+    flags = np.full(planes.shape[1:], INFORMATIVE, planes.dtype)
+    near = near_levels(planes, levels, absent) if any(levels) else None
+    if absent is None:
+        planes = reader.rotated(planes)
+        solved.add(planes[:, *inner])
+    elif absent.all():
+        planes[:] = 0
+        flags[:] = _HOLE
+    else:
+        fill(planes, absent)
+        planes = reader.rotated(planes)
+        solved.add(planes[:, *inner])
+        planes, is_informative = with_noise_where_missing(planes, absent)
+        flags[absent] = np.where(is_informative[absent], _FILLED, _HOLE)
+    if near is not None:
+        flags[near] = np.where(flags[near] == INFORMATIVE, _CLIPPED, _HOLE)
+    return np.concatenate([planes[:, *inner], flags[np.newaxis][:, *inner]])
 
 
 class _Extremes:
-    def __init__(self) -> None:
-        self.low: np.floating = np.float32(np.inf)
-        self.high: np.floating = np.float32(-np.inf)
+    """The extremes of the stored values, and the ends at which those of each channel pile up, part by part."""
 
-    def add(self, planes: NDArray[np.floating]) -> bool:
-        """Include the planes; if a value is not finite, ignore them and return False."""
-        low, high = planes.min(), planes.max()
-        if not (np.isfinite(low) and np.isfinite(high)):
-            return False
-        self.low, self.high = min(self.low, low), max(self.high, high)
-        return True
+    def __init__(self, channels: int, *, finds_levels: bool) -> None:
+        self.extremes: tuple[np.generic, np.generic] | None = None
+        self.present = 0
+        self.bad = 0
+        self._ends = [RangeEnds() for _ in range(channels if finds_levels else 0)]
+
+    def add(self, values: NDArray[np.generic], absent: NDArray[np.bool_] | None, layout: Layout) -> None:
+        """Include the present values of a part."""
+        channels = values[..., np.newaxis] if layout.channel_axis is None else values
+        known = channels[...] if absent is None else channels[~absent]
+        if known.size == 0:
+            return
+        self.present += known.size // channels.shape[-1]
+        low, high = known.min(), known.max()
+        if values.dtype.kind == "f" and not (np.isfinite(low) and np.isfinite(high)):
+            self.bad += int(np.count_nonzero(~np.isfinite(known)))
+            return
+        if self.extremes is not None:
+            low, high = min(low, self.extremes[0]), max(high, self.extremes[1])
+        self.extremes = (low, high)
+        for channel, ends in enumerate(self._ends):
+            ends.add(known[..., channel])
+
+    @property
+    def levels(self) -> list[tuple[float, ...]]:
+        """The ends at which values pile up, for each channel."""
+        return [ends.clipping for ends in self._ends]
 
 
 class _Sampler:
     """Takes `tvdenoise.parameters.sample` band by band."""
 
-    def __init__(self, shape: Sequence[int]) -> None:
-        """shape: (channels, ...)."""
-        self._places = sample_indices(shape) or [np.arange(length) for length in shape[1:]]
-        self.sample = np.empty((shape[0], *map(len, self._places)), np.float32)
+    def __init__(self, shape: Sequence[int], precision: np.dtype[np.floating]) -> None:
+        """shape: (channels and flags, ...)."""
+        places = sample_indices((shape[0] - 1, *shape[1:]))
+        self._places = places or [np.arange(length) for length in shape[1:]]
+        self.sample = np.empty((shape[0], *map(len, self._places)), precision)
 
     def add(self, planes: NDArray[np.floating], window: Window) -> None:
         """Copy the part of a window (channels, ...) that belongs to the sample."""
@@ -279,9 +403,15 @@ class TilingPlan:
         overlap: int | None,
         tell: Tell,
     ) -> TilingPlan:
-        """Make the plan from one pass over the image. Raises as `tvdenoise.denoise_tiled` does."""
+        """Make the plan from passes over the image. Raises as `tvdenoise.denoise_tiled` does."""
         method = method_of(options, reader.channels, axis_weights_of(spacing, len(reader.shape)))
-        budget = Budget(memory, reader.channels, reader.stored_bytes, is_sparse=method.is_sparse)
+        budget = Budget(
+            memory,
+            reader.channels,
+            reader.stored_bytes,
+            is_sparse=method.is_sparse,
+            width=reader.layout.precision.itemsize,
+        )
         if options.estimates_noise and (held := held_whole((reader.channels, *reader.shape))) > memory:
             raise TooLittleMemoryError(
                 "the noise of so thin an image is estimated from all of it; give sigma or mu", held - memory
@@ -290,8 +420,10 @@ class TilingPlan:
         surveyed = survey(
             reader, band, tell, needs_noise=options.estimates_noise, needs_sample=options.mu is None
         )
-        form, noise = _chosen(options, method, surveyed)
-        certificate = form.certificate(reader, options.tolerance, surveyed.extremes)
+        reader = replace(reader, layout=surveyed.layout)
+        own = in_units(options, reader.layout)
+        form, noise = _chosen(own, reader.layout, method, surveyed)
+        certificate = form.certificate(reader, own.tolerance, surveyed)
         if overlap is None:
             margins = overlap_for(certificate.objective, reader.shape, budget)
         else:
@@ -306,15 +438,13 @@ class TilingPlan:
         return float(_SLACK * share * self.certificate.tolerance)
 
 
-def _chosen(options: Options, method: Method, surveyed: Survey) -> tuple[Form, NoiseModel | None]:
+def _chosen(own: Options, layout: Layout, method: Method, surveyed: Survey) -> tuple[Form, NoiseModel | None]:
     """Return the form with the parameters that `tvdenoise.denoise` would choose, and the noise they suit."""
 
     def evidence() -> NoiseEvidence:
         assert surveyed.noise is not None
         return surveyed.noise
 
-    noise = noise_for(options, len(method.channel_weights), evidence)
-    mu, epsilon = choose_by_sample(
-        surveyed.sample, surveyed.span, method, noise, options.mu, options.epsilon, options.strength
-    )
+    noise = noise_for(own, layout, len(method.channel_weights), evidence)
+    mu, epsilon = choose_by_sample(surveyed.sample, surveyed.span, method, noise, own, layout.least_sigma)
     return Form(method, mu, epsilon), noise

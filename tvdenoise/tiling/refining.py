@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tvdenoise.model.objective import Objective
     from tvdenoise.tiling.partition import Face
     from tvdenoise.tiling.passes import Scratch, Windows
     from tvdenoise.tiling.plan import Form, TilingPlan
@@ -92,16 +93,18 @@ class Audit:
         shape = self.reader.shape
         return extended(band, (1,) * len(shape), shape)
 
-    def _noisy(self, band: Window, window: Window) -> NDArray[np.floating]:
-        """Return the planes of a band in a window around it; the rest, where no gradient is needed, is zero."""
-        planes = self.reader.planes(band)
+    def _objective(self, band: Window, window: Window) -> Objective:
+        """Return J for a band in a window around it; the rest, where no gradient is needed, is zero."""
+        if self.reader.may_have_absent:
+            return self.form.objective(*self.reader.noisy(window))
+        planes, _ = self.reader.noisy(band)
         around = np.zeros((self.reader.channels, *lengths(window)), planes.dtype)
         around[:, *within(band, window)] = planes
-        return around
+        return self.form.objective(around)
 
     def _evaluated(self, band: Window) -> _Sums:
         window = self._with_neighbours(band)
-        objective = self.form.objective(self._noisy(band, window))
+        objective = self._objective(band, window)
         with fused_engine(objective, self.scratch.read(window), self.form.method.options.threads) as engine:
             engine.advance(0.0)
             inner = within(band, window)

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from tvdenoise.images.data import Layout
+from tvdenoise.images.data import Layout, absent_pixels
 from tvdenoise.model.colour import RGB_CHANNELS, from_opponent, to_opponent
+from tvdenoise.model.fidelity import Fidelity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from tvdenoise.options import Options
 
 
 class Stage(Enum):
@@ -99,22 +102,30 @@ class ArraySource:
 
 @dataclass(frozen=True, eq=False)
 class Reader:
-    """Reads planes (channels, ...) of a source in data ranges, as luminance and opponents for RGB."""
+    """Reads planes (channels, ...) of a source in the layout's units, as luminance and opponents for RGB.
+
+    nodata, keeps_nan: which pixels are absent, as in `tvdenoise.Options`.
+    """
 
     source: Source
     layout: Layout
+    nodata: float | None = None
+    keeps_nan: bool = False
 
     @classmethod
-    def of(cls, source: Source, data_range: float | None) -> Reader:
+    def of(cls, source: Source, options: Options) -> Reader:
         """Check a source. Raises ValueError or TypeError if it cannot be denoised, as `tvdenoise.denoise` does."""
-        dtype = np.dtype(source.dtype)
-        if dtype.kind == "f" and dtype.itemsize > 4:
-            raise TypeError(f"images of {dtype} are denoised in double precision, and so as a whole only")
         axes = tuple(range(len(source.shape)))
         has_channels = source.channels > 1
         whole = (*source.shape, source.channels) if has_channels else source.shape
-        stand_in = np.broadcast_to(np.zeros((), dtype), whole)
-        return cls(source, Layout.of(stand_in, len(axes) if has_channels else None, data_range, axes))
+        stand_in = np.broadcast_to(np.zeros((), np.dtype(source.dtype)), whole)
+        layout = Layout.of(stand_in, len(axes) if has_channels else None, options.data_range, axes)
+        return cls(source, layout, options.nodata, options.nan == "keep")
+
+    @property
+    def may_have_absent(self) -> bool:
+        """True if pixels may be absent."""
+        return self.nodata is not None or (self.keeps_nan and self.layout.dtype.kind == "f")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -131,24 +142,35 @@ class Reader:
         """The bytes of one pixel in the source."""
         return self.channels * np.dtype(self.source.dtype).itemsize
 
-    def stored_planes(self, window: Window) -> NDArray[np.floating]:
-        """Return planes (channels, ...) in data ranges, neither rotated nor checked."""
-        planes = self.layout.unchecked_planes(self.source.read(window))
-        # Read-only arrays have a different Numba type, for which the kernels would be compiled again.
-        return planes if planes.flags.writeable else planes.copy()
+    def read(self, window: Window) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
+        """Return the stored values of a window, and the mask of its absent pixels; None if there are none."""
+        values = self.source.read(window)
+        if not self.may_have_absent:
+            return values, None
+        return values, absent_pixels(values, self.layout, self.nodata, keeps_nan=self.keeps_nan)
 
     def rotated(self, planes: NDArray[np.floating]) -> NDArray[np.floating]:
         """Rotate RGB planes to luminance and opponents."""
         return to_opponent(planes) if self.channels == RGB_CHANNELS else planes
 
-    def planes(self, window: Window) -> NDArray[np.floating]:
-        """Return the planes (channels, ...) to solve."""
-        return self.rotated(self.stored_planes(window))
+    def noisy(self, window: Window) -> tuple[NDArray[np.floating], Fidelity | None]:
+        """Return the planes (channels, ...) to solve, with zeros at absent pixels, and the fidelity."""
+        values, absent = self.read(window)
+        planes = self.layout.planes(values)
+        if absent is None:
+            return self.rotated(planes), None
+        planes[:, absent] = 0
+        return self.rotated(planes), Fidelity.of(None, None, absent, planes.dtype)
 
-    def image(self, planes: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Convert solved planes, which may be overwritten, to an image in the units of results."""
+    def image(self, planes: NDArray[np.floating], window: Window) -> NDArray[np.floating]:
+        """Convert solved planes of a window, which are overwritten, to an image in the units of results."""
         turned = from_opponent(planes, out=planes) if self.channels == RGB_CHANNELS else planes
-        return self.layout.image(turned)
+        image = self.layout.image(turned)
+        if self.may_have_absent:
+            values, absent = self.read(window)
+            if absent is not None:
+                self.layout.keep(image, values, absent)
+        return image
 
 
 def lengths(window: Window) -> tuple[int, ...]:
