@@ -29,8 +29,8 @@ The pages of the manual explain these commands by what you want to do; this page
 --help` shows the same in the terminal.
 """
 #: What a kind of pixels is: its depth, its colours, and whether there is alpha.
-_KIND = re.compile(r"(8-bit|16-bit|float|half-precision float) (grey|colour|CMYK)( with alpha)?")
-_COLOURS = ("grey", "colour", "CMYK")
+_KIND = re.compile(r"((?:signed )?\d+-bit|(?:half-precision |double-precision )?float) (\w+)( with alpha)?")
+_COLOURS = ("grey", "colour", "CMYK", "bands")
 
 
 # The commands
@@ -84,7 +84,7 @@ def _described(text: str) -> str:
 
 def formats_table() -> str:
     """Of the page ``files``: every format that is written, with the pixels and the metadata that it holds."""
-    heads = ("format", "8 bits", "16 bits", "float", "alpha", "kept", "several")
+    heads = ("format", "8 bits", "16 bits", "32 bits", "float", "alpha", "kept", "several")
     return _table(heads, (_row(form) for form in FORMATS if form.kinds))
 
 
@@ -94,8 +94,10 @@ def _row(form: Format) -> Iterator[str]:
     rough = [name for name in _colours(form.approximates, "8-bit") if name not in exact]
     yield _joined(exact) + (f"; {', '.join(rough)} if the input is {form.name}" if rough else "")
     yield _joined(_colours(form.kinds, "16-bit"))
-    half = _colours(form.kinds, "half-precision float")
-    yield _joined(_colours(form.kinds, "float")) + (", also as float16" if half else "")
+    yield _joined(_colours(form.kinds, "32-bit"))
+    others = {"float16": "half-precision float", "float64": "double-precision float"}
+    also = " and ".join(name for name, depth in others.items() if _colours(form.kinds, depth))
+    yield _joined(_colours(form.kinds, "float")) + (f", also as {also}" if also else "")
     yield _alpha(form)
     yield _joined(name for field, name in METADATA_NAMES.items() if field in form.carries)
     yield form.several or "–"
@@ -123,7 +125,7 @@ def _summary(formats: tuple[Format, ...]) -> Iterator[str]:
     names = ", ".join(form.name for form in written if not form.name.startswith(f"{written[0].name} "))
     yield f"{names} ({' '.join(extension for form in written for extension in form.extensions)})"
     yield ", ".join(name for name in _COLOURS if any(name in PIXEL_KINDS[kind] for kind in kinds))
-    depths = [f"{bits} bits" for bits in ("8", "16") if _colours(kinds, f"{bits}-bit")]
+    depths = [f"{bits} bits" for bits in ("8", "16", "32") if _colours(kinds, f"{bits}-bit")]
     depths = [", ".join(depths).replace(" bits, ", ", ")]
     depths += ["float"] if _colours(kinds, "float") else []
     yield ", ".join(depths) + (", 256 colours" if any(form.approximates for form in written) else "")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from support.values import noise, pixels
-from tvdenoise.files.decoded import DecodedImage
+from tvdenoise.files.decoded import DecodedImage, precision_of, stored
 
 
 @pytest.mark.parametrize(("dtype", "largest"), [(np.uint8, 255), (np.uint16, 65535)])
@@ -16,6 +16,31 @@ def test_values_are_rounded_half_to_even_and_clipped(dtype: type, largest: int) 
     stored = picture.with_denoised(values).intensities
     assert stored.dtype == dtype
     assert stored.tolist() == [[0, 0, 2, largest, largest]]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.uint16, np.uint32, np.int32])
+def test_every_value_of_an_integer_type_comes_back(dtype: type) -> None:
+    limits = np.iinfo(dtype)
+    values = np.array([[limits.min, limits.min + 1, -1 if limits.min else 1, 0, limits.max - 1, limits.max]])
+    fractions = values / float(limits.max)
+    fractions = fractions.astype(precision_of(np.dtype(dtype)))
+    np.testing.assert_array_equal(stored(fractions, np.dtype(dtype)), values.astype(dtype))
+    beyond = np.array([[-3, 3]], fractions.dtype)
+    assert stored(beyond, np.dtype(dtype)).tolist() == [[limits.min, limits.max]]
+
+
+@pytest.mark.parametrize(("dtype", "least"), [(np.uint16, 0), (np.int16, -4095), (np.int32, -4095)])
+def test_a_given_data_range_is_the_integer_of_one(dtype: type, least: int) -> None:
+    fractions = np.array([[-1, 0, 0.5 / 4095, 1, 1.001]])
+    expected = [[least, 0, 0, 4095, 4099]]
+    assert stored(fractions, np.dtype(dtype), 4095).tolist() == expected
+    picture = DecodedImage(np.zeros((1, 5), dtype))
+    assert picture.with_denoised(fractions, 4095).intensities.tolist() == expected
+
+
+def test_doubles_keep_their_precision_and_their_units() -> None:
+    values = np.array([[1 + 2**-50, -1e300]])
+    assert stored(values, np.dtype(np.float64), 4095).tolist() == values.tolist()
 
 
 @pytest.mark.parametrize("shape", [(701, 333, 3), (3, 200_000), (200_000, 2)])

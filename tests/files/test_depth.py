@@ -221,9 +221,8 @@ def test_half_precision_tiffs_are_opened_by_their_tags(order: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("values", "options", "reason"),
     [
-        (COLOUR.astype(np.int16), {"photometric": "rgb"}, "signed"),
-        (COLOUR.astype(np.uint32), {"photometric": "rgb"}, "32-bit integer colour TIFF is not supported"),
-        (FLOATS.astype(np.float64), {"photometric": "rgb"}, "64-bit float colour TIFF is not supported"),
+        (COLOUR.astype(np.int64), {"photometric": "rgb"}, "64-bit signed colour TIFF is not supported"),
+        (FLOATS.astype(np.complex64), {"photometric": "rgb"}, "64-bit complex colour TIFF is not supported"),
         (
             np.dstack((COLOUR, COLOUR[..., 0])),
             {"photometric": "rgb", "extrasamples": ["assocalpha"]},
@@ -234,7 +233,7 @@ def test_half_precision_tiffs_are_opened_by_their_tags(order: str, tmp_path: Pat
             {"photometric": "rgb", "extrasamples": ["assocalpha"]},
             "premul",
         ),
-        (np.dstack((FLOATS, FLOATS[..., 0])), {"photometric": "rgb", "extrasamples": [0]}, "extra channels"),
+        (np.dstack((FLOATS, FLOATS[..., 0])), {"photometric": "rgb", "extrasamples": [0]}, "extra bands"),
         (
             np.dstack((COLOUR, COLOUR[..., 0])),
             {"photometric": "separated", "extratags": INKS},

@@ -50,7 +50,24 @@ SAMPLES: dict[str, tuple[type, int]] = {
     "FA;16": (np.float16, 2),
     "RGBF;16": (np.float16, 3),
     "RGBFA;16": (np.float16, 4),
+    **{
+        f"{name}{end}": (dtype, samples)
+        for name, samples in (("L", 1), ("LA", 2), ("RGB", 3), ("RGBA", 4))
+        for end, dtype in ((";8S", np.int8), (";16S", np.int16), (";32", np.uint32), (";32S", np.int32))
+    },
+    "F;64": (np.float64, 1),
+    "FA;64": (np.float64, 2),
+    "RGBF;64": (np.float64, 3),
+    "RGBFA;64": (np.float64, 4),
 }
+_TIFF_COLOURS = {"L": 1, "I": 1, "F": 1, "RGB": 3, "RGBF": 3, "CMYK": 4}
+
+
+def _name_of(kind: str) -> str:
+    """Return a kind without its depth and alpha."""
+    return kind.partition(";")[0].removesuffix("A")
+
+
 XMP_KEYWORD = "XML:com.adobe.xmp"
 METADATA: dict[str, Any] = {
     "icc": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
@@ -125,7 +142,8 @@ def values_of(kind: str, rows: int, columns: int, content: str = "noise", seed: 
         }[content]()
     if is_float:
         return (unit * 7 - 2).astype(dtype)
-    return np.rint(unit * np.iinfo(dtype).max).astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.rint(limits.min + unit * (float(limits.max) - limits.min)).astype(dtype)
 
 
 def exif_block(directories: Mapping[int, Mapping[int, Any]]) -> bytes:
@@ -309,10 +327,7 @@ _HEIC = "pillow_heif"
 #: Makers by the format's name and the kind of pixels.
 MAKERS: dict[tuple[str, str], Maker] = {
     **{("PNG", k): Maker(_png) for k in ("L", "LA", "RGB", "RGBA", "I;16", "LA;16", "RGB;16", "RGBA;16")},
-    **{("TIFF", kind): Maker(_tiff(1)) for kind in ("L", "LA", "I;16", "LA;16", "F", "FA", "F;16", "FA;16")},
-    **{("TIFF", kind): Maker(_tiff(3)) for kind in ("RGB", "RGBA", "RGB;16", "RGBA;16")},
-    **{("TIFF", kind): Maker(_tiff(3)) for kind in ("RGBF", "RGBFA", "RGBF;16", "RGBFA;16")},
-    **{("TIFF", kind): Maker(_tiff(4)) for kind in ("CMYK", "CMYKA", "CMYK;16", "CMYKA;16")},
+    **{("TIFF", kind): Maker(_tiff(_TIFF_COLOURS[_name_of(kind)])) for kind in SAMPLES},
     **{("JPEG", kind): Maker(by_pillow("JPEG", quality=95), tolerance=4) for kind in ("L", "RGB")},
     ("JPEG", "CMYK"): Maker(by_pillow("JPEG", "CMYK", quality=95), tolerance=4),
     **{("WebP", kind): Maker(_webp, held=_coloured) for kind in ("L", "LA", "RGB", "RGBA")},

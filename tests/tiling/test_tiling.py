@@ -223,7 +223,7 @@ def test_further_passes_make_up_for_overlaps_too_narrow_for_a_small_epsilon(tv):
 
 
 def test_faces_are_repaired_when_the_whole_is_at_the_limit_of_the_precision():
-    sigma = .5 / 255
+    sigma = 0.5 / 255
     image = with_noise(large("coffee", (800, 700), colour=True), sigma, seed=3).astype(np.float32)
     with denoise_tiled(ArraySource(image, True), 1.4 / sigma, memory=18_000_000) as result:
         assert result.passes > 1

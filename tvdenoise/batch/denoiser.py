@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tvdenoise.batch.masks import MaskFile
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.stack import DEPTH, TIME, Volume
+from tvdenoise.images.precision import precision_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +62,7 @@ def shown(spacing: tuple[float, ...]) -> str:
 
 
 Result = TypeVar("Result")
+_USUAL = "float32"  # the precision of most solves
 _PATIENCE = 0.5  # seconds between checks for a running compilation
 
 
@@ -73,7 +75,7 @@ class Denoiser:
     def __init__(self, settings: FileOptions, announce_compilation: Callable[[], None]) -> None:
         self._settings = settings
         self._announce_compilation = announce_compilation
-        self._prepared: set[str] = set()
+        self._prepared: set[tuple[str, str]] = set()
         self._mask_file = None if settings.mask is None else MaskFile(settings.mask, settings.max_megapixels)
 
     def masks(
@@ -107,6 +109,7 @@ class Denoiser:
         if options.threads is None and threads is not None:
             options = replace(options, threads=threads)
         values = noisy.noisy()
+        self._prepare_for(values)
         chosen = self._chosen_where_visible(values, noisy.visible, options, layout)
         if chosen is not None:
             options = options.with_choice(chosen.mu)
@@ -119,6 +122,7 @@ class Denoiser:
 
         options, layout = self._options(noisy), self._layout(noisy, mask)
         values = noisy.noisy()
+        self._prepare_for(values)
         chosen = self._chosen_where_visible(values, noisy.visible, options, layout)
         return _done(choose_parameters, values, options, **layout) if chosen is None else chosen
 
@@ -154,7 +158,7 @@ class Denoiser:
         if not where.any():
             return None
         if options.engine == "fused":
-            self._prepare_missing({"volumes"})  # these kernels take weights
+            self._prepare_missing({"volumes"}, precision_of(values.dtype).name)  # these kernels take weights
         return _done(choose_parameters, values, options, **(layout | {"mask": where}))
 
     def prepare(self, *, in_parts: bool = False) -> float:
@@ -167,10 +171,17 @@ class Denoiser:
             self._prepare_missing(self._kernels(in_parts=in_parts))
         return time.perf_counter() - start
 
-    def _prepare_missing(self, names: set[str]) -> None:
-        if needed := names - self._prepared:
-            self._prepared |= needed
-            self._prepare_kernels(needed)
+    def _prepare_for(self, values: NDArray[Any]) -> None:
+        """Load the kernels of double precision if values are solved in it."""
+        precision = precision_of(values.dtype).name
+        if self._settings.engine == "fused" and precision != _USUAL:
+            self._prepare_missing(self._kernels(in_parts=False), precision)
+
+    def _prepare_missing(self, names: set[str], precision: str = _USUAL) -> None:
+        needed = {name for name in names if (name, precision) not in self._prepared}
+        if needed:
+            self._prepared |= {(name, precision) for name in needed}
+            self._prepare_kernels(needed, precision)
 
     def _kernels(self, *, in_parts: bool) -> set[str]:
         settings = self._settings
@@ -179,7 +190,7 @@ class Denoiser:
             names.add("volumes")
         return names | {"parts"} if in_parts else names
 
-    def _prepare_kernels(self, names: set[str]) -> None:
+    def _prepare_kernels(self, names: set[str], precision: str) -> None:
         from tvdenoise.model import kernels, part_sums, volume_kernels
 
         known = {
@@ -199,7 +210,7 @@ class Denoiser:
         Thread(target=watch, daemon=True).start()
         try:
             for prepare, _ in needed:
-                prepare("float32")
+                prepare(precision)
         finally:
             is_ready.set()
 

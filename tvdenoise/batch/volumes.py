@@ -18,6 +18,7 @@ from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.memory import MemoryBudget, volume_bytes_needed
 from tvdenoise.files.stack import Spill, gathered, gathered_on_disk
 from tvdenoise.files.writing import StackWriter
+from tvdenoise.images.precision import precision_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,6 +76,7 @@ class Volumes(Work):
             first.intensities.itemsize,
             has_alpha=first.alpha is not None,
             has_weights=self._settings.has_weights,
+            is_double=precision_of(first.intensities.dtype) == np.float64,
         )
         shortage = MemoryBudget(self._settings.memory).shortage(needed)
         if shortage is not None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tvdenoise.images.precision import precision_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -16,20 +18,33 @@ if TYPE_CHECKING:
 _BAND = 1 << 17  # values rounded at a time, so that they stay in the processor's cache
 
 
-def stored(denoised: NDArray[np.floating], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Convert intensities to a dtype: [0, 1] to integers, rounded half to even and clipped; floats clipped to range."""
+def stored(
+    denoised: NDArray[np.floating], dtype: np.dtype[Any], data_range: float | None = None
+) -> NDArray[Any]:
+    """Convert results to a dtype: fractions of a data range to integers, rounded half to even and clipped to the type.
+
+    data_range: the integer of a fraction of 1, None for the largest of the type; floats are in their own units, and
+    only clipped to the range of the type. Computed in the precision that suits the type.
+    """
     if dtype.kind == "f":
         limit = np.finfo(dtype).max  # half precision overflows to infinity beyond it
         clipped: NDArray[Any] = np.clip(denoised, -limit, limit).astype(dtype)
         return clipped
-    largest = np.float32(np.iinfo(dtype).max)
+    limits = np.iinfo(dtype)
+    working = precision_of(dtype)
+    scale = working.type(limits.max if data_range is None else data_range)
     result = np.empty(denoised.shape, dtype)
     height = max(1, _BAND * len(result) // result.size)
     for top in range(0, len(result), height):
-        scaled = denoised[top : top + height] * largest
+        scaled = denoised[top : top + height] * scale
         np.rint(scaled, out=scaled)
-        result[top : top + height] = np.clip(scaled, 0, largest, out=scaled)
+        result[top : top + height] = np.clip(scaled, limits.min, limits.max, out=scaled)
     return result
+
+
+def white_of(dtype: np.dtype[Any]) -> float:
+    """Return the white level of a type: 1 for floats, and the largest value of integers."""
+    return 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
 
 
 def fill_hidden(intensities: NDArray[Any], visible: NDArray[np.bool_]) -> NDArray[Any]:
@@ -66,32 +81,43 @@ def with_record(text: str, record: str) -> str:
     return _SEPARATOR.join(filter(None, (without_record(text), record)))
 
 
-# The supported kinds of pixels, named after Pillow's modes where it has one.
-PIXEL_KINDS = {
-    "L": "8-bit grey",
-    "LA": "8-bit grey with alpha",
-    "RGB": "8-bit colour",
-    "RGBA": "8-bit colour with alpha",
-    "I;16": "16-bit grey",
-    "LA;16": "16-bit grey with alpha",
-    "RGB;16": "16-bit colour",
-    "RGBA;16": "16-bit colour with alpha",
-    "CMYK": "8-bit CMYK",
-    "CMYKA": "8-bit CMYK with alpha",
-    "CMYK;16": "16-bit CMYK",
-    "CMYKA;16": "16-bit CMYK with alpha",
-    "F": "float grey",
-    "FA": "float grey with alpha",
-    "RGBF": "float colour",
-    "RGBFA": "float colour with alpha",
-    "F;16": "half-precision float grey",
-    "FA;16": "half-precision float grey with alpha",
-    "RGBF;16": "half-precision float colour",
-    "RGBFA;16": "half-precision float colour with alpha",
-}
 _COLOURS = {1: "L", 3: "RGB", 4: "CMYK"}
 _FLOAT_COLOURS = {1: "F", 3: "RGBF"}
+_BANDS, _FLOAT_BANDS = "MULTI", "MULTIF"
+_NAMES = {"L": "grey", "RGB": "colour", "CMYK": "CMYK", "F": "grey", "RGBF": "colour"}
+_NAMES |= {_BANDS: "bands", _FLOAT_BANDS: "bands"}
+#: The supported types of intensities: the end of the kind, and what users call it.
+_TYPES = {
+    "uint8": ("", "8-bit"),
+    "uint16": (";16", "16-bit"),
+    "int8": (";8S", "signed 8-bit"),
+    "int16": (";16S", "signed 16-bit"),
+    "uint32": (";32", "32-bit"),
+    "int32": (";32S", "signed 32-bit"),
+    "float16": (";16", "half-precision float"),
+    "float32": ("", "float"),
+    "float64": (";64", "double-precision float"),
+}
+_OF_INKS = ("uint8", "uint16")
 
+
+def _pixel_kinds() -> dict[str, str]:
+    """Return the supported kinds of pixels, named after Pillow's modes where it has one, and what users call them."""
+    kinds = {}
+    for dtype, (end, depth) in _TYPES.items():
+        is_float = dtype.startswith("float")
+        colours = _FLOAT_COLOURS.values() if is_float else _COLOURS.values()
+        for name in (*colours, _FLOAT_BANDS if is_float else _BANDS):
+            if name == "CMYK" and dtype not in _OF_INKS:
+                continue
+            kinds["I;16" if name + end == "L;16" else name + end] = f"{depth} {_NAMES[name]}"
+            kinds[f"{name}A{end}"] = f"{depth} {_NAMES[name]} with alpha"
+    return kinds
+
+
+PIXEL_KINDS = _pixel_kinds()
+#: GDAL's tag of TIFF for the value of missing pixels, a number as text.
+NODATA_TAG = 42113
 StoredTag = tuple[int, bytes]  # type of a tag, and its values in little-endian order
 
 
@@ -120,16 +146,33 @@ class Metadata:
         return frozenset(name for name, value in vars(self).items() if value)
 
 
+def nodata_in(tags: Mapping[int, StoredTag], dtype: np.dtype[Any]) -> float | None:
+    """Return the value that TIFF tags declare as missing in intensities of a dtype; None if they declare no number."""
+    _, contents = tags.get(NODATA_TAG, (0, b""))
+    try:
+        value = float(contents.rstrip(b"\0 ").decode("ascii"))
+    except ValueError:
+        return None
+    if dtype.kind != "f":
+        return value
+    with np.errstate(over="ignore"):  # programs also write the lowest double in files of single precision
+        return float(dtype.type(value))
+
+
 @dataclass(frozen=True, eq=False)
 class DecodedImage:
     """A decoded image.
 
-    intensities: (rows, columns), (rows, columns, 3) for RGB, or (rows, columns, 4) for CMYK (integers, 0 for no ink);
-    uint8, uint16, float16 or float32 as stored.
+    intensities: (rows, columns), (rows, columns, 3) for RGB, or (rows, columns, 4) for CMYK (8 or 16 bits, 0 for no
+    ink), or (rows, columns, bands) if in_bands; integers of 8 to 32 bits, or floats of 16 to 64, as stored.
     alpha: (rows, columns), of the same dtype, or None.
     codec: Pillow's name of the file's format.
     traits: codec-specific data, kept for writing the same codec.
     notes: sentences about what will not be written as it was read.
+    in_bands: the last axis of intensities holds bands, each denoised by itself.
+    is_premultiplied: intensities are multiplied by alpha, as they are stored.
+    nodata: the value that the file declares as missing, rounded to the type of float intensities; NaN is possible,
+        and so is a value that no pixel can have; None without a declaration.
     """
 
     intensities: NDArray[Any]
@@ -138,10 +181,13 @@ class DecodedImage:
     metadata: Metadata = field(default_factory=Metadata)
     traits: object = None
     notes: tuple[str, ...] = ()
+    nodata: float | None = None
+    in_bands: bool = False
+    is_premultiplied: bool = False
 
     @property
     def channels(self) -> int:
-        """1 for grey, 3 for RGB, 4 for CMYK; alpha is not counted."""
+        """1 for grey, 3 for RGB, 4 for CMYK, or the number of bands; alpha is not counted."""
         return self.intensities.shape[2] if self.has_channel_axis else 1
 
     @property
@@ -155,11 +201,13 @@ class DecodedImage:
     @property
     def kind(self) -> str:
         """The kind of its pixels, a key of ``PIXEL_KINDS``."""
-        name = (_FLOAT_COLOURS if self.is_float else _COLOURS)[self.channels]
+        if self.in_bands:
+            name = _FLOAT_BANDS if self.is_float else _BANDS
+        else:
+            name = (_FLOAT_COLOURS if self.is_float else _COLOURS)[self.channels]
         name += "A" if self.alpha is not None else ""
-        if self.intensities.dtype in (np.uint16, np.float16):
-            return "I;16" if name == "L" else f"{name};16"
-        return name
+        end, _ = _TYPES[self.intensities.dtype.name]
+        return "I;16" if name + end == "L;16" else name + end
 
     @property
     def size(self) -> tuple[int, int]:
@@ -187,12 +235,12 @@ class DecodedImage:
         """Return the intensities to denoise, with invisible pixels filled from the nearest visible ones."""
         return self.intensities if self.visible is None else fill_hidden(self.intensities, self.visible)
 
-    def with_denoised(self, denoised: NDArray[np.floating]) -> DecodedImage:
-        """Return the image with other intensities, in [0, 1] (float images: in their own units).
+    def with_denoised(self, denoised: NDArray[np.floating], data_range: float | None = None) -> DecodedImage:
+        """Return the image with other intensities, as `stored` converts them. Invisible pixels keep their values.
 
-        Integers are rounded half to even and clipped. Invisible pixels keep their values.
+        data_range: the integer of an intensity of 1, None for the largest of the type.
         """
-        intensities = stored(denoised, self.intensities.dtype)
+        intensities = stored(denoised, self.intensities.dtype, data_range)
         if self.visible is not None:
             hidden = ~self.visible
             intensities[hidden] = self.intensities[hidden]

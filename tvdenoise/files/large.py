@@ -12,7 +12,7 @@ from PIL import ImageFile
 
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.atomic import write_atomically
-from tvdenoise.files.decoded import DecodedImage, Metadata, stored
+from tvdenoise.files.decoded import DecodedImage, Metadata, nodata_in, stored
 from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.opening import decoder_errors
 from tvdenoise.files.pillow import PILLOW_SETTINGS, metadata_of
@@ -53,7 +53,7 @@ class LargeImage:
 
     @property
     def channels(self) -> int:
-        """1 for grey, 3 for RGB, 4 for CMYK; alpha is not counted."""
+        """1 for grey, 3 for RGB, 4 for CMYK, or the number of bands; alpha is not counted."""
         return self.regions.colours
 
     @property
@@ -68,6 +68,11 @@ class LargeImage:
     @property
     def metadata(self) -> Metadata:
         return self.pixel.metadata
+
+    @property
+    def nodata(self) -> float | None:
+        """See `DecodedImage.nodata`."""
+        return self.pixel.nodata
 
     @property
     def bytes_stored(self) -> int:
@@ -142,7 +147,16 @@ def open_large(
         remedy = f"save it as a tiled TIFF, which can be denoised in parts, or {budget.remedy}"
         raise UnsupportedImageError(f"{budget.shortage(needed)}{whole}", remedy)
     metadata = metadata_of(opened, inspection)
-    pixel = DecodedImage(*_pixel_of(regions), family.codec, metadata, inspection.traits, inspection.notes)
+    pixel = DecodedImage(
+        *_pixel_of(regions),
+        family.codec,
+        metadata,
+        inspection.traits,
+        inspection.notes,
+        nodata_in(metadata.tags, regions.dtype),
+        inspection.in_bands,
+        inspection.is_premultiplied,
+    )
     return LargeImage(pixel, regions, needed)
 
 

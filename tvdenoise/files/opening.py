@@ -14,8 +14,9 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
-from PIL.TiffImagePlugin import BITSPERSAMPLE, SAMPLESPERPIXEL, TiffImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
 from tvdenoise.errors import (
     SeveralImagesError,
@@ -23,12 +24,14 @@ from tvdenoise.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
+from tvdenoise.files.decoded import precision_of
 from tvdenoise.files.memory import bytes_needed, volume_bytes_needed
 from tvdenoise.files.paths import open_unnoticed, printable, reason_of
 from tvdenoise.files.pillow import PILLOW_SETTINGS, require_known_mode
 from tvdenoise.files.stack import Axes, Series
 from tvdenoise.formats.family import Family
 from tvdenoise.formats.registry import FAMILIES, FORMATS
+from tvdenoise.formats.tiff.samples import deep_samples
 
 _PILLOWS = tuple(family.codec for family in FAMILIES.values() if family.opened_by_pillow)
 _LONGEST_REASON = 200
@@ -105,14 +108,13 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _MOST_SEGMENTS = 500
 _BYTES_OF_MODES = {"I": 4, "F": 4}
 _WITHOUT_ALPHA = {"CMYK"}  # among modes of four channels
-_INKS_AND_ALPHA = 5
 
 
 @dataclass(frozen=True)
 class Header:
     """What a header says: codec as named by Pillow; channels including alpha, and of a palette those it expands to;
     planes: the number of images in the file; volume: the number of images in its largest volume. Both are 1 if the
-    beginning of the file does not show them."""
+    beginning of the file does not show them. is_double: it is denoised in double precision; in_bands: band by band."""
 
     codec: str
     columns: int
@@ -122,6 +124,8 @@ class Header:
     has_alpha: bool
     planes: int = 1
     volume: int = 1
+    is_double: bool = False
+    in_bands: bool = False
 
     @property
     def values(self) -> int:
@@ -132,7 +136,13 @@ class Header:
     def bytes_needed(self) -> int:
         """See `memory.bytes_needed`."""
         return bytes_needed(
-            self.columns, self.rows, self.channels, self.bytes_per_sample, has_alpha=self.has_alpha
+            self.columns,
+            self.rows,
+            self.channels,
+            self.bytes_per_sample,
+            has_alpha=self.has_alpha,
+            is_double=self.is_double,
+            in_bands=self.in_bands,
         )
 
     def volume_bytes_needed(self, *, has_weights: bool) -> int:
@@ -145,6 +155,7 @@ class Header:
             self.bytes_per_sample,
             has_alpha=self.has_alpha,
             has_weights=has_weights,
+            is_double=self.is_double,
         )
 
 
@@ -314,13 +325,22 @@ def _header(opened: ImageFile.ImageFile, stream: BinaryIO) -> Header:
     """Return the header of an opened image; keeps the position of its stream."""
     columns, rows = opened.size
     mode, bands = opened.mode, len(opened.getbands())
+    if isinstance(opened, TiffImageFile) and (samples := deep_samples(opened.tag_v2)) is not None:
+        return Header(
+            opened.format or "",
+            columns,
+            rows,
+            samples.count,
+            samples.dtype.itemsize,
+            samples.has_alpha,
+            is_double=precision_of(samples.dtype) == np.float64,
+            in_bands=samples.in_bands,
+        )
     has_alpha = mode not in _WITHOUT_ALPHA and (bands in (2, 4) or "transparency" in opened.info)
     if mode in ("P", "PA"):
         bands = 3
     elif has_alpha and bands in (2, 4):
         bands -= 1
-    elif isinstance(opened, TiffImageFile) and opened.tag_v2.get(SAMPLESPERPIXEL, 1) == _INKS_AND_ALPHA:
-        has_alpha = True
     position = stream.tell()
     family = FAMILIES.get(opened.format or "")
     stated = family.bytes_per_sample(opened, stream) if family else None

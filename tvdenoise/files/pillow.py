@@ -94,8 +94,8 @@ _REMEDIES = {
     "YCbCr": "convert it to RGB first",
 }
 _KNOWN_MODES = {"1", "L", "LA", "RGB", "RGBA", "P", "PA", "I;16", "I;16B", "I;16L", "I;16N", "F"}
-# Modes supported for some codecs only: 16-bit grey in Pillow's 32-bit mode, and inks.
-_KNOWN_FROM = {"I": {"PPM"}, "CMYK": {"JPEG", "TIFF"}}
+# Modes supported for some codecs only: integers in Pillow's 32-bit mode, inks, and bands.
+_KNOWN_FROM = {"I": {"PPM", "TIFF"}, "CMYK": {"JPEG", "TIFF"}, "RGBX": {"TIFF"}, "RGBa": {"TIFF"}}
 
 
 def require_known_mode(opened: Image.Image) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ImageFile
 
 from tvdenoise.errors import SeveralImagesError, UnreadableImageError, UnsupportedImageError
-from tvdenoise.files.decoded import DecodedImage
+from tvdenoise.files.decoded import DecodedImage, nodata_in
 from tvdenoise.files.large import LargeImage, open_large, require_finite, require_finite_alpha
 from tvdenoise.files.memory import PROCESS, MemoryBudget, require_memory
 from tvdenoise.files.opening import Contents, OpenedFile, opened_image, require_pixels_within
@@ -193,7 +193,15 @@ def _decoded(
     if alpha is not None:
         require_finite_alpha(alpha)
     return DecodedImage(
-        intensities, alpha, family.codec, metadata, inspection.traits, inspection.notes + notes
+        intensities,
+        alpha,
+        family.codec,
+        metadata,
+        inspection.traits,
+        inspection.notes + notes,
+        nodata_in(metadata.tags, intensities.dtype),
+        inspection.in_bands,
+        inspection.is_premultiplied,
     )
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tvdenoise.errors import UnreadableImageError, UnsupportedImageError, UnwritableImageError
 from tvdenoise.files.atomic import write_atomically
-from tvdenoise.files.decoded import PIXEL_KINDS, DecodedImage, Metadata
+from tvdenoise.files.decoded import NODATA_TAG, PIXEL_KINDS, DecodedImage, Metadata
 from tvdenoise.files.opening import opened_image
 from tvdenoise.files.pillow import PILLOW_SETTINGS, encoded
 from tvdenoise.files.stack import Stack
@@ -20,24 +20,19 @@ from tvdenoise.formats.family import METADATA_NAMES, Format
 from tvdenoise.formats.registry import FAMILIES, FORMATS, formats_for_kind
 from tvdenoise.formats.tiff.directories import MALFORMED, ORIENTATION, orientation_of
 
-# The modes in which Pillow may reopen an image written in another mode.
+# The modes in which Pillow may reopen an image written in another mode, by kind, or by the kind without its depth.
 _REOPENED = {
     "I;16": {"I;16", "I;16B", "I"},
     "L": {"L", "RGB"},
+    "L;": {"L", "I"},
     "LA": {"LA", "RGBA"},
-    "LA;16": {"LA", "RGBA"},
-    "RGB;16": {"RGB"},
-    "RGBA;16": {"RGBA"},
     "CMYKA": {"CMYK"},
-    "CMYK;16": {"CMYK"},
-    "CMYKA;16": {"CMYK"},
+    "F;": {"L"},
     "FA": {"LA"},
     "RGBF": {"RGB"},
     "RGBFA": {"RGBA"},
-    "F;16": {"L"},
-    "FA;16": {"LA"},
-    "RGBF;16": {"RGB"},
-    "RGBFA;16": {"RGBA"},
+    **{name: {"L", "RGB", "RGBX", "RGBA"} for name in ("MULTI", "MULTIF")},
+    **{name: {"LA", "RGBA"} for name in ("MULTIA", "MULTIFA")},
 }
 _ON_ITS_SIDE = range(5, 9)
 
@@ -61,8 +56,10 @@ def require_carried(image: DecodedImage, form: Format) -> None:
 
 
 def without_metadata(image: DecodedImage) -> DecodedImage:
-    """Return the image with only the metadata that affect its look: colour profile and orientation."""
-    metadata = Metadata(icc=image.metadata.icc, exif=_orientation_alone(image.metadata.exif))
+    """Return the image with only the metadata that affect its look: profile, orientation, the value for missing."""
+    stated = image.metadata
+    missing = {tag: value for tag, value in stated.tags.items() if tag == NODATA_TAG}
+    metadata = Metadata(icc=stated.icc, exif=_orientation_alone(stated.exif), tags=missing)
     traits = image.traits
     if traits is not None:
         traits = FAMILIES[image.codec].strip(traits)
@@ -164,7 +161,9 @@ def require_readable(
     size: columns and rows, if they differ from the image's.
     """
     palette = {"P", "L"} if form.approximates else set()
-    expected = _REOPENED.get(image.kind, {image.kind}) | palette
+    name, deep, _ = image.kind.partition(";")
+    keys = (image.kind, name + deep, name)
+    expected = next((_REOPENED[key] for key in keys if key in _REOPENED), {name}) | palette
     if form.codec == "WEBP":  # which drops alpha if every pixel is opaque
         expected = expected | {"RGB"}
     several = FAMILIES[form.codec].several

@@ -55,7 +55,7 @@ Window = tuple[slice, ...]  # rows and columns inside the image, with start and 
 class Regions(Protocol):
     """Reads windows of an image from its file, whose stream must stay open. Thread-safe.
 
-    shape: rows and columns; dtype: as stored, in native byte order; colours: 1, 3 or 4.
+    shape: rows and columns; dtype: as stored, in native byte order; colours: 1, 3 or 4, or the number of bands.
     tile: rows and columns of the file's tiles, None for strips.
     block_rows: rows of a strip or tile, which are decoded together.
     memory: peak bytes that reading takes beside the result.
@@ -134,7 +134,7 @@ class Inspection:
 
     notes: sentences about what will not be written as it was read; traits: codec-specific data.
     exif: EXIF data built from other metadata, for formats without an EXIF block.
-    tags, record, texts, elsewhere: see `Metadata`.
+    tags, record, texts, elsewhere: see `Metadata`; in_bands, is_premultiplied: see `DecodedImage`.
     """
 
     notes: tuple[str, ...] = ()
@@ -144,6 +144,8 @@ class Inspection:
     record: str | None = None
     texts: tuple[tuple[str, str], ...] = ()
     elsewhere: tuple[str, ...] = ()
+    in_bands: bool = False
+    is_premultiplied: bool = False
 
 
 def unchanged(value: _T, *_: object) -> _T:

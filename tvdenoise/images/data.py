@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from scipy.ndimage import binary_opening, maximum_filter, uniform_filter
 
+from tvdenoise.images.precision import precision_of
 from tvdenoise.model.colour import RGB_CHANNELS, to_opponent
 from tvdenoise.model.fidelity import Fidelity
 from tvdenoise.options import checked
@@ -27,12 +28,6 @@ _ROUNDING = 12**-0.5
 #: Noise below this part of a step does not change a rounded value.
 _LEAST_PART_OF_STEP = 0.1
 Value = TypeVar("Value", bound=np.generic)
-
-
-def precision_of(dtype: np.dtype[np.generic]) -> np.dtype[np.floating]:
-    """Return float64 for float64 images and integers of 32 bits and more, float32 for all others."""
-    most = 4 if dtype.kind == "f" else 2
-    return np.dtype(np.float64 if dtype.itemsize > most else np.float32)
 
 
 @dataclass(frozen=True)

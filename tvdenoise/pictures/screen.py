@@ -54,12 +54,12 @@ class Screen:
 
     @classmethod
     def of(cls, image: DecodedImage) -> Screen:
-        """The screen for stored intensities: the limits of an integer type or of inks; percentiles for floats, and for
-        integers that use little of their range."""
+        """The screen for stored intensities: the limits of an unsigned type or of inks; percentiles for floats, for
+        signed integers, and for others that use little of their range."""
         values = image.intensities
         step = max(1, round((values.size / _SAMPLE) ** 0.5))
         black, white = faint_and_bright(values[::step, ::step].astype(np.float64))
-        if values.dtype.kind != "f":
+        if values.dtype.kind == "u":
             largest = float(np.iinfo(values.dtype).max)
             if image.channels == _INKS or white >= largest * _FULL_ENOUGH or white == black:
                 return cls(0, largest)

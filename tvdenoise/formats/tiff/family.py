@@ -96,16 +96,21 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         tags = with_sides_exchanged(tags)
         if "dpi" in opened.info:
             opened.info["dpi"] = opened.info["dpi"][::-1]
-    if opened.tag_v2.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES and IMAGEDESCRIPTION in tags:
+    in_bands = samples is not None and samples.in_bands
+    is_planar = opened.tag_v2.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES
+    if is_planar and not in_bands and IMAGEDESCRIPTION in tags:
         colours = len(opened.tag_v2.get(BITSPERSAMPLE, (1,)))
         text = with_colours_last(tags[IMAGEDESCRIPTION].text, colours)
         tags[IMAGEDESCRIPTION] = text_field(IMAGEDESCRIPTION, text)
     compression = str(opened.info.get("compression", "raw"))
+    keeps_order = _IMAGEJ_METADATA in further or (samples is not None and samples.is_native)
     traits = TiffTraits(
         tags,
-        white_is_zero=samples is not None and samples.white_is_zero and samples.dtype.kind == "f",
-        order=">" if _IMAGEJ_METADATA in further and opened.tag_v2.prefix == b"MM" else "<",
+        white_is_zero=samples is not None and samples.keeps_white,
+        order=">" if opened.tag_v2.prefix == b"MM" and keeps_order else "<",
         descriptions=descriptions_in(stream)[1:],
+        bands=(samples.photometric, samples.extra) if samples is not None and in_bands else None,
+        is_planar=is_planar and in_bands,
     )
     if compression in COMPRESSIONS:
         traits = replace(traits, compression=compression)
@@ -117,6 +122,8 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         further,
         record,
         elsewhere=("its further descriptions are dropped",) if traits.descriptions else (),
+        in_bands=in_bands,
+        is_premultiplied=samples is not None and samples.is_premultiplied,
     )
 
 
@@ -124,7 +131,10 @@ def _notes(opened: TiffImageFile, traits: TiffTraits) -> tuple[str, ...]:
     """Return notes about what will not be written as it is stored."""
     notes = []
     bits = opened.tag_v2.get(BITSPERSAMPLE, (1,))
-    if 1 < bits[0] < 8 and opened.mode == "L":
+    samples = deep_samples(opened.tag_v2)
+    if samples is not None and samples.is_packed:
+        notes.append(f"its {samples.bits}-bit values are kept, and written with 16 bits")
+    elif 1 < bits[0] < 8 and opened.mode == "L":
         notes.append(f"{bits[0]}-bit grey is written with 8 bits")
     compression = str(opened.info.get("compression", "raw"))
     is_same = compression in COMPRESSIONS or opened.tag_v2.get(COMPRESSION) == SAME_AS_DEFLATE
@@ -252,7 +262,7 @@ FAMILY = Family(
             "TIFF",
             "TIFF",
             (".tif", ".tiff"),
-            kinds=frozenset(PIXEL_KINDS),
+            kinds=frozenset(kind for kind in PIXEL_KINDS if not kind.startswith("MULTI")),
             carries=frozenset({"icc", "exif", "xmp", "dpi", "tags", "record"}),
             several="pages",
         ),

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, _RGB, SEPARATED = 0, 1, 2, 5  # photometric interpretations
 SEPARATE_PLANES = 2
-STRAIGHT_ALPHA = 2
+#: Meanings of extra samples: a band, and alpha of two kinds.
+BAND, PREMULTIPLIED_ALPHA, STRAIGHT_ALPHA = 0, 1, 2
+ALPHAS = (PREMULTIPLIED_ALPHA, STRAIGHT_ALPHA)
 #: Photometric interpretations to write, by the number of colours.
 PHOTOMETRICS = {1: BLACK_IS_ZERO, 3: _RGB, 4: SEPARATED}
 #: Pillow's names of the lossless compressions, and their numbers.
@@ -46,60 +48,156 @@ COMPRESSIONS = {
 }  # fmt: skip
 SAME_AS_DEFLATE = 32946  # its older number
 _COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, _RGB: 3, SEPARATED: 4}
-_TYPES = {(8, 1): "u1", (16, 1): "u2", (16, 3): "f2", (32, 3): "f4"}  # by bits and sample format
 _INK_SET, _CMYK = 332, 1
 _NEW_SUBFILE_TYPE, _DNG_VERSION = 254, 50706
-_UNSIGNED, _FLOAT = 1, 3
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3  # sample formats
+_TYPES = {
+    (8, _UNSIGNED): "u1",
+    (16, _UNSIGNED): "u2",
+    (32, _UNSIGNED): "u4",
+    (8, _SIGNED): "i1",
+    (16, _SIGNED): "i2",
+    (32, _SIGNED): "i4",
+    (16, _FLOAT): "f2",
+    (32, _FLOAT): "f4",
+    (64, _FLOAT): "f8",
+    **{(bits, _UNSIGNED): "u2" for bits in range(9, 16)},  # packed
+}  # by bits and sample format
+_PILLOWS = ("u1", "u2")  # types that Pillow decodes, at least some of their kinds
+_OF_INKS = ("u1", "u2")
 _SAMPLE_NAMES = {1: "integer", 2: "signed", 3: "float", 5: "complex", 6: "complex"}
-_UNKNOWN_SAMPLE, _PREMULTIPLIED = 0, 1
 _JPEGS = (6, 7)
+_NO_PREDICTOR = 1
 
 
 @dataclass(frozen=True)
 class Samples:
-    """dtype: in the file's byte order; colours: 1, 3 or 4; white_is_zero: for grey only."""
+    """The samples of a pixel.
+
+    dtype: in the file's byte order; bits: of each stored sample, fewer than those of dtype if they are packed.
+    colours: the number of samples but for alpha; photometric: TIFF's number; extra: meanings of the samples beyond
+    those of the photometric interpretation: `BAND`, or alpha once.
+    """
 
     dtype: np.dtype[Any]
+    bits: int
     colours: int
-    has_alpha: bool
-    white_is_zero: bool = False
+    photometric: int
+    extra: tuple[int, ...] = ()
 
     @property
     def count(self) -> int:
         return self.colours + self.has_alpha
 
+    @property
+    def has_alpha(self) -> bool:
+        return self.alpha is not None
+
+    @property
+    def alpha(self) -> int | None:
+        """The number of the sample that is alpha, or None."""
+        return alpha_among(self.extra, _COLOURS[self.photometric])
+
+    @property
+    def is_premultiplied(self) -> bool:
+        return PREMULTIPLIED_ALPHA in self.extra
+
+    @property
+    def in_bands(self) -> bool:
+        """Whether the intensities are bands, not colours."""
+        return BAND in self.extra
+
+    @property
+    def is_packed(self) -> bool:
+        return self.bits < 8 * self.dtype.itemsize
+
+    @property
+    def is_native(self) -> bool:
+        """Whether other programs know little of these samples, so that their byte order is kept too."""
+        return (
+            self.in_bands
+            or self.dtype.kind == "i"
+            or self.dtype.itemsize >= (8 if self.dtype.kind == "f" else 4)
+        )
+
+    @property
+    def white_is_zero(self) -> bool:
+        """Whether zero is white, which is inverted or, by `keeps_white`, kept."""
+        return self.photometric == WHITE_IS_ZERO
+
+    @property
+    def keeps_white(self) -> bool:
+        """Whether zero is white and stays so: only unsigned integers that others display have a fixed black level."""
+        return self.white_is_zero and (self.dtype.kind != "u" or self.is_native)
+
+    def row_bytes(self, columns: int, samples: int) -> int:
+        """Return the bytes of a stored row of so many pixels with so many samples."""
+        return -(-columns * samples * self.bits // 8)
+
     def intensities(self, values: NDArray[Any]) -> NDArray[Any]:
         """Extract the intensities from values (rows, columns, samples).
 
-        Integers are inverted if zero is white, as Pillow inverts 8 bits, and written with black as zero. Floats are
-        not, since they have no fixed white level.
+        Integers are inverted if zero is white, as Pillow inverts 8 bits, and written with black as zero.
         """
-        intensities = np.ascontiguousarray(
-            values[..., 0] if self.colours == 1 else values[..., : self.colours]
-        )
-        if self.white_is_zero and intensities.dtype.kind == "u":
-            np.invert(intensities, out=intensities)
+        colours = values if self.alpha is None else np.delete(values, self.alpha, axis=-1)
+        intensities = np.ascontiguousarray(colours[..., 0] if self.colours == 1 else colours)
+        if self.white_is_zero and not self.keeps_white:
+            intensities = np.subtract((1 << self.bits) - 1, intensities, dtype=intensities.dtype)
         return intensities
+
+
+def alpha_among(extra: tuple[int, ...], colours: int) -> int | None:
+    """Return the number of the sample that is alpha, after so many colours; None if there is none."""
+    return next((colours + place for place, meaning in enumerate(extra) if meaning in ALPHAS), None)
 
 
 def known_samples(tags: ImageFileDirectory_v2) -> Samples | None:
     """Return the samples of a TIFF that tifffile can decode, whether or not Pillow can; None for others."""
-    bits, formats = tags.get(BITSPERSAMPLE, (1,)), tags.get(SAMPLEFORMAT, (1,))
+    bits, formats = tags.get(BITSPERSAMPLE, (1,)), tags.get(SAMPLEFORMAT, (_UNSIGNED,))
     photometric = tags.get(PHOTOMETRIC_INTERPRETATION, WHITE_IS_ZERO)
-    extra, colours = tags.get(EXTRASAMPLES, ()), _COLOURS.get(photometric)
-    kind = _TYPES.get((bits[0], formats[0]))
-    if colours is None or kind is None or extra not in ((), (STRAIGHT_ALPHA,)):
+    base, kind = _COLOURS.get(photometric), _TYPES.get((bits[0], formats[0]))
+    if base is None or kind is None or len(set(bits)) > 1 or len(set(formats)) > 1:
         return None
-    if len(set(bits)) > 1 or len(set(formats)) > 1 or tags.get(FILLORDER, 1) != 1:
+    extra = _extra_of(tags, base, len(bits))
+    if not tags.get(SAMPLESPERPIXEL, len(bits)) == base + len(extra) == len(bits):
         return None
-    if not tags.get(SAMPLESPERPIXEL, len(bits)) == colours + len(extra) == len(bits):
+    if tags.get(FILLORDER, 1) != 1 or tags.get(COMPRESSION, 1) not in _LOSSLESS:
         return None
-    if tags.get(COMPRESSION, 1) not in (*COMPRESSIONS.values(), SAME_AS_DEFLATE):
-        return None
-    if photometric == SEPARATED and (kind.startswith("f") or tags.get(_INK_SET, _CMYK) != _CMYK):
-        return None
-    order = "<" if tags.prefix == b"II" else ">"
-    return Samples(np.dtype(order + kind), colours, bool(extra), photometric == WHITE_IS_ZERO)
+    samples = Samples(
+        np.dtype(("<" if tags.prefix == b"II" else ">") + kind),
+        bits[0],
+        base + extra.count(BAND),
+        photometric,
+        extra,
+    )
+    return samples if _is_supported(samples, tags) else None
+
+
+def _is_supported(samples: Samples, tags: ImageFileDirectory_v2) -> bool:
+    """Return whether samples of a known type are supported in this combination."""
+    if samples.in_bands or samples.is_premultiplied:
+        return False
+    alphas = [meaning for meaning in samples.extra if meaning in ALPHAS]
+    if len(alphas) > 1 or len(alphas) + samples.extra.count(BAND) < len(samples.extra):
+        return False
+    is_of_inks = samples.dtype.str[1:] in _OF_INKS and tags.get(_INK_SET, _CMYK) == _CMYK
+    if samples.photometric == SEPARATED and (samples.in_bands or not is_of_inks):
+        return False
+    if samples.is_packed and (alphas or tags.get(_PREDICTOR, _NO_PREDICTOR) != _NO_PREDICTOR):
+        return False
+    return True
+
+
+_PREDICTOR = 317
+_LOSSLESS = (*COMPRESSIONS.values(), SAME_AS_DEFLATE)
+
+
+def _extra_of(tags: ImageFileDirectory_v2, base: int, count: int) -> tuple[int, ...]:
+    """Return the meanings of extra samples; of grey, those that the file does not explain are bands."""
+    extra: tuple[int, ...] = tags.get(EXTRASAMPLES, ())
+    if not extra and base == 1:
+        return (BAND,) * (count - base)
+    return extra
 
 
 def deep_samples(tags: ImageFileDirectory_v2) -> Samples | None:
@@ -107,9 +205,14 @@ def deep_samples(tags: ImageFileDirectory_v2) -> Samples | None:
 
     At 8 bits, Pillow does not support CMYK with alpha, or grey with alpha if zero is white, and misreads grey with
     alpha in separate planes. At 16 bits it keeps only grey, and does not invert it. It reads compressed big-endian
-    floats in the wrong byte order.
+    floats in the wrong byte order, knows few other types, drops bands, and loses precision where alpha is
+    premultiplied.
     """
-    if (samples := known_samples(tags)) is None or samples.dtype.kind == "f":
+    if (samples := known_samples(tags)) is None:
+        return None
+    if samples.dtype.str[1:] not in _PILLOWS or samples.is_packed:
+        return samples
+    if samples.in_bands or samples.is_premultiplied:
         return samples
     is_grey_with_alpha = samples.count == 2
     if samples.dtype.itemsize > 1:
@@ -128,6 +231,9 @@ def require_no_preview(tags: Mapping[int, Any]) -> None:
         raise UnsupportedImageError("the TIFF holds a preview of a raw image", "develop it to TIFF first")
 
 
+_LOSSLESSLY = "save it with LZW or deflate"
+
+
 def check_samples(opened: TiffImageFile) -> None:
     """Refuse samples that Pillow truncates to 8 bits, reinterprets or drops."""
     tags = opened.tag_v2
@@ -136,38 +242,53 @@ def check_samples(opened: TiffImageFile) -> None:
     bits, formats = tags.get(BITSPERSAMPLE, (1,)), set(tags.get(SAMPLEFORMAT, (_UNSIGNED,)))
     if formats == {_FLOAT}:
         raise UnsupportedImageError("this kind of float TIFF is not supported", "save it without compression")
-    if formats - {_UNSIGNED}:
-        raise UnsupportedImageError(
-            "TIFF with signed samples is not supported", "convert to unsigned samples"
-        )
     if tags.get(PLANAR_CONFIGURATION) == SEPARATE_PLANES and opened.mode == "LA":
         raise UnsupportedImageError(
-            "TIFF with a separate alpha plane is not supported with this compression",
-            "save it with LZW or deflate",
+            "TIFF with a separate alpha plane is not supported with this compression", _LOSSLESSLY
         )
-    if opened.mode == "I;16" and bits[0] != 16:
-        raise UnsupportedImageError(f"{bits[0]}-bit grey TIFF is not supported", "convert it to 16 bits")
+    if formats - {_UNSIGNED} or (opened.mode in _INTEGER_MODES and bits[0] != 16):
+        kind = "signed" if formats - {_UNSIGNED} else f"{bits[0]}-bit"
+        raise UnsupportedImageError(f"this kind of {kind} TIFF is not supported", _LOSSLESSLY)
     if max(bits) > 8 and len(bits) > 1:
         raise UnsupportedImageError(
             f"this kind of {max(bits)}-bit colour TIFF is not supported", "convert it to plain RGB first"
         )
 
 
+_INTEGER_MODES = ("I", "I;16")  # of Pillow
+
+
 def _refusal(tags: Mapping[int, Any]) -> UnsupportedImageError | None:
     """Return why a TIFF with these tags is refused, whether or not Pillow opens it; else None."""
-    extra, bits = tags.get(EXTRASAMPLES, ()), tags.get(BITSPERSAMPLE, (1,))
-    if _PREMULTIPLIED in extra:
-        return UnsupportedImageError(
-            "TIFF with premultiplied alpha is not supported", "save it with straight alpha"
-        )
-    if _UNKNOWN_SAMPLE in extra or len(extra) > 1:
-        return UnsupportedImageError("TIFF with extra channels is not supported", "save it without them")
+    if (found := _refusal_of_extra(tags)) is not None:
+        return found
     if tags.get(_INK_SET, _CMYK) != _CMYK:
         return UnsupportedImageError("TIFF with inks other than CMYK is not supported", "convert it to CMYK")
+    bits = tags.get(BITSPERSAMPLE, (1,))
     if tags.get(COMPRESSION) in _JPEGS and max(bits) > 8:
-        return UnsupportedImageError(
-            f"{max(bits)}-bit JPEG compression in TIFF is not supported", "save it with LZW or deflate"
-        )
+        reason = f"{max(bits)}-bit JPEG compression in TIFF is not supported"
+        return UnsupportedImageError(reason, _LOSSLESSLY)
+    return None
+
+
+def _refusal_of_extra(tags: Mapping[int, Any]) -> UnsupportedImageError | None:
+    """Return why a TIFF is refused that has extra samples of a kind that Pillow drops or converts; else None."""
+    extra = tags.get(EXTRASAMPLES, ())
+    if sum(meaning in ALPHAS for meaning in extra) > 1:
+        return UnsupportedImageError("TIFF with several alpha channels is not supported", "save it with one")
+    if BAND in extra and tags.get(PHOTOMETRIC_INTERPRETATION) == SEPARATED:
+        reason = "TIFF with inks other than CMYK is not supported"
+        return UnsupportedImageError(reason, "save it without them")
+    for meaning, what, remedy in (
+        (PREMULTIPLIED_ALPHA, "premultiplied alpha", "save it with straight alpha"),
+        (BAND, "extra bands", "save all bands in one type"),
+    ):
+        if meaning not in extra:
+            continue
+        if tags.get(COMPRESSION, 1) not in _LOSSLESS:
+            reason = f"TIFF with {what} is not supported with this compression"
+            return UnsupportedImageError(reason, _LOSSLESSLY)
+        return UnsupportedImageError(f"this kind of TIFF with {what} is not supported", remedy)
     return None
 
 
@@ -181,6 +302,7 @@ def explain(tags: ImageFileDirectory_v2 | None, stream: BinaryIO) -> Unsupported
             stream.seek(tags.next)
             tags.load(stream)
             bits, formats = tags[BITSPERSAMPLE], tags.get(SAMPLEFORMAT, (_UNSIGNED,))
+            compression = tags.get(COMPRESSION, 1)
             refusal = _refusal(tags)
     except MALFORMED:
         return None
@@ -188,18 +310,18 @@ def explain(tags: ImageFileDirectory_v2 | None, stream: BinaryIO) -> Unsupported
         return refusal
     kind = _SAMPLE_NAMES.get(formats[0], "other")
     what = "colour TIFF" if len(bits) > 1 else "TIFF"
-    if kind == "integer" and max(bits) in (8, 16):
-        remedy = "convert it to plain grey, RGB or CMYK first"
-        return UnsupportedImageError(f"this kind of {max(bits)}-bit {what} is not supported", remedy)
-    is_float = kind == "float" and len(bits) <= 4
-    remedy = "save it as 32-bit float" if is_float else "save it as 8-bit or 16-bit integers"
-    return UnsupportedImageError(f"{max(bits)}-bit {kind} {what} is not supported", remedy)
+    reason = f"{max(bits)}-bit {kind} {what} is not supported"
+    if (max(bits), formats[0]) not in _TYPES:
+        remedies = {"integer": "32-bit integers or floats", "signed": "32-bit integers or floats"}
+        return UnsupportedImageError(reason, f"save it as {remedies.get(kind, '32-bit or 64-bit floats')}")
+    if compression not in _LOSSLESS:
+        return UnsupportedImageError(f"{reason} with this compression", _LOSSLESSLY)
+    return UnsupportedImageError(f"this kind of {reason}", "convert it to plain grey, RGB or CMYK first")
 
 
 _BIG, BIG_AND_BIG_ENDIAN = b"II+\0", b"MM\0+"
 _HEADERS = (b"II*\0", b"MM\0*", _BIG, BIG_AND_BIG_ENDIAN)
 _HEADER_LENGTH = 16
-_UNKNOWN_SAMPLE = 0
 
 
 def directory_of(header: bytes) -> ImageFileDirectory_v2 | None:
@@ -238,26 +360,44 @@ class BigEndianBigTiff(TiffImageFile):
 
 
 class DeepTiff(BigEndianBigTiff):
-    """A TIFF with any kind of samples, of which only the tags are read: Pillow is made to assume 8 bits."""
+    """A TIFF with any kind of samples, of which only the tags are read: Pillow is made to assume 8 bits, and grey for
+    bands."""
 
     def _setup(self) -> None:
         tags = self.tag_v2
-        bits = (8,) * len(tags.get(BITSPERSAMPLE, (1,)))
-        pretended: dict[int, Any] = {BITSPERSAMPLE: bits, SAMPLEFORMAT: (1,), PLANAR_CONFIGURATION: 1}
-        if tags.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO:
-            pretended[PHOTOMETRIC_INTERPRETATION] = BLACK_IS_ZERO
-        if tags.get(PHOTOMETRIC_INTERPRETATION) == SEPARATED and EXTRASAMPLES in tags:
-            pretended[EXTRASAMPLES] = (_UNKNOWN_SAMPLE,)
+        pretended = _pretended(tags)
         stored = {tag: tags[tag] for tag in pretended if tag in tags}
         try:
             for tag, value in pretended.items():
-                tags[tag] = value
+                if value is None:
+                    del tags[tag]
+                else:
+                    tags[tag] = value
             super()._setup()  # type: ignore[no-untyped-call,unused-ignore]
         finally:
             for tag in pretended:
                 del tags[tag]
             for tag, value in stored.items():
                 tags[tag] = value
+
+
+def _pretended(tags: ImageFileDirectory_v2) -> dict[int, Any]:
+    """Return the tags that make Pillow open a file, None for those to leave out."""
+    photometric, extra = tags.get(PHOTOMETRIC_INTERPRETATION), tags.get(EXTRASAMPLES, ())
+    count, has_alpha = len(tags.get(BITSPERSAMPLE, (1,))), any(meaning in ALPHAS for meaning in extra)
+    if BAND in extra or (photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO) and count > 1 and not extra):
+        photometric, count = BLACK_IS_ZERO, 1 + has_alpha
+    shown: int | None = None
+    if has_alpha:
+        shown = BAND if photometric == SEPARATED else STRAIGHT_ALPHA
+    return {
+        BITSPERSAMPLE: (8,) * count,
+        SAMPLESPERPIXEL: count,
+        SAMPLEFORMAT: (_UNSIGNED,),
+        PLANAR_CONFIGURATION: 1,
+        PHOTOMETRIC_INTERPRETATION: BLACK_IS_ZERO if photometric == WHITE_IS_ZERO else photometric,
+        EXTRASAMPLES: None if shown is None else (shown,),
+    }
 
 
 def open_tiff(stream: BinaryIO) -> TiffImageFile | None:

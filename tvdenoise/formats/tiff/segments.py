@@ -74,7 +74,7 @@ class Segments:
 
     grid: Grid
     places: Sequence[tuple[int, int]]
-    dtype: np.dtype[Any]
+    kind: Samples
     compression: int
     predictor: int
 
@@ -103,18 +103,24 @@ class Segments:
         end = stream.seek(0, os.SEEK_END)
         if any(offset <= 0 or length <= 0 or offset + length > end for offset, length in places):
             raise truncated()
-        return cls(grid, places, samples.dtype, int(page.compression), int(page.predictor))
+        return cls(grid, places, samples, int(page.compression), int(page.predictor))
 
     @property
     def row_bytes(self) -> int:
         """Uncompressed bytes of a row of a segment."""
-        return self.grid.columns * self.grid.samples * self.dtype.itemsize
+        return self.kind.row_bytes(self.grid.columns, self.grid.samples)
+
+    @property
+    def decoded_row_bytes(self) -> int:
+        """Bytes of a row of a segment in memory."""
+        return self.grid.columns * self.grid.samples * self.kind.dtype.itemsize
 
     def values(self, number: int, stream: BinaryIO) -> NDArray[Any]:
         """Decode the values (rows, columns, samples) of a segment, in native byte order.
 
         Raises UnreadableImageError if it is too short.
         """
+        import imagecodecs
         import tifffile
 
         grid = self.grid
@@ -129,13 +135,19 @@ class Segments:
         size = rows * self.row_bytes
         if len(data) < size:
             raise _short()
-        stored = np.frombuffer(data, self.dtype, size // self.dtype.itemsize)
+        dtype = self.kind.dtype
+        if self.kind.is_packed:
+            unpacked = imagecodecs.packints_decode(
+                data[:size], dtype.newbyteorder("="), self.kind.bits, runlen=grid.columns * grid.samples
+            )
+            return unpacked.reshape(rows, grid.columns, grid.samples)
+        stored = np.frombuffer(data, dtype, size // dtype.itemsize)
         stored = stored.reshape(rows, grid.columns, grid.samples)
         unpredict = tifffile.TIFF.UNPREDICTORS[self.predictor]
         if self.predictor == _FLOATING_POINT:
-            return np.asarray(unpredict(stored, axis=-2)).astype(self.dtype.newbyteorder("="), copy=False)
-        native = stored.astype(self.dtype.newbyteorder("="), copy=False)
-        integers: NDArray[Any] = native.view(f"u{native.itemsize}")  # the bits, also of floats
+            return np.asarray(unpredict(stored, axis=-2)).astype(dtype.newbyteorder("="), copy=False)
+        native = stored.astype(dtype.newbyteorder("="), copy=False)
+        integers: NDArray[Any] = native.view(f"u{native.itemsize}")  # the bits, whatever the type
         return np.asarray(unpredict(integers, axis=-2)).view(native.dtype)
 
     def in_pieces(self, most: int) -> Segments:
@@ -183,14 +195,15 @@ class TiffRegions:
         self.tile = sides if grid.is_tiled else None
         self.block_rows = min(sides[0], self.shape[0])
         self._most_kept = grid.layers * (grid.down if is_sideways else grid.across)
-        self.memory = (self._most_kept + _COPIES) * grid.rows * segments.row_bytes
+        self.memory = (self._most_kept + _COPIES) * grid.rows * segments.decoded_row_bytes
         self._kept: OrderedDict[int, NDArray[Any]] = OrderedDict()
         self._lock = Lock()
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Read the intensities and alpha of a window."""
         values = _turned(self._values(*self._as_stored(window)), self._orientation)
-        alpha = np.ascontiguousarray(values[..., -1]) if self._samples.has_alpha else None
+        number = self._samples.alpha
+        alpha = None if number is None else np.ascontiguousarray(values[..., number])
         return self._samples.intensities(values), alpha
 
     def _as_stored(self, window: Window) -> Window:

@@ -32,7 +32,17 @@ from tvdenoise.formats.tiff.directories import (
     tags_of_exif,
 )
 from tvdenoise.formats.tiff.pages import TiffPages
-from tvdenoise.formats.tiff.samples import COMPRESSIONS, PHOTOMETRICS, STRAIGHT_ALPHA, WHITE_IS_ZERO
+from tvdenoise.formats.tiff.samples import (
+    BAND,
+    BLACK_IS_ZERO,
+    COMPRESSIONS,
+    PHOTOMETRICS,
+    PREMULTIPLIED_ALPHA,
+    SEPARATE_PLANES,
+    STRAIGHT_ALPHA,
+    WHITE_IS_ZERO,
+    alpha_among,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +56,7 @@ _BYTE, _UNDEFINED = 1, 7  # types
 _INCH = 2
 _UNPREDICTED = ("raw", "packbits")
 _NO_PREDICTOR, _HORIZONTAL = 1, 2
-_FORMATS = {"u": 1, "f": 3}
+_FORMATS = {"u": 1, "i": 2, "f": 3}
 _STRIP = 1 << 20  # bytes
 _SIDE = 16  # tile sides are multiples of it
 _LARGEST_TERM = 2**32 - 1  # of a fraction
@@ -58,8 +68,10 @@ _ROOM_FOR_PAGE = 1 << 13  # bytes for the tags of a further page
 class TiffTraits:
     """tags: those that describe the image; compression: a lossless one, as Pillow names it.
 
-    white_is_zero: for floats, which are not inverted; order: byte order, "<" unless a tag depends on it.
+    white_is_zero: for values that are not inverted; order: byte order, "<" unless a tag or other programs depend on it.
     descriptions: all but the first, as stored.
+    bands: of images in bands, the photometric interpretation and the meanings of the extra samples, None for grey.
+    is_planar: bands are stored one after the other, not pixel by pixel.
     """
 
     tags: Tags = field(default_factory=dict)
@@ -67,6 +79,8 @@ class TiffTraits:
     white_is_zero: bool = False
     order: Literal["<", ">"] = "<"
     descriptions: tuple[bytes, ...] = ()
+    bands: tuple[int, tuple[int, ...]] | None = None
+    is_planar: bool = False
 
 
 def options(image: DecodedImage, _quality: int | None) -> dict[str, Any]:
@@ -120,7 +134,8 @@ def exif_of(tags: Tags) -> bytes | None:
 class Storage:
     """The storage of an image's samples.
 
-    photometric: TIFF's number of the colour space; compression: as Pillow names it.
+    photometric: TIFF's number of the colour space; extra: meanings of the samples beyond its own.
+    compression: as Pillow names it; is_planar: the samples are stored one after the other, not pixel by pixel.
     tile: rows and columns of tiles, multiples of 16, or None for strips of about a megabyte.
     """
 
@@ -129,16 +144,46 @@ class Storage:
     samples: int
     dtype: np.dtype[Any]
     photometric: int
-    has_alpha: bool
+    extra: tuple[int, ...]
     compression: str
+    is_planar: bool = False
     tile: tuple[int, int] | None = None
+
+    @property
+    def layers(self) -> int:
+        """The number of planes that are stored apart."""
+        return self.samples if self.is_planar else 1
+
+    @property
+    def samples_together(self) -> int:
+        """The number of samples of a pixel that are stored together."""
+        return self.samples // self.layers
+
+    @property
+    def alpha(self) -> int | None:
+        """The number of the sample that is alpha, or None."""
+        return alpha_among(self.extra, self.samples - len(self.extra))
+
+    def joined(self, intensities: NDArray[Any], alpha: NDArray[Any] | None) -> NDArray[Any]:
+        """Return the values (rows, columns, samples) of intensities and alpha."""
+        values = intensities.reshape(*intensities.shape[:2], -1)
+        if alpha is None:
+            return values
+        assert self.alpha is not None
+        before, after = np.split(values, [self.alpha], axis=-1)
+        return np.concatenate((before, alpha[..., np.newaxis], after), axis=-1)
 
     @property
     def height(self) -> int:
         """Rows per segment."""
         if self.tile is not None:
             return self.tile[0]
-        return max(1, min(self.rows, _STRIP // max(1, self.columns * self.samples * self.dtype.itemsize)))
+        return max(1, min(self.rows, _STRIP // max(1, self._row)))
+
+    @property
+    def _row(self) -> int:
+        """Bytes of a row."""
+        return self.columns * self.samples_together * self.dtype.itemsize
 
     @property
     def width(self) -> int:
@@ -147,17 +192,17 @@ class Storage:
 
     @property
     def predictor(self) -> int:
-        is_predicted = self.compression not in _UNPREDICTED and self.dtype.kind == "u"
+        is_predicted = self.compression not in _UNPREDICTED and self.dtype.kind in "ui"
         return _HORIZONTAL if is_predicted else _NO_PREDICTOR
 
     @property
     def strip_lengths(self) -> list[int]:
         """Lengths of uncompressed strips, in bytes."""
-        row = self.columns * self.samples * self.dtype.itemsize
-        return [row * min(self.height, self.rows - top) for top in range(0, self.rows, self.height)]
+        tops = range(0, self.rows, self.height)
+        return [self._row * min(self.height, self.rows - top) for top in tops] * self.layers
 
     def encoded(self, values: NDArray[Any], order: Literal["<", ">"]) -> Iterator[bytes]:
-        """Encode the values (rows, columns, samples) of a strip, or of tiles side by side, into segments.
+        """Encode the values (rows, columns, samples together) of a strip, or of tiles side by side, into segments.
 
         Tiles at the right and lower borders may be partial; they are padded.
         """
@@ -170,7 +215,10 @@ class Storage:
             part = values[:, left : left + self.width]
             beyond = (0, height - part.shape[0]), (0, self.width - part.shape[1]), (0, 0)
             part = np.ascontiguousarray(np.pad(part, beyond, mode="edge") if self.tile else part)
-            ordered = np.asarray(predict(part, axis=-2)).astype(self.dtype.newbyteorder(order), copy=False)
+            if part.dtype.kind == "i":
+                part = part.view(f"u{part.itemsize}")  # the same bits
+            predicted = np.asarray(predict(part, axis=-2))
+            ordered = predicted.astype(predicted.dtype.newbyteorder(order), copy=False)
             yield bytes(compress(ordered.tobytes()))
 
     def fields(self, offsets: list[int], lengths: list[int], *, is_big: bool) -> tuple[Field, ...]:
@@ -183,7 +231,7 @@ class Storage:
             259: (SHORT, [COMPRESSIONS[self.compression]]),
             262: (SHORT, [self.photometric]),
             277: (SHORT, [self.samples]),
-            284: (SHORT, [1]),
+            284: (SHORT, [SEPARATE_PLANES if self.is_planar else 1]),
             317: (SHORT, [self.predictor]),
             339: (SHORT, [_FORMATS[self.dtype.kind]] * self.samples),
         }
@@ -192,8 +240,8 @@ class Storage:
         else:
             given |= {322: (LONG, [self.width]), 323: (LONG, [self.height])}
             given |= {324: (places, offsets), 325: (places, lengths)}
-        if self.has_alpha:
-            given[338] = (SHORT, [STRAIGHT_ALPHA])
+        if self.extra:
+            given[338] = (SHORT, list(self.extra))
         return tuple(_numbers(tag, kind, numbers) for tag, (kind, numbers) in given.items())
 
 
@@ -213,24 +261,29 @@ class Pages:
         self._known: dict[Field, Field] = {}
         self._fields: tuple[Field, ...] | None = None
         self._storage: Storage | None = None
-        self._offsets: list[int] = []
-        self._lengths: list[int] = []
+        self._places: list[list[tuple[int, int]]] = []
         stream.write(layout.header + bytes(layout.place.size))
 
     def begin(self, fields: Iterable[Field], storage: Storage | None = None) -> None:
         """Start a page with these fields; storage: of the pixels to append, or None for no pixels."""
         self._finish()
         is_first = self._fields is None
-        self._fields, self._storage, self._offsets, self._lengths = tuple(fields), storage, [], []
+        self._fields, self._storage = tuple(fields), storage
+        self._places = [[] for _ in range(1 if storage is None else storage.layers)]
         if self._has_one_directory and is_first:
             self._lead()
 
     def append(self, values: NDArray[Any]) -> None:
-        """Write the next segments of the page; values: as for `Storage.encoded`."""
+        """Write the next segments of the page; values: (rows, columns, samples) of a strip, or of tiles in a row."""
+        assert self._storage is not None
+        for layer, part in enumerate(np.split(values, self._storage.layers, axis=-1)):
+            self.append_layer(layer, part)
+
+    def append_layer(self, layer: int, values: NDArray[Any]) -> None:
+        """Write the next segments of a layer of the page; values: as for `Storage.encoded`."""
         assert self._storage is not None
         for data in self._storage.encoded(values, self._layout.order):
-            self._offsets.append(self._stream.tell())
-            self._lengths.append(len(data))
+            self._places[layer].append((self._stream.tell(), len(data)))
             self._stream.write(data)
         if not self._has_one_directory:
             self._require_room()
@@ -245,7 +298,8 @@ class Pages:
     def _finish(self) -> None:
         """Keep the fields of the page; equal fields of several pages are held once."""
         if self._fields is not None and not self._has_one_directory:
-            fields = self._placed(self._offsets, self._lengths)
+            places = [place for layer in self._places for place in layer]
+            fields = self._placed([offset for offset, _ in places], [length for _, length in places])
             self._pages.append(tuple(self._known.setdefault(each, each) for each in fields))
 
     def _placed(self, offsets: list[int], lengths: list[int]) -> tuple[Field, ...]:
@@ -323,13 +377,12 @@ def _append(pages: Pages, image: DecodedImage, given: Mapping[str, Any]) -> None
     columns, rows = image.size
     storage = _storage_of(image, rows, columns)
     pages.begin(given["fields"], storage)
-    for top in range(0, rows, storage.height):
-        part = slice(top, top + storage.height)
-        pages.append(_joined(image.intensities[part], None if image.alpha is None else image.alpha[part]))
-
-
-def _joined(intensities: NDArray[Any], alpha: NDArray[Any] | None) -> NDArray[Any]:
-    return np.dstack((intensities,) if alpha is None else (intensities, alpha))
+    for layer in range(storage.layers):
+        for top in range(0, rows, storage.height):
+            part = slice(top, top + storage.height)
+            alpha = None if image.alpha is None else image.alpha[part]
+            values = storage.joined(image.intensities[part], alpha)
+            pages.append_layer(layer, values[..., layer : layer + 1] if storage.is_planar else values)
 
 
 def _is_too_large(size: int) -> bool:
@@ -340,16 +393,28 @@ def _is_too_large(size: int) -> bool:
 def _storage_of(image: DecodedImage, rows: int, columns: int, tile: tuple[int, int] | None = None) -> Storage:
     """Return the storage for an image of this kind with the given size."""
     has_alpha, traits = image.alpha is not None, traits_of(image)
+    photometric, extra = _meanings_of(image, traits)
     return Storage(
         rows,
         columns,
         image.channels + has_alpha,
         image.intensities.dtype,
-        photometric=WHITE_IS_ZERO if traits.white_is_zero else PHOTOMETRICS[image.channels],
-        has_alpha=has_alpha,
-        compression=traits.compression,
-        tile=tile,
+        photometric,
+        extra,
+        traits.compression,
+        traits.is_planar,
+        tile,
     )
+
+
+def _meanings_of(image: DecodedImage, traits: TiffTraits) -> tuple[int, tuple[int, ...]]:
+    """Return the photometric interpretation, and the meanings of the extra samples."""
+    alpha: tuple[int, ...] = ()
+    if image.alpha is not None:
+        alpha = (PREMULTIPLIED_ALPHA if image.is_premultiplied else STRAIGHT_ALPHA,)
+    if image.in_bands:
+        return traits.bands or (BLACK_IS_ZERO, (BAND,) * (image.channels - 1) + alpha)
+    return WHITE_IS_ZERO if traits.white_is_zero else PHOTOMETRICS[image.channels], alpha
 
 
 def traits_of(image: DecodedImage) -> TiffTraits:
@@ -387,7 +452,7 @@ class TiffRegionWriter:
 
     def append(self, intensities: NDArray[Any], alpha: NDArray[Any] | None) -> None:
         """Write the values of the next window."""
-        self._pages.append(_joined(intensities, alpha))
+        self._pages.append(self._storage.joined(intensities, alpha))
 
     def close(self) -> None:
         """Write the directory, which completes the file."""
