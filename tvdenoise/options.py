@@ -501,7 +501,7 @@ class FileOptions(Options):
         False,
         Flag(),
         "Denoise the planes of a file together, as one volume per channel and time point. A time series or an "
-        "animation is also one volume.",
+        "animation is also one volume, and so are the slices in a folder: files that hold one image each.",
         panel=VOLUMES_PANEL,
     )
     spacing: tuple[float, ...] | None = _option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -252,6 +253,42 @@ def test_what_a_file_states_is_taken_and_what_it_does_not_is_said(
     assert result.exit_code == 0, result.stderr
     assert f"spacing {spacing}, " in result.stderr
     assert (note in result.stderr) if note else ("note" not in result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((2, 5, 20, 18), {"photometric": "minisblack"}),
+        ((2, 2, 5, 20, 18), {"photometric": "minisblack", "truncate": True}),
+        ((2, 1, 5, 20, 18), {"photometric": "minisblack", "compression": "zlib"}),
+        ((2, 4, 20, 18, 3), {"photometric": "rgb"}),
+        ((5, 20, 18), {"photometric": "minisblack"}),
+    ],
+)
+def test_the_last_axis_without_a_name_is_that_of_the_planes(
+    shape: tuple[int, ...], options: dict[str, Any], command, tmp_path: Path
+) -> None:
+    colours = shape[4:] if options["photometric"] == "rgb" else ()
+    planes = shape[: len(shape) - len(colours)][-3:] + colours
+    volumes = [noisy(*planes, seed=seed) for seed in range(math.prod(shape) // math.prod(planes))]
+    tifffile.imwrite(tmp_path / "a.tif", np.reshape(volumes, shape), **options)
+    assert b'"axes"' not in (tmp_path / "a.tif").read_bytes()
+    result = command("run", "a.tif", "--volume", "--spacing", "2")
+    assert result.exit_code == 0, result.stderr
+    sizes = " × ".join(str(size) for size in shape[: -2 - len(colours)] if size > 1)
+    note = f"its {sizes} images are taken as {len(volumes)} volumes of {planes[0]} planes"
+    assert (note in result.stderr) == (len(volumes) > 1)
+    result = np.reshape(read_block(tmp_path / "a_denoised.tif", shape), (len(volumes), *planes))
+    for found, values in zip(result, volumes, strict=True):
+        np.testing.assert_array_equal(found, together(values, (2, 1, 1)))
+    assert header_of(tmp_path / "a.tif").volume == planes[0]
+
+
+def read_block(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The values of all pages, also where one directory stands for all."""
+    with tifffile.TiffFile(path) as opened:
+        assert opened.series[0].shape == shape
+        return opened.asarray()
 
 
 def test_planes_that_lie_in_another_order_are_put_into_theirs(command, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from support.processes import environment, temporaries
 from tvdenoise.errors import UnwritableImageError
 from tvdenoise.files import atomic
-from tvdenoise.files.atomic import require_writable, sweep, temporary_beside, write_atomically
+from tvdenoise.files.atomic import FileSet, require_writable, sweep, temporary_beside, write_atomically
 
 
 def accept(_written: Path) -> None:
@@ -180,6 +180,129 @@ def test_only_the_temporaries_of_dead_processes_are_swept(tmp_path: Path) -> Non
     assert mine.exists()
     assert elsewhere.exists()
     assert others.exists()
+
+
+def of_dead_process(path: Path) -> Path:
+    finished = subprocess.Popen([sys.executable, "-c", ""])
+    finished.wait()
+    return path.rename(path.with_name(path.name.replace(f"-{os.getpid()}-", f"-{finished.pid}-")))
+
+
+@pytest.mark.parametrize("ends", ["in place", "aborted", "refused", "interrupted"])
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_set_of_files_appears_as_a_whole(ends: str, has_links: bool, tmp_path: Path, monkeypatch) -> None:
+    """Refused: the system does not allow the last to be moved; interrupted: by the user, when all are complete."""
+
+    def have_no_links(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "no")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", have_no_links)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b").write_bytes(b"old b")
+    (tmp_path / "b").symlink_to("elsewhere/b")
+    (tmp_path / "c").write_bytes(b"old c")
+    (tmp_path / "c").chmod(0o604)
+    replace, rename = Path.replace, Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path.parent.name == "new" and target.name == "d":
+            raise PermissionError(errno.EPERM, "no")
+        return replace(path, target)
+
+    def interrupt(path: Path, target: Path) -> Path:
+        rename(path, target)
+        raise KeyboardInterrupt
+
+    def write() -> None:
+        with FileSet() as files:
+            for name in "abcd":
+                files.add(tmp_path / name, f"new {name}".encode(), accept, times=(10**9, 2 * 10**9))
+            assert not (tmp_path / "a").exists()
+            if ends == "aborted":
+                raise InterruptedError
+            files.put_in_place()
+
+    if ends == "in place":
+        write()
+    elif ends == "aborted":
+        with pytest.raises(InterruptedError):
+            write()
+    elif ends == "interrupted":
+        monkeypatch.setattr(Path, "rename", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            write()
+    else:
+        monkeypatch.setattr(Path, "replace", refuse)
+        with pytest.raises(UnwritableImageError, match=r"cannot write .*/d: "):
+            write()
+    found = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    if ends == "in place":
+        assert found == {name: f"new {name}".encode() for name in "abcd"}
+        assert (tmp_path / "a").stat().st_mtime == 2
+        assert (tmp_path / "elsewhere" / "b").read_bytes() == b"new b"
+    else:
+        assert found == {"b": b"old b", "c": b"old c"}
+    assert (tmp_path / "b").is_symlink()
+    assert mode_of(tmp_path / "c") == 0o604
+    assert not list(tmp_path.rglob(".*"))
+    assert not atomic._unfinished
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_a_set_of_a_dead_process_is_completed_or_removed(
+    is_complete: bool, tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / "b").write_bytes(b"old b")
+    with FileSet() as files:
+        for name in "abc":
+            files.add(tmp_path / name, f"new {name}".encode(), accept)
+        if is_complete:
+            monkeypatch.setattr(Path, "replace", lambda *_: None)  # as if killed before the first
+            files.put_in_place()
+            monkeypatch.undo()
+        (hidden,) = tmp_path.glob(".*")
+        sweep(tmp_path)
+        assert hidden.exists(), "the process is alive"
+        dead = of_dead_process(hidden)
+    if is_complete:
+        (dead / "new" / "a").replace(tmp_path / "a")
+    sweep(tmp_path)
+    names = "abc" if is_complete else ""
+    expected = {"b": b"old b"} | {name: f"new {name}".encode() for name in names}
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == expected
+
+
+def test_a_set_that_can_be_neither_moved_nor_put_back_is_left_to_the_next_run(
+    tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"old a")
+    replace = Path.replace
+
+    def fail(path: Path, target: Path) -> Path:
+        if path.name == "b" or target.parent.name == "new":
+            raise OSError(errno.EIO, "no")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with FileSet() as files:
+        for name in "ab":
+            files.add(tmp_path / name, f"new {name}".encode(), accept)
+        with pytest.raises(UnwritableImageError):
+            files.put_in_place()
+    monkeypatch.undo()
+    (hidden,) = tmp_path.glob(".*")
+    assert (hidden / "old" / "a").read_bytes() == b"old a"
+    of_dead_process(hidden)
+    sweep(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"new a", "b": b"new b"}
+
+
+def test_a_set_is_removed_before_the_process_exits_without_unwinding(tmp_path: Path) -> None:
+    with FileSet() as files:
+        files.add(tmp_path / "a", b"new", accept)
+        atomic.remove_unfinished()
+        assert not list(tmp_path.iterdir())
 
 
 def test_the_probe_of_a_folder_leaves_nothing_and_makes_nothing(tmp_path: Path) -> None:

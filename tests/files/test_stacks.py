@@ -162,7 +162,7 @@ def test_a_stack_knows_its_axes_and_its_spacing(name: str, tmp_path: Path) -> No
     [
         ({"axes": "TZSYX"}, False, "TZSYX", "TZ", "TZYXS"),
         ({"axes": "TZSYX"}, True, "TZSYX", "TZ", "TZYXS"),
-        ({}, False, "QQSYX", "I", "QQYXS"),
+        ({}, False, "QQSYX", "dZ", "QQYXS"),
     ],
 )
 def test_axes_stay_known_where_colours_in_planes_of_their_own_are_written_pixel_by_pixel(

@@ -14,4 +14,4 @@ def environment() -> dict[str, str]:
 
 
 def temporaries(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
+    return [path for path in folder.rglob("*") if path.name.endswith((".tmp", ".ready"))]

@@ -1,6 +1,7 @@
 """Batches of files: plan first, then denoise, and report on each file.
 
 request            input files and destinations; finding images among files and folders
+slices             which of the files found are a volume together
 outputs            jobs, output names, extra outputs, and refusals
 in_place           replacing an input, which a second run must not denoise again
 plan               all jobs and all refusals, before the first pixel is read; standard streams
@@ -13,9 +14,9 @@ cluster            running jobs on a Dask cluster
 runner             one job: read, solve, write
 denoiser           one image or one volume
 masks              where to denoise
-work               base class: denoise and write one file, and summarise its solves
+work               base classes: denoise and write one file, and summarise its solves
 planes             the images of a file one by one
-volumes            the planes of a stack together
+volumes            the planes of a stack, or the slices of a folder, together
 large              one image in parts
 shared_parameters  the same parameters for a set
 outcome            the outcome of a file and of a run

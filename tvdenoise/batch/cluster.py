@@ -395,16 +395,9 @@ class Cluster:
             self._submit(waiting.popleft(), worker)
 
     def _submit(self, job: Job, worker: str) -> None:
-        absolute = replace(
-            job,
-            source=Path(os.path.abspath(job.source)),
-            target=Path(os.path.abspath(job.target)),
-            residual=None if job.residual is None else Path(os.path.abspath(job.residual)),
-            trace=None if job.trace is None else Path(os.path.abspath(job.trace)),
-        )
         future = self._client.submit(
             attempt,
-            *(self._settings, absolute, __version__),
+            *(self._settings, _absolute(job), __version__),
             key=f"tvdenoise-{uuid4().hex}",
             workers=[worker],
             pure=False,
@@ -432,6 +425,18 @@ class Cluster:
         self.given_up = tuple(place.job for place in self._places.values())
         self._cancel(list(self._places.values()))
         self._places.clear()
+
+
+def _absolute(job: Job) -> Job:
+    """The job with absolute paths, for workers that run in other folders."""
+    return replace(
+        job,
+        source=Path(os.path.abspath(job.source)),
+        target=Path(os.path.abspath(job.target)),
+        residual=None if job.residual is None else Path(os.path.abspath(job.residual)),
+        trace=None if job.trace is None else Path(os.path.abspath(job.trace)),
+        slices=tuple(map(_absolute, job.slices)),
+    )
 
 
 def _failed(job: Job, error: TvdenoiseError) -> Outcome:

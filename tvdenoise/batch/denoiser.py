@@ -224,4 +224,7 @@ def _done(function: Callable[..., Result], noisy: NDArray[Any], options: Options
 
 def no_volume() -> UnsupportedImageError:
     """The error for a single image where a volume is required."""
-    return UnsupportedImageError("it holds a single image, not a volume", "leave out --volume")
+    return UnsupportedImageError(
+        "it holds a single image, not a volume",
+        "leave out --volume, or name the folder of all its slices in tvdenoise run",
+    )

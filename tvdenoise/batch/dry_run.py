@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tvdenoise.batch.denoiser import no_volume
-from tvdenoise.batch.in_place import digest_of
+from tvdenoise.batch.in_place import slices_are_done, was_put_there
 from tvdenoise.batch.large import require_parts_possible
 from tvdenoise.batch.masks import MaskForm
 from tvdenoise.batch.volumes import require_no_mask
@@ -19,6 +19,7 @@ from tvdenoise.files.memory import MemoryBudget, require_memory
 from tvdenoise.files.opening import axes_of, opened_file
 from tvdenoise.files.paths import reason_of
 from tvdenoise.files.reading import large_image
+from tvdenoise.files.slices import naming_slice
 from tvdenoise.files.writing import require_several_carried
 from tvdenoise.formats.registry import format_for, format_in_place, format_named
 
@@ -89,12 +90,16 @@ class Forecast:
         header = job.header
         size = (header.columns, header.rows, header.channels) if header is not None else None
         try:
-            if self._has_more_to_say(job):
+            if job.slices:
+                if slices_are_done(job, self.replaced):
+                    return Prospect(source, target, Action.SKIP, "already denoised", size)
+                self._require_openable(job)
+            elif self._has_more_to_say(job):
                 with opened_file(job.source, self.max_megapixels, first_frame=self.first_frame) as file:
                     record = file.record
                 if job.once and (record is not None or self._was_put_there(job.source)):
                     return Prospect(source, target, Action.SKIP, "already denoised", size)
-            if self.volume:
+            if self.volume and not job.slices:
                 _require_volume(job.source)
             _require_writable_format(job, first_frame=self.first_frame)
             self._require_mask_fits(job)
@@ -102,6 +107,12 @@ class Forecast:
         except TvdenoiseError as error:
             return Prospect(source, target, Action.FAIL, str(error), size)
         return Prospect(source, target, Action.DENOISE, how, size)
+
+    def _require_openable(self, job: Job) -> None:
+        """Raise TvdenoiseError for a slice whose header says that it cannot be read, or has too many pixels."""
+        for each in job.slices:
+            with naming_slice(each.source), opened_file(each.source, self.max_megapixels) as file:
+                _ = file.contents
 
     def _is_in_parts(self, job: Job) -> bool:
         """Return True if the file exceeds the memory. Raises TvdenoiseError if it cannot be denoised in parts."""
@@ -128,8 +139,10 @@ class Forecast:
         if self.mask_form is None or job.header is None:
             return
         is_looked_into = self.mask_form.count > 1 and not self.first_frame
-        axes = axes_of(job.source) if is_looked_into else None
-        self.mask_form.require_likely(job.header.columns, job.header.rows, 1 if axes is None else axes.count)
+        count = len(job.files)
+        if is_looked_into and not job.slices and (axes := axes_of(job.source)) is not None:
+            count = axes.count
+        self.mask_form.require_likely(job.header.columns, job.header.rows, count)
 
     def _has_more_to_say(self, job: Job) -> bool:
         """Return True if the header is not enough, and the file must be opened, which takes time."""
@@ -143,7 +156,7 @@ class Forecast:
 
     def _was_put_there(self, path: Path) -> bool:
         try:
-            return bool(self.replaced) and digest_of(path) in self.replaced
+            return was_put_there(path, self.replaced)
         except OSError as error:
             raise UnreadableImageError(reason_of(error)) from error
 
@@ -158,8 +171,13 @@ def _require_volume(path: Path) -> None:
 
 def _require_writable_format(job: Job, *, first_frame: bool) -> None:
     """Raise UnsupportedImageError if the target's format is read-only, or cannot hold several images."""
-    form = None if job.in_place else format_named(job.target.suffix)
+    form = None if job.in_place else format_named(job.files[0].target.suffix)
     if form is not None and not form.kinds:
         raise UnsupportedImageError(f"{form.name} cannot be written", "choose another format with -o")
-    if form is not None and job.header is not None and job.header.planes > 1 and not first_frame:
+    if (
+        form is not None
+        and job.header is not None
+        and job.header.planes > 1
+        and not (first_frame or job.slices)
+    ):
         require_several_carried(form, job.header.planes, job.header.codec)

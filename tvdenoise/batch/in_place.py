@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from tvdenoise import __version__
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError
-from tvdenoise.files.paths import reason_of
+from tvdenoise.files.opening import opened_file
+from tvdenoise.files.paths import printable, reason_of
+from tvdenoise.files.slices import naming_slice
 
 if TYPE_CHECKING:
     from tvdenoise.batch.outputs import Job
@@ -121,7 +123,36 @@ def is_done(job: Job, image: DecodedImage, replacement_log: ReplacementLog) -> b
         return False
     if image.metadata.record is not None:
         return True
-    return bool(replacement_log.replaced) and digest_of(job.source) in replacement_log.replaced
+    return was_put_there(job.source, replacement_log.replaced)
+
+
+def was_put_there(path: Path, replaced: frozenset[str]) -> bool:
+    """Return True if a file is one that earlier runs put in the place of an input. Raises OSError.
+
+    replaced: digests of these files.
+    """
+    return bool(replaced) and digest_of(path) in replaced
+
+
+def slices_are_done(job: Job, replaced: frozenset[str]) -> bool:
+    """Return True if slices to be denoised only once were denoised by an earlier run; replaced: as above.
+
+    Raises TvdenoiseError if some were, and others not.
+    """
+    if not job.once:
+        return False
+    done = [each.source.name for each in job.slices if _slice_is_done(each.source, replaced)]
+    if done and len(done) < len(job.slices):
+        raise TvdenoiseError(
+            f"{len(done)} of its {len(job.slices)} slices are denoised already, such as {printable(done[0])}",
+            "put the originals back, or denoise all of them once more with --again",
+        )
+    return bool(done)
+
+
+def _slice_is_done(path: Path, replaced: frozenset[str]) -> bool:
+    with naming_slice(path), opened_file(path) as file:
+        return file.record is not None or was_put_there(path, replaced)
 
 
 def has_place_for_record(form: Format, *, strips_metadata: bool) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -21,7 +23,9 @@ from tvdenoise.errors import (
 from tvdenoise.files.orientation import Orientation
 from tvdenoise.files.paths import printable, reason_of
 from tvdenoise.files.reading import open_images
+from tvdenoise.files.slices import in_order, open_slices
 from tvdenoise.files.stack import Stack
+from tvdenoise.formats.registry import has_image_extension
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,7 +72,7 @@ class MaskForm:
 
 
 class MaskFile:
-    """A file with one mask for all images, or one mask for each image of a stack.
+    """A file with one mask for all images, or one mask for each image of a stack; or a folder of such masks.
 
     Masks are boolean (rows, columns), True for white, False for black; they apply to images as shown, after
     orientation. Reading raises UsageError for anything else.
@@ -112,8 +116,7 @@ class MaskFile:
     def _read(self, numbers: Iterable[int] | None) -> Iterator[NDArray[np.bool_]]:
         """Yield the masks with these numbers; None for all."""
         try:
-            with Path(self._path).open("rb") as stream:
-                found = open_images(stream, self._max_megapixels, to_denoise=False)
+            with self._opened() as found:
                 self._count = found.count if isinstance(found, Stack) else 1
                 if not isinstance(found, Stack):
                     self._single = self._white_in(found)
@@ -128,8 +131,19 @@ class MaskFile:
         except TvdenoiseError as error:
             raise self._unusable(error) from error
 
+    @contextmanager
+    def _opened(self) -> Iterator[DecodedImage | Stack]:
+        path = Path(self._path)
+        if path.is_dir():
+            yield open_slices(masks_in(path), None, self._max_megapixels)
+            return
+        with path.open("rb") as stream:
+            yield open_images(stream, self._max_megapixels, to_denoise=False)
+
     def _unusable(self, error: TvdenoiseError) -> UsageError:
         remedy = error.remedy_elsewhere if isinstance(error, SeveralImagesError) else error.remedy
+        if os.path.isdir(self._path):
+            remedy = "give a folder with one mask for each slice, with names that differ only in their number"
         return UsageError(f"the mask {self._name} cannot be used: {error.reason}", remedy)
 
     def _white_in(self, image: DecodedImage) -> NDArray[np.bool_]:
@@ -158,14 +172,23 @@ class MaskFile:
         return np.ascontiguousarray(orientation.stored(mask))
 
 
+def masks_in(folder: Path) -> list[Path]:
+    """The masks in a folder, in the order of their numbers. Raises TvdenoiseError and OSError."""
+    names = [path.name for path in folder.iterdir() if has_image_extension(path) and path.name[0] != "."]
+    if not names:
+        raise UnreadableImageError("it is a folder without images")
+    return [folder / name for name in in_order(names)]
+
+
 def require_apart(path: str, plan: Plan) -> None:
     """Raise UsageError if the mask is also an input, or would be overwritten."""
-    identity, name = identity_of(Path(path)), printable(path)
-    for job in (*plan.jobs, *plan.skipped):
-        if identity_of(job.source) == identity:
+    name, jobs = printable(path), (*plan.jobs, *plan.skipped)
+    masks = set(map(identity_of, masks_in(Path(path)) if os.path.isdir(path) else [Path(path)]))
+    for job in (file for each in jobs for file in each.files):
+        if identity_of(job.source) in masks:
             raise UsageError(
                 f"{name} is both the mask and an input", "move it elsewhere, or leave it out with --exclude"
             )
-        if any(identity_of(output) == identity for output in (job.target, *job.extra_outputs)):
+        if not masks.isdisjoint(map(identity_of, job.outputs)):
             reason = f"{name} is the mask and would be replaced by the output of {printable(job.source)}"
             raise UsageError(reason, "choose another name with -o")

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """One file to denoise.
+    """One file to denoise, or one folder of slices.
 
     in_place: the target is the source; once: skip the file if an earlier in-place run denoised it.
     place: the real path of the target; header: of the source, or None if it was not read or says nothing.
     residual, trace: paths of extra outputs, or None.
     needed: bytes of memory, if not those of one image.
+    slices: jobs of the files of a folder that are a volume together, in their order; source and target are then the
+    folders, and the header is that of a stack.
     """
 
     source: Path
@@ -42,6 +44,12 @@ class Job:
     residual: Path | None = None
     trace: Path | None = None
     needed: int | None = None
+    slices: tuple[Job, ...] = ()
+
+    @property
+    def files(self) -> tuple[Job, ...]:
+        """The job of each file: the slices, or this job."""
+        return self.slices or (self,)
 
     @property
     def extra_outputs(self) -> tuple[Path, ...]:
@@ -49,8 +57,15 @@ class Job:
         return tuple(path for path in (self.residual, self.trace) if path is not None)
 
     @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The paths of all files written."""
+        return tuple(path for file in self.files for path in (file.target, *file.extra_outputs))
+
+    @property
     def folders(self) -> tuple[Path, ...]:
         """The folders of all outputs and their temporary files."""
+        if self.slices:
+            return tuple(dict.fromkeys(folder for file in self.slices for folder in file.folders))
         return (self.folder, *(Path(os.path.realpath(path)).parent for path in self.extra_outputs))
 
     @property
@@ -68,6 +83,8 @@ class Job:
     @property
     def folder(self) -> Path:
         """The folder of the output and its temporary file."""
+        if self.slices:
+            return self.slices[0].folder
         return Path(self.place or os.path.realpath(self.target)).parent
 
 
@@ -195,7 +212,7 @@ def _folders_of(places: Iterable[str]) -> dict[str, str]:
 
 
 def refuse_outputs_that_are_inputs(jobs: list[Job], outputs: list[tuple[Job, Path]]) -> None:
-    sources = {identity_of(job.source): job.source for job in jobs}
+    sources = {identity_of(file.source): file.source for job in jobs for file in job.files}
     for job, path in outputs:
         source = sources.get(identity) if (identity := identity_of(path)) else None
         if source is None:
@@ -278,11 +295,15 @@ def with_trace(jobs: list[Job], request: Request, count: int) -> list[Job]:
         return jobs
     if count != 1:
         raise UsageError(f"--trace records the solve of one file, not of {count}", "name one file")
+    if jobs and jobs[0].slices:
+        raise UsageError("--trace records the solve of one file, not of a folder of slices", "leave it out")
     return [replace(job, trace=Path(request.trace)) for job in jobs]
 
 
 def without_kept(job: Job) -> Job:
     """The job without extra outputs that already exist whole."""
+    if job.slices:
+        return replace(job, slices=tuple(map(without_kept, job.slices)))
     residual, trace = job.residual, job.trace
     if residual is not None and os.path.lexists(residual) and is_whole(residual):
         residual = None

@@ -39,6 +39,7 @@ from tvdenoise.batch.request import (
     Request,
     nothing_found,
 )
+from tvdenoise.batch.slices import FoundSlices, with_volumes
 from tvdenoise.errors import TvdenoiseError, UnwritableImageError, UsageError
 from tvdenoise.files.opening import codec_of, header_of
 from tvdenoise.files.paths import RealPaths, printable, reason_of
@@ -65,10 +66,13 @@ class Plan:
         return len(self.jobs) + len(self.skipped) + len(self.failures)
 
 
-def make_plan(request: Request, *, strips_metadata: bool = False, has_replacement_log: bool = True) -> Plan:
+def make_plan(
+    request: Request, *, strips_metadata: bool = False, has_replacement_log: bool = True, volume: bool = False
+) -> Plan:
     """Plan a request. Raises UsageError and NothingToDoError before anything is changed.
 
-    has_replacement_log: the report, if any, records replaced files for later in-place runs.
+    has_replacement_log: the report, if any, records replaced files for later in-place runs; volume: folders of slices
+    are volumes.
     """
     destination = destination_of(request)
     require_possible(request)
@@ -81,7 +85,8 @@ def make_plan(request: Request, *, strips_metadata: bool = False, has_replacemen
     if not found:
         raise nothing_found(request.inputs, request.patterns, recursive=request.recursive)
     entries = [entry for entry in found if isinstance(entry, Found)]
-    jobs, unnameable = _jobs(entries, destination, lambda entry: residual_of(entry.place, request))
+    items = with_volumes(entries) if volume else entries
+    jobs, unnameable = _jobs(items, destination, lambda entry: residual_of(entry.place, request))
     failures += unnameable
     jobs = with_trace(jobs, request, len(jobs) + len(failures))
     if request.in_place:
@@ -92,14 +97,19 @@ def make_plan(request: Request, *, strips_metadata: bool = False, has_replacemen
             _require_places_for_records(jobs, remedy, strips_metadata=strips_metadata)
         jobs = _settle_extra_outputs(jobs, request)
         require_folders_writable(jobs, request)
-        replacing = (replace(job, in_place=True, once=not request.again) for job in jobs)
+        replacing = (_replacing(job, once=not request.again) for job in jobs)
         return Plan(with_headers(replacing), failures=tuple(failures))
     return settle(jobs, request, tuple(failures))
 
 
+def _replacing(job: Job, *, once: bool) -> Job:
+    slices = tuple(_replacing(each, once=once) for each in job.slices)
+    return replace(job, in_place=True, once=once, slices=slices)
+
+
 def _require_places_for_records(jobs: list[Job], remedy: str, *, strips_metadata: bool) -> None:
     """Raise UsageError for files that a second run could not recognise as denoised."""
-    for job in jobs:
+    for job in (job.files[0] for job in jobs):  # slices have one format
         form = format_in_place(job.target, codec) if (codec := codec_of(job.source)) else None
         if form is None or not form.kinds or has_place_for_record(form, strips_metadata=strips_metadata):
             continue
@@ -113,11 +123,13 @@ def _require_places_for_records(jobs: list[Job], remedy: str, *, strips_metadata
 
 def settle(jobs: list[Job], request: Request, failures: tuple[Failure, ...] = ()) -> Plan:
     """Plan jobs after checking that their outputs overwrite nothing. Raises UsageError."""
-    refuse_collisions((job, path) for job in jobs for path in (job.target, *job.extra_outputs))
-    refuse_outputs_that_are_inputs(jobs, [(job, job.target) for job in jobs])
-    existing = [job for job in jobs if os.path.lexists(job.target)]
-    refuse_existing([job.target for job in existing], request)
-    skipped = {job: None for job in existing if request.skip_existing and is_whole(job.target)}
+    files = [file for job in jobs for file in job.files]
+    refuse_collisions((file, path) for file in files for path in (file.target, *file.extra_outputs))
+    refuse_outputs_that_are_inputs(jobs, [(file, file.target) for file in files])
+    existing = [file for file in files if os.path.lexists(file.target)]
+    refuse_existing([file.target for file in existing], request)
+    whole = {file for file in existing if request.skip_existing and is_whole(file.target)}
+    skipped = {job: None for job in jobs if whole.issuperset(job.files)}
     remaining = _settle_extra_outputs([job for job in jobs if job not in skipped], request)
     require_folders_writable(remaining, request)
     return Plan(with_headers(remaining), tuple(skipped), failures)
@@ -125,7 +137,7 @@ def settle(jobs: list[Job], request: Request, failures: tuple[Failure, ...] = ()
 
 def _settle_extra_outputs(jobs: list[Job], request: Request) -> list[Job]:
     """Check the extra outputs of jobs, and drop those that exist and are kept. Raises UsageError."""
-    named = [(job, path) for job in jobs for path in job.extra_outputs]
+    named = [(file, path) for job in jobs for file in job.files for path in file.extra_outputs]
     if not named:
         return jobs
     refuse_collisions(named)
@@ -163,7 +175,7 @@ def with_headers(jobs: Iterable[Job]) -> tuple[Job, ...]:
 
 
 def _jobs(
-    found: Iterable[Found],
+    found: Iterable[Found | FoundSlices],
     destination: Destination,
     residual: Callable[[Found], Path | None] = lambda _: None,
 ) -> tuple[list[Job], list[Failure]]:
@@ -174,15 +186,27 @@ def _jobs(
     jobs: dict[tuple[str, str], Job] = {}
     failures = []
     real = RealPaths()
-    for entry in found:
+
+    def job_of(entry: Found) -> Job:
         target, removed = destination.target(entry), residual(entry)
         error = naming_error(target) or (naming_error(removed) if removed is not None else None)
         if error is not None:
-            failures.append(Failure(entry.source, error))
+            raise error
+        return Job(entry.source, target, place=real.of(target), residual=removed)
+
+    for entry in found:
+        source = entry.source if isinstance(entry, Found) else entry.folder
+        try:
+            if isinstance(entry, Found):
+                job = job_of(entry)
+            else:
+                slices = tuple(map(job_of, entry.slices))
+                target = slices[0].target.parent
+                job = Job(source, target, place=real.of(target), header=entry.header, slices=slices)
+        except UnwritableImageError as error:
+            failures.append(Failure(source, error))
             continue
-        place = real.of(target)
-        job = Job(entry.source, target, place=place, residual=removed)
-        jobs.setdefault((real.of(entry.source), place), job)
+        jobs.setdefault((real.of(source), job.place), job)
     return list(jobs.values()), failures
 
 

@@ -88,12 +88,10 @@ def _refuse_taken(request: Request, plan: Plan, name: str) -> None:
     assert request.report is not None
     real = RealPaths()
     jobs = plan.jobs + plan.skipped
-    paths = [path for job in jobs for path in (job.source, job.target, *job.extra_outputs)]
+    paths = [path for job in jobs for path in (*(file.source for file in job.files), *job.outputs)]
     paths += [failure.source for failure in plan.failures]
     places = {real.of(path) for path in paths}
-    for folder in {
-        os.path.dirname(real.of(path)) for job in jobs for path in (job.target, *job.extra_outputs)
-    }:
+    for folder in {os.path.dirname(real.of(path)) for job in jobs for path in job.outputs}:
         places.update(map(real.of, map(str, (folder, *Path(folder).parents))))
     identities = {identity_of(path) for path in paths}
     if request.reads_standard_input:

@@ -155,10 +155,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Found:
-    """An input file, and its path relative to the searched folder (its name if the user named it)."""
+    """An input file, and its path relative to the searched folder (its name if the user named it).
+
+    folder: the folder that was searched; None if the user named the file.
+    """
 
     source: Path
     place: Path
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -225,7 +229,7 @@ class Discovery:
             here = Path(parent)
             place = here.relative_to(folder)
             folders[:] = sorted(name for name in folders if self._is_entered(here / name, place / name))
-            yield from (Found(here / name, place / name) for name in self._images(here, place, names))
+            yield from (Found(here / name, place / name, folder) for name in self._images(here, place, names))
             if not self.recursive:
                 break
         for error in errors:

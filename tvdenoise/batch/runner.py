@@ -17,20 +17,23 @@ from tvdenoise.batch.in_place import (
     ReplacementLog,
     has_place_for_record,
     is_done,
+    slices_are_done,
 )
 from tvdenoise.batch.large import REMEDY_FOR_TEMPORARIES, Large
 from tvdenoise.batch.outcome import FileStatus, Outcome
 from tvdenoise.batch.plan import Streams
-from tvdenoise.batch.planes import Planes
-from tvdenoise.batch.volumes import Volumes
-from tvdenoise.batch.work import Before, Progress, Work, no_progress
+from tvdenoise.batch.planes import Planes, require_stack_possible
+from tvdenoise.batch.volumes import SliceVolume, Volumes, opened_slices
+from tvdenoise.batch.work import Before, Progress, Solves, Work, no_progress
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnwritableImageError
 from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.large import LargeImage
 from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.paths import reason_of
 from tvdenoise.files.reading import open_within
+from tvdenoise.files.slices import naming_slice
 from tvdenoise.files.stack import Stack
+from tvdenoise.files.writing import require_carried
 from tvdenoise.formats.registry import format_for, format_in_place
 
 if TYPE_CHECKING:
@@ -77,26 +80,38 @@ class Runner:
         return failed(str(job.source), str(job.target), failure, time.perf_counter() - start)
 
     def _do(self, job: Job, start: float, threads: int | None) -> Outcome:
+        if job.slices:
+            return self._do_slices(job, start, threads)
         origin = None if self._streams.source is not None else Origin.of(job.source)
         with self._opened(job) as found:
             first = _first(found)
             if is_done(job, first, self._replacement_log):
-                reason, remedy = "already denoised", "denoise it once more with --again"
-                return Outcome(str(job.source), str(job.target), FileStatus.SKIPPED, reason, remedy)
+                return _done_before(job)
             notes = origin.notes if origin is not None and job.in_place else ()
             form = self._format_of(job, first)
             work = self._work(job, found, form, threads)
             start += self._denoiser.prepare(in_parts=work.is_in_parts)
             self._write(job, work, form, origin, is_read_on=not isinstance(found, DecodedImage))
-        return Outcome(
-            str(job.source),
-            str(job.target),
-            FileStatus.DONE,
-            *work.shortfall,
-            figures=work.figures,
-            notes=work.notes + notes,
-            seconds=time.perf_counter() - start,
-        )
+        return _done(job, work, notes, start)
+
+    def _do_slices(self, job: Job, start: float, threads: int | None) -> Outcome:
+        """As `_do`, for the slices of a folder."""
+        origins = []
+        for each in job.slices:
+            with naming_slice(each.source):
+                origins.append(Origin.of(each.source))
+        if slices_are_done(job, self._replacement_log.replaced):
+            return _done_before(job)
+        settings, progress = self._settings, self._progress
+        stack = opened_slices(job, settings)
+        form = self._format_of(job.slices[0], stack.first)
+        require_carried(stack.first, form)
+        work = SliceVolume(stack, form, self._denoiser, settings, job, job.folder, threads, progress)
+        start += self._denoiser.prepare(in_parts=work.is_in_parts)
+        before = [self._before(*pair, form) for pair in zip(job.slices, origins, strict=True)]
+        work.write_slices(before, [origin.times if settings.preserve_times else None for origin in origins])
+        notes = dict.fromkeys(note for origin in origins if job.in_place for note in origin.notes)
+        return _done(job, work, tuple(notes), start)
 
     @contextmanager
     def _opened(self, job: Job) -> Iterator[DecodedImage | Stack | LargeImage]:
@@ -122,6 +137,7 @@ class Runner:
     ) -> Work:
         scratch = job.folder if self._streams.target is None else None
         if isinstance(found, Stack) and self._settings.volume:
+            require_stack_possible(found, form, job)
             return Volumes(found, form, self._denoiser, self._settings, job, scratch, threads, self._progress)
         if not isinstance(found, LargeImage):
             return Planes(found, form, self._denoiser, self._settings, job, threads, self._progress)
@@ -157,13 +173,34 @@ class Runner:
                 self._streams.put(held)
             return
         before: Before | None = None
-        if origin is not None and job.in_place:
-            is_recorded = has_place_for_record(form, strips_metadata=self._settings.strip_metadata)
-            before = Replacement(job, origin, is_recorded, self._replacement_log).before
-        elif origin is not None and is_read_on:
-            before = origin.require_unchanged
+        if origin is not None and (job.in_place or is_read_on):
+            before = self._before(job, origin, form)
         times = origin.times if origin is not None and self._settings.preserve_times else None
         work.write(job.target, before, times)
+
+    def _before(self, job: Job, origin: Origin, form: Format) -> Before:
+        """What to do just before the target is replaced: check the source, and record its replacement if needed."""
+        if not job.in_place:
+            return origin.require_unchanged
+        is_recorded = has_place_for_record(form, strips_metadata=self._settings.strip_metadata)
+        return Replacement(job, origin, is_recorded, self._replacement_log).before
+
+
+def _done(job: Job, work: Solves, notes: tuple[str, ...], start: float) -> Outcome:
+    return Outcome(
+        str(job.source),
+        str(job.target),
+        FileStatus.DONE,
+        *work.shortfall,
+        figures=work.figures,
+        notes=work.notes + notes,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _done_before(job: Job) -> Outcome:
+    reason, remedy = "already denoised", "denoise it once more with --again"
+    return Outcome(str(job.source), str(job.target), FileStatus.SKIPPED, reason, remedy)
 
 
 def _first(found: DecodedImage | Stack | LargeImage) -> DecodedImage:

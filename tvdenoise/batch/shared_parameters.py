@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tvdenoise.batch.denoiser import Denoiser, spacing_of
 from tvdenoise.batch.outcome import SharedParameters
 from tvdenoise.batch.plan import with_headers
-from tvdenoise.batch.volumes import mask_of_volume
+from tvdenoise.batch.volumes import mask_of_volume, opened_slices
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UsageError
 from tvdenoise.files.large import LargeImage
 from tvdenoise.files.memory import MemoryBudget
@@ -20,8 +20,6 @@ from tvdenoise.files.reading import open_within
 from tvdenoise.files.stack import Stack, gathered
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -108,7 +106,7 @@ def sample_of(jobs: Sequence[Job]) -> list[Job]:
 
 def _chosen(job: Job, denoiser: Denoiser, settings: FileOptions) -> Iterator[tuple[int, float, float | None]]:
     try:
-        found = _choice_on(job.source, denoiser, settings)
+        found = _choice_on(job, denoiser, settings)
     except TvdenoiseError:  # reported when the image is denoised
         return
     if found is not None:
@@ -116,14 +114,17 @@ def _chosen(job: Job, denoiser: Denoiser, settings: FileOptions) -> Iterator[tup
         yield channels, chosen.mu, None if chosen.noise is None else chosen.noise.sigma
 
 
-def _choice_on(path: Path, denoiser: Denoiser, settings: FileOptions) -> tuple[int, Parameters] | None:
-    """Channels and parameters of the image in a file, the middle image or volume of a stack, or the middle of a large
-    image.
+def _choice_on(job: Job, denoiser: Denoiser, settings: FileOptions) -> tuple[int, Parameters] | None:
+    """Channels and parameters of the image in a file, the middle image or volume of a stack or of slices, or the
+    middle of a large image.
 
     None for a stack of channels, which share no parameters.
     """
+    if job.slices:
+        noisy, mask = _in_the_middle(opened_slices(job, settings), denoiser, settings)
+        return noisy.channels, denoiser.choose(noisy, mask)
     try:
-        with path.open("rb") as stream:
+        with job.source.open("rb") as stream:
             found = open_within(
                 stream,
                 MemoryBudget(settings.memory),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
@@ -12,12 +13,15 @@ import numpy as np
 
 from tvdenoise.batch.denoiser import shown, spacing_of
 from tvdenoise.batch.large import existing, in_parts, solved_in_parts
-from tvdenoise.batch.planes import require_stack_possible
-from tvdenoise.batch.work import SOLVED, Before, Progress, Work, filled, no_progress
+from tvdenoise.batch.work import SOLVED, Before, Progress, Solves, Work, filled, no_progress
 from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.files.atomic import FileSet
 from tvdenoise.files.memory import MemoryBudget, volume_bytes_needed
+from tvdenoise.files.paths import printable
+from tvdenoise.files.slices import naming_slice, open_slices
 from tvdenoise.files.stack import Spill, gathered, gathered_on_disk
-from tvdenoise.files.writing import StackWriter
+from tvdenoise.files.writing import StackWriter, encode, require_readable
+from tvdenoise.pictures.figures import RESIDUAL_FORM, described_residual
 from tvdenoise.images.precision import precision_of
 
 if TYPE_CHECKING:
@@ -32,11 +36,11 @@ if TYPE_CHECKING:
     from tvdenoise.options import FileOptions
 
 
-class Volumes(Work):
-    """The volumes of one file, each denoised as a whole.
+class VolumeSolves(Solves):
+    """The volumes of a stack, each denoised as a whole.
 
-    job: its extra outputs are refused; folder: for planes that wait to be written, None for the system's.
-    Raises UnsupportedImageError if the planes form no volume.
+    folder: for planes that wait to be written, None for the system's. Raises UnsupportedImageError if the planes form
+    no volume.
     """
 
     _solved_things = "volumes"
@@ -52,9 +56,9 @@ class Volumes(Work):
         threads: int | None = None,
         progress: Progress = no_progress,
     ) -> None:
-        require_stack_possible(stack, form, job)
         super().__init__(form, settings, threads, progress)
         self._stack = stack
+        self._job = job
         self._denoiser = denoiser
         self._folder = folder
         self._volumes = stack.axes.volumes
@@ -83,19 +87,9 @@ class Volumes(Work):
             require_no_mask(self._settings.mask, shortage, MemoryBudget(self._settings.memory).remedy)
         return shortage is not None
 
-    def write_to(self, stream: BinaryIO) -> None:
-        self._writer.write_to(stream, self._denoised())
-
-    def write(self, target: Path, before: Before | None, times: tuple[int, int] | None) -> None:
-        self._writer.write(target, self._denoised(), before=before, times=times)
-
-    @property
-    def _writer(self) -> StackWriter:
-        return StackWriter(self._stack, self._form, self._settings.quality)
-
     def _denoised(self) -> Iterator[DecodedImage]:
         """Yield each image ready to write, in file order."""
-        self._summary.note((*self._stack.series.notes, *self._assumed))
+        self._summary.note((*self._stack.series.notes, *self._stack.axes.assumption, *self._assumed))
         self._reach(0)
         with Spill(self._folder) as spill:
             for numbers in self._volumes:
@@ -145,8 +139,16 @@ class Volumes(Work):
         for plane, number, image in zip(planes, count(start), self._stack.read(count(start)), strict=False):
             result = self._summary.stripped(image).with_denoised(plane)
             self._done += 1
-            yield self._summary.recorded(result, number)
+            yield self._recorded(result, number)
+            self._add_residual(image, plane, number)
             self._reach(self._done)
+
+    @abstractmethod
+    def _recorded(self, result: DecodedImage, number: int) -> DecodedImage:
+        """A denoised image with the record of how it was denoised, if it takes one."""
+
+    def _add_residual(self, image: DecodedImage, plane: NDArray[np.floating], number: int) -> None:
+        """Write the residual of an image, if requested."""
 
     def _progress_of_next(self, count: int) -> Callable[[float], None]:
         """A callback for solving the next images, this many, which reports overall progress."""
@@ -166,6 +168,70 @@ class Volumes(Work):
     def figures(self) -> Figures:
         figures = self._summary.figures(self._stack.first.intensities.dtype, self._stack.count)
         return replace(figures, volumes=self._summary.count, spacing=shown(self._spacing))
+
+
+class Volumes(VolumeSolves, Work):
+    """The volumes of one file; extra outputs are refused."""
+
+    def write_to(self, stream: BinaryIO) -> None:
+        self._writer.write_to(stream, self._denoised())
+
+    def write(self, target: Path, before: Before | None, times: tuple[int, int] | None) -> None:
+        self._writer.write(target, self._denoised(), before=before, times=times)
+
+    @property
+    def _writer(self) -> StackWriter:
+        return StackWriter(self._stack, self._form, self._settings.quality)
+
+    def _recorded(self, result: DecodedImage, number: int) -> DecodedImage:
+        return self._summary.recorded(result, number)
+
+
+class SliceVolume(VolumeSolves):
+    """The slices of a folder, denoised as one volume; each is written to a file of its own, all of them or none."""
+
+    def write_slices(self, before: Sequence[Before], times: Sequence[tuple[int, int] | None]) -> None:
+        """Denoise everything, and write all slices; before, times: of each slice, as for `writing.write`."""
+        with FileSet() as self._files:
+            written = []
+            for image, job, own in zip(self._denoised(), self._job.slices, times, strict=True):
+                contents = encode(image, self._form, self._settings.quality)
+                written.append(self._files.add(job.target, contents, _checked(image, self._form), own))
+            for job, check, path in zip(self._job.slices, before, written, strict=True):
+                with naming_slice(job.source):
+                    check(path)
+            self._files.put_in_place()
+
+    def _recorded(self, result: DecodedImage, _number: int) -> DecodedImage:
+        return self._summary.recorded(result, 0)  # each file has one
+
+    def _add_residual(self, image: DecodedImage, plane: NDArray[np.floating], number: int) -> None:
+        job = self._job.slices[number]
+        if job.residual is None:
+            return
+        white = self._settings.data_range or 1.0
+        residual, _ = described_residual(image, plane, white, job.source.name)
+        contents = encode(residual, RESIDUAL_FORM)
+        self._files.add(job.residual, contents, _checked(residual, RESIDUAL_FORM))
+        where = printable(job.residual.parent)
+        self._summary.note(
+            (f"the residuals are in {where}, around mid grey; their descriptions state the gains",)
+        )
+
+
+def opened_slices(job: Job, settings: FileOptions) -> Stack:
+    """The slices of a job as a stack; see `slices.open_slices`."""
+    return open_slices(
+        [each.source for each in job.slices],
+        MemoryBudget(settings.memory),
+        settings.max_megapixels,
+        may_have_nan=settings.fills_missing,
+    )
+
+
+def _checked(image: DecodedImage, form: Format) -> Before:
+    """A check that a written file reads as the image."""
+    return lambda written: require_readable(written, image, form)
 
 
 def require_no_mask(mask: str | None, shortage: str, remedy: str) -> None:

@@ -1,4 +1,4 @@
-"""Base class of the three ways to denoise and write one file, and the summary of its solves."""
+"""Base classes of the ways to denoise and write one file or one folder of slices, and the summary of the solves."""
 
 from __future__ import annotations
 
@@ -39,13 +39,12 @@ def no_progress(_done: float, _count: int) -> None:
     """Ignore progress."""
 
 
-class Work(ABC):
-    """The contents of one file, denoised while they are written: image by image, as volumes, or in parts.
+class Solves(ABC):
+    """The solves of one job, and what is told of them; available once everything is denoised.
 
-    is_streamed: results are written as they are solved, not held; is_in_parts: the contents exceed the memory.
+    is_in_parts: the contents exceed the memory.
     """
 
-    is_streamed = True
     is_in_parts = False
     _solved_things = "images"
 
@@ -57,6 +56,30 @@ class Work(ABC):
         self._progress = progress
         self._summary = FileSummary(form, settings)
 
+    @property
+    @abstractmethod
+    def figures(self) -> Figures:
+        """Figures of all solves."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Differences between input and output besides the noise."""
+        return self._summary.notes
+
+    @property
+    def shortfall(self) -> tuple[str | None, str | None]:
+        """Why the result misses its tolerance, and the remedy."""
+        return self._summary.shortfall(self._solved_things)
+
+
+class Work(Solves):
+    """The contents of one file, denoised while they are written: image by image, as volumes, or in parts.
+
+    is_streamed: results are written as they are solved, not held.
+    """
+
+    is_streamed = True
+
     @abstractmethod
     def write_to(self, stream: BinaryIO) -> None:
         """Denoise everything, and write it to an empty seekable stream."""
@@ -64,21 +87,6 @@ class Work(ABC):
     @abstractmethod
     def write(self, target: Path, before: Before | None, times: tuple[int, int] | None) -> None:
         """Denoise everything, and write it to the target atomically; see `writing.write`."""
-
-    @property
-    @abstractmethod
-    def figures(self) -> Figures:
-        """Figures of all solves; available once everything is denoised."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Differences between input and output besides the noise; available once everything is denoised."""
-        return self._summary.notes
-
-    @property
-    def shortfall(self) -> tuple[str | None, str | None]:
-        """Why the result misses its tolerance, and the remedy."""
-        return self._summary.shortfall(self._solved_things)
 
 
 class FileSummary:

@@ -114,6 +114,7 @@ def run(
     tvdenoise run photo.png --residual removed/ --trace descent.png
     tvdenoise run scans/ -r --include '*.tif' --exclude raw -o denoised/ --dry-run
     tvdenoise run stack.tif --volume --spacing 4,1,1
+    tvdenoise run slices/ --volume -o denoised/
     tvdenoise run - < noisy.png > denoised.png
 
     [bold]Exit codes[/bold]
@@ -194,7 +195,12 @@ def _carry_out(
     if cluster is not None:
         require_clusters_possible(request, settings)
     if streams.are_unused:
-        plan = make_plan(request, strips_metadata=strips, has_replacement_log=cluster is None)
+        plan = make_plan(
+            request,
+            strips_metadata=strips,
+            has_replacement_log=cluster is None,
+            volume=settings.volume,
+        )
     else:
         require_possible(request)
         plan = plan_with_streams(request)

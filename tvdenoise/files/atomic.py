@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import stat
 import zlib
 from collections.abc import Callable, Mapping
@@ -61,9 +62,11 @@ def _extended(path: Path) -> dict[str, bytes]:
 
 
 _HOST = f"{zlib.crc32(node().encode(errors='replace')):08x}"  # process numbers mean nothing on another host
-_TEMPORARY = re.compile(r"\.tvdenoise-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp")
+_TEMPORARY = re.compile(r"\.tvdenoise-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}(\.tmp|\.ready)")
+_READY = ".ready"  # ends the name of a folder of complete files, on their way to their places
+_NEW, _OLD = "new", "old"  # folders in it
 _PRIVATE = 0o600  # until the file gets the permissions of the one it replaces
-_unfinished: set[Path] = set()  # temporary files that this process is writing
+_unfinished: set[Path] = set()  # temporary files, and folders of them, that this process is writing
 _REMEDIES = {
     errno.ENOSPC: "free some space and run it again with --skip-existing",
     errno.EDQUOT: "free some space and run it again with --skip-existing",
@@ -98,19 +101,132 @@ def write_atomically(
         temporary.replace(destination)
         _sync_folder(destination.parent)
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, "choose another location with -o")
-        raise UnwritableImageError(f"cannot write {printable(target)}: {reason_of(error)}", remedy) from error
+        raise _unwritable(target, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
         _unfinished.discard(temporary)
 
 
+def _unwritable(target: Path, error: OSError) -> UnwritableImageError:
+    remedy = _REMEDIES.get(error.errno or 0, "choose another location with -o")
+    return UnwritableImageError(f"cannot write {printable(target)}: {reason_of(error)}", remedy)
+
+
+class FileSet:
+    """Files that appear together, or not at all; a context manager.
+
+    Files wait, whole, in hidden folders beside their targets. `put_in_place` renames these folders to say that all is
+    there, and then moves the files: if the process dies in between, `sweep` moves the rest. Links are followed, and
+    permissions kept, as by `write_atomically`.
+    """
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, Path] = {}  # hidden folders, by the folders of the targets
+        self._targets: dict[Path, Path] = {}  # by their real paths
+        self._moved: list[Path] = []  # real paths that may have been replaced
+
+    def __enter__(self) -> FileSet:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove what was not put in place."""
+        for hidden in self._folders.values():
+            for name in (hidden, hidden.with_suffix(_READY)):
+                _remove(name)
+            _unfinished.discard(hidden)
+
+    def add(
+        self,
+        target: Path,
+        contents: bytes,
+        verify: Callable[[Path], None],
+        times: tuple[int, int] | None = None,
+    ) -> Path:
+        """Write a file that will replace the target, and return its path; see `write_atomically`."""
+        destination = Path(os.path.realpath(target))
+        try:
+            written = self._hidden(destination.parent) / _NEW / destination.name
+            _write_new(written, contents, Attributes.of(destination))
+            verify(written)
+            if times is not None:
+                os.utime(written, ns=times)
+        except OSError as error:
+            raise _unwritable(target, error) from error
+        self._targets[destination] = target
+        return written
+
+    def _hidden(self, folder: Path) -> Path:
+        """The hidden folder for the files of a folder."""
+        if folder not in self._folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            hidden = temporary_beside(folder / _NEW)
+            _unfinished.add(hidden)
+            self._folders[folder] = hidden
+            for name in ("", _NEW, _OLD):
+                (hidden / name).mkdir()
+        return self._folders[folder]
+
+    def put_in_place(self) -> None:
+        """Replace all targets, or none. Raises UnwritableImageError."""
+        try:
+            for destination in self._targets:
+                self._keep(destination)
+            for folder, hidden in self._folders.items():
+                _sync_folder(hidden / _NEW)
+                hidden.rename(hidden.with_suffix(_READY))
+                _sync_folder(folder)
+            for destination in self._targets:
+                self._moved.append(destination)
+                self._ready(destination, _NEW).replace(destination)
+        except OSError as error:
+            self._put_back()
+            raise _unwritable(self._targets[destination], error) from error
+        except BaseException:
+            self._put_back()
+            raise
+        for folder in self._folders:
+            _sync_folder(folder)
+
+    def _keep(self, destination: Path) -> None:
+        """Keep the file that will be replaced, until all are."""
+        if not destination.exists():
+            return
+        kept = self._folders[destination.parent] / _OLD / destination.name
+        try:
+            os.link(destination, kept)
+        except OSError:  # some file systems have no links
+            shutil.copy2(destination, kept)
+
+    def _ready(self, destination: Path, part: str) -> Path:
+        return self._folders[destination.parent].with_suffix(_READY) / part / destination.name
+
+    def _put_back(self) -> None:
+        """Undo the moves. If that fails, the complete set stays, for the next run to move."""
+        try:
+            for destination in self._moved:
+                new, old = (self._ready(destination, part) for part in (_NEW, _OLD))
+                if not new.exists():
+                    destination.replace(new)
+                    if old.exists():
+                        old.replace(destination)
+        except OSError:
+            self._folders.clear()
+
+
+def _remove(path: Path) -> None:
+    """Remove a temporary file, or a folder of them."""
+    with suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
 def remove_unfinished() -> None:
     """Remove the temporary files of this process, before it exits without unwinding."""
     for temporary in tuple(_unfinished):
-        with suppress(OSError):
-            temporary.unlink()
+        _remove(temporary)
 
 
 def temporary_beside(target: Path) -> Path:
@@ -119,13 +235,22 @@ def temporary_beside(target: Path) -> Path:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files that dead processes of this host left in a folder."""
+    """Remove the temporary files that dead processes of this host left in a folder, and move complete sets of files
+    to their places (see `FileSet`)."""
     with suppress(OSError):
         for entry in list(os.scandir(folder)):
             name = _TEMPORARY.fullmatch(entry.name)
             if name is not None and name[1] == _HOST and not _is_alive(int(name[2])):
-                with suppress(OSError):
-                    os.unlink(entry.path)
+                if name[3] == _READY:
+                    _finish(Path(entry.path), folder)
+                _remove(Path(entry.path))
+
+
+def _finish(hidden: Path, folder: Path) -> None:
+    """Move the files of a complete set to their places. Raises OSError."""
+    for written in list((hidden / _NEW).iterdir()):
+        written.replace(folder / written.name)
+    _sync_folder(folder)
 
 
 def require_writable(folder: Path, *, keeps_times: bool = False) -> None:

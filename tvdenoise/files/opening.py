@@ -24,7 +24,7 @@ from tvdenoise.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
-from tvdenoise.files.decoded import precision_of
+from tvdenoise.images.precision import precision_of
 from tvdenoise.files.memory import bytes_needed, volume_bytes_needed
 from tvdenoise.files.paths import open_unnoticed, printable, reason_of
 from tvdenoise.files.pillow import PILLOW_SETTINGS, require_known_mode
@@ -208,6 +208,12 @@ class OpenedFile:
         family = FAMILIES.get(self.opened.format or "")
         series = family.several.survey(self.opened, self.stream) if family and family.several else None
         return None if series is None else series.axes
+
+    @property
+    def stated_spacing(self) -> Axes | None:
+        """The distances that a single image states, as its axes, or None."""
+        several = self.contents.family.several
+        return None if several is None else several.spacing(self.opened, self.stream)
 
     @property
     def header(self) -> Header:

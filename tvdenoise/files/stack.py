@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 UNKNOWN_AXIS = "I"
 CHANNEL, DEPTH, TIME = "C", "Z", "T"
+_UNNAMED = "defghijklmnopqr"  # axes before the last one, of a file that states only their sizes
+
+
+def unnamed(count: int) -> str:
+    """Return names for the axes of images of which only the sizes are known: the last is that of planes."""
+    return _UNNAMED[: count - 1] + DEPTH
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,15 @@ class Axes:
         for name, size in zip(reversed(self.names), reversed(self.sizes), strict=True):
             number, places[name] = divmod(number, size)
         return places
+
+    @property
+    def assumption(self) -> tuple[str, ...]:
+        """A sentence about axes without names, if there are several."""
+        if not self.names.startswith(_UNNAMED[0]):
+            return ()
+        sizes, volumes = " × ".join(map(str, self.sizes)), self.count // self.sizes[-1]
+        taken = f"{volumes} volumes of {self.sizes[-1]} planes"
+        return (f"its axes have no names, and its {sizes} images are taken as {taken}",)
 
     @property
     def channel_count(self) -> int:

@@ -12,7 +12,7 @@ from PIL import ImageFile
 
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.decoded import DecodedImage, StoredTag
-from tvdenoise.files.stack import Series
+from tvdenoise.files.stack import Axes, Series
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -188,6 +188,8 @@ class Several:
     frames: yields the frames with the given increasing numbers of an opened file (image, stream, series), decoding
         each on demand, with the metadata of the first image, which is passed too.
     alone: returns the first image for a file without the others.
+    spacing: returns the distances that an opened file (image, stream) of a single image states, and their unit, as
+        axes of one image; None if it states none.
     """
 
     survey: Callable[[ImageFile.ImageFile, BinaryIO], Series | None]
@@ -198,6 +200,7 @@ class Several:
         | None
     ) = None
     alone: Callable[[DecodedImage], DecodedImage] = unchanged
+    spacing: Callable[[ImageFile.ImageFile, BinaryIO], Axes | None] = nothing
 
     @property
     def is_of_frames(self) -> bool:

@@ -15,7 +15,7 @@ from tvdenoise.files.atomic import write_atomically
 from tvdenoise.files.decoded import DecodedImage, Metadata
 from tvdenoise.files.paths import printable
 from tvdenoise.files.writing import without_metadata, write
-from tvdenoise.formats.registry import format_named
+from tvdenoise.formats.registry import format_for
 from tvdenoise.pictures.screen import as_light
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ def _draw_decrease(axes: Axes, evaluations: np.ndarray, excess: np.ndarray) -> N
 
 _NOTHING = 128  # the grey level of no change
 _DEVIATIONS = 4  # standard deviations between mid grey and white, at least
+RESIDUAL_FORM = format_for(None, "PNG")
 _LARGEST_GAIN = 2.0**14  # a larger gain would show single-precision rounding
 _BAND = 1 << 18  # values per batch of rows
 
@@ -163,16 +164,22 @@ def save_residual(
     denoised: the solution before rounding to the image's depth, in [0, 1] (float images: in their units).
     white: white level of float images; name: of the input, for the PNG's description.
     """
+    residual, gain = described_residual(image, denoised, white, name)
+    write(residual, target, RESIDUAL_FORM)
+    return gain
+
+
+def described_residual(
+    image: DecodedImage, denoised: NDArray[np.floating], white: float, name: str
+) -> tuple[DecodedImage, float]:
+    """The residual as an 8-bit image that is described by its metadata, and its gain; see `save_residual`."""
     residual, gain = residual_image(image, denoised, white)
     text = (
         f"What tvdenoise removed from {printable(name)}: input less result, before rounding, ×{gain:g}. "
         f"{_NOTHING} is nothing; a grey level is {1 / gain:g}/255 of the data range."
     )
     metadata = replace(residual.metadata, text=(("Description", text),))
-    form = format_named("png")
-    assert form is not None
-    write(replace(residual, metadata=metadata), target, form)
-    return gain
+    return replace(residual, metadata=metadata), gain
 
 
 def residual_image(

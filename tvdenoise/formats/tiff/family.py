@@ -46,6 +46,7 @@ from tvdenoise.formats.tiff.pages import (
     descriptions_in,
     overview_notes,
     page_of,
+    spacing_stated,
     survey,
     with_colours_last,
 )
@@ -277,5 +278,5 @@ FAMILY = Family(
     encode=encode,
     regions=_regions,
     region_writer=TiffRegionWriter,
-    several=Several(survey, write_pages, page=page_of, alone=_alone),
+    several=Several(survey, write_pages, page=page_of, alone=_alone, spacing=spacing_stated),
 )

@@ -30,7 +30,7 @@ from PIL.TiffImagePlugin import (
 )
 
 from tvdenoise.errors import SeveralImagesError, UnreadableImageError
-from tvdenoise.files.stack import CHANNEL, DEPTH, TIME, Axes, Series
+from tvdenoise.files.stack import CHANNEL, DEPTH, TIME, Axes, Series, unnamed
 from tvdenoise.formats.tiff.directories import (
     ASCII,
     REMEDY,
@@ -125,6 +125,7 @@ class Spliced(io.RawIOBase):
 
 _IMAGEJ_AXES = {TIME: "frames", DEPTH: "slices", CHANNEL: "channels"}  # the last varies fastest
 _COLOURS = "S"
+_IMAGE = 2  # axes of a single image
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ class Description:
 
     spacing, unit: as declared; is_contiguous: programs read all pixels as one block; ome: if it is OME's.
     is_one_page: a single page may hold all declared images; values: the number of values of all images, or 0.
+    shape: of all values, if no names of axes are stated.
     """
 
     images: int = 0
@@ -144,11 +146,12 @@ class Description:
     ome: OmeImage | None = None
     is_one_page: bool = False
     values: int = 0
+    shape: tuple[int, ...] = ()
 
     @property
     def is_of_stack(self) -> bool:
         """Whether it would be wrong for a single image."""
-        return self.images > 1 or bool(self.names) or self.values > 0
+        return self.images > 1 or bool(self.names or self.shape) or self.values > 0
 
     def axes_of(self, count: int, tags: Mapping[int, Any]) -> Axes:
         """Return the axes of ``count`` pages; unknown axes if the description does not match."""
@@ -166,7 +169,17 @@ class Description:
             names, sizes = names[:-1], sizes[:-1]
         if names and math.prod(sizes) == count:
             return Axes(names, sizes, spacing, self.unit)
+        leading = self._leading_axes(count)
+        if len(leading) > 1:
+            return Axes(unnamed(len(leading)), leading, spacing, self.unit)
         return Axes("I", (count,), spacing, self.unit)
+
+    def _leading_axes(self, count: int) -> tuple[int, ...]:
+        """Return the sizes, above 1, of the leading axes of the shape that ``count`` pages fill; empty if none do."""
+        for place in range(len(self.shape) - 1):
+            if math.prod(self.shape[:place]) == count:
+                return tuple(size for size in self.shape[:place] if size > 1)
+        return ()
 
     def notes_for(self, count: int) -> tuple[str, ...]:
         if self.images in (0, count):
@@ -230,6 +243,8 @@ def _tifffile(text: str) -> Description:
     except (ValueError, TypeError, KeyError, RecursionError):
         return Description()
     values = math.prod(shape) if found.get("truncated") else 0
+    if not axes:
+        return Description(values=values, shape=shape if len(shape) > _IMAGE else ())
     place = axes.find("Y")
     names = axes[: max(place, 0)]
     if len(axes) != len(shape) or not names.isalpha() or len(set(names)) < len(names):
@@ -323,6 +338,14 @@ def survey(opened: Any, stream: BinaryIO) -> Series | None:
         traits,
         described.notes_for(len(placed)) + overview_notes(stream),
     )
+
+
+def spacing_stated(opened: Any, stream: BinaryIO) -> Axes | None:
+    """Return the distances that the description of a single image states, as axes of one image; None for none."""
+    texts = descriptions_in(stream)
+    found = [description_of(text.rstrip(b"\0").decode("latin-1")) for text in texts]
+    stated = (description.axes_of(1, opened.tag_v2) for description in found)
+    return next((axes for axes in stated if axes.spacing), None)
 
 
 def _values(page: Directory, tags: Mapping[int, Any]) -> int:
