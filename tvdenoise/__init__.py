@@ -3,6 +3,7 @@
 api         the public functions
 options     `Options`, the one record of options: type, range, default and help of each
 parameters  the choice of μ and ε for the noise of an image
+machine     the limits of containers, and the processors they leave
 errors      exceptions with their exit codes
 model, solver, noise, images, tiling   the mathematics, its solution, the noise, arrays, images too large to hold
 files, formats                         image files

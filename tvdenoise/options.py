@@ -66,6 +66,22 @@ class Number:
 
 
 @dataclass(frozen=True)
+class Level:
+    """A stored value: any finite number, negative ones too."""
+
+    def check(self, name: str, value: Any) -> float:
+        """The value as a float. Raises ValueError and TypeError."""
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError(f"{name} must be finite, not {value}")
+        return number
+
+    def text(self, value: float) -> str:
+        """The exact value as a word of the command line."""
+        return repr(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+
+
+@dataclass(frozen=True)
 class Count:
     """A whole number from 1 to ``largest``."""
 
@@ -180,7 +196,7 @@ class Name:
         return value
 
 
-Kind = Number | Value | Count | Choice | Flag | Distances | Size | Name
+Kind = Number | Value | Level | Count | Choice | Flag | Distances | Size | Name
 
 
 @dataclass(frozen=True)
@@ -276,6 +292,7 @@ class Options:
     nodata: the stored value of absent pixels, in any channel; it may be NaN. Absent pixels lie outside the domain:
         differences to them are zero, they are no unknowns, neither the noise nor μ depends on them, and they are
         returned unchanged.
+    impulses: "off" keeps, and "on" removes, pixels that no neighbour supports; "auto" only clear impulses.
 
     Raises ValueError and TypeError for values outside their range, and ContradictionError (a ValueError) for
     options that contradict each other.
@@ -392,6 +409,12 @@ class Options:
         "VALUE",
         panel=FILES_PANEL,
     )
+    impulses: str = _option(
+        "off",
+        Choice(("off", "auto", "on")),
+        "Remove pixels that no neighbour supports, such as salt and pepper or hot pixels: off, on, or only where they "
+        "are clearly impulses (auto).",
+    )
 
     def __post_init__(self) -> None:
         for name, spec in specs(type(self)).items():
@@ -492,9 +515,16 @@ class FileOptions(Options):
     mask: str | None = _option(
         None,
         Name(),
-        "Denoise only where this image is white, and keep pixels unchanged where it is black. It has the same size "
-        "as the input; each is first rotated by its orientation.",
+        "Denoise only where this image is not zero (white, or a label), and keep pixels unchanged where it is zero. "
+        "It has the same size as the input; each is first rotated by its orientation.",
         "FILE",
+        panel=FILES_PANEL,
+    )
+    mask_above: float | None = _option(
+        None,
+        Level(),
+        "With --mask: denoise where the mask is above this value, for masks in shades of grey, lossy files and floats.",
+        "VALUE",
         panel=FILES_PANEL,
     )
     volume: bool = _option(
@@ -557,6 +587,8 @@ class FileOptions(Options):
         super().__post_init__()
         if self.spacing is not None and not self.volume:
             raise ContradictionError("{spacing} requires {volume}", "give both, or leave it out")
+        if self.mask_above is not None and self.mask is None:
+            raise ContradictionError("{mask_above} requires {mask}", "give both, or leave it out")
         if self.per_plane and self.mu is not None:
             raise ContradictionError("{per_plane} chooses {mu}, which is given", "give only one of them")
         for name in ("per_plane", "first_frame"):

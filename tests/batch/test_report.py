@@ -40,6 +40,7 @@ FIELDS = [
     "planes",
     "volumes",
     "spacing",
+    "in_mask",
     "chroma",
     "tv",
     "penalty",

@@ -341,3 +341,197 @@ def test_one_bad_mask_of_many_is_refused_before_anything_is_done(command, tmp_pa
     assert result.exit_code == 2
     assert "1 pixels of the mask" in result.stderr
     assert "neither black nor white" in result.stderr
+
+
+X = np.indices((40, 50))[1]
+INSIDE = X > 15
+RAMP = np.minimum(6 * X, 255).astype(np.uint8)
+LABELS = X // 13
+
+
+def _boolean(path: Path, photometric: str, **options: object) -> None:
+    tifffile.imwrite(path, INSIDE, photometric=photometric, **options)
+
+
+def _png_of_indices(path: Path, indices: np.ndarray) -> None:
+    """Labels as segmentations are stored: black, a colour for each class, and nearly white for the unlabelled."""
+    image = Image.fromarray(indices.astype(np.uint8), "P")
+    image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0] + [9, 9, 9] * 251 + [224, 224, 192])
+    image.save(path)
+
+
+MASKS = {
+    "bool.tif": (lambda path: tifffile.imwrite(path, INSIDE), INSIDE),
+    "bool_white_is_zero.tif": (lambda path: _boolean(path, "miniswhite"), INSIDE),
+    "bool_black_is_zero.tif": (lambda path: _boolean(path, "minisblack"), INSIDE),
+    "bool_packbits.tif": (lambda path: _boolean(path, "miniswhite", compression="packbits"), INSIDE),
+    "one_bit.png": (lambda path: Image.fromarray(INSIDE).save(path), INSIDE),
+    "zero_one.tif": (lambda path: tifffile.imwrite(path, INSIDE.astype(np.uint8)), INSIDE),
+    "zero_one.png": (lambda path: Image.fromarray(INSIDE.astype(np.uint8)).save(path), INSIDE),
+    "all_one.png": (lambda path: Image.fromarray(np.ones((40, 50), np.uint8)).save(path), INSIDE | True),
+    "two_values.png": (lambda path: Image.fromarray(INSIDE * np.uint8(77)).save(path), INSIDE),
+    "white_is_zero.tif": (
+        lambda path: tifffile.imwrite(path, INSIDE * np.uint8(255), photometric="miniswhite"),
+        INSIDE,
+    ),
+    "two_colours.png": (lambda path: Image.fromarray(INSIDE[..., None] * np.uint8([9, 0, 80])).save(path), INSIDE),
+    "floats.tif": (lambda path: tifffile.imwrite(path, INSIDE * np.float32(0.3)), INSIDE),
+    "doubles.tif": (lambda path: tifffile.imwrite(path, INSIDE * 1.0), INSIDE),
+    "labels_u1.png": (lambda path: Image.fromarray(LABELS.astype(np.uint8)).save(path), LABELS > 0),
+    "labels_u2.tif": (
+        lambda path: tifffile.imwrite(path, (900 * LABELS).astype("u2"), tile=(16, 16), compression="zlib"),
+        LABELS > 0,
+    ),
+    "labels_i4.tif": (lambda path: tifffile.imwrite(path, LABELS.astype("i4"), byteorder=">"), LABELS > 0),
+    "labels_negative.tif": (lambda path: tifffile.imwrite(path, (LABELS - 1).astype("i4")), LABELS != 1),
+    "labels_u4.tif": (lambda path: tifffile.imwrite(path, LABELS.astype("u4"), compression="lzma"), LABELS > 0),
+    "labels_i8.tif": (lambda path: tifffile.imwrite(path, LABELS.astype("i8")), LABELS > 0),
+    "labels_turned.tif": (
+        lambda path: tifffile.imwrite(path, LABELS.T[:, ::-1].astype("i4"), extratags=[(274, 3, 1, 8, True)]),
+        np.rot90(LABELS.T[:, ::-1]) > 0,
+    ),
+    "indices.png": (lambda path: _png_of_indices(path, np.where(X > 40, 255, LABELS)), (LABELS > 0) | (X > 40)),
+    "two_indices.png": (
+        lambda path: Image.fromarray(WHITE_DISC).convert("P").quantize(2).save(path), WHITE_DISC > 0,
+    ),
+    "green_labels.tif": (
+        lambda path: tifffile.imwrite(
+            path, LABELS.astype(np.uint8), photometric="palette", colormap=np.tile(np.arange(256, dtype="u2"), (3, 1))
+        ),
+        LABELS > 0,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_what_is_not_zero_is_in_whatever_the_file_says_of_its_colours(
+    name, tmp_path, make_image, command
+) -> None:
+    make, inside = MASKS[name]
+    make(tmp_path / name)
+    values = noise(40, 50)
+    make_image("a.png", values)
+    given = ("--mask", name, "-o", "out.png", "--max-iterations", "4", "--mu", "20", "--report", "r.jsonl")
+    result = command("run", "a.png", *given)
+    assert result.exit_code == 0, result.stderr
+    told = f"{np.count_nonzero(inside):,} of 2,000 pixels in the mask ({np.mean(inside) * 100:.4g} %)"
+    assert told in result.stderr
+    assert json.loads(Path("r.jsonl").read_text())["in_mask"] == np.count_nonzero(inside)
+    out = pixels(Path("out.png"))
+    assert np.array_equal(out[~inside], values[~inside])
+    assert np.mean(out[inside] != values[inside]) > 0.9
+
+
+UNCLEAR = {
+    "ramp.png": (lambda path: Image.fromarray(RAMP).save(path), 127, X > 21),
+    "few_shades.png": (lambda path: Image.fromarray(np.uint8([0, 9, 255])[X // 17]).save(path), 127, X > 33),
+    "faint_ramp.png": (lambda path: Image.fromarray((4 * X).astype(np.uint8)).save(path), 98, X > 24),
+    "four_bits.tif": (
+        lambda path: tifffile.imwrite(path, np.minimum(X // 3, 15).astype("u1"), bitspersample=4), 7, X > 23,
+    ),
+    "photo.png": (lambda path: Image.fromarray(noise(40, 50) // 2).save(path), None, None),
+    "lossy.jpg": (lambda path: Image.fromarray(WHITE_DISC).save(path, quality=50), 127, WHITE_DISC > 0),
+    "dark.jpg": (lambda path: Image.fromarray(INSIDE * np.uint8(2)).save(path), 1, INSIDE),
+    "lossy.webp": (lambda path: Image.fromarray(WHITE_DISC).save(path, quality=30), 127, WHITE_DISC > 0),
+    "lossy.tif": (
+        lambda path: Image.fromarray(WHITE_DISC).save(path, compression="jpeg", quality=30), 127, WHITE_DISC > 0,
+    ),
+    "without_zero.png": (lambda path: Image.fromarray(np.uint8([20, 50])[X // 25]).save(path), 35, X > 24),
+    "floats.tif": (lambda path: tifffile.imwrite(path, (X / 49).astype("f4")), 0.5, X > 24),
+    "doubles.tif": (lambda path: tifffile.imwrite(path, X * 1e3 - 7e4), -45500, X > 24),
+    "colours.png": (lambda path: Image.fromarray(np.uint8([[0, 9, 9], [9, 99, 0]])[X // 25]).save(path), 21, X > 24),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNCLEAR)
+def test_a_mask_in_shades_takes_a_value_which_the_refusal_proposes(
+    name, tmp_path, make_image, command
+) -> None:
+    make, value, inside = UNCLEAR[name]
+    make(tmp_path / name)
+    values = noise(40, 50)
+    make_image("a.png", values)
+    refused = command("run", "a.png", "--mask", name)
+    assert refused.exit_code == 2
+    assert refused.stderr.count("\n") == 1
+    proposed = re.fullmatch(
+        r"tvdenoise: \d+ pixels of the mask \S+ are neither black nor white; use only these two, and save it "
+        r"losslessly, as PNG, or choose what is in by a value, such as --mask-above (\S+)\n",
+        refused.stderr,
+    )
+    assert proposed is not None, refused.stderr
+    assert value is None or float(proposed[1]) == pytest.approx(value, abs=2 if value > 1 else 0.01)
+    given = (
+        "--mask",
+        name,
+        "--mask-above",
+        proposed[1],
+        "-o",
+        "out.png",
+        "--max-iterations",
+        "4",
+        "--mu",
+        "20",
+    )
+    assert command("run", "a.png", *given).exit_code == 0
+    if inside is not None:
+        out = pixels(Path("out.png"))
+        assert np.mean((out == values) == ~inside) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("values", "more", "reason"),
+    [
+        (np.where(INSIDE, np.float32(1), np.nan), (), r"640 values of the mask \S+ are NaN; replace them by zero"),
+        (np.where(INSIDE, np.float32(1), np.nan), ("--mask-above", "0.5"), r"are NaN; replace"),
+        (LABELS.astype("i4"), ("--mask-above", "3"), r"no pixel of the mask \S+ is above 3: .*; choose a lower"),
+        (np.zeros((40, 50), "i4"), (), r"is black everywhere: nothing would be denoised; "),
+        (np.ones((40, 50, 2), "u1"), (), r"it has further channels; save it in grey"),
+        (np.ones((40, 50, 5), "u1"), (), r"cannot be used: .*; save it in grey"),
+        (LABELS.astype("i4"), ("--mask-above", "nan"), r"--mask-above must be a finite number, not 'nan'"),
+    ],
+)  # fmt: skip
+def test_what_says_nothing_is_no_mask(values, more, reason, tmp_path, make_image, command) -> None:
+    tifffile.imwrite(tmp_path / "mask.tif", values, photometric="minisblack", planarconfig="contig")
+    make_image("a.png", noise(40, 50))
+    result = command("run", "a.png", "--mask", "mask.tif", *more)
+    assert result.exit_code == 2
+    assert re.search(reason, result.stderr)
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_value_without_a_mask_is_refused(make_image, command) -> None:
+    make_image("a.png")
+    result = command("run", "a.png", "--mask-above", "3")
+    assert result.exit_code == 2
+    assert "--mask-above requires --mask; give both, or leave it out" in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["cut", "sparse"])
+def test_a_mask_of_which_a_part_is_missing_is_refused(kind, tmp_path, make_image, command) -> None:
+    tifffile.imwrite(tmp_path / "mask.tif", np.ones((40, 50), "i4"), rowsperstrip=8, compression="zlib")
+    path = tmp_path / "mask.tif"
+    with tifffile.TiffFile(path) as file:
+        tag = file.pages.first.tags[273]
+        place = tag.valueoffset + 4 * 3
+    contents = bytearray(path.read_bytes())
+    contents[place : place + 4] = (len(contents) + 9).to_bytes(4, "little") if kind == "cut" else bytes(4)
+    path.write_bytes(contents)
+    make_image("a.png", noise(40, 50))
+    result = command("run", "a.png", "--mask", "mask.tif")
+    assert result.exit_code == 2
+    assert "the file is truncated" in result.stderr
+
+
+def test_labels_of_several_planes_are_seen_together(command, tmp_path) -> None:
+    values = _pages(tmp_path / "a.tif", noise(3, 40, 50))
+    masks = np.stack([LABELS, 1 + LABELS % 2, 0 * LABELS]).astype(np.uint8)
+    _pages(tmp_path / "mask.tif", masks)
+    result = command(
+        "run", "a.tif", "--mask", "mask.tif", "--mu", "20", "--max-iterations", "4", "-o", "out.tif"
+    )
+    assert result.exit_code == 0, result.stderr
+    assert f"{np.count_nonzero(masks):,} of 6,000 pixels in the mask" in result.stderr
+    found = tiff_values(tmp_path / "out.tif")
+    assert np.array_equal(found[masks == 0], values[masks == 0])
+    assert np.mean(found[masks > 0] != values[masks > 0]) > 0.9

@@ -19,6 +19,7 @@ from support.measured import measured
 from support.processes import environment
 from support.seeds import SEEDS
 from support.values import noise
+from tvdenoise import machine
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files import memory, opening
 from tvdenoise.files.memory import MemoryBudget, bytes_needed
@@ -137,7 +138,8 @@ def _system(folder: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]
         (folder / name).write_text(text)
     monkeypatch.setattr(memory, "_PROCESS", folder / "self")
     monkeypatch.setattr(memory, "_MACHINE", folder / "meminfo")
-    monkeypatch.setattr(memory, "_GROUPS", folder / "groups")
+    monkeypatch.setattr(machine, "_PROCESS", folder / "self")
+    monkeypatch.setattr(machine, "_GROUPS", folder / "groups")
     monkeypatch.setattr(memory, "_of_limit", lambda: None)
 
 

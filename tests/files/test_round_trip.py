@@ -104,13 +104,6 @@ def test_a_two_bit_grey_png_is_widened_with_its_transparent_level(tmp_path: Path
     )
 
 
-def test_one_bit_pixels_become_grey_with_a_notice(tmp_path: Path, command) -> None:
-    Image.fromarray(noise(6, 6) > 127).save(tmp_path / "a.png")
-    result = command("run", "a.png", "--mu", "1e9")
-    assert "note: 1-bit" in result.stderr
-    np.testing.assert_array_equal(pixels(tmp_path / "a_denoised.png"), (noise(6, 6) > 127) * 255)
-
-
 def test_a_pgm_with_an_odd_largest_value_is_stretched_with_a_notice(tmp_path: Path, command) -> None:
     (tmp_path / "a.pgm").write_bytes(b"P5 # odd\n2 1 100\n" + bytes([0, 100]))
     result = command("run", "a.pgm", "--mu", "1e9")

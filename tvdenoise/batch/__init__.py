@@ -14,6 +14,7 @@ cluster            running jobs on a Dask cluster
 runner             one job: read, solve, write
 denoiser           one image or one volume
 masks              where to denoise
+bilevel            1-bit images, which are despeckled
 work               base classes: denoise and write one file, and summarise its solves
 planes             the images of a file one by one
 volumes            the planes of a stack, or the slices of a folder, together

@@ -9,7 +9,7 @@ from itertools import repeat
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tvdenoise.batch.masks import MaskFile
+from tvdenoise.batch.masks import mask_file_of
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.stack import DEPTH, TIME, Volume
 from tvdenoise.images.precision import precision_of
@@ -76,7 +76,7 @@ class Denoiser:
         self._settings = settings
         self._announce_compilation = announce_compilation
         self._prepared: set[tuple[str, str]] = set()
-        self._mask_file = None if settings.mask is None else MaskFile(settings.mask, settings.max_megapixels)
+        self._mask_file = mask_file_of(settings)
 
     def masks(
         self, found: DecodedImage | Stack, numbers: Iterable[int]

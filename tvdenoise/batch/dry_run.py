@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tvdenoise.batch.bilevel import require_despeckled
 from tvdenoise.batch.denoiser import no_volume
 from tvdenoise.batch.in_place import slices_are_done, was_put_there
 from tvdenoise.batch.large import require_parts_possible
@@ -61,7 +62,7 @@ class Forecast:
     max_megapixels: larger images fail; replaced: digests of files that earlier runs put in the place of inputs;
     from_stream: the input is a stream, and not read; first_frame: read only the first of several images; volume:
     denoise stacks as volumes; budget: of memory; mask: its file; mask_form: number and size of its masks;
-    has_weights: pixels are masked, or may be missing.
+    has_weights: pixels are masked, or may be missing; impulses: the option of that name.
     """
 
     max_megapixels: float
@@ -73,6 +74,7 @@ class Forecast:
     mask: str | None = None
     mask_form: MaskForm | None = None
     has_weights: bool = False
+    impulses: str = "off"
 
     def prospects(self, plan: Plan) -> Iterator[Prospect]:
         """Yield predictions in the order of a run by one process."""
@@ -99,6 +101,8 @@ class Forecast:
                     record = file.record
                 if job.once and (record is not None or self._was_put_there(job.source)):
                     return Prospect(source, target, Action.SKIP, "already denoised", size)
+            if header is not None and header.is_bilevel:
+                require_despeckled(job, self.impulses, volume=self.volume)
             if self.volume and not job.slices:
                 _require_volume(job.source)
             _require_writable_format(job, first_frame=self.first_frame)

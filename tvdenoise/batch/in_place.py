@@ -44,8 +44,13 @@ class NoReplacementLog:
         raise AssertionError(f"{target}: nothing keeps {digest}")  # the plan has refused this
 
 
-def record_of(solution: Solution, options: FileOptions) -> str:
-    """The line stored in an output that records μ, ε and the options that shape the result."""
+def record_of(solution: Solution | None, options: FileOptions) -> str:
+    """The line stored in an output that records μ, ε and the options that shape the result.
+
+    solution: None for an image that was only despeckled.
+    """
+    if solution is None:
+        return f"tvdenoise {__version__}; impulses=on"
     parameters = {"mu": repr(float(solution.mu)), "epsilon": repr(float(solution.epsilon)), **options.shape()}
     return f"tvdenoise {__version__}; " + "; ".join(f"{name}={text}" for name, text in parameters.items())
 

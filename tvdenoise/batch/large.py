@@ -179,7 +179,7 @@ class Large(Work):
         ) as result:
             summary.add(result.solution)
             summary.note((*large.pixel.notes, in_parts(result.windows)))
-            pixel = summary.recorded(summary.stripped(large.pixel), 0)
+            pixel = summary.recorded(summary.stripped(large.pixel), 0, is_whole=False)
             yield LargeWriter(large, pixel, self._form, result.read, self._written_so_far)
 
     def _solved_so_far(self, part: float) -> None:
@@ -189,7 +189,7 @@ class Large(Work):
         self._progress(SOLVED + (1 - SOLVED) * part, 1)
 
     @property
-    def figures(self) -> Figures:
+    def figures(self) -> Figures | None:
         return self._summary.figures(self._large.dtype, 1)
 
 

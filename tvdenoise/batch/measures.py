@@ -96,7 +96,7 @@ def estimates(
 def _of_file(path: Path, data_range: float | None, *, first_frame: bool) -> NoiseModel:
     from tvdenoise.api import estimate_noise
 
-    image = read(path, first_frame=first_frame)
+    image = read(path, may_be_bilevel=False, first_frame=first_frame)
     try:
         return estimate_noise(
             image.noisy(),

@@ -28,6 +28,7 @@ class Figures:
     bound the worst; parameters: number of different values of mu.
     volumes: number of volumes solved, 0 if images were solved one by one; spacing: of planes, rows and columns, in
     the syntax of --spacing.
+    pixels: of all masks, 0 without a mask; in_mask: those of them that are denoised, None without a mask.
     shape: the options that, with mu and epsilon, define the minimiser.
     """
 
@@ -46,6 +47,8 @@ class Figures:
     parameters: int = 1
     volumes: int = 0
     spacing: str | None = None
+    pixels: int = 0
+    in_mask: int | None = None
     shape: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -69,6 +72,7 @@ class Outcome:
 
     source, target: as shown, "-" for the standard streams; target is None if there is none.
     reason, remedy: why the file failed, or missed its tolerance; notes: what was not written as read.
+    figures: None for a file that is not done, and for one that was only despeckled.
     trace: traceback of an error, for developers; seconds: spent on the file, including reading and writing.
     """
 

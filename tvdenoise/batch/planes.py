@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
+from tvdenoise.batch.bilevel import despeckled, require_despeckled
 from tvdenoise.batch.outputs import write_extra_outputs
 from tvdenoise.batch.work import SOLVED, Before, Progress, Work, no_progress
 from tvdenoise.errors import SeveralImagesError, UnreadableImageError, UnsupportedImageError
@@ -52,6 +53,9 @@ class Planes(Work):
             require_stack_possible(found, form, job)
         else:
             require_carried(found, form)
+        first = found.first if isinstance(found, Stack) else found
+        if first.is_bilevel:
+            require_despeckled(job, settings.impulses, volume=settings.volume)
         super().__init__(form, settings, threads, progress)
         self.is_streamed = isinstance(found, Stack)
         self._found = found
@@ -113,6 +117,8 @@ class Planes(Work):
         Planes without noise, such as uniform ones before and after the specimen, do not count if others have noise.
         """
         channels = range(stack.axes.channel_count)
+        if stack.first.is_bilevel:
+            return
         is_shared = len(channels) == 1 and stack.first.channels in dict(self._settings.shared_mu)
         if self._settings.per_plane or self._settings.mu is not None or is_shared:
             return
@@ -136,7 +142,13 @@ class Planes(Work):
         summary = self._summary
         summary.note(image.notes)
         summary.note_missing(image.missing)
+        summary.note_mask(mask)
         image = summary.stripped(image)
+        if image.is_bilevel:
+            require_despeckled(self._job, self._settings.impulses, volume=self._settings.volume)
+            result, specks = despeckled(image, mask)
+            summary.note_specks(specks)
+            return summary.recorded(result, number)
         chosen = self._chosen.get(channel)
         mu = None if chosen is None else chosen.mu
         solution = self._denoiser.solve(
@@ -157,7 +169,7 @@ class Planes(Work):
         return lambda part: self._progress(number + SOLVED * part, self.count)
 
     @property
-    def figures(self) -> Figures:
+    def figures(self) -> Figures | None:
         first = self._found.first if isinstance(self._found, Stack) else self._found
         return self._summary.figures(first.intensities.dtype, self.count, list(self._chosen.values()))
 

@@ -14,11 +14,11 @@ from tvdenoise.batch.outcome import FileStatus, Outcome, SharedParameters
 from tvdenoise.options import SHAPING
 
 _CHOSEN = ("mu", "epsilon", "sigma", "noise", "correlation", "growth")
-_FIGURES = (*_CHOSEN, "iterations", "distance_bound", "converged", "planes", "volumes", "spacing")
+_FIGURES = (*_CHOSEN, "iterations", "distance_bound", "converged", "planes", "volumes", "spacing", "in_mask")
 FIELDS = ("source", "target", "status", "reason", *_FIGURES, *SHAPING, "seconds", "notes")
 REPLACING = "replacing"  # status of a line that announces a replacement
 PARAMETERS = "parameters"  # status of a line with shared parameters
-_WHOLE = ("iterations", "planes", "volumes")
+_WHOLE = ("iterations", "planes", "volumes", "in_mask")
 _NUMBERS = (*_WHOLE, "mu", "epsilon", "sigma", "correlation", "growth", "distance_bound", "seconds")
 _COLUMNS = (*FIELDS, "sha256", "channels")  # of CSV
 

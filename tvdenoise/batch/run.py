@@ -17,7 +17,7 @@ from tvdenoise.batch.work import Progress, no_progress
 from tvdenoise.batch.worker_pool import WorkerPool
 from tvdenoise.errors import UsageError
 from tvdenoise.files.atomic import sweep
-from tvdenoise.model.engines import available_threads
+from tvdenoise.machine import available_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

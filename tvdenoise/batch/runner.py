@@ -90,7 +90,8 @@ class Runner:
             notes = origin.notes if origin is not None and job.in_place else ()
             form = self._format_of(job, first)
             work = self._work(job, found, form, threads)
-            start += self._denoiser.prepare(in_parts=work.is_in_parts)
+            if not first.is_bilevel:
+                start += self._denoiser.prepare(in_parts=work.is_in_parts)
             self._write(job, work, form, origin, is_read_on=not isinstance(found, DecodedImage))
         return _done(job, work, notes, start)
 

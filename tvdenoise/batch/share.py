@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tvdenoise.batch.outcome import FileStatus, Outcome
 from tvdenoise.batch.plan import Plan
 from tvdenoise.files.memory import PROCESS, available_memory
-from tvdenoise.model.engines import available_threads
+from tvdenoise.machine import available_threads
 
 if TYPE_CHECKING:
     from tvdenoise.batch.outputs import Job

@@ -13,6 +13,7 @@ from tvdenoise.batch.outcome import SharedParameters
 from tvdenoise.batch.plan import with_headers
 from tvdenoise.batch.volumes import mask_of_volume, opened_slices
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UsageError
+from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.large import LargeImage
 from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.paths import printable, reason_of
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from tvdenoise.batch.outputs import Job
     from tvdenoise.batch.plan import Plan
     from tvdenoise.batch.request import Request
-    from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.files.stack import Volume
     from tvdenoise.options import FileOptions
     from tvdenoise.parameters import Parameters
@@ -88,10 +88,15 @@ def choose_shared(
 
 
 def _by_channels(jobs: Iterable[Job]) -> dict[int, list[Job]]:
-    """Group jobs by the channels in their headers, so that the sample includes rare kinds of images."""
+    """Group jobs by the channels in their headers, so that the sample includes rare kinds of images.
+
+    1-bit images, which need no parameters, are left out.
+    """
     found = defaultdict(list)
     for job in with_headers(jobs):
         header = job.header
+        if header is not None and header.is_bilevel:
+            continue
         found[header.channels - header.has_alpha if header is not None else 0].append(job)
     return found
 
@@ -118,7 +123,7 @@ def _choice_on(job: Job, denoiser: Denoiser, settings: FileOptions) -> tuple[int
     """Channels and parameters of the image in a file, the middle image or volume of a stack or of slices, or the
     middle of a large image.
 
-    None for a stack of channels, which share no parameters.
+    None for a stack of channels, which share no parameters, and for 1-bit images, which need none.
     """
     if job.slices:
         noisy, mask = _in_the_middle(opened_slices(job, settings), denoiser, settings)
@@ -133,6 +138,9 @@ def _choice_on(job: Job, denoiser: Denoiser, settings: FileOptions) -> tuple[int
                 may_have_nan=settings.fills_missing,
             )
             if isinstance(found, Stack) and found.axes.channel_count > 1:
+                return None
+            first = found.first if isinstance(found, Stack) else found
+            if isinstance(first, DecodedImage) and first.is_bilevel:
                 return None
             noisy, mask = _in_the_middle(found, denoiser, settings)
     except OSError as error:

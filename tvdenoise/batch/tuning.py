@@ -18,7 +18,7 @@ from tvdenoise.files.orientation import Box, Orientation
 from tvdenoise.files.paths import printable
 from tvdenoise.files.reading import read
 from tvdenoise.images.metrics import psnr, ssim
-from tvdenoise.model.engines import available_threads
+from tvdenoise.machine import available_threads
 from tvdenoise.parameters import method_of
 from tvdenoise.pictures.contact_sheet import Cell, CellSetting, CellSimilarity, Tuned, in_three_digits
 
@@ -252,7 +252,7 @@ class Tuner:
 
     def _read(self, source: Path) -> DecodedImage:
         try:
-            return read(source, self._settings.max_megapixels)
+            return read(source, self._settings.max_megapixels, may_be_bilevel=False)
         except TvdenoiseError as error:
             raise _named(error, source) from error
 

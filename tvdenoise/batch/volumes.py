@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from tvdenoise.batch.bilevel import require_despeckled
 from tvdenoise.batch.denoiser import shown, spacing_of
 from tvdenoise.batch.large import existing, in_parts, solved_in_parts
 from tvdenoise.batch.work import SOLVED, Before, Progress, Solves, Work, filled, no_progress
@@ -21,8 +22,8 @@ from tvdenoise.files.paths import printable
 from tvdenoise.files.slices import naming_slice, open_slices
 from tvdenoise.files.stack import Spill, gathered, gathered_on_disk
 from tvdenoise.files.writing import StackWriter, encode, require_readable
-from tvdenoise.pictures.figures import RESIDUAL_FORM, described_residual
 from tvdenoise.images.precision import precision_of
+from tvdenoise.pictures.figures import RESIDUAL_FORM, described_residual
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,6 +57,8 @@ class VolumeSolves(Solves):
         threads: int | None = None,
         progress: Progress = no_progress,
     ) -> None:
+        if stack.first.is_bilevel:
+            require_despeckled(job, settings.impulses, volume=True)
         super().__init__(form, settings, threads, progress)
         self._stack = stack
         self._job = job
@@ -114,6 +117,7 @@ class VolumeSolves(Solves):
         self._missing += volume.missing
         self._summary.note(volume.notes)
         mask = mask_of_volume(self._denoiser, self._stack, numbers)
+        self._summary.note_mask(mask)
         progress = self._progress_of_next(len(numbers))
         solution = self._denoiser.solve(volume, self._threads, mask=mask, progress=progress)
         del volume, mask
@@ -165,9 +169,9 @@ class VolumeSolves(Solves):
         return self._summary.notes + filled(self._missing)
 
     @property
-    def figures(self) -> Figures:
+    def figures(self) -> Figures | None:
         figures = self._summary.figures(self._stack.first.intensities.dtype, self._stack.count)
-        return replace(figures, volumes=self._summary.count, spacing=shown(self._spacing))
+        return figures and replace(figures, volumes=self._summary.count, spacing=shown(self._spacing))
 
 
 class Volumes(VolumeSolves, Work):

@@ -10,15 +10,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
+
 from tvdenoise.batch.in_place import record_of
 from tvdenoise.batch.outcome import Figures
 from tvdenoise.errors import TvdenoiseError
-from tvdenoise.files.writing import lost_metadata, with_record, without_metadata
+from tvdenoise.files.writing import lost_metadata, with_new_copies, with_record, without_metadata
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
+    from numpy.typing import NDArray
 
     from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.formats.family import Format
@@ -58,8 +60,8 @@ class Solves(ABC):
 
     @property
     @abstractmethod
-    def figures(self) -> Figures:
-        """Figures of all solves."""
+    def figures(self) -> Figures | None:
+        """Figures of all solves, None if there were none."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -98,6 +100,8 @@ class FileSummary:
         self._solutions: list[Solution] = []  # images dropped
         self._notes: dict[str, str] = {}
         self._missing: list[int] = []  # pixels, for each image
+        self._masked: tuple[int, int] | None = None  # pixels in the masks so far, and all pixels
+        self._specks: list[int] = []  # of each 1-bit image
 
     def add(self, solution: Solution) -> None:
         """Add a solve. Raises TvdenoiseError if its distance bound is not finite, unless missing pixels explain it."""
@@ -116,16 +120,32 @@ class FileSummary:
         """Add the number of missing pixels that were filled in one image."""
         self._missing.append(count)
 
+    def note_mask(self, mask: NDArray[np.bool_] | None) -> None:
+        """Add the mask of one image or volume; None for no mask."""
+        if mask is not None:
+            inside, pixels = self._masked or (0, 0)
+            self._masked = inside + int(np.count_nonzero(mask)), pixels + mask.size
+
+    def note_specks(self, count: int) -> None:
+        """Add the number of specks removed from one 1-bit image."""
+        self._specks.append(count)
+
     def stripped(self, image: DecodedImage) -> DecodedImage:
         """The image without metadata if the settings strip it."""
         return without_metadata(image) if self._settings.strip_metadata else image
 
-    def recorded(self, image: DecodedImage, number: int) -> DecodedImage:
-        """A denoised image ready to write: the first image of a file records how it was denoised."""
+    def recorded(self, image: DecodedImage, number: int, *, is_whole: bool = True) -> DecodedImage:
+        """A denoised image ready to write: the first image of a file records how it was denoised.
+
+        is_whole: it has all pixels; see `with_new_copies`.
+        """
+        image, notes = with_new_copies(image, self._form, is_whole=is_whole)
+        self.note(notes)
         if number > 0:
             image = replace(image, metadata=replace(image.metadata, record=None))
         elif not self._settings.strip_metadata:
-            image = with_record(image, self._form, record_of(self._solutions[0], self._settings))
+            solution = self._solutions[0] if self._solutions else None
+            image = with_record(image, self._form, record_of(solution, self._settings))
         self.note(lost_metadata(image, self._form))
         return image
 
@@ -134,7 +154,7 @@ class FileSummary:
         """See `Work.notes`."""
         images = sum(count > 0 for count in self._missing)
         where = f" in {images} of {len(self._missing)} images" if len(self._missing) > 1 else ""
-        return (*self._notes.values(), *filled(sum(self._missing), where))
+        return (*self._notes.values(), *filled(sum(self._missing), where), *_removed(self._specks))
 
     def shortfall(self, what: str) -> tuple[str | None, str | None]:
         """Why the result misses its tolerance, and the remedy; what: plural noun for the things solved."""
@@ -148,12 +168,14 @@ class FileSummary:
         where = f" (in {len(short)} of {self.count} {what})" if self.count > 1 else ""
         return f"{short[0].status.value}{where}", f"raise {more}"
 
-    def figures(self, dtype: np.dtype[Any], planes: int, chosen: Sequence[Parameters] = ()) -> Figures:
-        """Combine all solves: worst bound, total evaluations, median mu and epsilon.
+    def figures(self, dtype: np.dtype[Any], planes: int, chosen: Sequence[Parameters] = ()) -> Figures | None:
+        """Combine all solves: worst bound, total evaluations, median mu and epsilon; None without solves.
 
         dtype: of the stored intensities; planes: number of images in the file; chosen: parameters chosen for groups
         of solves instead of by each solve.
         """
+        if not self._solutions:
+            return None
         solutions, noise = self._solutions, _noise(chosen or self._solutions)
         worst = next((s for s in solutions if not s.converged), solutions[0])
         return Figures(
@@ -170,6 +192,8 @@ class FileSummary:
             bits=None if dtype.kind == "f" else dtype.itemsize * 8,
             planes=planes,
             parameters=len({solution.mu for solution in solutions}),
+            pixels=0 if self._masked is None else self._masked[1],
+            in_mask=None if self._masked is None else self._masked[0],
             shape=self._settings.shape(only_changed=False),
         )
 
@@ -188,3 +212,14 @@ def _noise(found: Sequence[Parameters | Solution]) -> NoiseModel | None:
 def filled(count: int, where: str = "") -> tuple[str, ...]:
     """A sentence about missing pixels, if there are any."""
     return (f"{count} missing pixel{'' if count == 1 else 's'} (NaN) filled{where}",) if count else ()
+
+
+def _removed(specks: Sequence[int]) -> tuple[str, ...]:
+    """A sentence about the specks removed from 1-bit images, if there are such images."""
+    if not specks:
+        return ()
+    count = sum(specks)
+    where = f" in {sum(map(bool, specks))} of {len(specks)} 1-bit images" if len(specks) > 1 else ""
+    if not count:
+        return ("no speck of one or two pixels was found, and no pixel is changed",)
+    return (f"{count:,} speck{'' if count == 1 else 's'} of one or two pixels removed{where}",)

@@ -56,6 +56,8 @@ def line_of(outcome: Outcome) -> str:
         remedy = f"; {outcome.remedy}" if outcome.remedy else ""
         return f"tvdenoise: {printable(outcome.source)}: {outcome.reason}{remedy}"
     route = f"{printable(outcome.source)} → {printable(outcome.target or '')}"
+    if outcome.figures is None and outcome.status is FileStatus.DONE:
+        return f"{route}: despeckled, {outcome.seconds:.2f} s"
     if outcome.figures is None:
         remedy = f"; {outcome.remedy}" if outcome.remedy else ""
         return f"{route}: {outcome.reason or 'exists'}, skipped{remedy}"
@@ -65,7 +67,7 @@ def line_of(outcome: Outcome) -> str:
     if math.isfinite(figures.distance_bound):
         close = f"within {exactness(figures)} of the exact minimiser"
     return (
-        f"{route}: {_planes(figures)}{_noise(figures)}mu {figures.mu:.3g}{_spread(figures)}, "
+        f"{route}: {_planes(figures)}{_mask(figures)}{_noise(figures)}mu {figures.mu:.3g}{_spread(figures)}, "
         f"epsilon {figures.epsilon:.2g}, {evaluations}, {close}, {outcome.seconds:.2f} s"
     )
 
@@ -88,6 +90,13 @@ def _planes(figures: Figures) -> str:
         return f"{figures.planes} images, "
     volumes = "one volume" if figures.volumes == 1 else f"{figures.volumes} volumes"
     return f"{figures.planes} images in {volumes}, spacing {figures.spacing}, "
+
+
+def _mask(figures: Figures) -> str:
+    if figures.in_mask is None:
+        return ""
+    part = 100 * figures.in_mask / max(1, figures.pixels)
+    return f"{figures.in_mask:,} of {figures.pixels:,} pixels in the mask ({part:.4g} %), "
 
 
 def _spread(figures: Figures) -> str:

@@ -172,7 +172,7 @@ def _carry_out(
     debug: bool,
 ) -> ExitCode:
     """Plan and run, and print and report the outcome of each file as soon as it is known."""
-    from tvdenoise.batch.masks import MaskFile, require_apart
+    from tvdenoise.batch.masks import mask_file_of, require_apart
     from tvdenoise.batch.outputs import require_possible
     from tvdenoise.batch.plan import make_plan, plan_with_streams, streams_of
     from tvdenoise.batch.report import open_report, shared_before
@@ -187,9 +187,8 @@ def _carry_out(
         raise UsageError("--preserve-times works on files, not on standard streams", "leave it out")
     if shared_parameters:
         refuse_useless(request, settings)
-    masks = None
-    if settings.mask is not None:
-        masks = MaskFile(settings.mask, settings.max_megapixels).check()  # before anything is written
+    mask_file = mask_file_of(settings)
+    masks = None if mask_file is None else mask_file.check()  # before anything is written
     strips = settings.strip_metadata
     known = shared_before(request) if shared_parameters else ()
     if cluster is not None:
@@ -249,6 +248,7 @@ def _show(
         mask=settings.mask,
         mask_form=masks,
         has_weights=settings.has_weights,
+        impulses=settings.impulses,
     )
     prospects = list(forecast.prospects(plan))
     print_plan(prospects)

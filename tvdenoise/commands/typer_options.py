@@ -30,6 +30,7 @@ from tvdenoise.options import (
     FileOptions,
     Flag,
     Kind,
+    Level,
     Name,
     Number,
     Size,
@@ -171,14 +172,16 @@ def parsed(name: str, text: str | bool | None) -> Any:
 def _value(option: str, kind: Kind, text: str | bool) -> Any:
     if isinstance(text, bool) or isinstance(kind, Name):
         return text
-    if isinstance(kind, Number):
-        return _number(option, text, kind)
     if isinstance(kind, Count):
         return whole(option, text, kind.largest)
-    if isinstance(kind, Distances):
-        return _distances(option, text, kind)
-    if isinstance(kind, Size):
-        return _size(option, text, kind)
+    parsers: dict[type[Kind], Callable[[str, str, Any], Any]] = {
+        Number: _number,
+        Level: _level,
+        Distances: _distances,
+        Size: _size,
+    }
+    if type(kind) in parsers:
+        return parsers[type(kind)](option, text, kind)
     try:
         return kind.check(option, text)
     except ValueError as error:
@@ -208,6 +211,14 @@ def _number(option: str, text: str, kind: Number) -> float:
             f"did you mean {text}/255?" if is_grey_level else None,
         )
     return value
+
+
+def _level(option: str, text: str, kind: Level) -> float:
+    """The value of "127", "-3.5" or "1e-6"."""
+    try:
+        return kind.check(option, text)
+    except ValueError:
+        raise UsageError(f"{option} must be a finite number, not {text!r}") from None
 
 
 def whole(option: str, text: str | None, largest: int | None = None) -> int | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SETTLING = 2.0  # seconds
 
 
-@takes_options(without=("mask", "nan"))
+@takes_options(without=("mask", "mask_above", "nan"))
 def watch(
     folder: typer_options.WatchedFolder,
     asked: typer_options.Asked,

@@ -10,6 +10,7 @@ stack        several images in one file, and volumes
 slices       the files of a folder as the planes of one volume, and their order
 opening      a file's header, family and series, without decoding pixels
 reading      decoding the images of a file
+mask_values  the values of a file that serves as a mask
 writing      encoding a file
 large        images that are read and written in parts
 """

@@ -61,7 +61,9 @@ def fill_hidden(intensities: NDArray[Any], visible: NDArray[np.bool_]) -> NDArra
     return filled
 
 
-_RECORD = re.compile(r"tvdenoise [0-9][^;\s]*; mu=[^;\s]+; epsilon=[^;\s]+(?:; [a-z_]+=[^;\s]+)*")
+_RECORD = re.compile(
+    r"tvdenoise [0-9][^;\s]*; (?:mu=[^;\s]+; epsilon=[^;\s]+|impulses=on)(?:; [a-z_]+=[^;\s]+)*"
+)
 _SEPARATOR = " | "  # between other programs' text and the record
 
 
@@ -173,6 +175,7 @@ class DecodedImage:
     is_premultiplied: intensities are multiplied by alpha, as they are stored.
     nodata: the value that the file declares as missing, rounded to the type of float intensities; NaN is possible,
         and so is a value that no pixel can have; None without a declaration.
+    is_bilevel: its file has 1 bit per pixel; intensities are 0 and 255.
     """
 
     intensities: NDArray[Any]
@@ -184,6 +187,7 @@ class DecodedImage:
     nodata: float | None = None
     in_bands: bool = False
     is_premultiplied: bool = False
+    is_bilevel: bool = False
 
     @property
     def channels(self) -> int:

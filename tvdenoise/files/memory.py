@@ -5,16 +5,15 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.machine import control_groups, text_of
 
 _PROCESS = Path("/proc/self")
 _MACHINE = Path("/proc/meminfo")
-_GROUPS = Path("/sys/fs/cgroup")
 #: Files of a control group: limit and usage, and the entry of memory.stat that counts droppable pages.
 _SECOND_VERSION = ("memory.max", "memory.current", "inactive_file")
 _FIRST_VERSION = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
@@ -29,7 +28,7 @@ def available_memory() -> int | None:
 
 def resident_memory() -> int | None:
     """Return the memory this process holds in bytes, or None if unknown."""
-    resident = _entries(_PROCESS / "status").get("VmRSS")
+    resident = _entries(text_of(_PROCESS / "status")).get("VmRSS")
     return None if resident is None else resident * _KIBIBYTE
 
 
@@ -40,7 +39,7 @@ def give_back_freed_memory() -> None:
 
 
 def _of_machine() -> int | None:
-    available = _entries(_MACHINE).get("MemAvailable")
+    available = _entries(text_of(_MACHINE)).get("MemAvailable")
     if available is not None:
         return available * _KIBIBYTE
     with suppress(AttributeError, ValueError, OSError):  # macOS and others: total memory
@@ -51,23 +50,12 @@ def _of_machine() -> int | None:
 def _of_groups() -> int | None:
     """Return the least memory left in any control group of this process or its ancestors."""
     left = []
-    for folder, (limit_name, usage_name, droppable) in _groups():
-        limit, usage = _number(folder / limit_name), _number(folder / usage_name)
+    for group in control_groups("memory"):
+        limit_name, usage_name, droppable = _SECOND_VERSION if group.is_second else _FIRST_VERSION
+        limit, usage = _number(group.text(limit_name)), _number(group.text(usage_name))
         if limit is not None and usage is not None:
-            left.append(limit - usage + _entries(folder / "memory.stat").get(droppable, 0))
+            left.append(limit - usage + _entries(group.text("memory.stat")).get(droppable, 0))
     return min(left) if left else None
-
-
-def _groups() -> Iterator[tuple[Path, tuple[str, str, str]]]:
-    """Yield folder and file names of each group, up to the root, since paths in a container may start elsewhere."""
-    for line in _text(_PROCESS / "cgroup").splitlines():
-        _, controllers, path = (*line.split(":", 2), "", "")[:3]
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        root, names = (_GROUPS / "memory", _FIRST_VERSION) if controllers else (_GROUPS, _SECOND_VERSION)
-        below = Path(path.lstrip("/"))
-        for group in (below, *below.parents):
-            yield root / group, names
 
 
 def _of_limit() -> int | None:
@@ -79,24 +67,17 @@ def _of_limit() -> int | None:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return None
-    return limit - _entries(_PROCESS / "status").get("VmSize", 0) * _KIBIBYTE
+    return limit - _entries(text_of(_PROCESS / "status")).get("VmSize", 0) * _KIBIBYTE
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _number(path: Path) -> int | None:
-    text = _text(path).strip()
+def _number(text: str) -> int | None:
+    text = text.strip()
     return int(text) if text.isdecimal() else None  # "max" if there is no limit
 
 
-def _entries(path: Path) -> dict[str, int]:
-    """Parse the lines "NAME: NUMBER UNIT" or "NAME NUMBER" of a file."""
-    words = (line.replace(":", " ").split() for line in _text(path).splitlines())
+def _entries(text: str) -> dict[str, int]:
+    """Parse lines "NAME: NUMBER UNIT" or "NAME NUMBER"."""
+    words = (line.replace(":", " ").split() for line in text.splitlines())
     return {line[0]: int(line[1]) for line in words if len(line) > 1 and line[1].isdecimal()}
 
 
@@ -107,6 +88,8 @@ _GREY_PLANES = 3  # the noisy image, the iterate and the gradient, in single pre
 _COLOUR_PLANES = 4  # per channel: those, and one for the colour rotation
 _WEIGHTED_PLANES, _WEIGHTED_PLANES_A_CHANNEL = 3, 4  # for volumes with masked or missing pixels
 _COPIES = 3.25  # of the stored values: the decoder's, ours, the result, and the encoded data
+#: Bytes per pixel for despeckling a 1-bit image: the decoder's, ours, specks, the result, and the encoder's.
+BYTES_OF_BILEVEL = 8
 _CHOICE = 48_000_000  # approximate bytes for choosing the parameters, on a sample of bounded size
 _CHOICE_IN_VOLUMES = 48_000_000  # as much again: the noise is estimated in several planes
 _SMALL = 1 << 26  # bytes that need no check

@@ -24,14 +24,14 @@ from tvdenoise.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
-from tvdenoise.images.precision import precision_of
-from tvdenoise.files.memory import bytes_needed, volume_bytes_needed
+from tvdenoise.files.memory import BYTES_OF_BILEVEL, bytes_needed, volume_bytes_needed
 from tvdenoise.files.paths import open_unnoticed, printable, reason_of
-from tvdenoise.files.pillow import PILLOW_SETTINGS, require_known_mode
+from tvdenoise.files.pillow import PILLOW_SETTINGS, is_bilevel, require_known_mode
 from tvdenoise.files.stack import Axes, Series
 from tvdenoise.formats.family import Family
 from tvdenoise.formats.registry import FAMILIES, FORMATS
 from tvdenoise.formats.tiff.samples import deep_samples
+from tvdenoise.images.precision import precision_of
 
 _PILLOWS = tuple(family.codec for family in FAMILIES.values() if family.opened_by_pillow)
 _LONGEST_REASON = 200
@@ -114,7 +114,8 @@ _WITHOUT_ALPHA = {"CMYK"}  # among modes of four channels
 class Header:
     """What a header says: codec as named by Pillow; channels including alpha, and of a palette those it expands to;
     planes: the number of images in the file; volume: the number of images in its largest volume. Both are 1 if the
-    beginning of the file does not show them. is_double: it is denoised in double precision; in_bands: band by band."""
+    beginning of the file does not show them. is_double: it is denoised in double precision; in_bands: band by band;
+    is_bilevel: see `DecodedImage`."""
 
     codec: str
     columns: int
@@ -126,6 +127,7 @@ class Header:
     volume: int = 1
     is_double: bool = False
     in_bands: bool = False
+    is_bilevel: bool = False
 
     @property
     def values(self) -> int:
@@ -135,6 +137,8 @@ class Header:
     @property
     def bytes_needed(self) -> int:
         """See `memory.bytes_needed`."""
+        if self.is_bilevel:
+            return self.columns * self.rows * BYTES_OF_BILEVEL
         return bytes_needed(
             self.columns,
             self.rows,
@@ -266,7 +270,11 @@ class OpenedFile:
 
 def require_pixels_within(opened: Image.Image, max_megapixels: float) -> None:
     """Raise UnsupportedImageError if an image has more than ``max_megapixels``."""
-    columns, rows = opened.size
+    require_size_within(*opened.size, max_megapixels)
+
+
+def require_size_within(columns: int, rows: int, max_megapixels: float) -> None:
+    """Raise UnsupportedImageError for a size of more than ``max_megapixels``."""
     megapixels = columns * rows / MEGAPIXEL
     if megapixels > max_megapixels:
         raise UnsupportedImageError(
@@ -352,7 +360,13 @@ def _header(opened: ImageFile.ImageFile, stream: BinaryIO) -> Header:
     stated = family.bytes_per_sample(opened, stream) if family else None
     stream.seek(position)
     return Header(
-        opened.format or "", columns, rows, bands + has_alpha, stated or _bytes_per_sample(opened), has_alpha
+        opened.format or "",
+        columns,
+        rows,
+        bands + has_alpha,
+        stated or _bytes_per_sample(opened),
+        has_alpha,
+        is_bilevel=is_bilevel(opened),
     )
 
 
@@ -378,7 +392,7 @@ def _quick(stream: FileIO) -> Header | None:
     start = stream.read(64)
     if start.startswith(_PNG_START) and len(start) > 26:
         columns, rows, depth, colour = struct.unpack(">IIBB", start[16:26])
-        if columns and rows and (channels := _PNG_CHANNELS.get(colour)):
+        if columns and rows and depth > 1 and (channels := _PNG_CHANNELS.get(colour)):
             planes = int.from_bytes(start[41:45], "big") if start[37:41] == b"acTL" else 1
             planes = max(1, planes)
             return Header("PNG", columns, rows, channels, 1 + (depth > 8), channels in (2, 4), planes, planes)

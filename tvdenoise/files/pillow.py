@@ -123,11 +123,16 @@ def planes_of(decoded: Image.Image) -> tuple[NDArray[Any], NDArray[Any] | None, 
     return values, alpha, notes
 
 
+def is_bilevel(opened: Image.Image) -> bool:
+    """Return whether an image has 1 bit per pixel, and no transparent colour, with which it becomes grey."""
+    return opened.mode == "1" and "transparency" not in opened.info
+
+
 def _without_palette(decoded: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     if decoded.mode == "1":
         true = decoded.convert("L")
         true.info = dict(decoded.info)  # the conversion loses a transparent grey level
-        return true, ("1-bit pixels are written as 8-bit grey",)
+        return true, () if is_bilevel(decoded) else ("1-bit pixels are written as 8-bit grey",)
     if decoded.mode not in ("P", "PA"):
         return decoded, ()
     has_alpha = decoded.mode == "PA" or "transparency" in decoded.info
@@ -151,6 +156,8 @@ def image_of(image: DecodedImage) -> Image.Image:
     planes = image.intensities
     if image.alpha is not None:
         planes = np.dstack((planes, image.alpha))
+    if image.is_bilevel:
+        return Image.fromarray(planes > 0)
     if image.kind == "CMYK":
         return Image.frombytes("CMYK", image.size, np.ascontiguousarray(planes).tobytes())
     return Image.fromarray(np.ascontiguousarray(planes))

@@ -17,11 +17,13 @@ from tvdenoise.files.large import LargeImage, open_large, require_finite, requir
 from tvdenoise.files.memory import PROCESS, MemoryBudget, require_memory
 from tvdenoise.files.opening import Contents, OpenedFile, opened_image, require_pixels_within
 from tvdenoise.files.paths import reason_of
-from tvdenoise.files.pillow import metadata_of, planes_of, require_known_mode
+from tvdenoise.files.pillow import is_bilevel, metadata_of, planes_of, require_known_mode
 from tvdenoise.files.stack import Series, Stack
 from tvdenoise.formats.family import Family
 from tvdenoise.options import default_of
 
+#: Why an image of two levels is not denoised.
+BILEVEL = "1-bit image"
 DEFAULT_MAX_MEGAPIXELS: float = default_of("max_megapixels")
 
 
@@ -42,7 +44,8 @@ def large_image(file: OpenedFile, budget: MemoryBudget) -> LargeImage | None:
     UnreadableImageError, and UnsupportedImageError if the whole must fit into memory.
     """
     contents, needed = file.contents, file.bytes_needed
-    if (contents.series is not None and not file.first_frame) or budget.shortage(needed) is None:
+    is_whole = is_bilevel(file.opened) or (contents.series is not None and not file.first_frame)
+    if is_whole or budget.shortage(needed) is None:
         require_memory(needed, budget)
         return None
     large = open_large(file.opened, file.stream, contents.family, budget, needed)
@@ -58,13 +61,14 @@ def read(
     *,
     to_denoise: bool = True,
     may_have_nan: bool = False,
+    may_be_bilevel: bool = True,
     first_frame: bool | None = None,
 ) -> DecodedImage:
     """Decode a file of one image.
 
     to_denoise: refuse images for which there is too little memory to denoise them.
     first_frame: take the first of several images; None if the user has no such option.
-    may_have_nan: accept NaN intensities.
+    may_have_nan: accept NaN intensities; may_be_bilevel: accept 1-bit images.
     Raises UnreadableImageError and UnsupportedImageError.
     """
     try:
@@ -82,6 +86,8 @@ def read(
             )
         if isinstance(found, Stack):
             raise SeveralImagesError(f"the file holds {found.count} images")
+        if found.is_bilevel and not may_be_bilevel:
+            raise UnsupportedImageError(BILEVEL, "tvdenoise run --impulses on removes speckle")
     except SeveralImagesError as error:
         if first_frame is not None:
             raise
@@ -202,6 +208,7 @@ def _decoded(
         nodata_in(metadata.tags, intensities.dtype),
         inspection.in_bands,
         inspection.is_premultiplied,
+        is_bilevel=is_bilevel(opened),
     )
 
 

@@ -18,11 +18,19 @@ from tvdenoise.files.pillow import PILLOW_SETTINGS, encoded
 from tvdenoise.files.stack import Stack
 from tvdenoise.formats.family import METADATA_NAMES, Format
 from tvdenoise.formats.registry import FAMILIES, FORMATS, formats_for_kind
+from tvdenoise.formats.thumbnails import (
+    Miniature,
+    announces_gain_map,
+    notes_of_dropped,
+    renewed_exif,
+    renewed_xmp,
+    without_gain_map,
+)
 from tvdenoise.formats.tiff.directories import MALFORMED, ORIENTATION, orientation_of
 
 # The modes in which Pillow may reopen an image written in another mode, by kind, or by the kind without its depth.
 _REOPENED = {
-    "I;16": {"I;16", "I;16B", "I"},
+    "I;16": {"I;16", "I;16B", "I", "L"},  # the last with a LUT
     "L": {"L", "RGB"},
     "L;": {"L", "I"},
     "LA": {"LA", "RGBA"},
@@ -35,6 +43,7 @@ _REOPENED = {
     **{name: {"LA", "RGBA"} for name in ("MULTIA", "MULTIFA")},
 }
 _ON_ITS_SIDE = range(5, 9)
+_TURNED = frozenset({"TIFF", "HEIF"})  # codecs whose images are turned when they are read
 
 
 def require_carried(image: DecodedImage, form: Format) -> None:
@@ -81,6 +90,32 @@ def with_record(image: DecodedImage, form: Format, record: str) -> DecodedImage:
     return replace(image, metadata=replace(image.metadata, record=kept))
 
 
+def with_new_copies(
+    image: DecodedImage, form: Format, *, is_whole: bool = True
+) -> tuple[DecodedImage, tuple[str, ...]]:
+    """Make the small copies of an image in its metadata anew; return notes about those that are dropped instead.
+
+    XMP data announce an HDR gain map only where it is written too. is_whole: the pixels are those of the whole image;
+    otherwise all copies are dropped.
+    """
+    family, metadata = FAMILIES[form.codec], image.metadata
+    miniature = Miniature(image if is_whole else None, is_turned=image.codec in _TURNED)
+    traits: object = image.traits
+    notes: tuple[str, ...] = ()
+    if form.codec == image.codec:
+        traits, notes = family.renew(image, miniature)
+    if metadata.exif:
+        exif = renewed_exif(metadata.exif, miniature)
+        metadata, notes = replace(metadata, exif=exif.contents), (*notes_of_dropped(exif.dropped), *notes)
+    if metadata.xmp:
+        xmp = renewed_xmp(metadata.xmp, miniature)
+        metadata, notes = replace(metadata, xmp=xmp.contents), (*notes_of_dropped(xmp.dropped), *notes)
+        if announces_gain_map(xmp.contents) and not family.keeps_gain_map(image):
+            metadata = replace(metadata, xmp=without_gain_map(xmp.contents))
+            notes = (*notes, "what its XMP data say of a gain map is dropped")
+    return replace(image, metadata=metadata, traits=traits), tuple(dict.fromkeys(notes))
+
+
 def lost_metadata(image: DecodedImage, form: Format) -> tuple[str, ...]:
     """Return notes about metadata that the format cannot hold, and about losses in the pixels."""
     metadata = image.metadata
@@ -91,6 +126,7 @@ def lost_metadata(image: DecodedImage, form: Format) -> tuple[str, ...]:
             what = f"{largest:,} bytes of {METADATA_NAMES[name]}"
             notes.append(f"{form.name} holds at most {what}, and its {length:,} are dropped")
     notes += metadata.elsewhere if form.codec != image.codec else ()
+    notes += ["its 1-bit pixels are written as 8-bit grey"] * (image.is_bilevel and not form.holds_bilevel)
     return (*notes, *FAMILIES[form.codec].losses(image))
 
 
@@ -121,12 +157,18 @@ def encoder_errors(form: Format) -> Iterator[None]:
 def encode(image: DecodedImage, form: Format, quality: int | None = None) -> bytes:
     """Return the contents of a file. Raises UnsupportedImageError and UnwritableImageError."""
     require_carried(image, form)
+    image = _fitting(image, form)
     family = FAMILIES[form.codec]
     options = {**family.options(image, quality), **form.options}
     with encoder_errors(form), PILLOW_SETTINGS:
         if (deep := family.encode(image, options)) is not None:
             return deep
         return encoded(image, form.codec, options)
+
+
+def _fitting(image: DecodedImage, form: Format) -> DecodedImage:
+    """Return an image as 8-bit grey if the format holds no 1-bit images."""
+    return replace(image, is_bilevel=False) if image.is_bilevel and not form.holds_bilevel else image
 
 
 def write(
@@ -164,6 +206,8 @@ def require_readable(
     name, deep, _ = image.kind.partition(";")
     keys = (image.kind, name + deep, name)
     expected = next((_REOPENED[key] for key in keys if key in _REOPENED), {name}) | palette
+    if image.is_bilevel and form.holds_bilevel:
+        expected = {"1"}
     if form.codec == "WEBP":  # which drops alpha if every pixel is opaque
         expected = expected | {"RGB"}
     several = FAMILIES[form.codec].several
@@ -240,7 +284,7 @@ class StackWriter:
         try:
             for image in images:
                 require_carried(image, self.form)
-                yield image
+                yield _fitting(image, self.form)
         except MALFORMED as error:
             raise _ImagesError(error) from error
 

@@ -115,7 +115,7 @@ def plain_frame(
     """Convert an RGBA frame (rows, columns, 4) to an image of the kind that all frames of the file have."""
     alpha = values[..., 3].copy() if has_alpha else None
     colours = values[..., 0] if is_grey else values[..., :3]
-    return replace(first, intensities=colours.copy(), alpha=alpha)
+    return replace(first, intensities=colours.copy(), alpha=alpha, is_bilevel=False)
 
 
 def whole_frames(

@@ -43,7 +43,16 @@ def _options(image: DecodedImage, _quality: int | None) -> dict[str, Any]:
 
 
 FAMILY = Family(
-    formats=(Format("BMP", "BMP", (".bmp",), kinds=frozenset({"L", "RGB"}), carries=frozenset({"dpi"})),),
+    formats=(
+        Format(
+            "BMP",
+            "BMP",
+            (".bmp",),
+            kinds=frozenset({"L", "RGB"}),
+            carries=frozenset({"dpi"}),
+            holds_bilevel=True,
+        ),
+    ),
     inspect=_inspect,
     options=_options,
 )

@@ -17,6 +17,8 @@ from tvdenoise.files.stack import Axes, Series
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tvdenoise.formats.thumbnails import Miniature
+
 
 _T = TypeVar("_T")
 _ALWAYS_ALLOWED = 10_000
@@ -114,6 +116,7 @@ class Format:
     longest_side: the most columns or rows, or None.
     options: encoder options in addition to the family's.
     several: what its images are called ("pages", "frames") if it can hold several, or None.
+    holds_bilevel: whether it holds 1-bit images as such.
     """
 
     name: str
@@ -126,6 +129,7 @@ class Format:
     longest_side: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     several: str | None = None
+    holds_bilevel: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +164,16 @@ def nothing(*_: object) -> None:
 def no_losses(_image: DecodedImage) -> tuple[str, ...]:
     """Default of `losses`."""
     return ()
+
+
+def no_copies(image: DecodedImage, _miniature: object) -> tuple[object, tuple[str, ...]]:
+    """Default of `renew`."""
+    return image.traits, ()
+
+
+def no_gain_map(_image: DecodedImage) -> bool:
+    """Default of `keeps_gain_map`."""
+    return False
 
 
 def stretched(values: NDArray[Any], largest: int) -> NDArray[np.uint16]:
@@ -236,6 +250,9 @@ class Family:
     bytes_per_sample: returns the depth of a file (image, stream) whose samples Pillow truncates silently; else None.
     losses: returns sentences about losses in the pixels when an image is written.
     several: for formats that hold several images.
+    renew: returns the traits of an image of the same codec with the small copies of it in them made anew, and notes
+        about those for which that failed.
+    keeps_gain_map: returns whether the gain map that came with an image is written with it.
     """
 
     formats: tuple[Format, ...]
@@ -261,6 +278,8 @@ class Family:
     bytes_per_sample: Callable[[ImageFile.ImageFile, BinaryIO], int | None] = nothing
     losses: Callable[[DecodedImage], tuple[str, ...]] = no_losses
     several: Several | None = None
+    renew: Callable[[DecodedImage, Miniature], tuple[object, tuple[str, ...]]] = no_copies
+    keeps_gain_map: Callable[[DecodedImage], bool] = no_gain_map
 
     @property
     def codec(self) -> str:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-from PIL import ImageFile, JpegImagePlugin, MpoImagePlugin
+from PIL import ImageFile, JpegImagePlugin
 from PIL.TiffImagePlugin import RESOLUTION_UNIT, X_RESOLUTION
 
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.decoded import DecodedImage, record_in
 from tvdenoise.files.pillow import encoded
 from tvdenoise.formats.family import Family, Format, Inspection, chunk_limit, too_many
+from tvdenoise.formats.multi_picture import MULTI_PICTURE, Picture, index_of, pictures_of
+from tvdenoise.formats.thumbnails import (
+    Miniature,
+    announces_gain_map,
+    is_known_jfxx,
+    notes_of_dropped,
+    renewed_jfxx,
+    renewed_resources,
+)
 from tvdenoise.formats.tiff.directories import MALFORMED
 
 NO_UNIT, _CENTIMETRES = 0, 2
@@ -97,7 +106,8 @@ def _require_few_scans(stream: BinaryIO) -> None:
 
 
 EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
-_MULTI_PICTURE, _GAIN_MAP = b"MPF\0", b"urn:iso:std:iso:ts:21496:-1\0"
+_THUMBNAIL, _RESOURCES = b"JFXX\0", b"Photoshop 3.0\0"
+_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
 #: Handled by the reader and the writer.
 _HANDLED = (
     ("APP0", b"JFIF\0"),
@@ -106,10 +116,10 @@ _HANDLED = (
     ("APP2", b"ICC_PROFILE\0"),
     ("APP14", b"Adobe"),
 )
-#: Invalid after denoising: thumbnails, signatures, data that other decoders add to the pixels.
-_UNTRUE = (("APP0", b""), ("APP10", b"AROT"), ("APP11", b""))
+#: Invalid after denoising: signatures, data that other decoders add to the pixels, thumbnails that cannot be renewed.
+_UNTRUE = (("APP0", _THUMBNAIL), ("APP10", b"AROT"), ("APP11", b""))
 #: About images after the first one.
-_OF_OTHERS = (("APP2", _MULTI_PICTURE), ("APP2", _GAIN_MAP))
+_OF_OTHERS = (("APP2", MULTI_PICTURE), ("APP2", _GAIN_MAP))
 _MOST_NAMES = 8
 _LARGEST_TRAILING_DATA = 1 << 26  # bytes of trailing data that are kept
 _MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
@@ -127,8 +137,15 @@ def is_kept(segment: Segment) -> bool:
 def names_of_left_out(segments: Iterable[Segment]) -> str:
     """Return the names of segments that are never written; empty if there are none."""
     return named(
-        segment for segment in segments if not _is_among(segment, _HANDLED) and _is_among(segment, _UNTRUE)
+        segment
+        for segment in segments
+        if not _is_among(segment, _HANDLED) and _is_among(segment, _UNTRUE) and not is_thumbnail(segment)
     )
+
+
+def is_thumbnail(segment: Segment) -> bool:
+    """Return whether a segment holds a thumbnail that can be made anew."""
+    return _is_among(segment, (("APP0", _THUMBNAIL),)) and is_known_jfxx(segment[1])
 
 
 def named(segments: Iterable[Segment]) -> str:
@@ -144,7 +161,7 @@ def has_gain_map(segments: Iterable[Segment]) -> bool:
 
 def has_place_of_others(segments: Iterable[Segment]) -> bool:
     """Return whether a segment holds the offsets of other images in the file."""
-    return any(_is_among(segment, (("APP2", _MULTI_PICTURE),)) for segment in segments)
+    return any(_is_among(segment, (("APP2", MULTI_PICTURE),)) for segment in segments)
 
 
 def packed(segment: Segment) -> bytes:
@@ -211,7 +228,7 @@ _LARGEST = {
 }
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers
 _UNIT_AT = 13  # offset of the resolution unit in what Pillow writes
-_MP_ENTRIES = 0xB002
+_APP13 = 0xED
 _TRAILING_DATA_LEFT_OUT = "{:,} bytes after the image (previews, a gain map or a video) are dropped"
 
 
@@ -222,6 +239,7 @@ class JpegTraits:
     comment: the last one; segments: the other comments, IPTC, extended XMP and other programs' segments, as stored;
     trailing_data: the data after the image.
     density: unit and values of a resolution that is not in dots per inch.
+    thumbnail: an extension of JFIF that holds one; pictures: the index of the trailing data, with offsets in them.
     """
 
     subsampling: int = _FULL_CHROMA
@@ -229,22 +247,55 @@ class JpegTraits:
     segments: bytes = b""
     trailing_data: bytes = b""
     density: tuple[int, int, int] | None = None
+    thumbnail: bytes = b""
+    pictures: tuple[Picture, ...] = ()
 
 
 def _plain(opened: ImageFile.ImageFile, stream: BinaryIO) -> ImageFile.ImageFile:
-    """Reopen an MPO file as JPEG if its other images are only previews or a gain map of the first."""
+    """Reopen an MPO file as JPEG if its other images are only previews or gain maps of the first."""
     if opened.format != "MPO":
         return opened
-    assert isinstance(opened, MpoImagePlugin.MpoImageFile)
-    entries = (opened.mpinfo or {}).get(_MP_ENTRIES, ())
-    others = [str(entry["Attribute"]["MPType"]) for entry in entries[1:]]
-    kinds = (
-        {"Large", "Undefined"} if has_gain_map(opened.applist) else {"Large"}
-    )  # thumbnails of several sizes
-    if {kind.partition(" ")[0] for kind in others} - kinds:
-        return opened
     stream.seek(0)
-    return JpegImagePlugin.JpegImageFile(stream)  # type: ignore[no-untyped-call,unused-ignore]
+    plain = JpegImagePlugin.JpegImageFile(stream)  # type: ignore[no-untyped-call,unused-ignore]
+    others = pictures_of(plain)[1:]
+    is_single = others and all(
+        each.is_preview or each in _gain_maps(plain, stream, others) for each in others
+    )
+    return plain if is_single else opened
+
+
+def _gain_maps(
+    opened: JpegImagePlugin.JpegImageFile, stream: BinaryIO, others: Sequence[Picture]
+) -> list[Picture]:
+    """Return those of the other images that the first one, or they themselves, call gain maps."""
+    is_announced = has_gain_map(opened.applist) or announces_gain_map(opened.info.get("xmp"))
+    return [each for each in others if each.is_undefined and (is_announced or each.is_gain_map(stream))]
+
+
+def _kept_pictures(
+    opened: JpegImagePlugin.JpegImageFile, stream: BinaryIO, trailing_data: bytes
+) -> tuple[bytes, tuple[Picture, ...]]:
+    """Return the trailing data without previews, and their index; nothing without a gain map among them."""
+    start = stream.seek(0, os.SEEK_END) - len(trailing_data)
+    pictures = [replace(each, start=each.start - start) for each in pictures_of(opened)]
+    others = pictures[1:]
+    is_inside = all(
+        0 <= each.start <= each.start + each.length <= len(trailing_data)
+        and trailing_data.startswith(b"\xff\xd8", each.start)
+        for each in others
+    )
+    maps = _gain_maps(opened, stream, pictures_of(opened)[1:]) if opened.format != "MPO" else []
+    if not maps or not trailing_data or not is_inside:
+        return b"", ()
+    kept, parts, place = [pictures[0]], [], 0
+    for each in sorted(others, key=lambda each: each.start):
+        if each.is_preview:
+            parts.append(trailing_data[place : each.start])
+            place = max(place, each.start + each.length)
+        else:
+            removed = place - sum(map(len, parts))
+            kept.append(replace(each, start=each.start - removed))
+    return b"".join((*parts, trailing_data[place:])), tuple(kept)
 
 
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
@@ -261,16 +312,20 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     comments = [contents for name, contents in segments if name == "COM"]
     records = [found for comment in comments if (found := _record(comment))]
     others = [comment for comment in comments if not _record(comment)] or [b""]
-    kept = [segment for segment in segments if is_kept(segment)]
     trailing_data, length = trailing_data_of(stream)
+    pictures: tuple[Picture, ...] = ()
     if has_place_of_others(segments):
-        trailing_data = b""
+        trailing_data, pictures = _kept_pictures(opened, stream, trailing_data)
+    kept = [segment for segment in segments if is_kept(segment) or (pictures and has_gain_map([segment]))]
+    thumbnails = [segment[1] for segment in segments if is_thumbnail(segment)]
     traits = JpegTraits(
         subsampling if subsampling >= 0 else _FULL_CHROMA,
         others[-1],
         b"".join((*map(_comment_segment, others[:-1]), *map(packed, kept))),
         trailing_data,
         density_of(opened),
+        (thumbnails or [b""])[0],
+        pictures,
     )
     return Inspection(
         _notes(segments, length - len(trailing_data), is_first_of_several=opened.format == "MPO"),
@@ -285,6 +340,10 @@ def _notes(segments: list[Segment], left_out: int, *, is_first_of_several: bool)
     notes = []
     if names := names_of_left_out(segments):
         notes.append(f"its JPEG segments {names} are dropped")
+    if any(
+        name == "APP0" and contents.startswith(b"JFIF\0") and contents[14:] for name, contents in segments
+    ):
+        notes.append("its JFIF thumbnail is dropped")
     if left_out and not is_first_of_several:
         notes.append(_TRAILING_DATA_LEFT_OUT.format(left_out))
     return tuple(notes)
@@ -295,6 +354,7 @@ def _elsewhere(traits: JpegTraits, kept: list[Segment], *, has_comments: bool) -
     names += ["IPTC data"] if any(name == "APP13" for name, _ in kept) else []
     is_extended = [contents.startswith(EXTENDED_XMP) for _, contents in kept]
     names += ["extended XMP data"] if any(is_extended) else []
+    names += ["JFXX thumbnail"] if traits.thumbnail else []
     unnamed = [segment for segment, is_xmp in zip(kept, is_extended, strict=True) if not is_xmp]
     unnamed = [segment for segment in unnamed if segment[0] != "APP13"]
     names += [f"JPEG segments {named(unnamed)}"] if unnamed else []
@@ -332,6 +392,7 @@ def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
     traits = image.traits if isinstance(image.traits, JpegTraits) else JpegTraits()
     metadata = image.metadata
     record = _comment_segment(metadata.record.encode()) if metadata.record else b""
+    index = packed(("APP2", _blank_index(traits))) if traits.pictures else b""
     options: dict[str, Any] = {
         "quality": _QUALITY if quality is None else quality,
         "subsampling": traits.subsampling,
@@ -339,7 +400,9 @@ def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
         "exif": _within_segment("exif", metadata.exif, prefix=_EXIF_PREFIX),
         "xmp": _within_segment("xmp", metadata.xmp),
         "comment": traits.comment,
-        "extra": traits.segments + record,  # before the comment, since many programs show the last one
+        "extra": traits.segments
+        + index
+        + record,  # before the comment, since many programs show the last one
     }
     if traits.density is not None:
         options["dpi"] = traits.density[1:]
@@ -349,14 +412,67 @@ def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
 
 
 def _encode(image: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
-    """Encode with Pillow, then set the resolution unit and append the trailing data."""
+    """Encode with Pillow, then set what Pillow cannot: the resolution unit, the thumbnail, and the trailing data."""
     traits = image.traits
-    if not isinstance(traits, JpegTraits) or not (traits.trailing_data or traits.density):
+    if not isinstance(traits, JpegTraits) or not (traits.trailing_data or traits.density or traits.thumbnail):
         return None
     written = bytearray(encoded(image, "JPEG", options))
-    if traits.density is not None and written[_UNIT_AT - 7 : _UNIT_AT - 2] == b"JFIF\0":
+    has_jfif = written[_UNIT_AT - 7 : _UNIT_AT - 2] == b"JFIF\0"
+    if traits.density is not None and has_jfif:
         written[_UNIT_AT] = traits.density[0]
+    if traits.thumbnail and has_jfif:  # right after the segment that it extends
+        place = 4 + int.from_bytes(written[4:6], "big")
+        written[place:place] = packed(("APP0", traits.thumbnail))
+    if traits.pictures:
+        blank = _blank_index(traits)
+        place = written.index(blank) + len(MULTI_PICTURE)
+        index = index_of(traits.pictures, len(written), place)
+        written[place : place + len(index)] = index
     return bytes(written) + traits.trailing_data
+
+
+def _blank_index(traits: JpegTraits) -> bytes:
+    """Return the contents of a segment for the index, whose offsets are not known yet."""
+    return MULTI_PICTURE + index_of(traits.pictures, 0, 0)
+
+
+def _keeps_gain_map(image: DecodedImage) -> bool:
+    return isinstance(image.traits, JpegTraits) and bool(image.traits.trailing_data)
+
+
+def _renew(image: DecodedImage, miniature: Miniature) -> tuple[object, tuple[str, ...]]:
+    """Renew the thumbnails among Photoshop's resources, and the one that extends JFIF."""
+    traits = image.traits
+    if not isinstance(traits, JpegTraits):
+        return traits, ()
+    segments, dropped = _with_new_resources(traits.segments, miniature)
+    thumbnail: bytes | None = b""
+    if traits.thumbnail:
+        thumbnail = renewed_jfxx(traits.thumbnail, miniature)
+        dropped += ("JFXX",) if thumbnail is None else ()
+    return replace(traits, segments=segments, thumbnail=thumbnail or b""), notes_of_dropped(dropped)
+
+
+def _with_new_resources(segments: bytes, miniature: Miniature) -> tuple[bytes, tuple[str, ...]]:
+    """Renew the thumbnails in packed segments. Resources may be cut anywhere to fit into several segments."""
+    parts: list[bytes] = []
+    resources, place, first = b"", 0, 0
+    while place + 4 <= len(segments):
+        end = place + 2 + int.from_bytes(segments[place + 2 : place + 4], "big")
+        contents = segments[place + 4 : end]
+        if segments[place + 1] == _APP13 and contents.startswith(_RESOURCES):
+            first = first or len(parts) + 1
+            resources += contents.removeprefix(_RESOURCES)
+        else:
+            parts.append(segments[place:end])
+        place = end
+    renewed = renewed_resources(resources, miniature)
+    if renewed.contents == resources:
+        return segments, ()
+    most = _LARGEST_SEGMENT - len(_RESOURCES)
+    pieces = (renewed.contents[start : start + most] for start in range(0, len(renewed.contents), most))
+    parts[first - 1 : first - 1] = [packed(("APP13", _RESOURCES + piece)) for piece in pieces]
+    return b"".join(parts), renewed.dropped
 
 
 def _within_segment(name: str, contents: bytes | None, prefix: bytes = b"") -> bytes:
@@ -390,4 +506,6 @@ FAMILY = Family(
     plain=_plain,
     encode=_encode,
     losses=losses,
+    renew=_renew,
+    keeps_gain_map=_keeps_gain_map,
 )

@@ -7,7 +7,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -51,6 +51,15 @@ from tvdenoise.formats.png_chunks import (
     notes_elsewhere,
     notes_of_left_out,
     packed,
+    with_new_text,
+)
+from tvdenoise.formats.thumbnails import (
+    Miniature,
+    notes_of_dropped,
+    renewed_exif,
+    renewed_resources,
+    renewed_xmp,
+    without_gain_map,
 )
 
 if TYPE_CHECKING:
@@ -259,6 +268,7 @@ _NO_UNIT = 0
 _GREY = 0
 _SINGLE_PIXEL = struct.pack(">IIBBBBB", 1, 1, 8, _GREY, 0, 0, 0)
 _RECORD_KEYWORD = b"tvdenoise"
+_EXIF_PREFIX = b"Exif\0\0"
 
 
 @dataclass(frozen=True)
@@ -371,6 +381,30 @@ def _info(image: DecodedImage) -> PngInfo:
     return info
 
 
+def _renew(image: DecodedImage, miniature: Miniature) -> tuple[object, tuple[str, ...]]:
+    """Renew the thumbnails in texts: XMP data, and EXIF data and Photoshop's resources as some programs store them."""
+    traits = image.traits
+    if not isinstance(traits, PngTraits):
+        return traits, ()
+    dropped: dict[str, None] = {}
+
+    def renewed(name: str, contents: bytes) -> bytes:
+        if name == "xmp":
+            found = renewed_xmp(contents, miniature)
+            found = replace(found, contents=without_gain_map(found.contents))
+        elif name == "exif":
+            prefix = _EXIF_PREFIX if contents.startswith(_EXIF_PREFIX) else b""
+            found = renewed_exif(contents.removeprefix(prefix), miniature)
+            found = replace(found, contents=prefix + found.contents)
+        else:
+            found = renewed_resources(contents, miniature)
+        dropped.update(dict.fromkeys(found.dropped))
+        return found.contents
+
+    chunks = tuple(with_new_text(chunk, renewed) for chunk in traits.chunks)
+    return PngTraits(chunks), notes_of_dropped(tuple(dropped))
+
+
 def _strip(traits: object) -> object:
     assert isinstance(traits, PngTraits)
     return PngTraits(tuple(chunk for chunk in traits.chunks if chunk[0] in COLOUR_CHUNKS))
@@ -393,12 +427,14 @@ FAMILY = Family(
             kinds=frozenset({"L", "LA", "RGB", "RGBA", "I;16", "LA;16", "RGB;16", "RGBA;16"}),
             carries=frozenset({"icc", "exif", "xmp", "dpi", "text", "record"}),
             several="frames",
+            holds_bilevel=True,
         ),
     ),
     inspect=_inspect,
     options=_options,
     screen=_screen,
     strip=_strip,
+    renew=_renew,
     decode=decode,
     encode=encode,
     several=Several(survey, _write, frames=frames),

@@ -5,9 +5,11 @@ Pillow would truncate pixels of 16 bits to 8. The chunks with a place in `Metada
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -185,3 +187,37 @@ def encode(image: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
     for chunk in chunks_of(BytesIO(frame.getvalue()), None):
         parts += pixels.get(chunk.kind) or [packed(chunk.kind, chunk.contents)]
     return b"".join(parts)
+
+
+_RAW_PROFILE = re.compile(rb"Raw profile type (exif|APP1|8bim|iptc)", re.IGNORECASE)
+_LONGEST_TEXT = 1 << 24  # bytes of a decompressed text
+_HEX_IN_LINE = 72
+
+
+def with_new_text(chunk: tuple[bytes, bytes], renewed: Callable[[str, bytes], bytes]) -> tuple[bytes, bytes]:
+    """Return a text chunk (kind and contents) whose metadata are passed through a function.
+
+    renewed: called with "exif" (which may begin with its prefix), "8bim" or "xmp", and the data; returns the new ones.
+    Other chunks, and those that are malformed, stay.
+    """
+    kind, contents = chunk
+    keyword, _, rest = contents.partition(b"\0")
+    if kind == b"iTXt" and keyword == b"XML:com.adobe.xmp" and rest.startswith(b"\0\0"):
+        language, translated, text = (*rest[2:].split(b"\0", 2), b"", b"")[:3]
+        new = renewed("xmp", text)
+        return chunk if new == text else (kind, b"\0".join((keyword + b"\0\0", language, translated, new)))
+    if kind not in (b"tEXt", b"zTXt") or (found := _RAW_PROFILE.fullmatch(keyword)) is None:
+        return chunk
+    name = "8bim" if found[1].lower() in (b"8bim", b"iptc") else "exif"
+    with suppress(zlib.error, ValueError, IndexError):
+        text = zlib.decompressobj().decompress(rest[1:], _LONGEST_TEXT) if kind == b"zTXt" else rest
+        first, length, *lines = text.strip(b"\n").split(b"\n")
+        data = bytes.fromhex(b"".join(lines).decode("ascii"))[: int(length)]
+        new = renewed(name, data)
+        if new != data:
+            digits = new.hex().encode()
+            rows = [digits[start : start + _HEX_IN_LINE] for start in range(0, len(digits), _HEX_IN_LINE)]
+            text = b"\n" + b"\n".join((first, b"%8d" % len(new), *rows)) + b"\n"
+            stored = b"\0" + zlib.compress(text) if kind == b"zTXt" else text
+            return kind, keyword + b"\0" + stored
+    return chunk

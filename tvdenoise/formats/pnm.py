@@ -259,7 +259,13 @@ def _bytes_per_sample(opened: ImageFile.ImageFile, _stream: BinaryIO) -> int | N
 
 FAMILY = Family(
     formats=(
-        Format("PNM", "PPM", (".pnm",), kinds=frozenset({"L", "RGB", "I;16", "RGB;16", "F", "RGBF"})),
+        Format(
+            "PNM",
+            "PPM",
+            (".pnm",),
+            kinds=frozenset({"L", "RGB", "I;16", "RGB;16", "F", "RGBF"}),
+            holds_bilevel=True,
+        ),
         Format("PGM", "PPM", (".pgm",), kinds=frozenset({"L", "I;16"})),
         Format("PPM", "PPM", (".ppm",), kinds=frozenset({"RGB", "RGB;16"})),
         Format("PFM", "PPM", (".pfm",), kinds=frozenset({"F", "RGBF"})),

@@ -412,10 +412,10 @@ def absent_pixels(
 
     They hold the value ``nodata`` as stored in the image's type, or NaN if that is the value or is kept.
     """
-    found = None
+    found: NDArray[np.bool_] | None = None
     is_float = image.dtype.kind == "f"
     if is_float and (keeps_nan or (nodata is not None and np.isnan(nodata))):
-        found = np.isnan(image)
+        found = np.asarray(np.isnan(image))
     if nodata is not None and not np.isnan(nodata) and (is_float or nodata == round(nodata)):
         with np.errstate(over="ignore"):
             same = np.asarray(image == (image.dtype.type(nodata) if is_float else int(nodata)))

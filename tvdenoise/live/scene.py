@@ -122,7 +122,7 @@ class Scene:
 
         Raises UsageError if the values are so far above the data range that the command line rejects the chosen ε.
         """
-        image = read(source, settings.max_megapixels)
+        image = read(source, settings.max_megapixels, may_be_bilevel=False)
         denoiser = Denoiser(settings, announce_compilation)
         denoiser.prepare()
         chosen = denoiser.choose(image)

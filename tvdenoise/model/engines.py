@@ -7,7 +7,6 @@ Bands depend on the shape alone, so results are byte-identical for any number of
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
+from tvdenoise.machine import available_threads
 from tvdenoise.model.kernels import PENALTY_CODES, TV_CODES, step_halo, sweep_band
 
 if TYPE_CHECKING:
@@ -80,13 +80,6 @@ class SparseEngine:
             squared_dual_norm=None if fidelity is None else fidelity.squared_dual_norm(self.gradient),
             squared_missing_norm=0.0 if fidelity is None else fidelity.squared_missing_norm(self.gradient),
         )
-
-
-def available_threads() -> int:
-    """Return the number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 #: A band has at least this many pixels (the unit of work of a thread) and rows (each band recomputes two rows of

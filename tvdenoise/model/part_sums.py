@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvdenoise.model.engines import available_threads
+from tvdenoise.machine import available_threads
 from tvdenoise.model.fidelity import ABSENT
 from tvdenoise.model.kernels import HYPERBOLIC, ISOTROPIC, PENALTY_CODES, TV_CODES, derivative_weights, kernel
 from tvdenoise.model.volume_kernels import (

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from PIL import Image, ImageFile, ImageOps
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
+    COLORMAP,
     COMPRESSION,
     IMAGEDESCRIPTION,
     PHOTOMETRIC_INTERPRETATION,
+    PHOTOSHOP_CHUNK,
     PLANAR_CONFIGURATION,
     STRIPBYTECOUNTS,
     STRIPOFFSETS,
@@ -27,13 +29,16 @@ from PIL.TiffImagePlugin import (
 
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.decoded import PIXEL_KINDS, DecodedImage, StoredTag, record_in, without_record
-from tvdenoise.files.pillow import SILENT_LIBRARIES
+from tvdenoise.files.pillow import SILENT_LIBRARIES, is_bilevel
 from tvdenoise.formats.family import Family, Format, Inspection, Several
+from tvdenoise.formats.thumbnails import Miniature, notes_of_dropped, renewed_resources
 from tvdenoise.formats.tiff.directories import (
     ASCII,
     DIRECTORIES,
     ORIENTATION,
+    Field,
     directories,
+    fields_in,
     notes_of_lost,
     screen,
     stored,
@@ -52,17 +57,22 @@ from tvdenoise.formats.tiff.pages import (
 )
 from tvdenoise.formats.tiff.samples import (
     COMPRESSIONS,
+    FAX_COMPRESSIONS,
     SAME_AS_DEFLATE,
     SEPARATE_PLANES,
+    WHITE_IS_ZERO,
     check_samples,
     deep_samples,
     directory_of,
     explain,
     open_tiff,
     require_no_preview,
+    without_lut,
 )
 from tvdenoise.formats.tiff.segments import TiffRegions, decoded, regions_of
 from tvdenoise.formats.tiff.writing import (
+    DEFLATE,
+    GROUP_4,
     PROCESSING_SOFTWARE,
     TiffRegionWriter,
     TiffTraits,
@@ -82,6 +92,10 @@ _YCBCR = 6
 _ON_THEIR_SIDE = (5, 6, 7, 8)  # orientations
 _IMAGEJ_METADATA, _IMAGEJ_LENGTHS = 50839, 50838  # numbers and texts in the file's byte order
 _PLACES = (STRIPOFFSETS, TILEOFFSETS), (STRIPBYTECOUNTS, TILEBYTECOUNTS)
+
+
+def _plain(opened: ImageFile.ImageFile, stream: BinaryIO) -> ImageFile.ImageFile:
+    return without_lut(opened, stream) if isinstance(opened, TiffImageFile) else opened
 
 
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
@@ -104,16 +118,22 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         text = with_colours_last(tags[IMAGEDESCRIPTION].text, colours)
         tags[IMAGEDESCRIPTION] = text_field(IMAGEDESCRIPTION, text)
     compression = str(opened.info.get("compression", "raw"))
+    has_bits = is_bilevel(opened)
+    white_is_zero = samples is not None and samples.keeps_white
+    if has_bits:
+        white_is_zero = opened.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO
     keeps_order = _IMAGEJ_METADATA in further or (samples is not None and samples.is_native)
     traits = TiffTraits(
         tags,
-        white_is_zero=samples is not None and samples.keeps_white,
+        compression=GROUP_4 if has_bits else DEFLATE,
+        white_is_zero=white_is_zero,
         order=">" if opened.tag_v2.prefix == b"MM" and keeps_order else "<",
         descriptions=descriptions_in(stream)[1:],
         bands=(samples.photometric, samples.extra) if samples is not None and in_bands else None,
         is_planar=is_planar and in_bands,
+        colour_map=_colour_map_in(stream) if samples is not None and samples.has_lut else None,
     )
-    if compression in COMPRESSIONS:
+    if compression in COMPRESSIONS or (has_bits and compression in FAX_COMPRESSIONS):
         traits = replace(traits, compression=compression)
     record, further = _without_record(further)
     return Inspection(
@@ -122,10 +142,17 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         exif_of(tags),
         further,
         record,
-        elsewhere=("its further descriptions are dropped",) if traits.descriptions else (),
+        elsewhere=(
+            *("its further descriptions are dropped",) * bool(traits.descriptions),
+            *("its colour map (LUT) is dropped: the result is grey",) * (traits.colour_map is not None),
+        ),
         in_bands=in_bands,
         is_premultiplied=samples is not None and samples.is_premultiplied,
     )
+
+
+def _colour_map_in(stream: BinaryIO) -> Field | None:
+    return next(iter(fields_in(stream, {COLORMAP}.__contains__)), None)
 
 
 def _notes(opened: TiffImageFile, traits: TiffTraits) -> tuple[str, ...]:
@@ -139,12 +166,14 @@ def _notes(opened: TiffImageFile, traits: TiffTraits) -> tuple[str, ...]:
         notes.append(f"{bits[0]}-bit grey is written with 8 bits")
     compression = str(opened.info.get("compression", "raw"))
     is_same = compression in COMPRESSIONS or opened.tag_v2.get(COMPRESSION) == SAME_AS_DEFLATE
-    if opened.mode != "1" and not is_same:
+    is_same = is_same or (is_bilevel(opened) and compression in FAX_COMPRESSIONS)
+    if not is_same:
         name = compression.removeprefix("tiff_").upper()
-        notes.append(f"its {name} compression is replaced by deflate")
+        other = "Group 4" if is_bilevel(opened) else "deflate"
+        notes.append(f"its {name} compression is replaced by {other}")
     elif opened.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == _YCBCR:
         notes.append("its YCbCr colours are written as RGB")
-    if traits.white_is_zero:
+    if traits.white_is_zero and not is_bilevel(opened):
         notes.append("its zero is white, which only TIFF can state: values are kept as they are")
     return tuple(notes)
 
@@ -165,6 +194,18 @@ def _without_record(tags: dict[int, StoredTag]) -> tuple[str | None, dict[int, S
 def _strip(traits: object) -> object:
     assert isinstance(traits, TiffTraits)
     return replace(traits, tags={}, descriptions=())
+
+
+def _renew(image: DecodedImage, miniature: Miniature) -> tuple[object, tuple[str, ...]]:
+    """Renew the thumbnail among Photoshop's resources."""
+    traits = image.traits
+    if not isinstance(traits, TiffTraits) or PHOTOSHOP_CHUNK not in traits.tags:
+        return traits, ()
+    field = traits.tags[PHOTOSHOP_CHUNK]
+    assert isinstance(field.contents, bytes)
+    renewed = renewed_resources(field.contents, miniature)
+    tags = {**traits.tags, PHOTOSHOP_CHUNK: replace(field, contents=renewed.contents)}
+    return replace(traits, tags=tags), notes_of_dropped(renewed.dropped)
 
 
 def _decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
@@ -266,6 +307,7 @@ FAMILY = Family(
             kinds=frozenset(kind for kind in PIXEL_KINDS if not kind.startswith("MULTI")),
             carries=frozenset({"icc", "exif", "xmp", "dpi", "tags", "record"}),
             several="pages",
+            holds_bilevel=True,
         ),
     ),
     inspect=_inspect,
@@ -274,9 +316,11 @@ FAMILY = Family(
     explain=_explain,
     strip=_strip,
     open=open_tiff,
+    plain=_plain,
     decode=_decode,
     encode=encode,
     regions=_regions,
     region_writer=TiffRegionWriter,
     several=Several(survey, write_pages, page=page_of, alone=_alone, spacing=spacing_stated),
+    renew=_renew,
 )

@@ -63,12 +63,17 @@ class OmeImage:
     order: tuple[int, ...] | None = None
 
 
+def is_ome(text: str) -> bool:
+    """Return whether a description is OME's."""
+    return "<OME" in text[:2000]
+
+
 def ome_of(text: str) -> OmeImage | None:
     """Parse an OME description; None for others. Raises SeveralImagesError if the stack spans several files.
 
     If the file holds several images, their channels are numbered consecutively, and the axes are empty.
     """
-    if "<OME" not in text[:2000] or "<!DOCTYPE" in text or "<!ENTITY" in text:
+    if not is_ome(text) or "<!DOCTYPE" in text or "<!ENTITY" in text:
         return None
     try:
         root = ElementTree.fromstring(text.encode("latin-1", "replace"))

@@ -94,8 +94,9 @@ class Spliced(io.RawIOBase):
         return self._place
 
     def readinto(self, buffer: Any) -> int:
-        contents = self.read(len(buffer))
-        buffer[: len(contents)] = contents
+        stored = memoryview(buffer).cast("B")  # of an array, perhaps
+        contents = self.read(len(stored))
+        stored[: len(contents)] = contents
         return len(contents)
 
     def read(self, size: int | None = -1) -> bytes:

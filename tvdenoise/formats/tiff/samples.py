@@ -27,6 +27,7 @@ from PIL.TiffImagePlugin import (
 )
 
 from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.formats.tiff.colour_maps import is_ramp
 from tvdenoise.formats.tiff.directories import MALFORMED, ORIENTATION
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-WHITE_IS_ZERO, BLACK_IS_ZERO, _RGB, SEPARATED = 0, 1, 2, 5  # photometric interpretations
+WHITE_IS_ZERO, BLACK_IS_ZERO, _RGB, PALETTE, SEPARATED = 0, 1, 2, 3, 5  # photometric interpretations
 SEPARATE_PLANES = 2
 #: Meanings of extra samples: a band, and alpha of two kinds.
 BAND, PREMULTIPLIED_ALPHA, STRAIGHT_ALPHA = 0, 1, 2
@@ -46,8 +47,10 @@ PHOTOMETRICS = {1: BLACK_IS_ZERO, 3: _RGB, 4: SEPARATED}
 COMPRESSIONS = {
     "raw": 1, "tiff_lzw": 5, "tiff_adobe_deflate": 8, "packbits": 32773, "lzma": 34925, "zstd": 50000,
 }  # fmt: skip
+#: As `COMPRESSIONS`, those of 1-bit images alone.
+FAX_COMPRESSIONS = {"tiff_ccitt": 2, "group3": 3, "group4": 4}
 SAME_AS_DEFLATE = 32946  # its older number
-_COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, _RGB: 3, SEPARATED: 4}
+_COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, _RGB: 3, PALETTE: 1, SEPARATED: 4}
 _INK_SET, _CMYK = 332, 1
 _NEW_SUBFILE_TYPE, _DNG_VERSION = 254, 50706
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3  # sample formats
@@ -108,6 +111,11 @@ class Samples:
         return BAND in self.extra
 
     @property
+    def has_lut(self) -> bool:
+        """Whether the intensities are indices of a LUT."""
+        return self.photometric == PALETTE
+
+    @property
     def is_packed(self) -> bool:
         return self.bits < 8 * self.dtype.itemsize
 
@@ -156,6 +164,8 @@ def known_samples(tags: ImageFileDirectory_v2) -> Samples | None:
     bits, formats = tags.get(BITSPERSAMPLE, (1,)), tags.get(SAMPLEFORMAT, (_UNSIGNED,))
     photometric = tags.get(PHOTOMETRIC_INTERPRETATION, WHITE_IS_ZERO)
     base, kind = _COLOURS.get(photometric), _TYPES.get((bits[0], formats[0]))
+    if photometric == PALETTE and not is_ramp(tags):
+        base = None
     if base is None or kind is None or len(set(bits)) > 1 or len(set(formats)) > 1:
         return None
     extra = _extra_of(tags, base, len(bits))
@@ -183,9 +193,7 @@ def _is_supported(samples: Samples, tags: ImageFileDirectory_v2) -> bool:
     is_of_inks = samples.dtype.str[1:] in _OF_INKS and tags.get(_INK_SET, _CMYK) == _CMYK
     if samples.photometric == SEPARATED and (samples.in_bands or not is_of_inks):
         return False
-    if samples.is_packed and (alphas or tags.get(_PREDICTOR, _NO_PREDICTOR) != _NO_PREDICTOR):
-        return False
-    return True
+    return not (samples.is_packed and (alphas or tags.get(_PREDICTOR, _NO_PREDICTOR) != _NO_PREDICTOR))
 
 
 _PREDICTOR = 317
@@ -205,14 +213,14 @@ def deep_samples(tags: ImageFileDirectory_v2) -> Samples | None:
 
     At 8 bits, Pillow does not support CMYK with alpha, or grey with alpha if zero is white, and misreads grey with
     alpha in separate planes. At 16 bits it keeps only grey, and does not invert it. It reads compressed big-endian
-    floats in the wrong byte order, knows few other types, drops bands, and loses precision where alpha is
-    premultiplied.
+    floats in the wrong byte order, knows few other types, drops bands, loses precision where alpha is premultiplied,
+    and reads LUTs as colours.
     """
     if (samples := known_samples(tags)) is None:
         return None
     if samples.dtype.str[1:] not in _PILLOWS or samples.is_packed:
         return samples
-    if samples.in_bands or samples.is_premultiplied:
+    if samples.in_bands or samples.is_premultiplied or samples.has_lut:
         return samples
     is_grey_with_alpha = samples.count == 2
     if samples.dtype.itemsize > 1:
@@ -395,7 +403,7 @@ def _pretended(tags: ImageFileDirectory_v2) -> dict[int, Any]:
         SAMPLESPERPIXEL: count,
         SAMPLEFORMAT: (_UNSIGNED,),
         PLANAR_CONFIGURATION: 1,
-        PHOTOMETRIC_INTERPRETATION: BLACK_IS_ZERO if photometric == WHITE_IS_ZERO else photometric,
+        PHOTOMETRIC_INTERPRETATION: BLACK_IS_ZERO if photometric in (WHITE_IS_ZERO, PALETTE) else photometric,
         EXTRASAMPLES: None if shown is None else (shown,),
     }
 
@@ -407,9 +415,23 @@ def open_tiff(stream: BinaryIO) -> TiffImageFile | None:
     if not header.startswith(_HEADERS):
         return None
     if header.startswith(BIG_AND_BIG_ENDIAN) and (opened := _opened(stream, BigEndianBigTiff)) is not None:
-        return opened
+        return without_lut(opened, stream)
     opened = _opened(stream, DeepTiff)
     return opened if opened is not None and deep_samples(opened.tag_v2) is not None else None
+
+
+def open_any_tiff(stream: BinaryIO) -> TiffImageFile | None:
+    """Open a TIFF with any kind of samples, to read its tags; None if it is malformed."""
+    return _opened(stream, DeepTiff)
+
+
+def without_lut(opened: TiffImageFile, stream: BinaryIO) -> TiffImageFile:
+    """Reopen a TIFF with a LUT as grey."""
+    samples = known_samples(opened.tag_v2)
+    if samples is None or not samples.has_lut:
+        return opened
+    stream.seek(0)
+    return DeepTiff(stream)  # type: ignore[no-untyped-call,unused-ignore]
 
 
 def _opened(stream: BinaryIO, kind: type[TiffImageFile]) -> TiffImageFile | None:

@@ -15,7 +15,18 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
-from PIL.TiffImagePlugin import ICCPROFILE, IMAGEDESCRIPTION, RESOLUTION_UNIT, X_RESOLUTION, XMP, Y_RESOLUTION
+from PIL import Image
+from PIL.TiffImagePlugin import (
+    ICCPROFILE,
+    IMAGEDESCRIPTION,
+    RESOLUTION_UNIT,
+    STRIPBYTECOUNTS,
+    STRIPOFFSETS,
+    X_RESOLUTION,
+    XMP,
+    Y_RESOLUTION,
+    TiffImageFile,
+)
 
 from tvdenoise.files.decoded import DecodedImage, with_record
 from tvdenoise.files.stack import Series
@@ -36,6 +47,8 @@ from tvdenoise.formats.tiff.samples import (
     BAND,
     BLACK_IS_ZERO,
     COMPRESSIONS,
+    FAX_COMPRESSIONS,
+    PALETTE,
     PHOTOMETRICS,
     PREMULTIPLIED_ALPHA,
     SEPARATE_PLANES,
@@ -49,7 +62,7 @@ if TYPE_CHECKING:
 
     from tvdenoise.formats.family import Window
 
-DEFLATE = "tiff_adobe_deflate"
+DEFLATE, GROUP_4 = "tiff_adobe_deflate", "group4"
 PROCESSING_SOFTWARE = 11  # EXIF: the software that processed the image
 LARGEST = 2**32 - 1  # bytes of a classic TIFF
 _BYTE, _UNDEFINED = 1, 7  # types
@@ -68,8 +81,9 @@ _ROOM_FOR_PAGE = 1 << 13  # bytes for the tags of a further page
 class TiffTraits:
     """tags: those that describe the image; compression: a lossless one, as Pillow names it.
 
-    white_is_zero: for values that are not inverted; order: byte order, "<" unless a tag or other programs depend on it.
-    descriptions: all but the first, as stored.
+    white_is_zero: for values that are not inverted, and for 1-bit images.
+    order: byte order, "<" unless a tag or other programs depend on it; descriptions: all but the first, as stored.
+    colour_map: the LUT of a grey image.
     bands: of images in bands, the photometric interpretation and the meanings of the extra samples, None for grey.
     is_planar: bands are stored one after the other, not pixel by pixel.
     """
@@ -79,6 +93,7 @@ class TiffTraits:
     white_is_zero: bool = False
     order: Literal["<", ">"] = "<"
     descriptions: tuple[bytes, ...] = ()
+    colour_map: Field | None = None
     bands: tuple[int, tuple[int, ...]] | None = None
     is_planar: bool = False
 
@@ -137,6 +152,7 @@ class Storage:
     photometric: TIFF's number of the colour space; extra: meanings of the samples beyond its own.
     compression: as Pillow names it; is_planar: the samples are stored one after the other, not pixel by pixel.
     tile: rows and columns of tiles, multiples of 16, or None for strips of about a megabyte.
+    colour_map: the LUT of grey indices; is_bilevel: 0 and 255 are stored in 1 bit.
     """
 
     rows: int
@@ -148,6 +164,8 @@ class Storage:
     compression: str
     is_planar: bool = False
     tile: tuple[int, int] | None = None
+    colour_map: Field | None = None
+    is_bilevel: bool = False
 
     @property
     def layers(self) -> int:
@@ -183,6 +201,8 @@ class Storage:
     @property
     def _row(self) -> int:
         """Bytes of a row."""
+        if self.is_bilevel:
+            return math.ceil(self.columns / 8)
         return self.columns * self.samples_together * self.dtype.itemsize
 
     @property
@@ -192,7 +212,9 @@ class Storage:
 
     @property
     def predictor(self) -> int:
-        is_predicted = self.compression not in _UNPREDICTED and self.dtype.kind in "ui"
+        is_predicted = (
+            self.compression not in _UNPREDICTED and self.dtype.kind in "ui" and not self.is_bilevel
+        )
         return _HORIZONTAL if is_predicted else _NO_PREDICTOR
 
     @property
@@ -208,27 +230,41 @@ class Storage:
         """
         import tifffile
 
-        compression = COMPRESSIONS[self.compression]
-        compress, predict = tifffile.TIFF.COMPRESSORS[compression], tifffile.TIFF.PREDICTORS[self.predictor]
+        predict = tifffile.TIFF.PREDICTORS[self.predictor]
         height = values.shape[0] if self.tile is None else self.tile[0]
         for left in range(0, values.shape[1], self.width):
             part = values[:, left : left + self.width]
             beyond = (0, height - part.shape[0]), (0, self.width - part.shape[1]), (0, 0)
             part = np.ascontiguousarray(np.pad(part, beyond, mode="edge") if self.tile else part)
+            if self.is_bilevel:
+                yield self._compressed(self._bits(part[..., 0]), len(part))
+                continue
             if part.dtype.kind == "i":
                 part = part.view(f"u{part.itemsize}")  # the same bits
             predicted = np.asarray(predict(part, axis=-2))
             ordered = predicted.astype(predicted.dtype.newbyteorder(order), copy=False)
-            yield bytes(compress(ordered.tobytes()))
+            yield self._compressed(ordered.tobytes(), len(part))
+
+    def _bits(self, values: NDArray[Any]) -> bytes:
+        """Pack each row."""
+        return np.packbits((values > 0) ^ (self.photometric == WHITE_IS_ZERO), axis=1).tobytes()
+
+    def _compressed(self, data: bytes, rows: int) -> bytes:
+        if self.compression in FAX_COMPRESSIONS:
+            return _faxed(data, (self.width, rows), self.compression)
+        import tifffile
+
+        return bytes(tifffile.TIFF.COMPRESSORS[COMPRESSIONS[self.compression]](data))
 
     def fields(self, offsets: list[int], lengths: list[int], *, is_big: bool) -> tuple[Field, ...]:
         """Return the fields that describe the storage, with the offsets and lengths of the segments."""
         places = LONG8 if is_big else LONG
+        bits = 1 if self.is_bilevel else 8 * self.dtype.itemsize
         given = {
             256: (LONG, [self.columns]),
             257: (LONG, [self.rows]),
-            258: (SHORT, [8 * self.dtype.itemsize] * self.samples),
-            259: (SHORT, [COMPRESSIONS[self.compression]]),
+            258: (SHORT, [bits] * self.samples),
+            259: (SHORT, [(COMPRESSIONS | FAX_COMPRESSIONS)[self.compression]]),
             262: (SHORT, [self.photometric]),
             277: (SHORT, [self.samples]),
             284: (SHORT, [SEPARATE_PLANES if self.is_planar else 1]),
@@ -242,7 +278,18 @@ class Storage:
             given |= {324: (places, offsets), 325: (places, lengths)}
         if self.extra:
             given[338] = (SHORT, list(self.extra))
-        return tuple(_numbers(tag, kind, numbers) for tag, (kind, numbers) in given.items())
+        fields = tuple(_numbers(tag, kind, numbers) for tag, (kind, numbers) in given.items())
+        return fields if self.colour_map is None else (*fields, self.colour_map)
+
+
+def _faxed(bits: bytes, size: tuple[int, int], compression: str) -> bytes:
+    """Compress packed rows as the only strip of a file that libtiff writes; size: columns and rows."""
+    contents = io.BytesIO()
+    Image.frombytes("1", size, bits).save(contents, "TIFF", compression=compression, strip_size=len(bits))
+    with Image.open(contents, formats=("TIFF",)) as written:
+        assert isinstance(written, TiffImageFile)
+        ((start,), (length,)) = written.tag_v2[STRIPOFFSETS], written.tag_v2[STRIPBYTECOUNTS]
+    return contents.getvalue()[start : start + length]
 
 
 class Pages:
@@ -404,6 +451,8 @@ def _storage_of(image: DecodedImage, rows: int, columns: int, tile: tuple[int, i
         traits.compression,
         traits.is_planar,
         tile,
+        traits.colour_map,
+        image.is_bilevel,
     )
 
 
@@ -414,12 +463,16 @@ def _meanings_of(image: DecodedImage, traits: TiffTraits) -> tuple[int, tuple[in
         alpha = (PREMULTIPLIED_ALPHA if image.is_premultiplied else STRAIGHT_ALPHA,)
     if image.in_bands:
         return traits.bands or (BLACK_IS_ZERO, (BAND,) * (image.channels - 1) + alpha)
+    if traits.colour_map is not None:
+        return PALETTE, alpha
     return WHITE_IS_ZERO if traits.white_is_zero else PHOTOMETRICS[image.channels], alpha
 
 
 def traits_of(image: DecodedImage) -> TiffTraits:
-    """Return an image's TIFF traits, or the defaults."""
-    return image.traits if isinstance(image.traits, TiffTraits) else TiffTraits()
+    """Return an image's TIFF traits, or the defaults: those of fax machines for 1-bit images."""
+    if isinstance(image.traits, TiffTraits):
+        return image.traits
+    return TiffTraits(compression=GROUP_4, white_is_zero=True) if image.is_bilevel else TiffTraits()
 
 
 class TiffRegionWriter:

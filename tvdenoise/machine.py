@@ -1,0 +1,91 @@
+"""The machine, as the system limits it for this process: its control groups, and the processors they leave.
+
+On Linux a container is a control group; its limits, and those of the groups around it, hold for this process.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+_PROCESS = Path("/proc/self")
+_GROUPS = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class ControlGroup:
+    """A control group; is_second: of version 2, whose files have other names than those of version 1."""
+
+    folder: Path
+    is_second: bool
+
+    def text(self, name: str) -> str:
+        """Return the contents of one of its files; empty if there is none."""
+        return text_of(self.folder / name)
+
+
+def control_groups(controller: str) -> Iterator[ControlGroup]:
+    """Yield the groups of this process that a controller ("cpu", "memory") may limit, up to the root.
+
+    The root is included, since a container sees its own group there while paths may start elsewhere.
+    """
+    for line in text_of(_PROCESS / "cgroup").splitlines():
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if controllers and controller not in controllers.split(","):
+            continue
+        below = Path(path.lstrip("/"))
+        for root in _roots(controller, controllers):
+            for group in (below, *below.parents):
+                yield ControlGroup(root / group, is_second=not controllers)
+
+
+def _roots(controller: str, controllers: str) -> list[Path]:
+    """Version 1 mounts controllers one by one or together ("cpu,cpuacct"), with or without a link for each."""
+    if not controllers:
+        return [_GROUPS]
+    return [root for name in dict.fromkeys((controller, controllers)) if (root := _GROUPS / name).is_dir()]
+
+
+def text_of(path: Path) -> str:
+    """Return the contents of a file; empty if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def available_threads() -> int:
+    """Return the number of processors that this process may use, at least 1.
+
+    A fraction of a processor, which a control group may grant, is rounded up.
+    """
+    return max(1, int(min(_scheduled(), _granted())))
+
+
+def _scheduled() -> int:
+    """Return the number of processors on which this process is scheduled."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@cache
+def _granted() -> float:
+    """Return the processors that the control groups grant; infinity without a limit. Read once: every solve asks."""
+    limits = (_processors(group) for group in control_groups("cpu"))
+    return min((limit for limit in limits if limit is not None), default=math.inf)
+
+
+def _processors(group: ControlGroup) -> int | None:
+    """Return the processors that a group may use, rounded up; None without a limit ("max", or −1)."""
+    if group.is_second:
+        quota, period = (*group.text("cpu.max").split(), "", "")[:2]
+    else:
+        quota, period = (group.text(f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
+    if not (quota.isdecimal() and period.isdecimal() and int(period)):
+        return None
+    return -(-int(quota) // int(period))
