@@ -27,7 +27,7 @@ LAYERS = (
     ("images",),
     ("model",),
     ("options",),
-    ("machine",),
+    ("machine", "precision"),
     ("errors",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -79,7 +79,7 @@ def test_a_module_imports_only_downwards(relative):
             other = rest.split(".")[0]
             assert RANK[other] >= RANK[layer], f"{relative} imports {name}"
             if layer in ("files", "formats"):
-                assert other in ("files", "formats", "options", "machine", "errors"), (
+                assert other in ("files", "formats", "options", "machine", "precision", "errors"), (
                     "files know nothing of denoising"
                 )
         if top in CONFINED:

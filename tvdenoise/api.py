@@ -119,6 +119,7 @@ def denoise(
         value=found.value * scale,
         distance_bound=found.distance_bound * scale,
         trace=tuple(TracePoint(point.value * scale, point.distance_bound * scale) for point in found.trace),
+        absent=0 if found.objective.fidelity is None else found.objective.fidelity.absent,
     )
 
 
@@ -291,6 +292,7 @@ def _solution(plan: TilingPlan, status: Status, iterations: int, found: Evaluati
         iterations=iterations,
         value=found.value * layout.scale,
         distance_bound=plan.certificate.distance_bound(found) * layout.scale,
+        absent=plan.absent,
     )
 
 

@@ -603,6 +603,12 @@ class FileOptions(Options):
         return self.nan == "fill"
 
     @property
+    def not_finite(self) -> tuple[float, ...]:
+        """The values to accept that are not finite: they mark pixels without a measurement."""
+        nan = () if self.nan == "refuse" else (math.nan,)
+        return nan if self.nodata is None or math.isfinite(self.nodata) else (*nan, self.nodata)
+
+    @property
     def has_weights(self) -> bool:
         """True if pixels may have different weights in the fidelity, or no data."""
         return self.mask is not None or self.nan != "refuse" or self.nodata is not None

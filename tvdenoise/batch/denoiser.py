@@ -9,13 +9,15 @@ from itertools import repeat
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from tvdenoise.batch.masks import mask_file_of
 from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.files.decoded import white_of
 from tvdenoise.files.stack import DEPTH, TIME, Volume
-from tvdenoise.images.precision import precision_of
+from tvdenoise.precision import precision_of
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from tvdenoise.files.decoded import DecodedImage
@@ -66,6 +68,11 @@ _USUAL = "float32"  # the precision of most solves
 _PATIENCE = 0.5  # seconds between checks for a running compilation
 
 
+def of_type_range(dtype: np.dtype[Any], data_range: float | None) -> float:
+    """The factor that turns results in data ranges into fractions of the largest integer of a type; 1 for floats."""
+    return 1.0 if data_range is None or dtype.kind == "f" else data_range / white_of(dtype)
+
+
 class Denoiser:
     """Denoises images and volumes with the same settings.
 
@@ -97,7 +104,7 @@ class Denoiser:
         trace: bool = False,
         progress: Callable[[float], None] | None = None,
     ) -> Solution:
-        """Denoise an image or a volume.
+        """Denoise an image or a volume; integers are returned as fractions of the largest of their type.
 
         threads: used unless the settings give a number; mu: chosen before, or None; mask: True where to denoise, one
         value per pixel; trace, progress: see `tvdenoise.denoise`.
@@ -114,6 +121,9 @@ class Denoiser:
         if chosen is not None:
             options = options.with_choice(chosen.mu)
         solution = _done(denoise, values, options, **layout, trace=trace, progress=progress)
+        factor = of_type_range(values.dtype, options.data_range)
+        if factor != 1:
+            np.multiply(solution.image, factor, out=solution.image)
         return solution if chosen is None else replace(solution, noise=chosen.noise)
 
     def choose(self, noisy: DecodedImage | Volume, mask: NDArray[np.bool_] | None = None) -> Parameters:
@@ -127,7 +137,9 @@ class Denoiser:
         return _done(choose_parameters, values, options, **layout) if chosen is None else chosen
 
     def _options(self, noisy: DecodedImage | Volume, mu: float | None = None) -> Options:
-        return self._settings.for_image(channels=noisy.channels, is_float=noisy.is_float, mu=mu)
+        return self._settings.for_image(
+            channels=noisy.channels, is_float=noisy.is_float, mu=mu, nodata=noisy.nodata
+        )
 
     def _layout(self, noisy: DecodedImage | Volume, mask: NDArray[np.bool_] | None) -> dict[str, Any]:
         """The arguments of `tvdenoise.denoise` for axes and mask."""

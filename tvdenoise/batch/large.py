@@ -5,10 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+import numpy as np
+
+from tvdenoise.batch.denoiser import of_type_range
 from tvdenoise.batch.work import SOLVED, Before, Progress, Work, no_progress
 from tvdenoise.errors import UnsupportedImageError, UnwritableImageError
 from tvdenoise.files.large import LargeImage, LargeWriter, require_large_carried
@@ -16,17 +19,38 @@ from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.paths import printable, reason_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from tvdenoise.batch.outcome import Figures
     from tvdenoise.batch.outputs import Job
     from tvdenoise.files.stack import VolumeFile
     from tvdenoise.formats.family import Format
     from tvdenoise.options import FileOptions
+    from tvdenoise.solver.descent import Solution
     from tvdenoise.tiling.passes import TiledSolution
-    from tvdenoise.tiling.source import Stage
+    from tvdenoise.tiling.source import Stage, Window
 
 
 REMEDY_FOR_TEMPORARIES = "free some space for temporary files, or set TMPDIR to another folder"
 _SLACK = 64_000_000  # bytes for code loaded late, and for the allocator's overhead
+
+
+@dataclass(frozen=True, eq=False)
+class SolvedInParts:
+    """The result of a solve in parts; integers are read as fractions of the largest of their type.
+
+    windows: the number of parts.
+    """
+
+    solution: Solution
+    windows: int
+    _tiled: TiledSolution
+    _factor: float
+
+    def read(self, window: Window) -> NDArray[np.floating]:
+        """Read the denoised values of a window, channels last if there are several."""
+        values = self._tiled.read(window)
+        return np.multiply(values, self._factor, out=values) if self._factor != 1 else values
 
 
 @contextmanager
@@ -37,7 +61,7 @@ def solved_in_parts(
     threads: int | None,
     tell: Callable[[float], None],
     spacing: tuple[float, ...] | None = None,
-) -> Iterator[TiledSolution]:
+) -> Iterator[SolvedInParts]:
     """Denoise a large image or volume; its unnamed scratch file lasts as long as the context.
 
     folder: of the scratch file, None for the system's; tell: called with the progress, from 0 to 1; spacing: of the
@@ -47,7 +71,9 @@ def solved_in_parts(
     from tvdenoise.api import denoise_tiled
     from tvdenoise.tiling.partition import TooLittleMemoryError
 
-    options = settings.for_image(channels=large.channels, is_float=large.dtype.kind == "f")
+    options = settings.for_image(
+        channels=large.channels, is_float=large.dtype.kind == "f", nodata=large.nodata
+    )
     if options.threads is None and threads is not None:
         options = replace(options, threads=threads)
     budget = MemoryBudget(settings.memory)
@@ -72,7 +98,8 @@ def solved_in_parts(
         remedy = "free some space there, or choose another location with -o"
         raise UnwritableImageError(reason, REMEDY_FOR_TEMPORARIES if scratch is None else remedy) from error
     try:
-        yield result
+        factor = of_type_range(large.dtype, options.data_range)
+        yield SolvedInParts(result.solution, result.windows, result, factor)
     finally:
         tiled.__exit__(None, None, None)
 
@@ -173,7 +200,8 @@ class Large(Work):
     def _denoised(self) -> Iterator[LargeWriter]:
         """Context manager for the writer of the result."""
         large, summary = self._large, self._summary
-        large.require_sound(self._remedy, fills_missing=self._settings.fills_missing)
+        settings = self._settings
+        large.require_sound(self._remedy, may_hold=settings.not_finite, fills_missing=settings.fills_missing)
         with solved_in_parts(
             large, self._settings, self._scratch, self._threads, self._solved_so_far
         ) as result:

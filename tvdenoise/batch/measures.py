@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tvdenoise.batch.request import Patterns
     from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.noise.model import NoiseModel
+    from tvdenoise.options import FileOptions
 
 
 def refuse_existing(path: str, *, overwrite: bool) -> None:
@@ -67,14 +68,13 @@ def estimates(
     patterns: Patterns,
     *,
     recursive: bool,
-    data_range: float | None,
-    first_frame: bool = False,
+    settings: FileOptions,
     plot: str | None = None,
     overwrite: bool = False,
 ) -> Iterator[Estimate]:
     """Yield the noise of each image in files and folders. Raises NothingToDoError if there are no images.
 
-    first_frame: read only the first image of each file.
+    settings: how to read the files, and the unit of levels.
     plot: file of the plot to come, checked first as by `require_plot`.
     """
     entries = list(Discovery(recursive, DEFAULT_SUFFIX, None, patterns).find(inputs))
@@ -88,20 +88,23 @@ def estimates(
             yield Estimate(source, None, entry.error)
             continue
         try:
-            yield Estimate(source, _of_file(entry.source, data_range, first_frame=first_frame))
+            yield Estimate(source, _of_file(entry.source, settings))
         except TvdenoiseError as error:
             yield Estimate(source, None, error)
 
 
-def _of_file(path: Path, data_range: float | None, *, first_frame: bool) -> NoiseModel:
+def _of_file(path: Path, settings: FileOptions) -> NoiseModel:
     from tvdenoise.api import estimate_noise
 
-    image = read(path, may_be_bilevel=False, first_frame=first_frame)
+    image = read(path, may_be_bilevel=False, first_frame=settings.first_frame, may_hold=settings.not_finite)
+    options = settings.for_image(channels=image.channels, is_float=image.is_float, nodata=image.nodata)
     try:
         return estimate_noise(
             image.noisy(),
             channel_axis=-1 if image.has_channel_axis else None,
-            data_range=data_range if image.is_float else None,
+            data_range=options.data_range,
+            nan=options.nan,
+            nodata=options.nodata,
             where=image.visible,
         )
     except ValueError as error:

@@ -126,7 +126,7 @@ class Runner:
                 stream,
                 MemoryBudget(self._settings.memory),
                 self._settings.max_megapixels,
-                may_have_nan=self._settings.fills_missing,
+                may_hold=self._settings.not_finite,
                 first_frame=self._settings.first_frame,
             )
             if isinstance(found, DecodedImage):

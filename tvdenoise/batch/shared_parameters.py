@@ -135,7 +135,7 @@ def _choice_on(job: Job, denoiser: Denoiser, settings: FileOptions) -> tuple[int
                 MemoryBudget(settings.memory),
                 settings.max_megapixels,
                 first_frame=settings.first_frame,
-                may_have_nan=settings.fills_missing,
+                may_hold=settings.not_finite,
             )
             if isinstance(found, Stack) and found.axes.channel_count > 1:
                 return None

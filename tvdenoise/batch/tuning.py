@@ -14,6 +14,7 @@ from scipy.ndimage import uniform_filter
 
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.errors import TvdenoiseError, UsageError
+from tvdenoise.files.decoded import white_of
 from tvdenoise.files.orientation import Box, Orientation
 from tvdenoise.files.paths import printable
 from tvdenoise.files.reading import read
@@ -324,8 +325,7 @@ class Tuner:
 
     def _measured(self, tuned: Tuned, clean: NDArray[Any]) -> Tuned:
         """Add the similarity of all cells to the reference; invisible pixels count as equal to it."""
-        is_float = clean.dtype.kind == "f"
-        span = (self._settings.data_range or 1.0) if is_float else float(np.iinfo(clean.dtype).max)
+        span = self._settings.data_range or white_of(clean.dtype)
         hidden = None if tuned.alpha is None else tuned.alpha == 0
 
         def measure(intensities: NDArray[Any]) -> CellSimilarity:

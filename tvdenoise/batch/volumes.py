@@ -22,8 +22,8 @@ from tvdenoise.files.paths import printable
 from tvdenoise.files.slices import naming_slice, open_slices
 from tvdenoise.files.stack import Spill, gathered, gathered_on_disk
 from tvdenoise.files.writing import StackWriter, encode, require_readable
-from tvdenoise.images.precision import precision_of
 from tvdenoise.pictures.figures import RESIDUAL_FORM, described_residual
+from tvdenoise.precision import precision_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -128,7 +128,9 @@ class VolumeSolves(Solves):
         """As `_solved`, for a volume kept on disk."""
         folder, progress = existing(self._folder), self._progress_of_next(len(numbers))
         with (
-            gathered_on_disk(self._stack, numbers, folder) as volume,
+            gathered_on_disk(
+                self._stack, numbers, folder, fills_missing=self._settings.fills_missing
+            ) as volume,
             solved_in_parts(volume, self._settings, folder, self._threads, progress, self._spacing) as result,
         ):
             self._summary.note((in_parts(result.windows), *volume.notes))
@@ -166,7 +168,7 @@ class VolumeSolves(Solves):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return self._summary.notes + filled(self._missing)
+        return self._summary.notes + filled(self._missing if self._settings.fills_missing else 0)
 
     @property
     def figures(self) -> Figures | None:
@@ -229,7 +231,7 @@ def opened_slices(job: Job, settings: FileOptions) -> Stack:
         [each.source for each in job.slices],
         MemoryBudget(settings.memory),
         settings.max_megapixels,
-        may_have_nan=settings.fills_missing,
+        may_hold=settings.not_finite,
     )
 
 

@@ -100,6 +100,7 @@ class FileSummary:
         self._solutions: list[Solution] = []  # images dropped
         self._notes: dict[str, str] = {}
         self._missing: list[int] = []  # pixels, for each image
+        self._absent = 0  # pixels
         self._masked: tuple[int, int] | None = None  # pixels in the masks so far, and all pixels
         self._specks: list[int] = []  # of each 1-bit image
 
@@ -109,6 +110,7 @@ class FileSummary:
         is_unbounded = bound == math.inf and self._settings.fills_missing
         if not (math.isfinite(bound) or is_unbounded):
             raise TvdenoiseError("the solve broke down", "choose another --mu or --epsilon")
+        self._absent += solution.absent
         self._solutions.append(replace(solution, image=solution.image[:0].copy()))
 
     def note(self, notes: Sequence[str]) -> None:
@@ -118,7 +120,7 @@ class FileSummary:
 
     def note_missing(self, count: int) -> None:
         """Add the number of missing pixels that were filled in one image."""
-        self._missing.append(count)
+        self._missing.append(count if self._settings.fills_missing else 0)
 
     def note_mask(self, mask: NDArray[np.bool_] | None) -> None:
         """Add the mask of one image or volume; None for no mask."""
@@ -207,6 +209,11 @@ def _noise(found: Sequence[Parameters | Solution]) -> NoiseModel | None:
     """The noise from which the median mu was chosen."""
     middle = statistics.median_low(one.mu for one in found)
     return next(one.noise for one in found if one.mu == middle)
+
+
+def without_data(count: int) -> tuple[str, ...]:
+    """A sentence about absent pixels, if there are any."""
+    return (f"{count} pixel{'' if count == 1 else 's'} without data kept",) if count else ()
 
 
 def filled(count: int, where: str = "") -> tuple[str, ...]:

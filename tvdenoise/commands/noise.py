@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tvdenoise.batch.measures import Estimate
 
 
-@takes_options(only=("data_range", "first_frame"))
+@takes_options(only=("data_range", "first_frame", "nan", "nodata"))
 def noise(
     inputs: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images, or folders of images.")],
     asked: typer_options.Asked,
@@ -55,8 +55,7 @@ def noise(
             tuple(inputs),
             Patterns(tuple(include or ()), tuple(exclude or ())),
             recursive=recursive,
-            data_range=settings.data_range,
-            first_frame=settings.first_frame,
+            settings=settings,
             plot=plot,
             overwrite=overwrite,
         ):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tvdenoise.images.precision import precision_of
+from tvdenoise.precision import precision_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,21 +18,20 @@ if TYPE_CHECKING:
 _BAND = 1 << 17  # values rounded at a time, so that they stay in the processor's cache
 
 
-def stored(
-    denoised: NDArray[np.floating], dtype: np.dtype[Any], data_range: float | None = None
-) -> NDArray[Any]:
-    """Convert results to a dtype: fractions of a data range to integers, rounded half to even and clipped to the type.
+def stored(denoised: NDArray[np.floating], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Convert results to a dtype: fractions of the largest integer to integers, rounded half to even and clipped.
 
-    data_range: the integer of a fraction of 1, None for the largest of the type; floats are in their own units, and
-    only clipped to the range of the type. Computed in the precision that suits the type.
+    Floats are in their own units; finite ones are clipped to the range of the type. Computed in the precision that
+    suits the type.
     """
     if dtype.kind == "f":
         limit = np.finfo(dtype).max  # half precision overflows to infinity beyond it
-        clipped: NDArray[Any] = np.clip(denoised, -limit, limit).astype(dtype)
-        return clipped
+        clipped = np.where(np.isinf(denoised), denoised, np.clip(denoised, -limit, limit))
+        converted: NDArray[Any] = clipped.astype(dtype)
+        return converted
     limits = np.iinfo(dtype)
     working = precision_of(dtype)
-    scale = working.type(limits.max if data_range is None else data_range)
+    scale = working.type(limits.max)
     result = np.empty(denoised.shape, dtype)
     height = max(1, _BAND * len(result) // result.size)
     for top in range(0, len(result), height):
@@ -239,12 +238,9 @@ class DecodedImage:
         """Return the intensities to denoise, with invisible pixels filled from the nearest visible ones."""
         return self.intensities if self.visible is None else fill_hidden(self.intensities, self.visible)
 
-    def with_denoised(self, denoised: NDArray[np.floating], data_range: float | None = None) -> DecodedImage:
-        """Return the image with other intensities, as `stored` converts them. Invisible pixels keep their values.
-
-        data_range: the integer of an intensity of 1, None for the largest of the type.
-        """
-        intensities = stored(denoised, self.intensities.dtype, data_range)
+    def with_denoised(self, denoised: NDArray[np.floating]) -> DecodedImage:
+        """Return the image with other intensities, as `stored` converts them. Invisible pixels keep their values."""
+        intensities = stored(denoised, self.intensities.dtype)
         if self.visible is not None:
             hidden = ~self.visible
             intensities[hidden] = self.intensities[hidden]

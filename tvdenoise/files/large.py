@@ -110,16 +110,19 @@ class LargeImage:
         intensities, alpha = self.parts((rows, columns))
         return replace(self.pixel, intensities=intensities, alpha=alpha)
 
-    def require_sound(self, remedy: str, *, fills_missing: bool = False) -> None:
+    def require_sound(
+        self, remedy: str, *, may_hold: tuple[float, ...] = (), fills_missing: bool = False
+    ) -> None:
         """Read the image once; raise UnsupportedImageError for values that are not finite or need the whole image.
 
-        remedy: how to get memory for the whole; fills_missing: NaN stands for missing pixels.
+        remedy: how to get memory for the whole; may_hold: values to accept that are not finite; fills_missing: NaN
+        stands for missing pixels.
         """
         if self.dtype.kind != "f" and not self.regions.has_alpha:
             return
         for window in self.bands():
             intensities, alpha = self.parts(window)
-            require_finite(intensities, may_have_nan=fills_missing)
+            require_finite(intensities, may_hold=may_hold, nodata=self.nodata)
             if fills_missing and self.dtype.kind == "f" and np.isnan(intensities).any():
                 raise UnsupportedImageError("it is denoised in parts, where NaN cannot be filled", remedy)
             if alpha is None:
@@ -167,17 +170,26 @@ def _pixel_of(regions: Regions) -> tuple[NDArray[Any], NDArray[Any] | None]:
     return np.zeros((1, 1, *colours), regions.dtype), alpha
 
 
-def require_finite(intensities: NDArray[Any], *, may_have_nan: bool = False) -> None:
-    """Raise UnsupportedImageError if any intensity is infinite or, unless allowed, NaN."""
-    if intensities.dtype.kind != "f":
+def require_finite(
+    intensities: NDArray[Any], *, may_hold: tuple[float, ...] = (), nodata: float | None = None
+) -> None:
+    """Raise UnsupportedImageError if any intensity is not finite, but for values to accept.
+
+    may_hold: such values; nodata: the value that the file declares as missing.
+    """
+    if intensities.dtype.kind != "f" or np.isfinite(intensities).all():
         return
-    if np.isinf(intensities).any():
+    accepted = may_hold if nodata is None else (*may_hold, nodata)
+    infinite = [value for value in (np.inf, -np.inf) if value not in accepted]
+    if np.isin(intensities, infinite).any():
         raise UnsupportedImageError(
-            "some values are not finite", "replace NaN and infinities by numbers first"
+            "some values are infinite",
+            "replace them by numbers, or give one that means missing with --nodata",
         )
-    if not may_have_nan and np.isnan(intensities).any():
+    if not any(np.isnan(value) for value in accepted) and np.isnan(intensities).any():
         raise UnsupportedImageError(
-            "some values are not finite (NaN)", "replace them by numbers, or fill them with run --nan fill"
+            "some values are not finite (NaN)",
+            "replace them by numbers, or give --nan fill or --nan keep to tvdenoise run",
         )
 
 

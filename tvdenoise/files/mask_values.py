@@ -98,7 +98,7 @@ def _once(values: MaskValues) -> Callable[[Iterable[int]], Iterator[MaskValues]]
 
 def _of_images(stream: BinaryIO, max_megapixels: float) -> MaskSource:
     """Read any format but TIFF as images are read."""
-    found = open_images(stream, max_megapixels, to_denoise=False, may_have_nan=True)
+    found = open_images(stream, max_megapixels, to_denoise=False, may_hold=(math.nan,))
     if isinstance(found, Stack):
         read = found.read
         return MaskSource(found.count, is_single=False, read=lambda numbers: map(_of_image, read(numbers)))

@@ -31,7 +31,7 @@ from tvdenoise.files.stack import Axes, Series
 from tvdenoise.formats.family import Family
 from tvdenoise.formats.registry import FAMILIES, FORMATS
 from tvdenoise.formats.tiff.samples import deep_samples
-from tvdenoise.images.precision import precision_of
+from tvdenoise.precision import precision_of
 
 _PILLOWS = tuple(family.codec for family in FAMILIES.values() if family.opened_by_pillow)
 _LONGEST_REASON = 200

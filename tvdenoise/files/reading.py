@@ -60,7 +60,7 @@ def read(
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
     *,
     to_denoise: bool = True,
-    may_have_nan: bool = False,
+    may_hold: tuple[float, ...] = (),
     may_be_bilevel: bool = True,
     first_frame: bool | None = None,
 ) -> DecodedImage:
@@ -68,7 +68,7 @@ def read(
 
     to_denoise: refuse images for which there is too little memory to denoise them.
     first_frame: take the first of several images; None if the user has no such option.
-    may_have_nan: accept NaN intensities; may_be_bilevel: accept 1-bit images.
+    may_hold: values to accept that are not finite; may_be_bilevel: accept 1-bit images.
     Raises UnreadableImageError and UnsupportedImageError.
     """
     try:
@@ -81,7 +81,7 @@ def read(
                 stream,
                 max_megapixels,
                 to_denoise=to_denoise,
-                may_have_nan=may_have_nan,
+                may_hold=may_hold,
                 first_frame=bool(first_frame),
             )
         if isinstance(found, Stack):
@@ -100,13 +100,13 @@ def open_images(
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
     *,
     to_denoise: bool = True,
-    may_have_nan: bool = False,
+    may_hold: tuple[float, ...] = (),
     first_frame: bool = False,
 ) -> DecodedImage | Stack:
     """Decode the image in a seekable stream, or return a stack if there are several.
 
     to_denoise: refuse, before allocating, images for which there is too little memory to denoise them.
-    may_have_nan: accept NaN intensities, which stand for missing pixels.
+    may_hold: values to accept that are not finite, which stand for pixels without a measurement.
     first_frame: take only the first of several images.
     Raises UnreadableImageError and UnsupportedImageError.
     """
@@ -114,7 +114,7 @@ def open_images(
         stream,
         MemoryBudget() if to_denoise else None,
         max_megapixels,
-        may_have_nan=may_have_nan,
+        may_hold=may_hold,
         first_frame=first_frame,
         in_parts=False,
     )
@@ -127,7 +127,7 @@ def open_within(
     budget: MemoryBudget | None,
     max_megapixels: float = DEFAULT_MAX_MEGAPIXELS,
     *,
-    may_have_nan: bool = False,
+    may_hold: tuple[float, ...] = (),
     first_frame: bool = False,
     in_parts: bool = True,
 ) -> DecodedImage | Stack | LargeImage:
@@ -142,14 +142,14 @@ def open_within(
             require_memory(file.bytes_needed, budget)
         elif budget is not None and (large := large_image(file, budget)) is not None:
             return large
-        first = _decoded(opened, stream, family, may_have_nan=may_have_nan)
+        first = _decoded(opened, stream, family, may_hold=may_hold)
         if first_frame:
             return alone(first, file.contents)
     if series is None:
         return first
 
     def numbered(numbers: Iterable[int]) -> Iterator[DecodedImage]:
-        return _numbered(stream, family, series, first, numbers, max_megapixels, may_have_nan=may_have_nan)
+        return _numbered(stream, family, series, first, numbers, max_megapixels, may_hold=may_hold)
 
     first = next(numbered((0,)))
     return Stack(first, series, numbered)
@@ -163,7 +163,7 @@ def _numbered(
     numbers: Iterable[int],
     max_megapixels: float,
     *,
-    may_have_nan: bool,
+    may_hold: tuple[float, ...],
 ) -> Iterator[DecodedImage]:
     """Yield the images with the given increasing numbers, decoding each on demand."""
     several = family.several
@@ -177,7 +177,7 @@ def _numbered(
         with several.page(stream, series, number) as page, opened_image(page) as opened:
             require_pixels_within(opened, max_megapixels)
             require_known_mode(opened)
-            image = _decoded(opened, page, family, may_have_nan=may_have_nan)
+            image = _decoded(opened, page, family, may_hold=may_hold)
         if (image.kind, image.size) != (first.kind, first.size):
             raise SeveralImagesError(
                 f"its page {number + 1} differs from the first in size or kind of pixels",
@@ -187,7 +187,7 @@ def _numbered(
 
 
 def _decoded(
-    opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, may_have_nan: bool
+    opened: ImageFile.ImageFile, stream: BinaryIO, family: Family, *, may_hold: tuple[float, ...]
 ) -> DecodedImage:
     """Decode the first image of a file."""
     position = stream.tell()
@@ -195,7 +195,8 @@ def _decoded(
     stream.seek(position)
     intensities, alpha, notes = _planes(opened, stream, family)
     metadata = metadata_of(opened, inspection)
-    require_finite(intensities, may_have_nan=may_have_nan)
+    nodata = nodata_in(metadata.tags, intensities.dtype)
+    require_finite(intensities, may_hold=may_hold, nodata=nodata)
     if alpha is not None:
         require_finite_alpha(alpha)
     return DecodedImage(

@@ -122,14 +122,18 @@ def naming_slice(path: Path) -> Iterator[None]:
 
 
 def open_slices(
-    paths: Sequence[Path], budget: MemoryBudget | None, max_megapixels: float, *, may_have_nan: bool = False
+    paths: Sequence[Path],
+    budget: MemoryBudget | None,
+    max_megapixels: float,
+    *,
+    may_hold: tuple[float, ...] = (),
 ) -> Stack:
     """Return the images of the files, in this order, as the planes of one volume.
 
     The files are opened as they are read. budget: see `reading.open_within`. Raises UnreadableImageError and
     UnsupportedImageError, which name the slice.
     """
-    first = _slice(paths[0], budget, max_megapixels, may_have_nan=may_have_nan)
+    first = _slice(paths[0], budget, max_megapixels, may_hold=may_hold)
     with naming_slice(paths[0]), opened_file(paths[0]) as file:
         stated = file.stated_spacing or Axes.plain(1)
     axes = Axes(DEPTH, (len(paths),), stated.spacing, stated.unit)
@@ -138,7 +142,7 @@ def open_slices(
         for number in numbers:
             if number >= len(paths):
                 return
-            image = _slice(paths[number], budget, max_megapixels, may_have_nan=may_have_nan)
+            image = _slice(paths[number], budget, max_megapixels, may_hold=may_hold)
             _require_alike(image, first, paths[number])
             yield image
 
@@ -146,12 +150,12 @@ def open_slices(
 
 
 def _slice(
-    path: Path, budget: MemoryBudget | None, max_megapixels: float, *, may_have_nan: bool
+    path: Path, budget: MemoryBudget | None, max_megapixels: float, *, may_hold: tuple[float, ...]
 ) -> DecodedImage:
     with naming_slice(path):
         try:
             with path.open("rb") as stream:
-                found = open_within(stream, budget, max_megapixels, may_have_nan=may_have_nan, in_parts=False)
+                found = open_within(stream, budget, max_megapixels, may_hold=may_hold, in_parts=False)
         except OSError as error:
             raise UnreadableImageError(reason_of(error)) from error
         if not isinstance(found, DecodedImage):

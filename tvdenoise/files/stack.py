@@ -195,6 +195,7 @@ class Volume:
     visible: (planes, rows, columns), or None if every pixel is visible.
     channels, is_float: as in `DecodedImage`; spacing: the distances of planes, rows and columns, in any unit.
     missing: the number of visible pixels that are NaN; notes: those of the images.
+    nodata: the value that the first image declares as missing, or None.
     """
 
     intensities: NDArray[Any]
@@ -204,6 +205,7 @@ class Volume:
     spacing: tuple[float, ...]
     missing: int = 0
     notes: tuple[str, ...] = ()
+    nodata: float | None = None
 
     def noisy(self) -> NDArray[Any]:
         """Return the intensities to denoise."""
@@ -233,7 +235,9 @@ def gathered(stack: Stack, numbers: Sequence[int], spacing: tuple[float, ...]) -
             visible[place] = image.visible
     if visible is not None:
         _fill_hidden_planes(intensities, visible)
-    return Volume(intensities, visible, first.channels, first.is_float, spacing, missing, tuple(notes))
+    return Volume(
+        intensities, visible, first.channels, first.is_float, spacing, missing, tuple(notes), first.nodata
+    )
 
 
 def _fill_hidden_planes(intensities: NDArray[Any], visible: NDArray[np.bool_]) -> None:
@@ -303,7 +307,7 @@ Window = tuple[slice, ...]
 class VolumeFile:
     """A volume in a file, its planes stored one after the other.
 
-    shape: (planes, rows, columns); channels, dtype: of the values; notes: those of the images.
+    shape: (planes, rows, columns); channels, dtype: of the values; notes: those of the images; nodata: as in `Volume`.
     The file is read, not mapped: mapped pages count as memory.
     """
 
@@ -312,6 +316,7 @@ class VolumeFile:
     channels: int
     dtype: np.dtype[Any]
     notes: tuple[str, ...] = ()
+    nodata: float | None = None
 
     @property
     def chunk(self) -> tuple[int, int, int]:
@@ -338,10 +343,13 @@ class VolumeFile:
 
 
 @contextmanager
-def gathered_on_disk(stack: Stack, numbers: Sequence[int], folder: Path | None) -> Iterator[VolumeFile]:
+def gathered_on_disk(
+    stack: Stack, numbers: Sequence[int], folder: Path | None, *, fills_missing: bool = False
+) -> Iterator[VolumeFile]:
     """Write the images with the given numbers to a temporary file, as the planes of a volume, in this order.
 
-    folder: of the file, or None for the system's temporary folder. Raises OSError, and UnsupportedImageError for
+    folder: of the file, or None for the system's temporary folder; fills_missing: NaN stands for missing pixels.
+    Raises OSError, and UnsupportedImageError for
     missing or invisible pixels, which need the whole volume in memory.
     """
     first = stack.first
@@ -349,20 +357,20 @@ def gathered_on_disk(stack: Stack, numbers: Sequence[int], folder: Path | None) 
     notes: dict[str, None] = {}
     with TemporaryFile(dir=folder) as file:
         for place, image in in_order(stack, numbers):
-            _refuse_what_needs_all(image)
+            _refuse_what_needs_all(image, fills_missing=fills_missing)
             notes |= dict.fromkeys(image.notes)
             file.seek(place * image.intensities.nbytes)
             file.write(np.ascontiguousarray(image.intensities).data)
         file.flush()
         shape = (len(numbers), rows, columns)
-        yield VolumeFile(file, shape, first.channels, first.intensities.dtype, tuple(notes))
+        yield VolumeFile(file, shape, first.channels, first.intensities.dtype, tuple(notes), first.nodata)
 
 
-def _refuse_what_needs_all(image: DecodedImage) -> None:
+def _refuse_what_needs_all(image: DecodedImage, *, fills_missing: bool) -> None:
     what = None
     if image.visible is not None:
         what = "colours under full transparency"
-    elif image.missing:
+    elif fills_missing and image.missing:
         what = "missing pixels (NaN)"
     if what is not None:
         raise UnsupportedImageError(

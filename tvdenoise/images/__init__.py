@@ -1,7 +1,6 @@
 """Conversion of arrays to the planes that are solved, and back; comparison of images.
 
 data     axes, data range and type of an array; planes, missing and kept pixels, spacing
-precision  the floating-point precision that suits a stored type
 metrics  PSNR and SSIM
 specks   specks of black-and-white images
 """

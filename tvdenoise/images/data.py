@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from scipy.ndimage import binary_opening, maximum_filter, uniform_filter
 
-from tvdenoise.images.precision import precision_of
 from tvdenoise.model.colour import RGB_CHANNELS, to_opponent
 from tvdenoise.model.fidelity import Fidelity
 from tvdenoise.options import checked
+from tvdenoise.precision import precision_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -419,7 +419,7 @@ def absent_pixels(
     if nodata is not None and not np.isnan(nodata) and (is_float or nodata == round(nodata)):
         with np.errstate(over="ignore"):
             same = np.asarray(image == (image.dtype.type(nodata) if is_float else int(nodata)))
-        found = same if found is None else found | same
+        found = same if found is None else np.logical_or(found, same)
     if found is None or not found.any():
         return None
     return layout.any_channel(found)

@@ -128,8 +128,7 @@ class Scene:
         chosen = denoiser.choose(image)
         require_typeable(chosen.epsilon, image)
         values = image.noisy()
-        data_range = settings.data_range if image.is_float else None
-        layout = Layout.of(values, -1 if image.has_channel_axis else None, data_range)
+        layout = Layout.of(values, -1 if image.has_channel_axis else None, settings.data_range)
         columns, rows = image.size
         return cls(
             source=source,

@@ -83,6 +83,7 @@ class Solution:
         rms is over the unknowns: all channels of all pixels that the mask does not hold; with fidelity weights it
         is √(Σ w (x − x*)² / Σ w). Infinite if pixels are missing, since J is then not strongly convex.
     trace: value and distance bound at each evaluation, from the start to the result; empty unless requested.
+    absent: the number of pixels without data, which are returned unchanged.
     """
 
     image: NDArray[np.floating]
@@ -95,6 +96,7 @@ class Solution:
     value: float
     distance_bound: float
     trace: tuple[TracePoint, ...] = ()
+    absent: int = 0
 
     @property
     def sigma(self) -> float | None:

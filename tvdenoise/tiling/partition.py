@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvdenoise.images.precision import precision_of
+from tvdenoise.precision import precision_of
 from tvdenoise.tiling.source import Window, extended
 
 if TYPE_CHECKING:

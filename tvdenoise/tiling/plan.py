@@ -382,6 +382,7 @@ class TilingPlan:
     """How to solve an image in windows.
 
     noise: the noise that μ was chosen for, None if μ was given. band: the pixels of a streamed band.
+    absent: the number of pixels without data.
     """
 
     reader: Reader
@@ -391,6 +392,7 @@ class TilingPlan:
     partition: Partition
     budget: Budget
     band: int
+    absent: int = 0
 
     @classmethod
     def of(
@@ -429,7 +431,8 @@ class TilingPlan:
         else:
             margins = (overlap,) * len(reader.shape)
         partition = partition_for(reader.shape, margins, budget)
-        return cls(reader, form, noise, certificate, partition, budget, band)
+        absent = math.prod(reader.shape) - surveyed.present
+        return cls(reader, form, noise, certificate, partition, budget, band, absent)
 
     @property
     def window_tolerance(self) -> float:
