@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from scipy.ndimage import binary_opening, maximum_filter, uniform_filter
+from scipy.ndimage import binary_opening, uniform_filter
 
 from tvdenoise.model.colour import RGB_CHANNELS, to_opponent
 from tvdenoise.model.fidelity import Fidelity
@@ -463,16 +463,18 @@ def _void(
 _CLIPPED_PART = 0.01
 #: ... and so many times more than have the next value: unclipped intensities thin out towards their extremes.
 _PILE = 2.0
-#: Pixels within this distance of a clipped one are near it (rows and columns). A clipped pixel tells that its
-#: surroundings lie so near the end of the range that part of their noise is cut away; the pixel's own value would be a
-#: biased witness.
-_CLIPPED_REACH = 4
+#: A pixel lies near a clipped area if more than this part of the pixels within this distance (rows and columns) are
+#: clipped: its intensity is then less than 1.6 σ from the end of the range, where part of the noise is cut away. The
+#: pixel's own value would be a biased witness.
+_CLIPPED_NEARBY, _CLIPPED_REACH = 0.05, 4
 
 
 def near_clipped(
     planes: NDArray[np.floating], ignored: NDArray[np.bool_] | None = None
 ) -> NDArray[np.bool_] | None:
-    """Return the mask of pixels near clipped ones in any channel of planes (channels, ...); None if none is clipped.
+    """Return the mask of pixels near clipped areas in half of the channels of planes (channels, ...), or None.
+
+    A colour that is clipped in one channel of three, like a saturated red, keeps most of its noise.
 
     ignored: pixels that do not count. The planes are those as stored, before the rotation of colours.
     """
@@ -486,18 +488,19 @@ def near_levels(
     ignored: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_] | None:
     """Return the same for known levels, a sequence for each channel."""
-    clipped = None
-    for plane, ends in zip(planes, levels, strict=True):
-        for level in ends:
-            at_level = plane == level
-            clipped = at_level if clipped is None else clipped | at_level
-    if clipped is None:
+    if not any(levels):
         return None
-    if ignored is not None:
-        clipped &= ~ignored
-    size = (1,) * (clipped.ndim - 2) + (2 * _CLIPPED_REACH + 1,) * 2
-    near: NDArray[np.bool_] = maximum_filter(clipped, size, mode="constant")
-    return near
+    size = (1,) * (planes.ndim - 3) + (2 * _CLIPPED_REACH + 1,) * 2
+    clipped_channels = np.zeros(planes.shape[1:], np.uint8)
+    for plane, ends in zip(planes, levels, strict=True):
+        if not ends:
+            continue
+        at_level = np.isin(plane, np.array(ends, planes.dtype))
+        if ignored is not None:
+            at_level &= ~ignored
+        clipped_channels += uniform_filter(at_level.astype(np.float32), size) > _CLIPPED_NEARBY
+    near: NDArray[np.bool_] = 2 * clipped_channels >= len(planes)
+    return near if near.any() else None
 
 
 def clipping_levels(

@@ -9,7 +9,7 @@ is not correlated.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -127,8 +127,11 @@ class Spectrum:
         return float(self.shape[middle].mean() / self.shape[_ORDER >= 10].mean())
 
 
-def spectrum_of(blocks: Blocks, channel: int, part: float) -> Spectrum:
-    """Estimate the spectrum of one channel from the given part of each class: its calmest blocks."""
+def spectrum_of(blocks: Blocks, channel: int, part: float, *, by_blocks: bool = False) -> Spectrum:
+    """Estimate the spectrum of one channel from the given part of each class: its calmest blocks.
+
+    by_blocks: take its shape from the calmest classes with half of the blocks, instead of half of the classes.
+    """
     energies, members = blocks.energies[channel], blocks.members
     shape = np.ones((BLOCK, BLOCK))
     levels = np.zeros(len(members))
@@ -139,33 +142,33 @@ def spectrum_of(blocks: Blocks, channel: int, part: float) -> Spectrum:
         if not is_noisy.any():
             break
         counts = np.array([len(member) for member in members])
-        shape = _common_shape(measured[is_noisy] / levels[is_noisy, np.newaxis, np.newaxis], counts[is_noisy])
+        shapes = measured[is_noisy] / levels[is_noisy, np.newaxis, np.newaxis]
+        shape = _common_shape(shapes, counts[is_noisy], by_blocks=by_blocks)
         if channel == 0:
             shape = _flattened(shape)
     if shape[_SCORED].mean() > _LEVEL_STEEPNESS:
         # If a JPEG left hardly any high frequencies, they are no measure of the others.
         overall = measured[:, _SCORED].mean(axis=1) / shape[_SCORED].mean()
         levels = np.where(levels > _LARGEST_EXCESS * overall, overall, levels)
-    intensities = _intensities_of_calm_blocks(blocks, channel, shape, part)
-    return Spectrum(shape, _without_edges(levels, intensities), intensities)
+    return Spectrum(shape, levels, _intensities_of_calm_blocks(blocks, channel, shape, part))
 
 
-def _without_edges(levels: NDArray[np.float64], intensities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the levels, limited in classes that hold nothing but edges.
+def without_edges(spectrum: Spectrum) -> Spectrum:
+    """Return the spectrum with limited levels in classes that hold nothing but edges.
 
-    Between the intensities of two flat areas, there may be only blocks with an edge. As noise grows or falls with
-    the intensity, its level lies below that of all brighter or all darker classes.
+    Between the intensities of two flat areas, there may be only blocks with an edge. As uncorrelated noise grows or
+    falls with the intensity, its level lies below that of all brighter or all darker classes.
     """
-    order = np.argsort(intensities)
-    found = levels[order]
+    order = np.argsort(spectrum.intensities)
+    found = spectrum.levels[order]
     limited = found.copy()
     for k in range(1, len(found) - 1):
         limit = max(found[:k].min(), found[k + 1 :].min())
         if found[k] > _MOST_ABOVE_NEIGHBOURS * limit:
             limited[k] = limit
-    result = np.empty_like(levels)
-    result[order] = limited
-    return result
+    levels = np.empty_like(found)
+    levels[order] = limited
+    return replace(spectrum, levels=levels)
 
 
 def _intensities_of_calm_blocks(
@@ -205,15 +208,16 @@ def _energies_of_calm_blocks(
     return measured
 
 
-def _common_shape(shapes: NDArray[np.float64], counts: NDArray[np.intp]) -> NDArray[np.float64]:
+def _common_shape(
+    shapes: NDArray[np.float64], counts: NDArray[np.intp], *, by_blocks: bool
+) -> NDArray[np.float64]:
     """Return the mean shape over the classes with the least energy at low frequencies (texture).
 
-    They are half of the classes, or fewer that hold half of the blocks.
+    They are half of the classes, or with by_blocks hold half of the blocks.
     """
     order = np.argsort((shapes * _LOW).sum(axis=(1, 2)))
     before = np.cumsum(counts[order]) - counts[order]
-    most = min(-(-len(shapes) // 2), int(np.count_nonzero(before < counts.sum() / 2)))
-    best = order[:most]
+    best = order[before < counts.sum() / 2] if by_blocks else order[: -(-len(shapes) // 2)]
     shape = np.maximum(np.average(shapes[best], axis=0, weights=np.sqrt(counts[best])), _LEAST_SPECTRUM)
     # The lowest frequencies still hold slopes of the image: extrapolate them from their neighbours.
     shape[0, 1] = min(shape[0, 1], shape[1, 1] * shape[0, 2] / shape[1, 2])

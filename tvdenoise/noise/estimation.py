@@ -17,7 +17,7 @@ from scipy.special import gammaincinv
 from threadpoolctl import ThreadpoolController
 
 from tvdenoise.model.colour import RGB_CHANNELS
-from tvdenoise.noise.blocks import BLOCKS, Blocks, Spectrum, spectrum_of
+from tvdenoise.noise.blocks import BLOCKS, Blocks, Spectrum, spectrum_of, without_edges
 from tvdenoise.noise.evidence import ArrayEvidence, NoiseEvidence, WindowGrid
 from tvdenoise.noise.model import BLOCK, ChannelNoise, NoiseKind, NoiseModel
 
@@ -160,6 +160,12 @@ def estimate(evidence: NoiseEvidence) -> NoiseModel:
         return white
     blocks = Blocks.of_windows(evidence.windows(BLOCKS, slice(channels)))
     spectra = [spectrum_of(blocks, channel, _CALM_PART) for channel in range(channels)]
+    if spectra[0].steepness >= _CORRELATED_STEEPNESS:
+        # In most classes of a drawing's intensities there are nothing but edges, whose spectrum is steep.
+        others = [spectrum_of(blocks, channel, _CALM_PART, by_blocks=True) for channel in range(channels)]
+        spectra = others if others[0].steepness < _CORRELATED_STEEPNESS else spectra
+    if spectra[0].steepness < _CORRELATED_STEEPNESS:
+        spectra = [without_edges(spectrum) for spectrum in spectra]
     if _has_smooth_chroma(levels, blocks) and spectra[0].steepness < _CORRELATED_STEEPNESS:
         opponents = (_channel(spectrum, blocks, NoiseKind.CORRELATED, 1.0) for spectrum in spectra[1:])
         return NoiseModel(NoiseKind.CORRELATED, (ChannelNoise.white(levels[0]), *opponents), white.sigma)

@@ -191,7 +191,7 @@ _MARGIN = 64  # pixels
 
 
 #: If fewer pixels are away from clipped ones, they are no measure of the whole, and clipped pixels count.
-_LEAST_UNCLIPPED = 0.05
+_LEAST_UNCLIPPED = 0.1
 
 
 def noise_shown(data: Data) -> tuple[NDArray[np.floating], NDArray[np.bool_] | None]:
