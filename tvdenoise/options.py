@@ -549,6 +549,13 @@ class FileOptions(Options):
         "Choose mu for each image of a stack or an animation. By default once per file, and once per channel of a "
         "microscope.",
     )
+    couple_bands: bool = _option(
+        False,
+        Flag(),
+        "Denoise the bands of a TIFF together, with one mu and edges in common. By default each band by itself, with "
+        "the mu for its own noise. It only matters for more bands than grey, RGB or CMYK have.",
+        panel=FILES_PANEL,
+    )
     first_frame: bool = _option(
         False, Flag(), "Use only the first image of files that hold several.", panel=FILES_PANEL
     )

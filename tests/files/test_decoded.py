@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tvdenoise.images.precision import precision_of
 
 from support.values import noise, pixels
-from tvdenoise.files.decoded import DecodedImage, precision_of, stored
+from tvdenoise.files.decoded import DecodedImage, stored
 
 
 @pytest.mark.parametrize(("dtype", "largest"), [(np.uint8, 255), (np.uint16, 65535)])

@@ -225,17 +225,6 @@ def test_half_precision_tiffs_are_opened_by_their_tags(order: str, tmp_path: Pat
         (FLOATS.astype(np.complex64), {"photometric": "rgb"}, "64-bit complex colour TIFF is not supported"),
         (
             np.dstack((COLOUR, COLOUR[..., 0])),
-            {"photometric": "rgb", "extrasamples": ["assocalpha"]},
-            "premul",
-        ),
-        (
-            np.dstack((FLOATS, FLOATS[..., 0])),
-            {"photometric": "rgb", "extrasamples": ["assocalpha"]},
-            "premul",
-        ),
-        (np.dstack((FLOATS, FLOATS[..., 0])), {"photometric": "rgb", "extrasamples": [0]}, "extra bands"),
-        (
-            np.dstack((COLOUR, COLOUR[..., 0])),
             {"photometric": "separated", "extratags": INKS},
             "inks other than CMYK",
         ),

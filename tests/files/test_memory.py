@@ -22,7 +22,7 @@ from support.values import noise
 from tvdenoise import machine
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files import memory, opening
-from tvdenoise.files.memory import MemoryBudget, bytes_needed
+from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.opening import header_of
 from tvdenoise.files.reading import is_whole, read
 
@@ -36,18 +36,27 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="measured as Linux tells it")
-@pytest.mark.parametrize(("shape", "dtype"), [((2000, 3000), np.uint8), ((1500, 2000, 3), np.uint16)])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [
+        ((2000, 3000), np.uint8),
+        ((1500, 2000, 3), np.uint16),
+        ((2000, 2500), np.uint32),
+        ((1500, 2000, 5), np.uint16),
+    ],
+    ids=["grey", "colour", "wide", "bands"],
+)
 def test_the_estimate_bounds_what_the_command_takes_and_not_by_far(shape, dtype, tmp_path: Path) -> None:
     values = (noise(*shape, dtype=np.float32) * 0.1 + 0.4) * np.iinfo(dtype).max
-    photometric = "rgb" if len(shape) == 3 else "minisblack"
+    photometric = "rgb" if shape[2:] == (3,) else "minisblack"
+    layout = {"photometric": photometric, "planarconfig": "contig" if len(shape) == 3 else None}
     peaks = []
     for name, part in (("small.tif", values[:20, :30]), ("large.tif", values)):
-        tifffile.imwrite(tmp_path / name, part.astype(dtype), photometric=photometric)
+        tifffile.imwrite(tmp_path / name, part.astype(dtype), **layout)
         ended, _, peak = measured(tmp_path, name, "--max-iterations", "3")
         assert ended.returncode == 0, ended.stderr
         peaks.append(peak)
-    rows, columns, *channels = shape
-    needed = bytes_needed(columns, rows, *(channels or [1]), np.dtype(dtype).itemsize)
+    needed = header_of(tmp_path / "large.tif").bytes_needed
     taken = (peaks[1] - peaks[0]) * 2**20
     assert taken <= needed <= 1.7 * taken  # 1.5 of larger pictures
 

@@ -94,7 +94,9 @@ class Case:
 
 
 def variants(form: Format, kind: str) -> list[Case]:
-    """Without metadata, with each alone, and with all that the format claims to carry."""
+    """Without metadata, with each alone, and with all that the format claims to carry; bands of rare types without."""
+    if kind.startswith("MULTI") and kind != "MULTI":
+        return [Case(form, kind)]
     names = [name for name in METADATA_NAMES if name in form.carries and name != "record"]
     choices = dict.fromkeys([(), *((name,) for name in names), tuple(names)])
     return [Case(form, kind, chosen) for chosen in choices]

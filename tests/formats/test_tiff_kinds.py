@@ -143,7 +143,11 @@ def test_what_is_written_is_what_other_libraries_read(kind: str, compression: st
     has_alpha = kind.split(";", maxsplit=1)[0].endswith("A")
     colours = values[..., :-1].squeeze() if has_alpha else values
     picture = DecodedImage(
-        colours, values[..., -1] if has_alpha else None, "TIFF", traits=TiffTraits(compression=compression)
+        colours,
+        values[..., -1] if has_alpha else None,
+        "TIFF",
+        traits=TiffTraits(compression=compression),
+        in_bands=kind.startswith("MULTI"),
     )
     write(picture, path, FORMAT_BY_EXTENSION[".tif"])
     np.testing.assert_array_equal(tiff_values(path), values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,33 @@ def test_packed_values_are_kept_and_written_with_16_bits(bits: int, layout: str,
     np.testing.assert_array_equal(tiff_values(tmp_path / "a_denoised.tif"), values)
 
 
+@pytest.mark.parametrize(
+    "stored", [{"tile": (16, 48), "compression": "zlib"}, {"compression": "lzw", "rowsperstrip": 5}], ids=str
+)
+@pytest.mark.parametrize("order", "<>")
+def test_packed_values_are_read_however_they_are_stored(stored: dict[str, Any], order: str, tmp_path: Path):
+    """Written as bytes, three for two values, and then declared to be the values."""
+    values = noise(*SHAPE, dtype=np.uint16) >> 4
+    first, second = values[:, ::2], values[:, 1::2]
+    packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], axis=-1).reshape(
+        SHAPE[0], -1
+    )
+    write(
+        tmp_path / "a.tif",
+        packed.astype(np.uint8),
+        {**stored, "byteorder": order, "photometric": "minisblack"},
+    )
+    contents = bytearray((tmp_path / "a.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "a.tif") as opened:
+        for tag in opened.pages.first.tags:
+            if tag.code in (256, 322):  # columns of the image and of tiles
+                struct.pack_into(f"{order}I", contents, tag.valueoffset, tag.value * 2 // 3)
+            elif tag.code == 258:
+                struct.pack_into(f"{order}H", contents, tag.valueoffset, 12)
+    (tmp_path / "a.tif").write_bytes(contents)
+    np.testing.assert_array_equal(read(tmp_path / "a.tif").intensities, values)
+
+
 def test_packed_values_of_which_zero_is_white_are_inverted_within_their_bits(tmp_path: Path):
     values = noise(*SHAPE, dtype=np.uint16) >> 4
     write(tmp_path / "a.tif", values, {"photometric": "miniswhite", "bitspersample": 12})
@@ -162,6 +190,35 @@ def test_values_of_which_zero_is_white_are_kept_in_types_for_measurements(
     with tifffile.TiffFile(tmp_path / "a_denoised.tif") as opened:
         assert opened.pages.first.photometric.name == "MINISWHITE"
         require_close(opened.pages.first.asarray(), values)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dtype", "stored"),
+    [
+        (np.int16, {"tile": (256, 256), "byteorder": ">", "compression": "lzw", "predictor": True}),
+        (np.uint16, {"bitspersample": 12, "rowsperstrip": 50}),
+        (np.int32, {"rowsperstrip": 100}),
+        (np.float64, {"tile": (256, 256)}),
+    ],
+    ids=["signed", "packed", "wide", "double"],
+)
+def test_every_type_is_denoised_in_parts(dtype: type, stored: dict[str, Any], process, tmp_path: Path):
+    """As in memory, but for the bounds of both; far from zero too, where single precision would not do."""
+    offset = {np.int16: -3000, np.uint16: 0, np.int32: 2_000_000, np.float64: 1e6}[dtype]
+    clean = 500 + 2000 * (np.indices((1900, 1900)).sum(axis=0) // 40 % 2) + offset
+    noisy = clean + np.random.default_rng(0).normal(0, 60, clean.shape)
+    write(tmp_path / "a.tif", (noisy if dtype is np.float64 else np.rint(noisy)).astype(dtype), stored)
+    limits = {"whole.tif": (), "parts.tif": ("--memory", "310MB")}
+    largest = 1 if dtype is np.float64 else np.iinfo(dtype).max
+    for name, options in limits.items():
+        result = process("run", "a.tif", "-o", name, "--mu", str(1.4 * largest / 60), *options)
+        assert result.returncode == 0, result.stderr
+        assert (b", because it does not fit in memory" in result.stderr) == (name == "parts.tif")
+    whole, parts = (tiff_values(tmp_path / name) for name in limits)
+    assert whole.dtype == parts.dtype == dtype
+    assert rms(parts.astype(np.float64) - whole) < 4
+    assert rms(parts - clean) < 0.4 * rms(noisy - clean)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.pfm"])
@@ -224,7 +281,7 @@ def test_the_value_for_missing_pixels_is_read(tmp_path: Path, text: str, dtype: 
     with path.open("rb") as stream:
         large = open_within(stream, MemoryBudget(LITTLE))
         assert isinstance(large, LargeImage)
-    for found in (read(path, may_have_nan=True), large):
+    for found in (read(path, may_hold=(math.nan,)), large):
         assert found.nodata == pytest.approx(expected, rel=0, nan_ok=True)
 
 
@@ -233,6 +290,17 @@ def test_a_file_that_declares_no_number_has_no_value_for_missing_pixels(tmp_path
     extratags = [] if text is None else declared(text)
     tifffile.imwrite(tmp_path / "plain.tif", noise(*SHAPE), extratags=extratags)
     assert read(tmp_path / "plain.tif").nodata is None
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_no_value_is_inverted_where_one_stands_for_missing_pixels(dtype: type, command, tmp_path: Path):
+    values = noise(*SHAPE, dtype=dtype)
+    write(tmp_path / "a.tif", values, {"photometric": "miniswhite", "extratags": declared("0")})
+    np.testing.assert_array_equal(read(tmp_path / "a.tif").intensities, values)
+    assert command("run", "a.tif", "--mu", "1e9").exit_code == 0
+    with tifffile.TiffFile(tmp_path / "a_denoised.tif") as opened:
+        assert opened.pages.first.photometric.name == "MINISWHITE"
+        np.testing.assert_array_equal(opened.pages.first.asarray(), values)
 
 
 @pytest.mark.parametrize("options", [(), ("--strip-metadata",)], ids=["kept", "stripped"])

@@ -28,6 +28,8 @@ from support.jp2_files import codestream, jp2
 Values = np.ndarray
 Metadata = Mapping[str, Any]
 
+_BANDS = 5
+_MEASUREMENTS = ((";8S", np.int8), (";16S", np.int16), (";32", np.uint32), (";32S", np.int32))
 #: Type and channels of the values of each kind of pixels.
 SAMPLES: dict[str, tuple[type, int]] = {
     "L": (np.uint8, 1),
@@ -53,14 +55,24 @@ SAMPLES: dict[str, tuple[type, int]] = {
     **{
         f"{name}{end}": (dtype, samples)
         for name, samples in (("L", 1), ("LA", 2), ("RGB", 3), ("RGBA", 4))
-        for end, dtype in ((";8S", np.int8), (";16S", np.int16), (";32", np.uint32), (";32S", np.int32))
+        for end, dtype in _MEASUREMENTS
+    },
+    **{
+        f"{name}{end}": (dtype, samples)
+        for name, samples in (("MULTI", _BANDS), ("MULTIA", _BANDS + 1))
+        for end, dtype in (("", np.uint8), (";16", np.uint16), *_MEASUREMENTS)
+    },
+    **{
+        f"{name}{end}": (dtype, samples)
+        for name, samples in (("MULTIF", _BANDS), ("MULTIFA", _BANDS + 1))
+        for end, dtype in (("", np.float32), (";16", np.float16), (";64", np.float64))
     },
     "F;64": (np.float64, 1),
     "FA;64": (np.float64, 2),
     "RGBF;64": (np.float64, 3),
     "RGBFA;64": (np.float64, 4),
 }
-_TIFF_COLOURS = {"L": 1, "I": 1, "F": 1, "RGB": 3, "RGBF": 3, "CMYK": 4}
+_TIFF_COLOURS = {"L": 1, "I": 1, "F": 1, "RGB": 3, "RGBF": 3, "CMYK": 4, "MULTI": _BANDS, "MULTIF": _BANDS}
 
 
 def _name_of(kind: str) -> str:
@@ -216,12 +228,15 @@ def _tiff(colours: int) -> Callable[[Path, Values, Metadata], None]:
 def _write_tiff(colours: int, path: Path, values: Values, metadata: Metadata) -> None:
     """Write with tifffile, and add EXIF directories, which it cannot write, in place of placeholder tags."""
     samples = 1 if values.ndim == 2 else values.shape[2]
+    extra = (["unspecified"] * (colours - 1) if colours == _BANDS else []) + ["unassalpha"] * (
+        samples - colours
+    )
     tags = [(number, *stored, True) for number, stored in metadata.get("tags", {}).items()]
     if "xmp" in metadata:
         tags.append((700, "B", len(metadata["xmp"]), metadata["xmp"], True))
     options = {
-        "photometric": {1: "minisblack", 3: "rgb", 4: "separated"}[colours],
-        "extrasamples": ["unassalpha"] if samples > colours else None,
+        "photometric": {1: "minisblack", 3: "rgb", 4: "separated", _BANDS: "minisblack"}[colours],
+        "extrasamples": extra or None,
         "planarconfig": "contig" if samples > 1 else None,
         "iccprofile": metadata.get("icc"),
         "resolution": metadata.get("dpi"),

@@ -41,6 +41,8 @@ def gradual_image(kind: str) -> DecodedImage:
 def decoded_of(kind: str) -> DecodedImage:
     """Return a decoded image of 9 × 13 random pixels of a kind."""
     values = values_of(kind, 9, 13)
+    in_bands = kind.startswith("MULTI")
     if "A" in kind:
-        return DecodedImage(values[..., :-1] if values.shape[-1] > 2 else values[..., 0], values[..., -1])
-    return DecodedImage(values)
+        colours = values[..., :-1] if values.shape[-1] > 2 else values[..., 0]
+        return DecodedImage(colours, values[..., -1], in_bands=in_bands)
+    return DecodedImage(values, in_bands=in_bands)

@@ -63,8 +63,11 @@ def _tiff(channels: int, dtype: type, **options: Any) -> Callable[[], bytes]:
         photometric = options.get("photometric", "rgb" if channels > 2 else "minisblack")
         has_alpha = channels in (2, 4, 5) and (channels, photometric) != (4, "separated")
         extra = {"extrasamples": ["unassalpha"]} if has_alpha else {}
+        given = extra | options | {"photometric": photometric}
+        if "bitspersample" in given:
+            values >>= 16 - given["bitspersample"]
         stream = BytesIO()
-        tifffile.imwrite(stream, values, **(extra | options | {"photometric": photometric}))
+        tifffile.imwrite(stream, values, **given)
         return stream.getvalue()
 
     return make
@@ -244,6 +247,17 @@ SEEDS: dict[str, Callable[[], bytes]] = {
     "half_colour_alpha.tif": _tiff(4, np.float16, planarconfig="separate"),
     "float_colour.tif": _tiff(3, np.float32, compression="zlib", predictor=3),
     "half.tif": _tiff(1, np.float16, byteorder=">", compression="lzma"),
+    "signed.tif": _tiff(1, np.int16, byteorder=">", compression="lzw", predictor=True),
+    "double_colour.tif": _tiff(3, np.float64, compression="zlib", predictor=3),
+    "wide.tif": _tiff(1, np.uint32, tile=(16, 16), extratags=[(42113, 2, 0, "7", True)]),
+    "bands.tif": _tiff(
+        6, np.uint16, photometric="minisblack", extrasamples=["unspecified"] * 5, compression="lzw"
+    ),
+    "bands_planar.tif": _tiff(
+        5, np.uint8, photometric="rgb", planarconfig="separate", extrasamples=["unassalpha", "unspecified"]
+    ),
+    "premultiplied.tif": _tiff(4, np.uint8, extrasamples=["assocalpha"], compression="zlib"),
+    "packed.tif": _tiff(1, np.uint16, bitspersample=12),
     "described.tif": _tiff(
         1, np.uint8, description="text", software="maker", extratags=[(65000, 3, 2, (7, 8), True)]
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import replace
 from itertools import repeat
 from threading import Event, Thread
@@ -64,6 +65,7 @@ def shown(spacing: tuple[float, ...]) -> str:
 
 
 Result = TypeVar("Result")
+EQUAL = 1.0  #: chroma for channels of equal weight
 _USUAL = "float32"  # the precision of most solves
 _PATIENCE = 0.5  # seconds between checks for a running compilation
 
@@ -94,6 +96,14 @@ class Denoiser:
         """
         return repeat(None) if self._mask_file is None else self._mask_file.masks(found, numbers)
 
+    def without_shared(self) -> Denoiser:
+        """A denoiser that chooses mu anew, for bands, whose noise differs."""
+        if not self._settings.shared_mu:
+            return self
+        apart = copy(self)
+        apart._settings = replace(self._settings, shared_mu=())
+        return apart
+
     def solve(
         self,
         noisy: DecodedImage | Volume,
@@ -117,7 +127,7 @@ class Denoiser:
             options = replace(options, threads=threads)
         values = noisy.noisy()
         self._prepare_for(values)
-        chosen = self._chosen_where_visible(values, noisy.visible, options, layout)
+        chosen = self._chosen_where_telling(values, noisy.telling, options, layout)
         if chosen is not None:
             options = options.with_choice(chosen.mu)
         solution = _done(denoise, values, options, **layout, trace=trace, progress=progress)
@@ -133,13 +143,16 @@ class Denoiser:
         options, layout = self._options(noisy), self._layout(noisy, mask)
         values = noisy.noisy()
         self._prepare_for(values)
-        chosen = self._chosen_where_visible(values, noisy.visible, options, layout)
+        chosen = self._chosen_where_telling(values, noisy.telling, options, layout)
         return _done(choose_parameters, values, options, **layout) if chosen is None else chosen
 
     def _options(self, noisy: DecodedImage | Volume, mu: float | None = None) -> Options:
-        return self._settings.for_image(
+        options = self._settings.for_image(
             channels=noisy.channels, is_float=noisy.is_float, mu=mu, nodata=noisy.nodata
         )
+        if noisy.in_bands:  # three bands are not red, green and blue
+            return replace(options, chroma=EQUAL)
+        return options
 
     def _layout(self, noisy: DecodedImage | Volume, mask: NDArray[np.bool_] | None) -> dict[str, Any]:
         """The arguments of `tvdenoise.denoise` for axes and mask."""
@@ -149,24 +162,29 @@ class Denoiser:
         layout: dict[str, Any] = {} if mask is None else {"mask": mask}
         if noisy.channels > 1:
             layout["channel_axis"] = -1
+        if noisy.weights is not None:
+            layout["weights"] = noisy.weights
+            if self._settings.engine == "fused":  # these kernels take weights
+                self._prepare_missing({"volumes"}, precision_of(noisy.intensities.dtype).name)
         return layout if spacing is None else layout | {"spatial_axes": (0, 1, 2), "spacing": spacing}
 
-    def _chosen_where_visible(
+    def _chosen_where_telling(
         self,
         values: NDArray[Any],
-        visible: NDArray[np.bool_] | None,
+        telling: NDArray[np.bool_] | None,
         options: Options,
         layout: dict[str, Any],
     ) -> Parameters | None:
-        """Parameters chosen on the visible pixels; None if all or none are visible, or if mu is given.
+        """Parameters chosen on the pixels that show the noise; None if all or none do, or if mu is given.
 
         Filled-in pixels carry no noise and would look like structure.
         """
         from tvdenoise.api import choose_parameters
 
-        if visible is None or options.mu is not None:
+        if telling is None or options.mu is not None:
             return None
-        where = visible & layout["mask"] if "mask" in layout else visible
+        where = telling & layout["mask"] if "mask" in layout else telling
+        layout = {name: value for name, value in layout.items() if name != "weights"}
         if not where.any():
             return None
         if options.engine == "fused":

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
-from tvdenoise.batch.denoiser import of_type_range
+from tvdenoise.batch.denoiser import EQUAL, of_type_range
 from tvdenoise.batch.work import SOLVED, Before, Progress, Work, no_progress
 from tvdenoise.errors import UnsupportedImageError, UnwritableImageError
 from tvdenoise.files.large import LargeImage, LargeWriter, require_large_carried
@@ -61,16 +61,20 @@ def solved_in_parts(
     threads: int | None,
     tell: Callable[[float], None],
     spacing: tuple[float, ...] | None = None,
+    *,
+    in_bands: bool = False,
 ) -> Iterator[SolvedInParts]:
     """Denoise a large image or volume; its unnamed scratch file lasts as long as the context.
 
     folder: of the scratch file, None for the system's; tell: called with the progress, from 0 to 1; spacing: of the
-    planes, rows and columns of a volume.
+    planes, rows and columns of a volume; in_bands: its channels are bands, or it is one of them.
     Raises UnsupportedImageError, also if the memory is too small for any part, and UnwritableImageError.
     """
     from tvdenoise.api import denoise_tiled
     from tvdenoise.tiling.partition import TooLittleMemoryError
 
+    if in_bands:
+        settings = replace(settings, chroma=EQUAL, shared_mu=settings.shared_mu if large.band is None else ())
     options = settings.for_image(
         channels=large.channels, is_float=large.dtype.kind == "f", nodata=large.nodata
     )
@@ -123,6 +127,11 @@ def memory_for(large: LargeImage | VolumeFile, budget: MemoryBudget) -> int:
     if memory < least:
         raise UnsupportedImageError(budget.shortage_of_parts(least - memory), budget.remedy)
     return memory
+
+
+def joined(parts: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
+    """The bands that were solved one by one, as the last axis; a single part as it is."""
+    return parts[0] if len(parts) == 1 else np.stack(parts, axis=-1)
 
 
 def in_parts(count: int) -> str:
@@ -186,6 +195,7 @@ class Large(Work):
         require_large_carried(large, form, self._remedy)
         require_parts_possible(settings.mask, job, self._remedy)
         self._large = large
+        self._parts = (large,) if settings.couple_bands else large.separate()
         self._scratch = scratch
 
     def write_to(self, stream: BinaryIO) -> None:
@@ -202,23 +212,39 @@ class Large(Work):
         large, summary = self._large, self._summary
         settings = self._settings
         large.require_sound(self._remedy, may_hold=settings.not_finite, fills_missing=settings.fills_missing)
-        with solved_in_parts(
-            large, self._settings, self._scratch, self._threads, self._solved_so_far
-        ) as result:
-            summary.add(result.solution)
-            summary.note((*large.pixel.notes, in_parts(result.windows)))
+        with ExitStack() as stack:
+            results = []
+            for number, part in enumerate(self._parts):
+                solved = solved_in_parts(
+                    part,
+                    settings,
+                    self._scratch,
+                    self._threads,
+                    self._solved_so_far(number),
+                    in_bands=large.pixel.in_bands,
+                )
+                results.append(stack.enter_context(solved))
+                summary.add(results[-1].solution)
+            summary.note((*large.pixel.notes, in_parts(sum(result.windows for result in results))))
             pixel = summary.recorded(summary.stripped(large.pixel), 0, is_whole=False)
-            yield LargeWriter(large, pixel, self._form, result.read, self._written_so_far)
 
-    def _solved_so_far(self, part: float) -> None:
-        self._progress(SOLVED * part, 1)
+            def denoised(window: Window) -> NDArray[np.floating]:
+                return joined([result.read(window) for result in results])
+
+            yield LargeWriter(large, pixel, self._form, denoised, self._written_so_far)
+
+    def _solved_so_far(self, number: int) -> Callable[[float], None]:
+        """A callback for the solve of the image, or of a band."""
+        count = len(self._parts)
+        return lambda part: self._progress(SOLVED * (number + part) / count, 1)
 
     def _written_so_far(self, part: float) -> None:
         self._progress(SOLVED + (1 - SOLVED) * part, 1)
 
     @property
     def figures(self) -> Figures | None:
-        return self._summary.figures(self._large.dtype, 1)
+        figures = self._summary.figures(self._large.dtype, 1)
+        return figures and replace(figures, bands=len(self._parts))
 
 
 def require_parts_possible(mask: str | None, job: Job, remedy: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from tvdenoise.batch.outputs import identity_of
 from tvdenoise.batch.request import DEFAULT_SUFFIX, Discovery, Failure, nothing_found, require_named
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError, UsageError
-from tvdenoise.files.decoded import PIXEL_KINDS
+from tvdenoise.files.decoded import PIXEL_KINDS, white_of
 from tvdenoise.files.paths import printable
 from tvdenoise.files.reading import read
 from tvdenoise.formats.tiff.directories import orientation_of
@@ -50,11 +50,18 @@ def require_plot(plot: str, sources: Iterable[Path], *, overwrite: bool) -> None
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """The noise of a file, or the error of estimating it: exactly one of ``found`` and ``error`` is set."""
+    """The noise of a file, or of a band of it, counted from 1, or the error of estimating it: exactly one of ``found``
+    and ``error`` is set."""
 
     source: str
     found: NoiseModel | None
     error: TvdenoiseError | None = None
+    band: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is the noise of."""
+        return self.source if self.band is None else f"{self.source}, band {self.band}"
 
     @property
     def model(self) -> NoiseModel:
@@ -72,8 +79,9 @@ def estimates(
     plot: str | None = None,
     overwrite: bool = False,
 ) -> Iterator[Estimate]:
-    """Yield the noise of each image in files and folders. Raises NothingToDoError if there are no images.
+    """Yield the noise of each image, or band of an image, in files and folders.
 
+    Raises NothingToDoError if there are no images.
     settings: how to read the files, and the unit of levels.
     plot: file of the plot to come, checked first as by `require_plot`.
     """
@@ -88,15 +96,23 @@ def estimates(
             yield Estimate(source, None, entry.error)
             continue
         try:
-            yield Estimate(source, _of_file(entry.source, settings))
+            image = read(
+                entry.source,
+                may_be_bilevel=False,
+                first_frame=settings.first_frame,
+                may_hold=settings.not_finite,
+            )
+            parts = image.separate()
+            for number, part in enumerate(parts, 1):
+                band = number if len(parts) > 1 else None
+                yield Estimate(source, _noise_of(part, settings), band=band)
         except TvdenoiseError as error:
             yield Estimate(source, None, error)
 
 
-def _of_file(path: Path, settings: FileOptions) -> NoiseModel:
+def _noise_of(image: DecodedImage, settings: FileOptions) -> NoiseModel:
     from tvdenoise.api import estimate_noise
 
-    image = read(path, may_be_bilevel=False, first_frame=settings.first_frame, may_hold=settings.not_finite)
     options = settings.for_image(channels=image.channels, is_float=image.is_float, nodata=image.nodata)
     try:
         return estimate_noise(
@@ -105,7 +121,7 @@ def _of_file(path: Path, settings: FileOptions) -> NoiseModel:
             data_range=options.data_range,
             nan=options.nan,
             nodata=options.nodata,
-            where=image.visible,
+            where=image.telling,
         )
     except ValueError as error:
         raise UnsupportedImageError(f"cannot be measured: {error}") from error
@@ -183,7 +199,7 @@ def similarity_of(
     reference: DecodedImage, image: DecodedImage, data_range: float | None = None
 ) -> Similarity:
     """Similarity of two comparable images over their visible pixels."""
-    white = data_range or white_of(reference)
+    white = data_range or white_of(reference.intensities.dtype)
     first, second, visible = reference.intensities, image.intensities, reference.visible
     ratio = psnr(first, second, white, visible)
     notes: tuple[str, ...] = ()
@@ -193,11 +209,6 @@ def similarity_of(
         return Similarity(ratio, ssim(first, second, white, visible), white, notes)
     except ValueError:
         return Similarity(ratio, None, white, (*notes, f"SSIM needs {WINDOW} × {WINDOW} visible pixels"))
-
-
-def white_of(image: DecodedImage) -> float:
-    """The white level of the type of the intensities: 255, 65535, or 1 for floats."""
-    return 1.0 if image.is_float else float(np.iinfo(image.intensities.dtype).max)
 
 
 def require_comparable(reference: DecodedImage, name: str, image: DecodedImage) -> None:
@@ -227,7 +238,8 @@ def _size(image: DecodedImage) -> str:
 def _kind(image: DecodedImage) -> str:
     """The kind of pixels without alpha, as an opaque alpha channel makes no difference."""
     kind = image.kind.replace("A", "") if image.alpha is not None else image.kind
-    return PIXEL_KINDS["I;16" if kind == "L;16" else kind] + " pixels"
+    number = f"{image.channels} " if image.in_bands else ""
+    return number + PIXEL_KINDS["I;16" if kind == "L;16" else kind] + " pixels"
 
 
 def _orientation(image: DecodedImage) -> str:

@@ -23,9 +23,10 @@ class Figures:
 
     noise: the kind found, in a word or two, or None if mu was given; correlation: of neighbouring pixels, the larger
     of both directions; growth: largest standard deviation over the smallest.
-    bits: per integer intensity, None for floats; ending: how the solve ended, a sentence.
+    bits: per intensity of unsigned integers of 8 or 16 bits, otherwise None; ending: how the solve ended, a sentence.
     planes: number of images in the file; with several, mu, epsilon and noise are medians, iterations a sum, and the
     bound the worst; parameters: number of different values of mu.
+    bands: number of bands of an image solved one by one, otherwise 1; they count as further solves.
     volumes: number of volumes solved, 0 if images were solved one by one; spacing: of planes, rows and columns, in
     the syntax of --spacing.
     pixels: of all masks, 0 without a mask; in_mask: those of them that are denoised, None without a mask.
@@ -45,6 +46,7 @@ class Figures:
     bits: int | None
     planes: int = 1
     parameters: int = 1
+    bands: int = 1
     volumes: int = 0
     spacing: str | None = None
     pixels: int = 0

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import statistics
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
 
 from tvdenoise.batch.bilevel import despeckled, require_despeckled
 from tvdenoise.batch.outputs import write_extra_outputs
@@ -17,7 +21,6 @@ from tvdenoise.files.writing import StackWriter, encode, require_carried, requir
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from tvdenoise.batch.denoiser import Denoiser
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from tvdenoise.formats.family import Format
     from tvdenoise.options import FileOptions
     from tvdenoise.parameters import Parameters
+    from tvdenoise.solver.descent import Solution
 
 
 _SAMPLE = 9  # planes of a channel; odd, so that the median is one of the values
@@ -59,9 +63,13 @@ class Planes(Work):
         super().__init__(form, settings, threads, progress)
         self.is_streamed = isinstance(found, Stack)
         self._found = found
-        self._denoiser = denoiser
+        self._in_bands = first_of(found).in_bands and not settings.couple_bands
+        self._denoiser = denoiser.without_shared() if self._in_bands else denoiser
         self._job = job
-        self._chosen: dict[int, Parameters] = {}
+        self._chosen: dict[tuple[int, int], Parameters] = {}  # by channel and band
+        if self._in_bands:
+            self._solved_things = "bands"
+            require_no_trace(job)
 
     @property
     def count(self) -> int:
@@ -120,21 +128,23 @@ class Planes(Work):
         if stack.first.is_bilevel:
             return
         is_shared = len(channels) == 1 and stack.first.channels in dict(self._settings.shared_mu)
+        is_shared = is_shared and not self._in_bands
         if self._settings.per_plane or self._settings.mu is not None or is_shared:
             return
         samples = {number: channel for channel in channels for number in stack.sample(channel, _SAMPLE)}
         numbers = sorted(samples)
-        found: dict[int, list[Parameters]] = {channel: [] for channel in channels}
+        found: defaultdict[tuple[int, int], list[Parameters]] = defaultdict(list)
         masks = self._denoiser.masks(stack, numbers)
         images = stack.read(numbers)
         for number in numbers:
             mask = next(masks)
             with self._naming(number):
-                found[samples[number]].append(self._denoiser.choose(next(images), mask))
-        for channel, all_choices in found.items():
+                for band, part in enumerate(self._parts(next(images))):
+                    found[samples[number], band].append(self._denoiser.choose(part, mask))
+        for key, all_choices in found.items():
             choices = [c for c in all_choices if c.noise is None or c.noise.sigma > 0] or all_choices
             middle = statistics.median_low(choice.mu for choice in choices)
-            self._chosen[channel] = next(choice for choice in choices if choice.mu == middle)
+            self._chosen[key] = next(choice for choice in choices if choice.mu == middle)
 
     def _one(
         self, image: DecodedImage, mask: NDArray[np.bool_] | None, number: int, channel: int
@@ -149,29 +159,63 @@ class Planes(Work):
             result, specks = despeckled(image, mask)
             summary.note_specks(specks)
             return summary.recorded(result, number)
-        chosen = self._chosen.get(channel)
-        mu = None if chosen is None else chosen.mu
-        solution = self._denoiser.solve(
-            image,
-            self._threads,
-            mu,
-            mask,
-            trace=self._job.trace is not None,
-            progress=self._progress_of(number),
-        )
-        summary.add(solution)
+        solution = self._solved(image, mask, number, channel)
         result = image.with_denoised(solution.image)
         summary.note(write_extra_outputs(self._job, image, solution, self._settings.data_range))
         return summary.recorded(result, number)
 
-    def _progress_of(self, number: int) -> Callable[[float], None]:
-        """A callback for the solve of one image, which reports overall progress."""
-        return lambda part: self._progress(number + SOLVED * part, self.count)
+    def _parts(self, image: DecodedImage) -> tuple[DecodedImage, ...]:
+        """The images to solve one by one: the bands of an image, or the image itself."""
+        return image.separate() if self._in_bands else (image,)
+
+    def _solved(
+        self, image: DecodedImage, mask: NDArray[np.bool_] | None, number: int, channel: int
+    ) -> Solution:
+        """The solution for an image; that of the last band with the image of all, where bands are solved one by one."""
+        parts = self._parts(image)
+        results: NDArray[Any] | None = None
+        for band, part in enumerate(parts):
+            chosen = self._chosen.get((channel, band))
+            solution = self._denoiser.solve(
+                part,
+                self._threads,
+                None if chosen is None else chosen.mu,
+                mask,
+                trace=self._job.trace is not None,
+                progress=self._progress_of(number + SOLVED * band / len(parts), SOLVED / len(parts)),
+            )
+            self._summary.add(solution)
+            if not self._in_bands:
+                return solution
+            if results is None:
+                results = np.empty((*solution.image.shape, len(parts)), solution.image.dtype)
+            results[..., band] = solution.image
+        assert results is not None
+        return replace(solution, image=results)
+
+    def _progress_of(self, start: float, share: float) -> Callable[[float], None]:
+        """A callback for one solve, which reports overall progress. share: of an image."""
+        return lambda part: self._progress(start + share * part, self.count)
 
     @property
     def figures(self) -> Figures | None:
-        first = self._found.first if isinstance(self._found, Stack) else self._found
-        return self._summary.figures(first.intensities.dtype, self.count, list(self._chosen.values()))
+        first = first_of(self._found)
+        figures = self._summary.figures(first.intensities.dtype, self.count, list(self._chosen.values()))
+        return figures and replace(figures, bands=first.channels if self._in_bands else 1)
+
+
+def first_of(found: DecodedImage | Stack) -> DecodedImage:
+    """The first or only image."""
+    return found.first if isinstance(found, Stack) else found
+
+
+def require_no_trace(job: Job) -> None:
+    """Raise UnsupportedImageError if the trace of a single solve is asked for."""
+    if job.trace is not None:
+        raise UnsupportedImageError(
+            "--trace records one solve, and its bands are denoised one by one",
+            "add --couple-bands, or leave it out",
+        )
 
 
 def require_stack_possible(stack: Stack, form: Format, job: Job) -> None:

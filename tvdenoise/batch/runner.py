@@ -128,6 +128,7 @@ class Runner:
                 self._settings.max_megapixels,
                 may_hold=self._settings.not_finite,
                 first_frame=self._settings.first_frame,
+                couples_bands=self._settings.couple_bands,
             )
             if isinstance(found, DecodedImage):
                 stream.close()

@@ -123,7 +123,7 @@ def _choice_on(job: Job, denoiser: Denoiser, settings: FileOptions) -> tuple[int
     """Channels and parameters of the image in a file, the middle image or volume of a stack or of slices, or the
     middle of a large image.
 
-    None for a stack of channels, which share no parameters, and for 1-bit images, which need none.
+    None for a stack of channels, and for bands, which share no parameters, and for 1-bit images, which need none.
     """
     if job.slices:
         noisy, mask = _in_the_middle(opened_slices(job, settings), denoiser, settings)
@@ -135,6 +135,7 @@ def _choice_on(job: Job, denoiser: Denoiser, settings: FileOptions) -> tuple[int
                 MemoryBudget(settings.memory),
                 settings.max_megapixels,
                 first_frame=settings.first_frame,
+                couples_bands=settings.couple_bands,
                 may_hold=settings.not_finite,
             )
             if isinstance(found, Stack) and found.axes.channel_count > 1:
@@ -143,6 +144,8 @@ def _choice_on(job: Job, denoiser: Denoiser, settings: FileOptions) -> tuple[int
             if isinstance(first, DecodedImage) and first.is_bilevel:
                 return None
             noisy, mask = _in_the_middle(found, denoiser, settings)
+            if noisy.in_bands and not settings.couple_bands:
+                return None
     except OSError as error:
         raise UnreadableImageError(reason_of(error)) from error
     return noisy.channels, denoiser.choose(noisy, mask)

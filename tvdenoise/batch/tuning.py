@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from tvdenoise.batch.denoiser import Denoiser
-from tvdenoise.errors import TvdenoiseError, UsageError
+from tvdenoise.errors import TvdenoiseError, UnsupportedImageError, UsageError
 from tvdenoise.files.decoded import white_of
 from tvdenoise.files.orientation import Box, Orientation
 from tvdenoise.files.paths import printable
@@ -253,7 +253,9 @@ class Tuner:
 
     def _read(self, source: Path) -> DecodedImage:
         try:
-            return read(source, self._settings.max_megapixels, may_be_bilevel=False)
+            image = read(source, self._settings.max_megapixels, may_be_bilevel=False)
+            require_tunable(image)
+            return image
         except TvdenoiseError as error:
             raise _named(error, source) from error
 
@@ -339,6 +341,19 @@ class Tuner:
             tuple(replace(cell, similarity=measure(cell.intensities)) for cell in row) for row in tuned.cells
         )
         return replace(tuned, cells=cells, noisy_similarity=measure(tuned.noisy))
+
+
+def require_tunable(image: DecodedImage) -> None:
+    """Raise UnsupportedImageError for bands, and for premultiplied alpha that is not opaque."""
+    if image.in_bands:
+        raise UnsupportedImageError(
+            f"it has {image.channels} bands, and tune shows grey, colour and CMYK",
+            "save one band as a grey image",
+        )
+    if image.weights is not None:
+        raise UnsupportedImageError(
+            "tune cannot show premultiplied alpha that is not opaque", "save it with straight alpha"
+        )
 
 
 def require_typeable(epsilon: float, image: DecodedImage) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from tvdenoise.batch.bilevel import require_despeckled
 from tvdenoise.batch.denoiser import shown, spacing_of
-from tvdenoise.batch.large import existing, in_parts, solved_in_parts
+from tvdenoise.batch.large import existing, in_parts, joined, solved_in_parts
 from tvdenoise.batch.work import SOLVED, Before, Progress, Solves, Work, filled, no_progress
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.atomic import FileSet
@@ -61,8 +62,9 @@ class VolumeSolves(Solves):
             require_despeckled(job, settings.impulses, volume=True)
         super().__init__(form, settings, threads, progress)
         self._stack = stack
+        self._in_bands = stack.first.in_bands and not settings.couple_bands
         self._job = job
-        self._denoiser = denoiser
+        self._denoiser = denoiser.without_shared() if self._in_bands else denoiser
         self._folder = folder
         self._volumes = stack.axes.volumes
         self._spacing, self._assumed = spacing_of(stack.axes, settings.spacing)
@@ -118,26 +120,48 @@ class VolumeSolves(Solves):
         self._summary.note(volume.notes)
         mask = mask_of_volume(self._denoiser, self._stack, numbers)
         self._summary.note_mask(mask)
-        progress = self._progress_of_next(len(numbers))
-        solution = self._denoiser.solve(volume, self._threads, mask=mask, progress=progress)
-        del volume, mask
-        self._summary.add(solution)
-        yield from solution.image
+        parts = volume.separate() if self._in_bands else iter((volume,))
+        results: NDArray[Any] | None = None
+        del volume
+        for band, part in enumerate(parts):
+            progress = self._progress_of_next(len(numbers), band)
+            solution = self._denoiser.solve(part, self._threads, mask=mask, progress=progress)
+            self._summary.add(solution)
+            if not self._in_bands:
+                results = solution.image
+                break
+            if results is None:
+                results = np.empty((*solution.image.shape, self._bands), solution.image.dtype)
+            results[..., band] = solution.image
+        del parts, part, mask, solution
+        assert results is not None
+        yield from results
 
     def _solved_in_parts(self, numbers: Sequence[int]) -> Iterator[NDArray[np.floating]]:
         """As `_solved`, for a volume kept on disk."""
-        folder, progress = existing(self._folder), self._progress_of_next(len(numbers))
-        with (
-            gathered_on_disk(
-                self._stack, numbers, folder, fills_missing=self._settings.fills_missing
-            ) as volume,
-            solved_in_parts(volume, self._settings, folder, self._threads, progress, self._spacing) as result,
-        ):
-            self._summary.note((in_parts(result.windows), *volume.notes))
-            self._summary.add(result.solution)
+        folder = existing(self._folder)
+        settings = self._settings
+        gathering = gathered_on_disk(self._stack, numbers, folder, fills_missing=settings.fills_missing)
+        with gathering as volume, ExitStack() as stack:
+            results = []
+            for band, part in enumerate(volume.separate() if self._in_bands else (volume,)):
+                progress = self._progress_of_next(len(numbers), band)
+                solved = solved_in_parts(
+                    part,
+                    self._settings,
+                    folder,
+                    self._threads,
+                    progress,
+                    self._spacing,
+                    in_bands=volume.in_bands,
+                )
+                results.append(stack.enter_context(solved))
+                self._summary.add(results[-1].solution)
+            self._summary.note((in_parts(sum(result.windows for result in results)), *volume.notes))
             rows, columns = (slice(0, length) for length in volume.shape[1:])
             for plane in range(len(numbers)):
-                yield result.read((slice(plane, plane + 1), rows, columns))[0]
+                window = slice(plane, plane + 1), rows, columns
+                yield joined([result.read(window)[0] for result in results])
 
     def _written(self, planes: Iterator[NDArray[np.floating]]) -> Iterator[DecodedImage]:
         """Yield the next images with denoised planes; each is read again for its alpha and metadata."""
@@ -156,10 +180,15 @@ class VolumeSolves(Solves):
     def _add_residual(self, image: DecodedImage, plane: NDArray[np.floating], number: int) -> None:
         """Write the residual of an image, if requested."""
 
-    def _progress_of_next(self, count: int) -> Callable[[float], None]:
-        """A callback for solving the next images, this many, which reports overall progress."""
-        start = self._done
-        return lambda part: self._reach(start + SOLVED * part * count)
+    def _progress_of_next(self, count: int, band: int = 0) -> Callable[[float], None]:
+        """A callback for solving a band of the next images, this many, which reports overall progress."""
+        start, share = self._done, SOLVED * count / self._bands
+        return lambda part: self._reach(start + share * (band + part))
+
+    @property
+    def _bands(self) -> int:
+        """The number of bands that are solved one by one."""
+        return self._stack.first.channels if self._in_bands else 1
 
     def _reach(self, done: float) -> None:
         """Report the number of images done, which never decreases."""
@@ -173,7 +202,8 @@ class VolumeSolves(Solves):
     @property
     def figures(self) -> Figures | None:
         figures = self._summary.figures(self._stack.first.intensities.dtype, self._stack.count)
-        return figures and replace(figures, volumes=self._summary.count, spacing=shown(self._spacing))
+        volumes = self._summary.count // self._bands
+        return figures and replace(figures, volumes=volumes, spacing=shown(self._spacing), bands=self._bands)
 
 
 class Volumes(VolumeSolves, Work):

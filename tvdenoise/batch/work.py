@@ -191,7 +191,7 @@ class FileSummary:
             noise=None if noise is None else noise.kind.value,
             correlation=None if noise is None else max(noise.channels[0].correlation),
             growth=None if noise is None else noise.growth,
-            bits=None if dtype.kind == "f" else dtype.itemsize * 8,
+            bits=dtype.itemsize * 8 if dtype in (np.uint8, np.uint16) else None,
             planes=planes,
             parameters=len({solution.mu for solution in solutions}),
             pixels=0 if self._masked is None else self._masked[1],

@@ -72,7 +72,7 @@ def noise(
         if plot is not None and found:
             from tvdenoise.pictures.figures import save_noise_curves
 
-            save_noise_curves([(estimate.source, estimate.model) for estimate in found], plot)
+            save_noise_curves([(estimate.name, estimate.model) for estimate in found], plot)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -81,6 +81,7 @@ def _entry(estimate: Estimate) -> dict[str, Any]:
     model = estimate.model
     return {
         "source": estimate.source,
+        **({} if estimate.band is None else {"band": estimate.band}),
         "kind": model.kind.value,
         "sigma": model.sigma,
         "white_sigma": model.white_sigma,
@@ -108,7 +109,7 @@ def _print_table(found: list[Estimate]) -> None:
         down, across = model.channels[0].correlation
         levels = " ".join(f"{channel.sigma * 255:.2f}" for channel in model.channels)
         table.add_row(
-            estimate.source,
+            estimate.name,
             model.kind.value,
             f"{model.sigma * 255:.2f}",
             levels,
@@ -123,7 +124,7 @@ def _warn(found: list[Estimate]) -> None:
         model = estimate.model
         if not model.estimators_agree:
             print(
-                f"tvdenoise: {estimate.source}: warning: the estimators disagree: assuming white noise, the level "
+                f"tvdenoise: {estimate.name}: warning: the estimators disagree: assuming white noise, the level "
                 f"is {model.white_sigma * 255:.2f}, not {model.sigma * 255:.2f}; try both and look at the results",
                 file=sys.stderr,
             )

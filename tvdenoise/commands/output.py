@@ -84,12 +84,13 @@ def details_of(outcome: Outcome) -> str | None:
 
 
 def _planes(figures: Figures) -> str:
+    bands = f"{figures.bands} bands, " if figures.bands > 1 else ""
     if figures.planes < 2:
-        return ""
+        return bands
     if figures.spacing is None:
-        return f"{figures.planes} images, "
+        return f"{figures.planes} images, {bands}"
     volumes = "one volume" if figures.volumes == 1 else f"{figures.volumes} volumes"
-    return f"{figures.planes} images in {volumes}, spacing {figures.spacing}, "
+    return f"{figures.planes} images in {volumes}, spacing {figures.spacing}, {bands}"
 
 
 def _mask(figures: Figures) -> str:

@@ -229,19 +229,97 @@ class DecodedImage:
 
     @property
     def visible(self) -> NDArray[np.bool_] | None:
-        """Mask of the pixels with alpha above zero, or None if all are visible."""
-        if self.alpha is None or (visible := self.alpha > 0).all():
+        """Mask of the pixels with alpha above zero, or None if all are visible.
+
+        Integers that exceed their alpha, although they are multiplied by it, do not count either.
+        """
+        if self.alpha is None:
             return None
-        return visible
+        visible: NDArray[np.bool_] = self.alpha > 0
+        if self.is_premultiplied and not self.is_float:
+            exceeds = self.intensities > self._for_channels(self.alpha)
+            visible &= ~(exceeds.any(axis=-1) if self.has_channel_axis else exceeds)
+        return None if visible.all() else visible
+
+    @property
+    def opaque(self) -> NDArray[np.bool_] | None:
+        """Mask of the pixels with full alpha, or None if all have it."""
+        if self.alpha is None or (opaque := self.alpha >= white_of(self.alpha.dtype)).all():
+            return None
+        return opaque
+
+    @property
+    def weights(self) -> NDArray[np.floating] | None:
+        """The weights of pixels whose noise grew as they were divided by alpha; None for equal weights.
+
+        Invisible pixels have the weight 1, as they are filled.
+        """
+        if not self.is_premultiplied or self.opaque is None:
+            return None
+        weights: NDArray[np.floating] = np.square(self._cover)
+        if self.visible is not None:
+            weights[~self.visible] = 1
+        return weights
+
+    @property
+    def telling(self) -> NDArray[np.bool_] | None:
+        """Mask of the visible pixels that show the noise as it was recorded, or None for all."""
+        opaque = self.opaque if self.is_premultiplied else None
+        return opaque if opaque is not None and opaque.any() else self.visible
+
+    @property
+    def _cover(self) -> NDArray[np.floating]:
+        """Alpha, from 0 to 1."""
+        assert self.alpha is not None
+        kind = precision_of(self.alpha.dtype).type
+        cover: NDArray[np.floating] = np.clip(
+            self.alpha.astype(kind) / kind(white_of(self.alpha.dtype)), 0, 1
+        )
+        return cover
+
+    def _for_channels(self, values: NDArray[Any]) -> NDArray[Any]:
+        return values[..., np.newaxis] if self.has_channel_axis else values
 
     def noisy(self) -> NDArray[Any]:
-        """Return the intensities to denoise, with invisible pixels filled from the nearest visible ones."""
-        return self.intensities if self.visible is None else fill_hidden(self.intensities, self.visible)
+        """Return the intensities to denoise: divided by alpha if they are multiplied by it, and invisible pixels filled
+        from the nearest visible ones."""
+        values = self._divided() if self.is_premultiplied and self.opaque is not None else self.intensities
+        return values if self.visible is None else fill_hidden(values, self.visible)
+
+    def _divided(self) -> NDArray[Any]:
+        """Return the visible intensities divided by alpha, in their type. Multiplied again, they are as stored."""
+        dtype, cover = self.intensities.dtype, self._for_channels(self._cover)
+        quotients = np.zeros(self.intensities.shape, cover.dtype)
+        np.divide(self.intensities, cover, out=quotients, where=cover > 0)
+        if not self.is_float:
+            limits = np.iinfo(dtype)
+            quotients = np.clip(np.rint(quotients), limits.min, limits.max)
+        divided: NDArray[Any] = quotients.astype(dtype)
+        return divided
+
+    def separate(self) -> tuple[DecodedImage, ...]:
+        """Return each band as a grey image with the alpha of all; other images alone."""
+        if not self.in_bands:
+            return (self,)
+        return tuple(
+            replace(self, intensities=np.ascontiguousarray(self.intensities[..., band]), in_bands=False)
+            for band in range(self.channels)
+        )
 
     def with_denoised(self, denoised: NDArray[np.floating]) -> DecodedImage:
-        """Return the image with other intensities, as `stored` converts them. Invisible pixels keep their values."""
+        """Return the image with other intensities, as `stored` converts them. Invisible pixels keep their values.
+
+        denoised: the result for `noisy`.
+        """
+        if self.is_premultiplied and self.opaque is not None:
+            denoised = denoised * self._for_channels(self._cover)
         intensities = stored(denoised, self.intensities.dtype)
         if self.visible is not None:
             hidden = ~self.visible
             intensities[hidden] = self.intensities[hidden]
         return replace(self, intensities=intensities)
+
+
+def below_one_another(values: NDArray[Any]) -> NDArray[Any]:
+    """Return bands (rows, columns, bands), for display, as one grey image (bands × rows, columns)."""
+    return np.concatenate(np.moveaxis(values, -1, 0))

@@ -12,7 +12,7 @@ from PIL import ImageFile
 
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.atomic import write_atomically
-from tvdenoise.files.decoded import DecodedImage, Metadata, nodata_in, stored
+from tvdenoise.files.decoded import DecodedImage, Metadata, nodata_in, stored, white_of
 from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.opening import decoder_errors
 from tvdenoise.files.pillow import PILLOW_SETTINGS, metadata_of
@@ -34,11 +34,13 @@ class LargeImage:
 
     pixel: a one-pixel image with the kind, metadata and notes of the whole.
     needed: bytes of memory that denoising it whole would take.
+    band: the number of the only band that `read` returns, as grey; None for all.
     """
 
     pixel: DecodedImage
     regions: Regions
     needed: int
+    band: int | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -54,7 +56,13 @@ class LargeImage:
     @property
     def channels(self) -> int:
         """1 for grey, 3 for RGB, 4 for CMYK, or the number of bands; alpha is not counted."""
-        return self.regions.colours
+        return self.regions.colours if self.band is None else 1
+
+    def separate(self) -> tuple[LargeImage, ...]:
+        """Return each band as a grey image; other images alone."""
+        if not self.pixel.in_bands:
+            return (self,)
+        return tuple(replace(self, band=band) for band in range(self.regions.colours))
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -85,7 +93,8 @@ class LargeImage:
 
         Raises UnreadableImageError.
         """
-        return self.parts(window)[0]
+        intensities = self.parts(window)[0]
+        return intensities if self.band is None else np.ascontiguousarray(intensities[..., self.band])
 
     def parts(self, window: Window) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Read the intensities and alpha of a window. Raises UnreadableImageError."""
@@ -128,6 +137,11 @@ class LargeImage:
             if alpha is None:
                 continue
             require_finite_alpha(alpha)
+            if self.pixel.is_premultiplied and (alpha < white_of(alpha.dtype)).any():
+                raise UnsupportedImageError(
+                    "it is denoised in parts, and premultiplied alpha needs the whole image",
+                    f"save it with straight alpha, or {remedy}",
+                )
             if not (alpha > 0).all():
                 raise UnsupportedImageError(
                     "it is denoised in parts, and colours under full transparency need the whole image",

@@ -118,9 +118,9 @@ def bytes_needed(
     if has_alpha is None:
         has_alpha = channels in (2, 4)
     colours = channels - has_alpha
-    planes = _COLOUR_PLANES * colours
-    if colours == 1 or in_bands:
-        planes = _GREY_PLANES
+    planes = _GREY_PLANES if colours == 1 else _COLOUR_PLANES * colours
+    if in_bands:
+        planes = _GREY_PLANES + colours + 2  # the results of all bands, and a copy of one
     a_value = _DOUBLE if is_double else _FLOAT
     return math.ceil(columns * rows * (a_value * planes + _COPIES * channels * bytes_per_sample)) + _CHOICE
 

@@ -184,7 +184,8 @@ class OpenedFile:
     """An image file whose header is read. Its properties are computed on access, without decoding pixels.
 
     opened: its first image, opened by Pillow; stream: the file it is read from.
-    max_megapixels: refuse larger images; first_frame: use only the first of several images.
+    max_megapixels: refuse larger images; first_frame: use only the first of several images; couples_bands: bands are
+    denoised together.
     Properties raise UnreadableImageError and UnsupportedImageError.
     """
 
@@ -195,10 +196,12 @@ class OpenedFile:
         max_megapixels: float = math.inf,
         *,
         first_frame: bool = False,
+        couples_bands: bool = False,
     ) -> None:
         self.opened = opened
         self.stream = stream
         self.first_frame = first_frame
+        self._couples_bands = couples_bands
         self._max_megapixels = max_megapixels
 
     @property
@@ -228,7 +231,8 @@ class OpenedFile:
     @property
     def bytes_needed(self) -> int:
         """Memory for denoising the first image; see `memory.bytes_needed`."""
-        return _header(self.opened, self.stream).bytes_needed
+        header = _header(self.opened, self.stream)
+        return replace(header, in_bands=header.in_bands and not self._couples_bands).bytes_needed
 
     @cached_property
     def contents(self) -> Contents:

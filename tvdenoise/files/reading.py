@@ -130,13 +130,17 @@ def open_within(
     may_hold: tuple[float, ...] = (),
     first_frame: bool = False,
     in_parts: bool = True,
+    couples_bands: bool = False,
 ) -> DecodedImage | Stack | LargeImage:
     """Like `open_images`, within a memory budget, or None for no limit.
 
     in_parts: return an image that exceeds the budget undecoded, if its file can be read in parts.
+    couples_bands: bands will be denoised together, which needs more memory.
     """
     with opened_image(stream) as opened:
-        file = OpenedFile(opened, stream, max_megapixels, first_frame=first_frame)
+        file = OpenedFile(
+            opened, stream, max_megapixels, first_frame=first_frame, couples_bands=couples_bands
+        )
         family, series = file.contents.family, file.contents.series
         if budget is not None and not in_parts:
             require_memory(file.bytes_needed, budget)

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -193,7 +193,7 @@ class Volume:
     intensities: (planes, rows, columns) or (planes, rows, columns, colours), as stored, with invisible pixels filled
     from the nearest visible ones of their plane, or from the nearest plane that has some.
     visible: (planes, rows, columns), or None if every pixel is visible.
-    channels, is_float: as in `DecodedImage`; spacing: the distances of planes, rows and columns, in any unit.
+    channels, is_float, in_bands: as in `DecodedImage`; spacing: the distances of planes, rows and columns, in any unit.
     missing: the number of visible pixels that are NaN; notes: those of the images.
     nodata: the value that the first image declares as missing, or None.
     """
@@ -206,10 +206,26 @@ class Volume:
     missing: int = 0
     notes: tuple[str, ...] = ()
     nodata: float | None = None
+    in_bands: bool = False
+    weights: None = None  # of pixels: equal
 
     def noisy(self) -> NDArray[Any]:
         """Return the intensities to denoise."""
         return self.intensities
+
+    @property
+    def telling(self) -> NDArray[np.bool_] | None:
+        """See `DecodedImage.telling`."""
+        return self.visible
+
+    def separate(self) -> Iterator[Volume]:
+        """Yield each band as a grey volume; other volumes alone."""
+        if not self.in_bands:
+            yield self
+            return
+        for band in range(self.channels):
+            values = np.ascontiguousarray(self.intensities[..., band])
+            yield replace(self, intensities=values, channels=1, in_bands=False)
 
 
 def in_order(stack: Stack, numbers: Sequence[int]) -> Iterator[tuple[int, DecodedImage]]:
@@ -226,6 +242,11 @@ def gathered(stack: Stack, numbers: Sequence[int], spacing: tuple[float, ...]) -
     missing = 0
     notes: dict[str, None] = {}
     for place, image in in_order(stack, numbers):
+        if image.weights is not None:
+            raise UnsupportedImageError(
+                "its premultiplied alpha is not opaque, which a volume cannot take",
+                "save it with straight alpha, or leave out --volume",
+            )
         intensities[place] = image.noisy()
         missing += image.missing
         notes |= dict.fromkeys(image.notes)
@@ -236,7 +257,15 @@ def gathered(stack: Stack, numbers: Sequence[int], spacing: tuple[float, ...]) -
     if visible is not None:
         _fill_hidden_planes(intensities, visible)
     return Volume(
-        intensities, visible, first.channels, first.is_float, spacing, missing, tuple(notes), first.nodata
+        intensities,
+        visible,
+        first.channels,
+        first.is_float,
+        spacing,
+        missing,
+        tuple(notes),
+        first.nodata,
+        first.in_bands,
     )
 
 
@@ -307,16 +336,30 @@ Window = tuple[slice, ...]
 class VolumeFile:
     """A volume in a file, its planes stored one after the other.
 
-    shape: (planes, rows, columns); channels, dtype: of the values; notes: those of the images; nodata: as in `Volume`.
+    shape: (planes, rows, columns); samples: of a voxel, which are bands if in_bands; dtype: of the values; notes: those
+    of the images; nodata: as in `Volume`; band: the number of the only band that `read` returns, as grey; None for all.
     The file is read, not mapped: mapped pages count as memory.
     """
 
     file: BinaryIO
     shape: tuple[int, int, int]
-    channels: int
+    samples: int
     dtype: np.dtype[Any]
     notes: tuple[str, ...] = ()
     nodata: float | None = None
+    in_bands: bool = False
+    band: int | None = None
+
+    @property
+    def channels(self) -> int:
+        """The number of channels that `read` returns."""
+        return self.samples if self.band is None else 1
+
+    def separate(self) -> tuple[VolumeFile, ...]:
+        """Return each band as a grey volume; other volumes alone."""
+        if not self.in_bands:
+            return (self,)
+        return tuple(replace(self, band=band) for band in range(self.samples))
 
     @property
     def chunk(self) -> tuple[int, int, int]:
@@ -329,17 +372,21 @@ class VolumeFile:
         Raises OSError.
         """
         planes, rows, columns = window
-        colours = () if self.channels == 1 else (self.channels,)
-        row = self.shape[2] * self.channels * self.dtype.itemsize
+        colours = () if self.samples == 1 else (self.samples,)
+        row = self.shape[2] * self.samples * self.dtype.itemsize
         height = rows.stop - rows.start
         band = np.empty((height, self.shape[2], *colours), self.dtype)
-        values = np.empty((planes.stop - planes.start, *band[:, columns].shape), self.dtype)
+        shape = self._own(band[:, columns]).shape
+        values = np.empty((planes.stop - planes.start, *shape), self.dtype)
         for place, plane in enumerate(range(planes.start, planes.stop)):
             self.file.seek((plane * self.shape[1] + rows.start) * row)
             if self.file.readinto(band.data.cast("B")) != band.nbytes:  # type: ignore[attr-defined]
                 raise OSError("a temporary file was cut short")
-            values[place] = band[:, columns]
+            values[place] = self._own(band[:, columns])
         return values
+
+    def _own(self, values: NDArray[Any]) -> NDArray[Any]:
+        return values if self.band is None else values[..., self.band]
 
 
 @contextmanager
@@ -363,12 +410,22 @@ def gathered_on_disk(
             file.write(np.ascontiguousarray(image.intensities).data)
         file.flush()
         shape = (len(numbers), rows, columns)
-        yield VolumeFile(file, shape, first.channels, first.intensities.dtype, tuple(notes), first.nodata)
+        yield VolumeFile(
+            file,
+            shape,
+            first.channels,
+            first.intensities.dtype,
+            tuple(notes),
+            first.nodata,
+            first.in_bands,
+        )
 
 
 def _refuse_what_needs_all(image: DecodedImage, *, fills_missing: bool) -> None:
     what = None
-    if image.visible is not None:
+    if image.weights is not None:
+        what = "premultiplied alpha"
+    elif image.visible is not None:
         what = "colours under full transparency"
     elif fills_missing and image.missing:
         what = "missing pixels (NaN)"

@@ -39,7 +39,7 @@ _REOPENED = {
     "FA": {"LA"},
     "RGBF": {"RGB"},
     "RGBFA": {"RGBA"},
-    **{name: {"L", "RGB", "RGBX", "RGBA"} for name in ("MULTI", "MULTIF")},
+    **{name: {"L", "I", "I;16", "I;16B", "F", "RGB", "RGBX", "RGBA"} for name in ("MULTI", "MULTIF")},
     **{name: {"LA", "RGBA"} for name in ("MULTIA", "MULTIFA")},
 }
 _ON_ITS_SIDE = range(5, 9)
@@ -55,6 +55,11 @@ def require_carried(image: DecodedImage, form: Format) -> None:
         raise UnsupportedImageError(
             f"{form.name} cannot hold {PIXEL_KINDS[image.kind]}",
             f"choose {names} with -o NAME{extension}",
+        )
+    if image.is_premultiplied and not is_same and image.opaque is not None:
+        raise UnsupportedImageError(
+            f"{form.name} cannot hold premultiplied alpha",
+            "choose TIFF with -o NAME.tif, or save it with straight alpha",
         )
     if form.longest_side is not None and max(image.size) > form.longest_side:
         columns, rows = image.size

@@ -175,7 +175,7 @@ class Layout:
         """Return flags of the image's shape, joined over the channels: `pixel_shape`."""
         if self.channel_axis is None:
             return flags
-        joined: NDArray[np.bool_] = flags.any(axis=self.channel_axis)
+        joined: NDArray[np.bool_] = np.asarray(flags.any(axis=self.channel_axis))
         return joined
 
     def for_channels(self, values: NDArray[Value]) -> NDArray[Value]:

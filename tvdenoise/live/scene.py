@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tvdenoise.batch.denoiser import Denoiser
-from tvdenoise.batch.tuning import require_typeable
+from tvdenoise.batch.tuning import require_tunable, require_typeable
 from tvdenoise.files.orientation import Box, Orientation
 from tvdenoise.files.reading import read
 from tvdenoise.images.data import Layout
@@ -95,7 +95,7 @@ _VALUES_AT_ONCE = 1 << 18  # values converted at a time
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """rows, columns, channels: as stored; bits: per integer sample, None for floats.
+    """rows, columns, channels: as stored; bits: per sample of unsigned integers, otherwise None.
 
     orientation: the orientation for viewing; the solve uses the stored one, as `run` does.
     window: the intensities, in data ranges, that are shown as black and white.
@@ -123,6 +123,7 @@ class Scene:
         Raises UsageError if the values are so far above the data range that the command line rejects the chosen ε.
         """
         image = read(source, settings.max_megapixels, may_be_bilevel=False)
+        require_tunable(image)
         denoiser = Denoiser(settings, announce_compilation)
         denoiser.prepare()
         chosen = denoiser.choose(image)
@@ -136,7 +137,7 @@ class Scene:
             rows=rows,
             columns=columns,
             channels=image.channels,
-            bits=None if image.is_float else values.itemsize * 8,
+            bits=values.itemsize * 8 if values.dtype in (np.uint8, np.uint16) else None,
             window=_window(values, layout),
             span=_span(values, layout),
             chosen=chosen,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tvdenoise.files.decoded import below_one_another
 from tvdenoise.files.orientation import Orientation
 from tvdenoise.files.paths import printable
 from tvdenoise.pictures.figures import save_figure
@@ -94,7 +95,8 @@ Part = tuple[slice, slice]
 class Upright:
     """An image in its displayed orientation, whole or in parts.
 
-    pixels: stored values, turned upright; visible: boolean (rows, columns), None for all; white: the value shown as 1.
+    pixels: stored values, turned upright, bands below one another; visible: boolean (rows, columns), None for all.
+    white: the value shown as 1.
     """
 
     pixels: NDArray[Any]
@@ -105,7 +107,11 @@ class Upright:
     def of(cls, image: DecodedImage, white: float) -> Upright:
         orientation = Orientation.of(image)
         visible = None if image.visible is None else orientation.shown(image.visible)
-        return cls(orientation.shown(image.intensities), visible, white)
+        pixels = orientation.shown(image.intensities)
+        if image.in_bands:
+            pixels = below_one_another(pixels)
+            visible = None if visible is None else np.tile(visible, (image.channels, 1))
+        return cls(pixels, visible, white)
 
     def light(self, part: Part) -> NDArray[np.floating[Any]]:
         """A part as grey or RGB; invisible pixels are mid grey."""

@@ -12,11 +12,12 @@ import numpy as np
 
 from tvdenoise.errors import UnwritableImageError, UsageError
 from tvdenoise.files.atomic import write_atomically
-from tvdenoise.files.decoded import DecodedImage, Metadata
+from tvdenoise.files.decoded import DecodedImage, Metadata, below_one_another
 from tvdenoise.files.paths import printable
 from tvdenoise.files.writing import without_metadata, write
 from tvdenoise.formats.registry import format_for
 from tvdenoise.pictures.screen import as_light
+from tvdenoise.precision import precision_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,7 +153,7 @@ def _draw_decrease(axes: Axes, evaluations: np.ndarray, excess: np.ndarray) -> N
 _NOTHING = 128  # the grey level of no change
 _DEVIATIONS = 4  # standard deviations between mid grey and white, at least
 RESIDUAL_FORM = format_for(None, "PNG")
-_LARGEST_GAIN = 2.0**14  # a larger gain would show single-precision rounding
+_LARGEST_GAIN, _LARGEST_GAIN_OF_DOUBLES = 2.0**14, 2.0**43  # a larger gain would show rounding
 _BAND = 1 << 18  # values per batch of rows
 
 
@@ -188,18 +189,27 @@ def residual_image(
     """Input minus result as an 8-bit image, and its gain: the largest power of two with which 4 standard deviations
     fit between mid grey and white, at most 2¹⁴.
 
-    All channels share the gain. Invisible pixels show no change; inks are converted to light.
+    All channels share the gain. Invisible pixels show no change; inks are converted to light, and bands lie below one
+    another.
     """
+    if image.in_bands:
+        alpha = None if image.alpha is None else np.tile(image.alpha, (image.channels, 1))
+        tall = below_one_another(image.intensities)
+        image, denoised = (
+            replace(image, intensities=tall, alpha=alpha, in_bands=False),
+            below_one_another(denoised),
+        )
     squares, count = 0.0, 0
     for _, difference in _differences(image, denoised, white):
         squares += float(np.sum(np.square(difference, dtype=np.float64)))
         count += difference.size
-    gain = _gain(math.sqrt(squares / count))
+    is_double = precision_of(image.intensities.dtype) == np.float64
+    gain = _gain(math.sqrt(squares / count), _LARGEST_GAIN_OF_DOUBLES if is_double else _LARGEST_GAIN)
     rows, columns = image.intensities.shape[:2]
     shape = (rows, columns) if image.channels == 1 else (rows, columns, 3)
     shown = np.empty(shape, np.uint8)
     for band, difference in _differences(image, denoised, white):
-        shown[band] = np.clip(np.rint(difference * np.float32(gain * 255) + _NOTHING), 0, 255)
+        shown[band] = np.clip(np.rint(difference * difference.dtype.type(gain * 255) + _NOTHING), 0, 255)
     orientation = without_metadata(replace(image, traits=None)).metadata.exif
     return DecodedImage(shown, metadata=Metadata(exif=orientation)), gain
 
@@ -209,18 +219,20 @@ def _differences(
 ) -> Iterator[tuple[slice, NDArray[np.floating]]]:
     """Yield bands of rows and their residuals, in data ranges."""
     intensities, visible = image.intensities, image.visible
+    noisy = intensities if image.weights is None else image.noisy()
+    kind = precision_of(intensities.dtype).type  # the difference of large numbers may be small
     whites = (white, white) if image.is_float else (float(np.iinfo(intensities.dtype).max), 1.0)
     height = max(1, _BAND * len(intensities) // intensities.size)
     for top in range(0, len(intensities), height):
         band = slice(top, min(top + height, len(intensities)))
-        difference = as_light(intensities[band], whites[0]) - as_light(denoised[band], whites[1])
+        difference = as_light(noisy[band], whites[0], kind) - as_light(denoised[band], whites[1], kind)
         if visible is not None:
             difference[~visible[band]] = 0
         yield band, difference
 
 
-def _gain(deviation: float) -> float:
-    """The gain for a standard deviation: a power of two."""
+def _gain(deviation: float, largest: float) -> float:
+    """The gain for a standard deviation: a power of two, at most the largest."""
     if deviation == 0:
         return 1.0
-    return min(2.0 ** math.floor(math.log2(0.5 / (_DEVIATIONS * deviation))), _LARGEST_GAIN)
+    return min(2.0 ** math.floor(math.log2(0.5 / (_DEVIATIONS * deviation))), largest)

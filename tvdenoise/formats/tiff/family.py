@@ -304,7 +304,7 @@ FAMILY = Family(
             "TIFF",
             "TIFF",
             (".tif", ".tiff"),
-            kinds=frozenset(kind for kind in PIXEL_KINDS if not kind.startswith("MULTI")),
+            kinds=frozenset(PIXEL_KINDS),
             carries=frozenset({"icc", "exif", "xmp", "dpi", "tags", "record"}),
             several="pages",
             holds_bilevel=True,

@@ -27,6 +27,7 @@ from PIL.TiffImagePlugin import (
 )
 
 from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.files.decoded import NODATA_TAG
 from tvdenoise.formats.tiff.colour_maps import is_ramp
 from tvdenoise.formats.tiff.directories import MALFORMED, ORIENTATION
 
@@ -79,7 +80,8 @@ class Samples:
 
     dtype: in the file's byte order; bits: of each stored sample, fewer than those of dtype if they are packed.
     colours: the number of samples but for alpha; photometric: TIFF's number; extra: meanings of the samples beyond
-    those of the photometric interpretation: `BAND`, or alpha once.
+    those of the photometric interpretation: `BAND`, or alpha once; declares_missing: a tag gives a value for missing
+    pixels.
     """
 
     dtype: np.dtype[Any]
@@ -87,6 +89,7 @@ class Samples:
     colours: int
     photometric: int
     extra: tuple[int, ...] = ()
+    declares_missing: bool = False
 
     @property
     def count(self) -> int:
@@ -135,8 +138,9 @@ class Samples:
 
     @property
     def keeps_white(self) -> bool:
-        """Whether zero is white and stays so: only unsigned integers that others display have a fixed black level."""
-        return self.white_is_zero and (self.dtype.kind != "u" or self.is_native)
+        """Whether zero is white and stays so: only unsigned integers that are made for display are inverted."""
+        is_for_display = self.dtype.kind == "u" and not self.is_native and not self.declares_missing
+        return self.white_is_zero and not is_for_display
 
     def row_bytes(self, columns: int, samples: int) -> int:
         """Return the bytes of a stored row of so many pixels with so many samples."""
@@ -179,21 +183,22 @@ def known_samples(tags: ImageFileDirectory_v2) -> Samples | None:
         base + extra.count(BAND),
         photometric,
         extra,
+        declares_missing=NODATA_TAG in tags,
     )
     return samples if _is_supported(samples, tags) else None
 
 
 def _is_supported(samples: Samples, tags: ImageFileDirectory_v2) -> bool:
     """Return whether samples of a known type are supported in this combination."""
-    if samples.in_bands or samples.is_premultiplied:
-        return False
     alphas = [meaning for meaning in samples.extra if meaning in ALPHAS]
     if len(alphas) > 1 or len(alphas) + samples.extra.count(BAND) < len(samples.extra):
         return False
     is_of_inks = samples.dtype.str[1:] in _OF_INKS and tags.get(_INK_SET, _CMYK) == _CMYK
     if samples.photometric == SEPARATED and (samples.in_bands or not is_of_inks):
         return False
-    return not (samples.is_packed and (alphas or tags.get(_PREDICTOR, _NO_PREDICTOR) != _NO_PREDICTOR))
+    if samples.is_packed and (alphas or tags.get(_PREDICTOR, _NO_PREDICTOR) != _NO_PREDICTOR):
+        return False
+    return not (samples.is_premultiplied and samples.dtype.kind == "i")
 
 
 _PREDICTOR = 317
@@ -220,7 +225,7 @@ def deep_samples(tags: ImageFileDirectory_v2) -> Samples | None:
         return None
     if samples.dtype.str[1:] not in _PILLOWS or samples.is_packed:
         return samples
-    if samples.in_bands or samples.is_premultiplied or samples.has_lut:
+    if samples.in_bands or samples.is_premultiplied or samples.keeps_white or samples.has_lut:
         return samples
     is_grey_with_alpha = samples.count == 2
     if samples.dtype.itemsize > 1:
