@@ -147,6 +147,21 @@ def test_every_page_is_despeckled(command, tmp_path: Path) -> None:
     assert command("report", "r.jsonl").exit_code == 0
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_dry_run_knows_of_pages_of_one_bit_among_others(order: int, command, tmp_path: Path) -> None:
+    pages = (Image.fromarray(_page()), Image.fromarray(noise(90, 80, 3)))[::order]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    for more, action in (
+        ((), "fail"),
+        (("--impulses", "on"), "denoise"),
+        (("--first-frame",), "fail" if order == 1 else "denoise"),
+    ):
+        assert f"\t{action}" in command("run", "a.tif", "--dry-run", "--overwrite", *more).stdout
+        result = command("run", "a.tif", *more, "--overwrite")
+        assert result.exit_code == (action == "fail"), result.stderr
+        assert (f"{REFUSED}\n" in result.stderr) == (action == "fail")
+
+
 def test_a_mask_protects_specks(command, tmp_path: Path) -> None:
     speckled, _ = _speckled(_page())
     Image.fromarray(speckled).save(tmp_path / "a.png")

@@ -42,13 +42,13 @@ def test_several_pictures_in_a_jpeg_are_refused(tmp_path: Path) -> None:
         read(tmp_path / "a.jpg")
 
 
-def test_an_overview_is_no_page_and_is_left_out_with_a_notice(tmp_path: Path) -> None:
+def test_an_overview_is_no_page(tmp_path: Path) -> None:
     small = Image.fromarray(noise(4, 4))
     small.encoderinfo = {"tiffinfo": TiffImagePlugin.ImageFileDirectory_v2()}
     small.encoderinfo["tiffinfo"][254] = 1
     Image.fromarray(noise(8, 8)).save(tmp_path / "a.tif", save_all=True, append_images=[small])
     picture = read(tmp_path / "a.tif")
-    assert picture.notes == ("its overviews are dropped",)
+    assert picture.notes == ()
     np.testing.assert_array_equal(picture.intensities, noise(8, 8))
 
 

@@ -29,6 +29,7 @@ _TEXTS = PngImagePlugin.PngInfo()
 _TEXTS.add_text("Comment", "plain")
 _TEXTS.add_text("Packed", "packed" * 9, zip=True)
 _TEXTS.add_itxt("XML:com.adobe.xmp", "<x:xmpmeta/>")
+_LUT = np.stack((np.arange(256) * 257,) * 3).astype(np.uint16)
 _ALL = {"icc_profile": _PROFILE, "exif": _EXIF, "dpi": (300, 300)}
 
 
@@ -68,6 +69,19 @@ def _tiff(channels: int, dtype: type, **options: Any) -> Callable[[], bytes]:
             values >>= 16 - given["bitspersample"]
         stream = BytesIO()
         tifffile.imwrite(stream, values, **given)
+        return stream.getvalue()
+
+    return make
+
+
+def _unlike(*pages: tuple[np.ndarray, dict[str, Any]]) -> Callable[[], bytes]:
+    """Encode pages with tifffile, each with its own options."""
+
+    def make() -> bytes:
+        stream = BytesIO()
+        with tifffile.TiffWriter(stream) as writer:
+            for values, options in pages:
+                writer.write(values, **({"metadata": None, "photometric": "minisblack"} | options))
         return stream.getvalue()
 
     return make
@@ -166,6 +180,10 @@ SEVERAL: dict[str, Callable[[], bytes]] = {
         imagej=True,
         metadata={"axes": "ZCYX", "Labels": ["a"] * 4, "spacing": 2},
     ),
+    "sizes.tif": _unlike(
+        (_values(1, np.uint8), {}),
+        (_values(3, np.uint16)[:9], {"photometric": "rgb", "compression": "lzw"}),
+    ),
     "truncated.tif": _pages((4, _ROWS, _COLUMNS), np.uint8, imagej=True, truncate=True),
     "stack.ome.tif": _pages(
         (2, 2, _ROWS, _COLUMNS), np.uint8, metadata={"axes": "ZCYX", "PhysicalSizeZ": 2.0}
@@ -230,6 +248,15 @@ SEEDS: dict[str, Callable[[], bytes]] = {
     "one_bit.tif": _pillow("TIFF", "1", compression="group4"),
     "four.tif": _pillow("TIFF", "CMYK"),
     "jpeg.tif": _pillow("TIFF", "RGB", compression="jpeg"),
+    "lut.tif": _tiff(1, np.uint8, photometric="palette", colormap=_LUT),
+    "pyramid.tif": _unlike(
+        (_values(3, np.uint8), {"photometric": "rgb", "tile": (16, 16), "subifds": 1}),
+        (_values(3, np.uint8)[::2, ::2].copy(), {"photometric": "rgb", "subfiletype": 1}),
+    ),
+    "overviews.tif": _unlike(
+        (_values(1, np.uint8), {"compression": "zlib"}),
+        (_values(1, np.uint8)[::2, ::2].copy(), {"subfiletype": 1, "tile": (16, 16)}),
+    ),
     "white_is_zero.tif": _tiff(1, np.uint8, photometric="miniswhite"),
     "planar.tif": _tiff(3, np.uint8, planarconfig="separate"),
     "tiled.tif": _tiff(3, np.uint8, tile=(16, 16), compression="zlib", predictor=True),

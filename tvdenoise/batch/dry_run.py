@@ -13,12 +13,14 @@ from tvdenoise.batch.denoiser import no_volume
 from tvdenoise.batch.in_place import slices_are_done, was_put_there
 from tvdenoise.batch.large import require_parts_possible
 from tvdenoise.batch.masks import MaskForm
+from tvdenoise.batch.planes import require_one_size
 from tvdenoise.batch.volumes import require_no_mask
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.large import require_large_carried
 from tvdenoise.files.memory import MemoryBudget, require_memory
 from tvdenoise.files.opening import axes_of, opened_file
 from tvdenoise.files.paths import reason_of
+from tvdenoise.files.pillow import is_bilevel
 from tvdenoise.files.reading import large_image
 from tvdenoise.files.slices import naming_slice
 from tvdenoise.files.writing import require_several_carried
@@ -101,7 +103,7 @@ class Forecast:
                     record = file.record
                 if job.once and (record is not None or self._was_put_there(job.source)):
                     return Prospect(source, target, Action.SKIP, "already denoised", size)
-            if header is not None and header.is_bilevel:
+            if self._has_bilevel(job):
                 require_despeckled(job, self.impulses, volume=self.volume)
             if self.volume and not job.slices:
                 _require_volume(job.source)
@@ -142,11 +144,22 @@ class Forecast:
         """Raise UnsupportedImageError if the masks do not match the images in size or number."""
         if self.mask_form is None or job.header is None:
             return
-        is_looked_into = self.mask_form.count > 1 and not self.first_frame
+        is_looked_into = max(self.mask_form.count, job.header.planes) > 1 and not self.first_frame
         count = len(job.files)
         if is_looked_into and not job.slices and (axes := axes_of(job.source)) is not None:
+            require_one_size(axes, self.mask)
             count = axes.count
         self.mask_form.require_likely(job.header.columns, job.header.rows, count)
+
+    def _has_bilevel(self, job: Job) -> bool:
+        """Return True if any image to denoise has 1 bit per pixel."""
+        header = job.header
+        if header is None or not header.has_bilevel:
+            return False
+        if not self.first_frame or header.planes == 1:
+            return True
+        with opened_file(job.source, self.max_megapixels, first_frame=True) as file:
+            return is_bilevel(file.opened)
 
     def _has_more_to_say(self, job: Job) -> bool:
         """Return True if the header is not enough, and the file must be opened, which takes time."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tvdenoise.batch.outcome import Figures
     from tvdenoise.batch.outputs import Job
     from tvdenoise.files.decoded import DecodedImage
+    from tvdenoise.files.stack import Axes
     from tvdenoise.formats.family import Format
     from tvdenoise.options import FileOptions
     from tvdenoise.parameters import Parameters
@@ -55,6 +56,7 @@ class Planes(Work):
     ) -> None:
         if isinstance(found, Stack):
             require_stack_possible(found, form, job)
+            require_one_size(found.axes, settings.mask)
         else:
             require_carried(found, form)
         first = found.first if isinstance(found, Stack) else found
@@ -125,7 +127,7 @@ class Planes(Work):
         Planes without noise, such as uniform ones before and after the specimen, do not count if others have noise.
         """
         channels = range(stack.axes.channel_count)
-        if stack.first.is_bilevel:
+        if stack.axes.is_mixed or stack.first.is_bilevel:
             return
         is_shared = len(channels) == 1 and stack.first.channels in dict(self._settings.shared_mu)
         is_shared = is_shared and not self._in_bands
@@ -215,6 +217,15 @@ def require_no_trace(job: Job) -> None:
         raise UnsupportedImageError(
             "--trace records one solve, and its bands are denoised one by one",
             "add --couple-bands, or leave it out",
+        )
+
+
+def require_one_size(axes: Axes, mask: str | None) -> None:
+    """Raise UnsupportedImageError for a mask with images that differ."""
+    if mask is not None and axes.is_mixed:
+        raise UnsupportedImageError(
+            f"its {axes.count} pages differ in size or kind of pixels, and --mask needs pages of one size",
+            "leave it out, or save each page as a file of its own",
         )
 
 

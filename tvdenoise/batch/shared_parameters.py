@@ -140,11 +140,10 @@ def _choice_on(job: Job, denoiser: Denoiser, settings: FileOptions) -> tuple[int
             )
             if isinstance(found, Stack) and found.axes.channel_count > 1:
                 return None
-            first = found.first if isinstance(found, Stack) else found
-            if isinstance(first, DecodedImage) and first.is_bilevel:
-                return None
             noisy, mask = _in_the_middle(found, denoiser, settings)
             if noisy.in_bands and not settings.couple_bands:
+                return None
+            if isinstance(noisy, DecodedImage) and noisy.is_bilevel:
                 return None
     except OSError as error:
         raise UnreadableImageError(reason_of(error)) from error

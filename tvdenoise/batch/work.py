@@ -149,7 +149,8 @@ class FileSummary:
             solution = self._solutions[0] if self._solutions else None
             image = with_record(image, self._form, record_of(solution, self._settings))
         self.note(lost_metadata(image, self._form))
-        return image
+        nodata = self._settings.nodata
+        return image if nodata is None else replace(image, nodata=nodata)  # for the overviews
 
     @property
     def notes(self) -> tuple[str, ...]:

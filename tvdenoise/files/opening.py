@@ -115,7 +115,7 @@ class Header:
     """What a header says: codec as named by Pillow; channels including alpha, and of a palette those it expands to;
     planes: the number of images in the file; volume: the number of images in its largest volume. Both are 1 if the
     beginning of the file does not show them. is_double: it is denoised in double precision; in_bands: band by band;
-    is_bilevel: see `DecodedImage`."""
+    is_bilevel: see `DecodedImage`; has_bilevel: whether any image is."""
 
     codec: str
     columns: int
@@ -128,6 +128,7 @@ class Header:
     is_double: bool = False
     in_bands: bool = False
     is_bilevel: bool = False
+    has_bilevel: bool = False
 
     @property
     def values(self) -> int:
@@ -180,6 +181,15 @@ class Contents:
     count: int | None
 
 
+@contextmanager
+def _naming_image(number: int, count: int) -> Iterator[None]:
+    """Prefix errors with the number of the image."""
+    try:
+        yield
+    except (UnreadableImageError, UnsupportedImageError) as error:
+        raise type(error)(f"image {number + 1} of {count}: {error.reason}", error.remedy) from error
+
+
 class OpenedFile:
     """An image file whose header is read. Its properties are computed on access, without decoding pixels.
 
@@ -210,11 +220,14 @@ class OpenedFile:
         return self.opened.format if self.opened.format in FAMILIES else None
 
     @cached_property
+    def _surveyed(self) -> Series | None:
+        family = FAMILIES.get(self.opened.format or "")
+        return family.several.survey(self.opened, self.stream) if family and family.several else None
+
+    @property
     def axes(self) -> Axes | None:
         """The axes of the images; None for a single image."""
-        family = FAMILIES.get(self.opened.format or "")
-        series = family.several.survey(self.opened, self.stream) if family and family.several else None
-        return None if series is None else series.axes
+        return None if self._surveyed is None else self._surveyed.axes
 
     @property
     def stated_spacing(self) -> Axes | None:
@@ -224,15 +237,42 @@ class OpenedFile:
 
     @property
     def header(self) -> Header:
-        """The header; a readable header does not mean that the pixels are."""
-        axes, header = self.axes, _header(self.opened, self.stream)
+        """The header, of the largest image if they differ; a readable header does not mean that the pixels are."""
+        axes, headers = self.axes, list(self._headers())
+        header = max(headers, key=lambda each: each.bytes_needed)
+        header = replace(header, has_bilevel=any(each.is_bilevel for each in headers))
         return header if axes is None else replace(header, planes=axes.count, volume=_largest(axes))
 
     @property
     def bytes_needed(self) -> int:
-        """Memory for denoising the first image; see `memory.bytes_needed`."""
-        header = _header(self.opened, self.stream)
-        return replace(header, in_bands=header.in_bands and not self._couples_bands).bytes_needed
+        """Memory for denoising the first image, or the largest if they differ; see `memory.bytes_needed`."""
+        headers = (
+            replace(header, in_bands=header.in_bands and not self._couples_bands)
+            for header in self._headers()
+        )
+        return max(header.bytes_needed for header in headers)
+
+    def _headers(self) -> Iterator[Header]:
+        """Yield the headers of images that differ, or that of the first."""
+        yield _header(self.opened, self.stream)
+        for page, stream in self._further() if not self.first_frame else ():
+            yield _header(page, stream)
+
+    def _further(self) -> Iterator[tuple[ImageFile.ImageFile, BinaryIO]]:
+        """Open all but the first of images that differ, each as a file of its own."""
+        series, codec = self._surveyed, self.opened.format or ""
+        if series is None or not series.axes.is_mixed:
+            return
+        several = FAMILIES[codec].several
+        assert several is not None
+        assert several.page is not None
+        for number in range(1, series.count):
+            with (
+                _naming_image(number, series.count),
+                several.page(self.stream, series, number) as stream,
+                opened_image(stream) as page,
+            ):
+                yield page, stream
 
     @cached_property
     def contents(self) -> Contents:
@@ -241,6 +281,9 @@ class OpenedFile:
         require_pixels_within(self.opened, self._max_megapixels)
         series, count = self._series(family)
         require_known_mode(self.opened)
+        for page, _ in self._further() if not self.first_frame else ():
+            require_pixels_within(page, self._max_megapixels)
+            require_known_mode(page)
         return Contents(family, series, count)
 
     @property
@@ -264,7 +307,7 @@ class OpenedFile:
                 raise SeveralImagesError(f"several images in one {self.opened.format} are not supported")
             return None, int(getattr(self.opened, "n_frames", 1))
         try:
-            series = family.several.survey(self.opened, self.stream)
+            series = self._surveyed
         except UnsupportedImageError:
             if not self.first_frame:
                 raise

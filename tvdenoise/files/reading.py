@@ -182,7 +182,7 @@ def _numbered(
             require_pixels_within(opened, max_megapixels)
             require_known_mode(opened)
             image = _decoded(opened, page, family, may_hold=may_hold)
-        if (image.kind, image.size) != (first.kind, first.size):
+        if not series.axes.is_mixed and (image.kind, image.size) != (first.kind, first.size):
             raise SeveralImagesError(
                 f"its page {number + 1} differs from the first in size or kind of pixels",
                 "save each as a file of its own",

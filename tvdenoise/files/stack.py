@@ -40,7 +40,7 @@ class Axes:
     channels, "I" if unknown; sizes: the length of each axis; their product is the number of images.
     spacing: the distance of neighbours by axis ("X" and "Y" too), > 0, in ``unit`` (time: seconds), if known.
     order: the number of each image in the order of the axes, if the file has them in another order.
-    channels: the channel of each image, if nothing else is known.
+    channels: the channel of each image, if nothing else is known; is_mixed: images differ in size or kind of pixels.
     """
 
     names: str
@@ -49,6 +49,7 @@ class Axes:
     unit: str | None = None
     channels: tuple[int, ...] | None = None
     order: tuple[int, ...] | None = None
+    is_mixed: bool = False
 
     @classmethod
     def plain(cls, count: int) -> Axes:
@@ -105,6 +106,10 @@ class Axes:
         Raises UnsupportedImageError if it is unknown which images form a volume.
         """
         axis = self.plane_axis
+        if self.is_mixed:
+            raise UnsupportedImageError(
+                f"its {self.count} pages differ in size or kind of pixels", "leave out --volume"
+            )
         if self.channels is not None:
             raise UnsupportedImageError(
                 "it holds several stacks, and the layout of their planes is unknown",
@@ -151,7 +156,7 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Several images of one size and kind in a file, which are read one by one.
+    """Several images in a file, of one size and kind unless the axes say otherwise, which are read one by one.
 
     first: the first image, with the metadata of the file; read: yields the images with the given increasing numbers,
     decoding each on demand; raises UnreadableImageError and UnsupportedImageError.

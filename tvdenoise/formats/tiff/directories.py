@@ -71,9 +71,10 @@ _SMALL_TILE = 1 << 22  # pixels
 _CLASSIC, _BIG = 42, 43  # versions
 _INTEGERS = {1: 1, SHORT: 2, LONG: 4, LONG8: 8}
 _LINKS = {LONG: "I", 13: "I", LONG8: "Q", 18: "Q"}  # types of file offsets
+_WHOLE = {SHORT: "H", **_LINKS}
 _NOT_CARRIED = frozenset({13, 16, 17, 18})  # file offsets, which become invalid, and BigTIFF types
-_NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
-_REDUCED, _MASK = 1, 4  # bits of NewSubfileType
+NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _SUB_DIRECTORIES = 254, 255, 330
+REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 _OLD_REDUCED = 2  # value of SubfileType
 _ORIENTATION, _ON_THEIR_SIDE = 274, (5, 6, 7, 8)
 _WIDTH, _LENGTH, _STRIPS, _TILE_WIDTH, _TILE_LENGTH, _TILES, _DEPTH = 256, 257, 273, 322, 323, 324, 32997
@@ -158,11 +159,11 @@ class Directory:
 
     @property
     def is_overview(self) -> bool:
-        return bool(self.first(_NEW_SUBFILE_TYPE) & _REDUCED) or self.first(_SUBFILE_TYPE) == _OLD_REDUCED
+        return bool(self.first(NEW_SUBFILE_TYPE) & REDUCED) or self.first(_SUBFILE_TYPE) == _OLD_REDUCED
 
     @property
     def is_mask(self) -> bool:
-        return bool(self.first(_NEW_SUBFILE_TYPE) & _MASK)
+        return bool(self.first(NEW_SUBFILE_TYPE) & _MASK)
 
     @property
     def form(self) -> tuple[tuple[int, int], ...]:
@@ -170,6 +171,27 @@ class Directory:
         columns, rows, *others = (self.entries.get(tag, Entry(0, 0)) for tag in _FORM)
         sides = (rows, columns) if self.first(_ORIENTATION) in _ON_THEIR_SIDE else (columns, rows)
         return tuple((entry.count, entry.first) for entry in (*sides, *others))
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Rows and columns as displayed."""
+        sides = self.first(_LENGTH), self.first(_WIDTH)
+        return sides[::-1] if self.first(_ORIENTATION) in _ON_THEIR_SIDE else sides
+
+    def shows(self, page: Directory) -> bool:
+        """Return whether it has the extent of a page, but for rounded sides, and fewer pixels."""
+        (rows, columns), (all_rows, all_columns) = self.sides, page.sides
+        if not (0 < rows <= all_rows and 0 < columns <= all_columns and (rows, columns) != page.sides):
+            return False
+        return abs(columns * all_rows - rows * all_columns) <= all_rows + all_columns
+
+    @property
+    def tile(self) -> tuple[int, int] | None:
+        """Rows and columns of its tiles as displayed; None for strips."""
+        tile = self.first(_TILE_LENGTH), self.first(_TILE_WIDTH)
+        if not all(tile):
+            return None
+        return tile[::-1] if self.first(_ORIENTATION) in _ON_THEIR_SIDE else tile
 
 
 def layout_of(stream: BinaryIO) -> TiffLayout | None:
@@ -211,6 +233,38 @@ def directories(stream: BinaryIO) -> Iterator[Directory]:
         place = following
 
 
+def numbers_in(stream: BinaryIO, directory: Directory, tag: int, most: int) -> tuple[int, ...]:
+    """Return the first ``most`` whole numbers of a tag; none if it is missing, malformed or truncated."""
+    layout, length = layout_of(stream), stream.seek(0, os.SEEK_END)
+    assert layout is not None
+    start = directory.place + layout.count.size
+    stream.seek(start)
+    for number, kind, count, inline in layout.entry.iter_unpack(stream.read(directory.link - start)):
+        if number != tag or kind not in _WHOLE:
+            continue
+        size, values = struct.calcsize("=" + _WHOLE[kind]), inline
+        if size * count > len(inline):
+            stream.seek(min(length, layout.place.unpack(inline)[0]))
+            values = stream.read(size * min(count, most))
+        whole = min(count, most, len(values) // size)
+        return struct.unpack_from(f"{layout.order}{whole}{_WHOLE[kind]}", values)
+    return ()
+
+
+def sub_directories(stream: BinaryIO, directory: Directory) -> tuple[list[Directory], bool]:
+    """Return the directories below a directory (SubIFDs), and whether some are damaged or too many."""
+    layout, length = layout_of(stream), stream.seek(0, os.SEEK_END)
+    assert layout is not None
+    found, is_whole = [], True
+    for place in numbers_in(stream, directory, _SUB_DIRECTORIES, _MOST_OVERVIEWS):
+        try:
+            found.append(_directory_at(min(place, length), stream, layout)[0])
+        except (UnreadableImageError, UnsupportedImageError):
+            is_whole = False
+    stated = directory.entries.get(_SUB_DIRECTORIES, Entry(0, 0)).count
+    return found, not is_whole or len(found) < stated
+
+
 def truncated() -> UnreadableImageError:
     return UnreadableImageError("the file is truncated", "use a complete copy")
 
@@ -248,7 +302,11 @@ def screen(stream: BinaryIO) -> None:
     Also refuses pages of several planes, of which Pillow would read only the first.
     """
     most_segments = chunk_limit(stream, _SEGMENTS_ALWAYS_ALLOWED)
+    most, below = chunk_limit(stream), 0
     for found in directories(stream):
+        below += found.entries[_SUB_DIRECTORIES].count if _SUB_DIRECTORIES in found.entries else 0
+        if below > most:
+            raise too_many(most, "overviews")
         for tag in (_STRIPS, _TILES):
             if tag in found.entries and found.entries[tag].count > most_segments:
                 raise too_many(most_segments, "strips or tiles")

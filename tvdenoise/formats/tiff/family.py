@@ -46,10 +46,12 @@ from tvdenoise.formats.tiff.directories import (
     truncated,
     with_sides_exchanged,
 )
+from tvdenoise.formats.tiff.overviews import overviews_of, whole_tile
 from tvdenoise.formats.tiff.pages import (
     description_of,
     descriptions_in,
-    overview_notes,
+    is_of_aperio,
+    notes_of_left_out,
     page_of,
     spacing_stated,
     survey,
@@ -89,6 +91,7 @@ if TYPE_CHECKING:
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # otherwise it prints some warnings
 _MAY_BE_MISSING = "webp"  # in Pillow's libtiff
 _YCBCR = 6
+_SUB_DIRECTORIES = 330
 _ON_THEIR_SIDE = (5, 6, 7, 8)  # orientations
 _IMAGEJ_METADATA, _IMAGEJ_LENGTHS = 50839, 50838  # numbers and texts in the file's byte order
 _PLACES = (STRIPOFFSETS, TILEOFFSETS), (STRIPBYTECOUNTS, TILEBYTECOUNTS)
@@ -100,12 +103,15 @@ def _plain(opened: ImageFile.ImageFile, stream: BinaryIO) -> ImageFile.ImageFile
 
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     assert isinstance(opened, TiffImageFile)
-    require_no_preview(opened.tag_v2)
+    if not is_of_aperio(stream):  # whose label is stored like a preview
+        require_no_preview(opened.tag_v2)
     if X_RESOLUTION not in opened.tag_v2:
         opened.info.pop("dpi", None)  # Pillow's default of one dot per inch
     if (samples := deep_samples(opened.tag_v2)) is None:
         check_samples(opened)
-    tags, further, lost = tags_in(stream, next(directories(stream)))
+    directory = next(directories(stream))
+    tags, further, lost = tags_in(stream, directory)
+    lost = [tag for tag in lost if tag != _SUB_DIRECTORIES]  # noted with the overviews
     tags.pop(ORIENTATION, None)  # decoding applies it
     if opened.tag_v2.get(ORIENTATION, 1) in _ON_THEIR_SIDE:
         tags = with_sides_exchanged(tags)
@@ -123,6 +129,7 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     if has_bits:
         white_is_zero = opened.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == WHITE_IS_ZERO
     keeps_order = _IMAGEJ_METADATA in further or (samples is not None and samples.is_native)
+    overviews, notes_of_overviews = overviews_of(stream, GROUP_4 if has_bits else DEFLATE)
     traits = TiffTraits(
         tags,
         compression=GROUP_4 if has_bits else DEFLATE,
@@ -132,12 +139,14 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         bands=(samples.photometric, samples.extra) if samples is not None and in_bands else None,
         is_planar=is_planar and in_bands,
         colour_map=_colour_map_in(stream) if samples is not None and samples.has_lut else None,
+        tile=whole_tile(directory),
+        overviews=overviews,
     )
     if compression in COMPRESSIONS or (has_bits and compression in FAX_COMPRESSIONS):
         traits = replace(traits, compression=compression)
     record, further = _without_record(further)
     return Inspection(
-        overview_notes(stream) + _notes(opened, traits) + notes_of_lost(lost),
+        notes_of_left_out(stream) + notes_of_overviews + _notes(opened, traits) + notes_of_lost(lost),
         traits,
         exif_of(tags),
         further,
@@ -145,6 +154,7 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
         elsewhere=(
             *("its further descriptions are dropped",) * bool(traits.descriptions),
             *("its colour map (LUT) is dropped: the result is grey",) * (traits.colour_map is not None),
+            *("its overviews are dropped",) * bool(overviews),
         ),
         in_bands=in_bands,
         is_premultiplied=samples is not None and samples.is_premultiplied,
@@ -193,7 +203,8 @@ def _without_record(tags: dict[int, StoredTag]) -> tuple[str | None, dict[int, S
 
 def _strip(traits: object) -> object:
     assert isinstance(traits, TiffTraits)
-    return replace(traits, tags={}, descriptions=())
+    overviews = tuple(overview.without_metadata() for overview in traits.overviews)
+    return replace(traits, tags={}, descriptions=(), overviews=overviews)
 
 
 def _renew(image: DecodedImage, miniature: Miniature) -> tuple[object, tuple[str, ...]]:

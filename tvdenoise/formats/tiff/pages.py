@@ -14,7 +14,7 @@ import os
 import re
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, cast
 
@@ -22,6 +22,8 @@ from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
     COMPRESSION,
     IMAGEDESCRIPTION,
+    PHOTOMETRIC_INTERPRETATION,
+    SAMPLESPERPIXEL,
     STRIPBYTECOUNTS,
     STRIPOFFSETS,
     X_RESOLUTION,
@@ -30,7 +32,7 @@ from PIL.TiffImagePlugin import (
 )
 
 from tvdenoise.errors import SeveralImagesError, UnreadableImageError
-from tvdenoise.files.stack import CHANNEL, DEPTH, TIME, Axes, Series, unnamed
+from tvdenoise.files.stack import CHANNEL, DEPTH, TIME, UNKNOWN_AXIS, Axes, Series, unnamed
 from tvdenoise.formats.tiff.directories import (
     ASCII,
     REMEDY,
@@ -39,9 +41,11 @@ from tvdenoise.formats.tiff.directories import (
     directories,
     fields_in,
     layout_of,
+    numbers_in,
     truncated,
 )
 from tvdenoise.formats.tiff.ome import OmeImage, in_unit, ome_of
+from tvdenoise.formats.tiff.samples import PALETTE
 
 
 @dataclass(frozen=True)
@@ -286,12 +290,15 @@ def _positive(value: object) -> float | None:
 
 
 _AFTER_HEADER, _MICRO_MANAGER = 8, 54773648
+_CLOUD_OPTIMISED, _AGAIN = b"GDAL_STRUCTURAL_METADATA_SIZE=", "gdal_translate -of COG makes one again"
+_RGBA = 4  # samples
 _METAMORPH_STACK = 33629  # has a value for each plane
 
 
 @dataclass(frozen=True)
 class Page:
-    """Offsets of a directory and of its link to the next one; window: the shift of its pixels, or None."""
+    """Offsets of a directory, and of the link to the next page, behind its overviews; window: the shift of its pixels,
+    or None."""
 
     place: int
     link: int
@@ -301,11 +308,12 @@ class Page:
 @dataclass(frozen=True)
 class TiffPages:
     """Pages of a file, in order; is_contiguous: programs read the pixels of all pages as one block, described by the
-    first directory."""
+    first directory; size: bytes of all values of pages of different size or kind, or 0."""
 
     pages: tuple[Page, ...]
     layout: TiffLayout
     is_contiguous: bool = False
+    size: int = 0
 
     @property
     def has_one_directory(self) -> bool:
@@ -318,27 +326,64 @@ def survey(opened: Any, stream: BinaryIO) -> Series | None:
     assert isinstance(opened, TiffImageFile)
     tags, layout = opened.tag_v2, layout_of(stream)
     assert layout is not None
-    found = [directory for directory in directories(stream) if not directory.is_mask]
-    pages = [directory for directory in found if not directory.is_overview]
+    found = list(groups(stream))
+    is_slide = is_of_aperio(stream)
+    found = [group for group in found if is_slide or not (group[0].is_overview or group[0].is_mask)] or found[
+        :1
+    ]
+    pages = [group[0] for group in found]
     if len(pages) == 1 and (stated := pages[0].entries.get(_METAMORPH_STACK)) and stated.count > 1:
         raise SeveralImagesError("MetaMorph stacks are not supported", "save it as an ImageJ or OME TIFF")
     described = described_by(descriptions_in(stream))
+    size = 0
     if len(pages) < 2:
-        single = pages[0] if pages else found[0]
+        single = pages[0]
         images = described.images or described.values // max(1, _values(single, tags))
         if images < 2 or described.is_one_page:
             return None
         placed = _moved(single, tags, images, stream)
     else:
-        _require_one_form(pages)
-        placed = tuple(Page(page.place, page.link) for page in pages)
-    traits = TiffPages(placed, layout, described.is_contiguous)
-    return Series(
-        described.axes_of(len(placed), tags),
-        None,
-        traits,
-        described.notes_for(len(placed)) + overview_notes(stream),
-    )
+        placed = tuple(Page(group[0].place, group[-1].link) for group in found)
+        if len({(page.form, _bits_of(page, stream)) for page in pages}) > 1:
+            size = sum(_size_of(page, stream) for page in pages)
+    traits = TiffPages(placed, layout, described.is_contiguous, size)
+    axes = described.axes_of(len(placed), tags)
+    if size:
+        axes = Axes(UNKNOWN_AXIS, (axes.count,), axes.spacing, axes.unit, is_mixed=True)
+    return Series(axes, None, traits, described.notes_for(len(placed)) + notes_of_left_out(stream))
+
+
+def groups(stream: BinaryIO) -> Iterator[list[Directory]]:
+    """Yield the directories of each page: its own, and those of its overviews and masks, which follow."""
+    is_slide = is_of_aperio(stream)
+    group: list[Directory] = []
+    for directory in directories(stream):
+        belongs = directory.is_overview or directory.is_mask
+        if is_slide and group:  # whose levels look like pages, and whose label like an overview
+            belongs = directory.shows(group[0])
+        if group and not belongs:
+            yield group
+            group = []
+        group.append(directory)
+    if group:
+        yield group
+
+
+def is_of_aperio(stream: BinaryIO) -> bool:
+    """Return whether a TIFF is a slide of Aperio's scanners, or a page of one."""
+    return any(text.startswith(b"Aperio") for text in descriptions_in(stream))
+
+
+def _bits_of(page: Directory, stream: BinaryIO) -> int:
+    """Return the bits of the first sample, also of those that an entry does not hold."""
+    return page.first(BITSPERSAMPLE) or next(iter(numbers_in(stream, page, BITSPERSAMPLE, 1)), 1)
+
+
+def _size_of(page: Directory, stream: BinaryIO) -> int:
+    """Return at least the bytes of the values of a page as they are written: palettes become colours."""
+    is_palette = page.first(PHOTOMETRIC_INTERPRETATION) == PALETTE
+    samples = _RGBA if is_palette else max(1, page.first(SAMPLESPERPIXEL))
+    return page.first(256) * page.first(257) * samples * -(-_bits_of(page, stream) // 8)
 
 
 def spacing_stated(opened: Any, stream: BinaryIO) -> Axes | None:
@@ -352,13 +397,6 @@ def spacing_stated(opened: Any, stream: BinaryIO) -> Axes | None:
 def _values(page: Directory, tags: Mapping[int, Any]) -> int:
     """Return the number of values of a page."""
     return page.first(256) * page.first(257) * len(tags.get(BITSPERSAMPLE, (1,)))
-
-
-def _require_one_form(pages: list[Directory]) -> None:
-    if len({page.form for page in pages}) > 1:
-        raise SeveralImagesError(
-            f"its {len(pages)} pages differ in size or kind of pixels", "save each as a file of its own"
-        )
 
 
 def _moved(only: Directory, tags: Mapping[int, Any], images: int, stream: BinaryIO) -> tuple[Page, ...]:
@@ -391,16 +429,22 @@ def page_of(stream: BinaryIO, series: Series, number: int) -> BinaryIO:
     return cast(BinaryIO, Spliced(stream, replaced, page.window))
 
 
-def overview_notes(stream: BinaryIO) -> tuple[str, ...]:
-    """Return notes about overviews, masks and indices that are left out of a TIFF."""
-    found = list(directories(stream))
-    overviews = any(directory.is_overview for directory in found)
-    masks = any(directory.is_mask and not directory.is_overview for directory in found)
+def notes_of_left_out(stream: BinaryIO) -> tuple[str, ...]:
+    """Return notes about masks and indices that are left out of a TIFF."""
+    masks = any(directory.is_mask for directory in directories(stream))
     return (
-        *("its overviews are dropped",) * overviews,
         *("its masks are dropped",) * masks,
         *("Micro-Manager's index and summary of the file are dropped",) * _is_of_micro_manager(stream),
+        *(f"its layout as a cloud-optimised GeoTIFF is lost; {_AGAIN}",) * _is_cloud_optimised(stream),
     )
+
+
+def _is_cloud_optimised(stream: BinaryIO) -> bool:
+    """Return whether GDAL's description of such a layout follows the header."""
+    layout = layout_of(stream)
+    assert layout is not None
+    stream.seek(layout.first_link + layout.place.size)
+    return stream.read(len(_CLOUD_OPTIMISED)) == _CLOUD_OPTIMISED
 
 
 def _is_of_micro_manager(stream: BinaryIO) -> bool:

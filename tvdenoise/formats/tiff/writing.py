@@ -9,8 +9,9 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -34,6 +35,7 @@ from tvdenoise.formats.tiff.directories import (
     ASCII,
     LONG,
     LONG8,
+    NEW_SUBFILE_TYPE,
     RATIONAL,
     SHORT,
     SIZES,
@@ -42,6 +44,7 @@ from tvdenoise.formats.tiff.directories import (
     TiffLayout,
     tags_of_exif,
 )
+from tvdenoise.formats.tiff.overviews import Averaging, Meaning, Overview
 from tvdenoise.formats.tiff.pages import TiffPages
 from tvdenoise.formats.tiff.samples import (
     BAND,
@@ -70,6 +73,7 @@ _INCH = 2
 _UNPREDICTED = ("raw", "packbits")
 _NO_PREDICTOR, _HORIZONTAL = 1, 2
 _FORMATS = {"u": 1, "i": 2, "f": 3}
+_SUB_DIRECTORIES = 330
 _STRIP = 1 << 20  # bytes
 _SIDE = 16  # tile sides are multiples of it
 _LARGEST_TERM = 2**32 - 1  # of a fraction
@@ -86,6 +90,7 @@ class TiffTraits:
     colour_map: the LUT of a grey image.
     bands: of images in bands, the photometric interpretation and the meanings of the extra samples, None for grey.
     is_planar: bands are stored one after the other, not pixel by pixel.
+    tile: rows and columns of its tiles, None for strips; overviews: those to make anew.
     """
 
     tags: Tags = field(default_factory=dict)
@@ -96,6 +101,8 @@ class TiffTraits:
     colour_map: Field | None = None
     bands: tuple[int, tuple[int, ...]] | None = None
     is_planar: bool = False
+    tile: tuple[int, int] | None = None
+    overviews: tuple[Overview, ...] = ()
 
 
 def options(image: DecodedImage, _quality: int | None) -> dict[str, Any]:
@@ -292,6 +299,35 @@ def _faxed(bits: bytes, size: tuple[int, int], compression: str) -> bytes:
     return contents.getvalue()[start : start + length]
 
 
+@dataclass
+class _Open:
+    """A directory being written: its tags, the storage of its pixels, and their places, layer by layer.
+
+    below: directories below it.
+    """
+
+    fields: tuple[Field, ...]
+    storage: Storage | None
+    places: list[list[tuple[int, int]]]
+    below: list[_Open] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, fields: Iterable[Field], storage: Storage | None) -> _Open:
+        return cls(tuple(fields), storage, [[] for _ in range(1 if storage is None else storage.layers)])
+
+    def placed(self, *, is_big: bool) -> tuple[Field, ...]:
+        """Return the fields, including the location of the pixels."""
+        places = [place for layer in self.places for place in layer]
+        return self.placed_at(
+            [offset for offset, _ in places], [length for _, length in places], is_big=is_big
+        )
+
+    def placed_at(self, offsets: list[int], lengths: list[int], *, is_big: bool) -> tuple[Field, ...]:
+        if self.storage is None:
+            return self.fields
+        return (*self.fields, *self.storage.fields(offsets, lengths, is_big=is_big))
+
+
 class Pages:
     """Writes pages to an empty seekable stream; `close` completes the file.
 
@@ -304,33 +340,48 @@ class Pages:
         self._stream = stream
         self._layout = layout
         self._has_one_directory = has_one_directory
-        self._pages: list[tuple[Field, ...]] = []
+        self._pages: list[tuple[tuple[Field, ...], list[tuple[Field, ...]]]] = []  # with those below
         self._known: dict[Field, Field] = {}
-        self._fields: tuple[Field, ...] | None = None
-        self._storage: Storage | None = None
-        self._places: list[list[tuple[int, int]]] = []
+        self._page: _Open | None = None
+        self._overviews: list[_Open] = []  # of the page
+        self._following: list[_Open] = []  # those of the overviews that are not below the page
         stream.write(layout.header + bytes(layout.place.size))
 
     def begin(self, fields: Iterable[Field], storage: Storage | None = None) -> None:
         """Start a page with these fields; storage: of the pixels to append, or None for no pixels."""
         self._finish()
-        is_first = self._fields is None
-        self._fields, self._storage = tuple(fields), storage
-        self._places = [[] for _ in range(1 if storage is None else storage.layers)]
+        is_first = self._page is None
+        self._page, self._overviews, self._following = _Open.of(fields, storage), [], []
         if self._has_one_directory and is_first:
-            self._lead()
+            self._lead(self._page)
 
-    def append(self, values: NDArray[Any]) -> None:
-        """Write the next segments of the page; values: (rows, columns, samples) of a strip, or of tiles in a row."""
-        assert self._storage is not None
-        for layer, part in enumerate(np.split(values, self._storage.layers, axis=-1)):
-            self.append_layer(layer, part)
+    def begin_overview(self, fields: Iterable[Field], storage: Storage, *, is_below: bool) -> None:
+        """Start a further overview of the page, in a directory below that of the page, or in one that follows."""
+        assert self._page is not None
+        opened = _Open.of(fields, storage)
+        self._overviews.append(opened)
+        (self._page.below if is_below else self._following).append(opened)
+
+    def append(self, values: NDArray[Any], overview: int | None = None) -> None:
+        """Write the next segments of the page; values: (rows, columns, samples) of a strip, or of tiles in a row.
+
+        overview: the number of the overview to write to instead.
+        """
+        opened = self._page if overview is None else self._overviews[overview]
+        assert opened is not None
+        assert opened.storage is not None
+        for layer, part in enumerate(np.split(values, opened.storage.layers, axis=-1)):
+            self._append_to(opened, layer, part)
 
     def append_layer(self, layer: int, values: NDArray[Any]) -> None:
         """Write the next segments of a layer of the page; values: as for `Storage.encoded`."""
-        assert self._storage is not None
-        for data in self._storage.encoded(values, self._layout.order):
-            self._places[layer].append((self._stream.tell(), len(data)))
+        assert self._page is not None
+        self._append_to(self._page, layer, values)
+
+    def _append_to(self, opened: _Open, layer: int, values: NDArray[Any]) -> None:
+        assert opened.storage is not None
+        for data in opened.storage.encoded(values, self._layout.order):
+            opened.places[layer].append((self._stream.tell(), len(data)))
             self._stream.write(data)
         if not self._has_one_directory:
             self._require_room()
@@ -339,31 +390,33 @@ class Pages:
         """Write the directories and link them from the header."""
         self._finish()
         link = self._layout.first_link
-        for fields in self._pages:
-            link = self._write_directory(fields, link)
+        for fields, below in self._pages:
+            ended = bytes(self._layout.place.size)
+            places = [self._put(self._packed(each) + ended) for each in below]
+            kind = LONG8 if self._layout.is_big else LONG
+            linked = (_numbers(_SUB_DIRECTORIES, kind, places),) if places else ()
+            link = self._write_directory((*fields, *linked), link)
 
     def _finish(self) -> None:
-        """Keep the fields of the page; equal fields of several pages are held once."""
-        if self._fields is not None and not self._has_one_directory:
-            places = [place for layer in self._places for place in layer]
-            fields = self._placed([offset for offset, _ in places], [length for _, length in places])
-            self._pages.append(tuple(self._known.setdefault(each, each) for each in fields))
+        """Keep the fields of the page and its overviews."""
+        if self._page is None or self._has_one_directory:
+            return
+        for opened in (self._page, *self._following):
+            self._pages.append((self._kept(opened), [self._kept(each) for each in opened.below]))
 
-    def _placed(self, offsets: list[int], lengths: list[int]) -> tuple[Field, ...]:
-        """Return the fields of the page, including the location of its pixels."""
-        assert self._fields is not None
-        if self._storage is None:
-            return self._fields
-        return (*self._fields, *self._storage.fields(offsets, lengths, is_big=self._layout.is_big))
+    def _kept(self, opened: _Open) -> tuple[Field, ...]:
+        """Return the fields of a directory; equal fields of several are held once."""
+        return tuple(self._known.setdefault(each, each) for each in opened.placed(is_big=self._layout.is_big))
 
-    def _lead(self) -> None:
+    def _lead(self, page: _Open) -> None:
         """Write the single directory before the pixels."""
-        assert self._storage is not None
-        start, lengths = self._stream.tell(), self._storage.strip_lengths
+        assert page.storage is not None
+        start, lengths = self._stream.tell(), page.storage.strip_lengths
         places = [0] * len(lengths)
         for _ in range(2):  # the first pass finds the offsets for the second
             self._stream.seek(start)
-            self._write_directory(self._placed(places, lengths), self._layout.first_link)
+            fields = page.placed_at(places, lengths, is_big=self._layout.is_big)
+            self._write_directory(fields, self._layout.first_link)
             places = list(accumulate(lengths[:-1], initial=self._aligned()))
 
     def _write_directory(self, fields: tuple[Field, ...], link: int) -> int:
@@ -422,14 +475,47 @@ def encode(image: DecodedImage, given: Mapping[str, Any]) -> bytes:
 
 def _append(pages: Pages, image: DecodedImage, given: Mapping[str, Any]) -> None:
     columns, rows = image.size
-    storage = _storage_of(image, rows, columns)
+    storage = _storage_of(image, rows, columns, traits_of(image).tile)
     pages.begin(given["fields"], storage)
     for layer in range(storage.layers):
-        for top in range(0, rows, storage.height):
-            part = slice(top, top + storage.height)
-            alpha = None if image.alpha is None else image.alpha[part]
-            values = storage.joined(image.intensities[part], alpha)
+        for _, values in _bands(image, storage):
             pages.append_layer(layer, values[..., layer : layer + 1] if storage.is_planar else values)
+    overviews = _overviews_of(image, storage, pages)
+    for window, values in _bands(image, storage) if overviews else ():
+        for overview in overviews:
+            overview.add(window, values)
+
+
+def _bands(image: DecodedImage, storage: Storage) -> Iterator[tuple[Window, NDArray[Any]]]:
+    """Yield the values of each row of segments."""
+    for top in range(0, storage.rows, storage.height):
+        part = slice(top, min(top + storage.height, storage.rows))
+        alpha = None if image.alpha is None else image.alpha[part]
+        yield (part, slice(0, storage.columns)), storage.joined(image.intensities[part], alpha)
+
+
+def _overviews_of(image: DecodedImage, storage: Storage, pages: Pages) -> list[Averaging]:
+    """Start the overviews of a page with this storage, which are written as the values of the page are added.
+
+    image: the page, or one pixel of its kind.
+    """
+    alpha = None if image.alpha is None or image.is_premultiplied else storage.alpha
+    meaning = Meaning(alpha, image.nodata, image.is_bilevel)
+    found = []
+    for number, overview in enumerate(traits_of(image).overviews):
+        size = overview.rows, overview.columns
+        own = replace(
+            storage, rows=size[0], columns=size[1], tile=overview.tile, compression=overview.compression
+        )
+        pages.begin_overview(
+            (*overview.fields, _numbers(NEW_SUBFILE_TYPE, LONG, [overview.subfile_type])),
+            own,
+            is_below=overview.is_below,
+        )
+        shape = storage.rows, storage.columns, storage.samples
+        take = partial(pages.append, overview=number)
+        found.append(Averaging(shape, size, storage.dtype, meaning, own.height, take))
+    return found
 
 
 def _is_too_large(size: int) -> bool:
@@ -489,9 +575,12 @@ class TiffRegionWriter:
         if tile is not None and any(side % _SIDE for side in tile):
             tile = None
         self._storage = storage = _storage_of(pixel, *shape, tile)
-        is_big = _is_too_large(math.prod(shape) * storage.samples * storage.dtype.itemsize)
+        pixels = math.prod(shape) + _pixels_of_overviews(pixel)
+        is_big = _is_too_large(pixels * storage.samples * storage.dtype.itemsize)
         self._pages = Pages(stream, TiffLayout(traits_of(pixel).order, is_big))
         self._pages.begin(given["fields"], storage)
+        self._overviews = _overviews_of(pixel, storage, self._pages)
+        self._top = self._left = 0  # of the next window
 
     def windows(self, most: int) -> Iterator[Window]:
         """Yield windows of strips, or of tiles side by side."""
@@ -505,7 +594,13 @@ class TiffRegionWriter:
 
     def append(self, intensities: NDArray[Any], alpha: NDArray[Any] | None) -> None:
         """Write the values of the next window."""
-        self._pages.append(self._storage.joined(intensities, alpha))
+        values = self._storage.joined(intensities, alpha)
+        self._pages.append(values)
+        bottom, right = self._top + values.shape[0], self._left + values.shape[1]
+        for overview in self._overviews:
+            overview.add((slice(self._top, bottom), slice(self._left, right)), values)
+        is_last = right == self._storage.columns
+        self._top, self._left = (bottom, 0) if is_last else (self._top, right)
 
     def close(self) -> None:
         """Write the directory, which completes the file."""
@@ -524,7 +619,10 @@ def write_pages(
                 stands_for_all and IMAGEDESCRIPTION in traits_of(image).tags
             )  # the description holds their number
             count = 1 if stands_for_all else series.count
-            is_big = _is_too_large((_values_size(image) + _ROOM_FOR_PAGE) * count)
+            size = _values_size(image) * count
+            if isinstance(series.traits, TiffPages) and series.traits.size:
+                size = series.traits.size * 4 // 3  # with overviews
+            is_big = _is_too_large(size + _ROOM_FOR_PAGE * count)
             layout = TiffLayout(traits_of(image).order, is_big)
             pages = Pages(stream, layout, has_one_directory=stands_for_all)
         _append(pages, image, options(image, None))
@@ -533,5 +631,11 @@ def write_pages(
 
 
 def _values_size(image: DecodedImage) -> int:
-    """Return the uncompressed size of an image's values in bytes."""
-    return image.intensities.nbytes + (0 if image.alpha is None else image.alpha.nbytes)
+    """Return the uncompressed size of the values of an image and its overviews, in bytes."""
+    samples = image.channels + (image.alpha is not None)
+    pixels = math.prod(image.size) + _pixels_of_overviews(image)
+    return pixels * samples * image.intensities.itemsize
+
+
+def _pixels_of_overviews(image: DecodedImage) -> int:
+    return sum(overview.rows * overview.columns for overview in traits_of(image).overviews)
