@@ -124,7 +124,7 @@ def test_an_output_is_looked_at_without_the_memory_to_denoise_it(make_image) -> 
 @pytest.mark.slow
 def test_a_bomb_that_is_allowed_by_its_pixels_is_refused_for_its_memory(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
-    (tmp_path / "a.png").write_bytes(png(30_000, 30_000, 1))
+    (tmp_path / "a.png").write_bytes(png(30_000, 30_000, 8))
     limit = 4 * 2**30
     ended = subprocess.run(
         [sys.executable, "-m", "tvdenoise", "run", "a.png", "--max-pixels", "1000"],

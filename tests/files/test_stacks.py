@@ -575,7 +575,7 @@ def test_the_plan_knows_how_many_pictures_there_are(command, tmp_path: Path) -> 
     assert "\tdenoise\t" in command("run", "imagej.tif", "--dry-run").stdout
     result = command("run", "imagej.tif", "-o", "a.jpg", "--dry-run")
     assert "\tfail\tJPEG holds one image, and the file has 24" in result.stdout
-    assert "\tdenoise\t" in command("run", "imagej.tif", "-o", "a.jpg", "--dry-run", "--first-frame").stdout
+    assert "\tdenoise\t" in command("run", "imagej.tif", "-o", "a.png", "--dry-run", "--first-frame").stdout
 
 
 def test_noise_is_measured_on_the_first_picture_when_asked(command, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ slices             which of the files found are a volume together
 outputs            jobs, output names, extra outputs, and refusals
 in_place           replacing an input, which a second run must not denoise again
 plan               all jobs and all refusals, before the first pixel is read; standard streams
+admission          what the header of a file decides, for a run and a dry run
 dry_run            what a plan would do
 run                executing a plan
 share              dividing processors and memory among jobs; estimating the time left

@@ -124,11 +124,12 @@ def digest_of(path: Path) -> str:
 
 def is_done(job: Job, image: DecodedImage, replacement_log: ReplacementLog) -> bool:
     """Return True if a file to be denoised only once was denoised by an earlier run."""
-    if not job.once:
-        return False
-    if image.metadata.record is not None:
-        return True
-    return was_put_there(job.source, replacement_log.replaced)
+    return was_denoised(job, image.metadata.record, replacement_log.replaced)
+
+
+def was_denoised(job: Job, record: str | None, replaced: frozenset[str]) -> bool:
+    """As `is_done`, given the record in the file, and the digests of files that earlier runs put in place."""
+    return job.once and (record is not None or was_put_there(job.source, replaced))
 
 
 def was_put_there(path: Path, replaced: frozenset[str]) -> bool:

@@ -232,6 +232,11 @@ def require_one_size(axes: Axes, mask: str | None) -> None:
 def require_stack_possible(stack: Stack, form: Format, job: Job) -> None:
     """Raise UnsupportedImageError if the format or the extra outputs do not allow several images."""
     require_stack_carried(stack, form)
+    require_single_for_extra_outputs(job)
+
+
+def require_single_for_extra_outputs(job: Job) -> None:
+    """Raise UnsupportedImageError if a job whose file has several images has extra outputs."""
     if job.extra_outputs:
         raise UnsupportedImageError(
             "--residual and --trace need a file with one image", "leave them out for this one"

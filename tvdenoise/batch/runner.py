@@ -10,6 +10,7 @@ from io import BytesIO
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
+from tvdenoise.batch.admission import form_of, require_admitted
 from tvdenoise.batch.in_place import (
     NoReplacementLog,
     Origin,
@@ -18,6 +19,7 @@ from tvdenoise.batch.in_place import (
     has_place_for_record,
     is_done,
     slices_are_done,
+    was_denoised,
 )
 from tvdenoise.batch.large import REMEDY_FOR_TEMPORARIES, Large
 from tvdenoise.batch.outcome import FileStatus, Outcome
@@ -34,11 +36,12 @@ from tvdenoise.files.reading import open_within
 from tvdenoise.files.slices import naming_slice
 from tvdenoise.files.stack import Stack
 from tvdenoise.files.writing import require_carried
-from tvdenoise.formats.registry import format_for, format_in_place
+from tvdenoise.formats.registry import format_for
 
 if TYPE_CHECKING:
     from tvdenoise.batch.denoiser import Denoiser
     from tvdenoise.batch.outputs import Job
+    from tvdenoise.files.opening import OpenedFile
     from tvdenoise.formats.family import Format
     from tvdenoise.options import FileOptions
 
@@ -88,7 +91,7 @@ class Runner:
             if is_done(job, first, self._replacement_log):
                 return _done_before(job)
             notes = origin.notes if origin is not None and job.in_place else ()
-            form = self._format_of(job, first)
+            form = self._format_of(job, first.codec)
             work = self._work(job, found, form, threads)
             if not first.is_bilevel:
                 start += self._denoiser.prepare(in_parts=work.is_in_parts)
@@ -105,7 +108,7 @@ class Runner:
             return _done_before(job)
         settings, progress = self._settings, self._progress
         stack = opened_slices(job, settings)
-        form = self._format_of(job.slices[0], stack.first)
+        form = self._format_of(job.slices[0], stack.first.codec)
         require_carried(stack.first, form)
         work = SliceVolume(stack, form, self._denoiser, settings, job, job.folder, threads, progress)
         start += self._denoiser.prepare(in_parts=work.is_in_parts)
@@ -129,10 +132,18 @@ class Runner:
                 may_hold=self._settings.not_finite,
                 first_frame=self._settings.first_frame,
                 couples_bands=self._settings.couple_bands,
+                admit=lambda file: self._admit(file, job),
             )
             if isinstance(found, DecodedImage):
                 stream.close()
             yield found
+
+    def _admit(self, file: OpenedFile, job: Job) -> None:
+        """Refuse what the header shows to be impossible, but not what is done already and will be skipped."""
+        if job.once and was_denoised(job, file.record, self._replacement_log.replaced):
+            return
+        form = self._format_of(job, file.contents.family.codec)
+        require_admitted(file, job, form, volume=self._settings.volume, impulses=self._settings.impulses)
 
     def _work(
         self, job: Job, found: DecodedImage | Stack | LargeImage, form: Format, threads: int | None
@@ -145,12 +156,11 @@ class Runner:
             return Planes(found, form, self._denoiser, self._settings, job, threads, self._progress)
         return Large(found, form, self._settings, job, scratch, threads, self._progress)
 
-    def _format_of(self, job: Job, image: DecodedImage) -> Format:
+    def _format_of(self, job: Job, codec: str) -> Format:
+        """The format to write, given the codec of the source."""
         if self._streams.target is not None:
-            return self._streams.form or format_for(None, image.codec)
-        if job.in_place:
-            return format_in_place(job.target, image.codec)
-        return format_for(job.target, image.codec)
+            return self._streams.form or format_for(None, codec)
+        return form_of(job, codec)
 
     def _write(
         self,

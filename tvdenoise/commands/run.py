@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tvdenoise.batch.request import Request
     from tvdenoise.commands.console import Console
     from tvdenoise.errors import ExitCode
+    from tvdenoise.formats.family import Format
     from tvdenoise.options import FileOptions
 
 
@@ -207,7 +208,7 @@ def _carry_out(
         require_apart(settings.mask, plan)
     console = Console(quiet=quiet, verbose=verbose, debug=debug, count=plan.count, eta=Eta(plan))
     if request.dry_run:
-        return _show(plan, request, settings, masks, console)
+        return _show(plan, request, settings, masks, console, streams.form)
     chosen: tuple[SharedParameters, ...] = ()
     if shared_parameters:
         settings, chosen = share_parameters(plan, settings, known, console.tell_compilation)
@@ -229,7 +230,12 @@ def _carry_out(
 
 
 def _show(
-    plan: Plan, request: Request, settings: FileOptions, masks: MaskForm | None, console: Console
+    plan: Plan,
+    request: Request,
+    settings: FileOptions,
+    masks: MaskForm | None,
+    console: Console,
+    form: Format | None,
 ) -> ExitCode:
     """Print the plan of a dry run."""
     from tvdenoise.batch.dry_run import Action, Forecast
@@ -249,6 +255,7 @@ def _show(
         mask_form=masks,
         has_weights=settings.has_weights,
         impulses=settings.impulses,
+        form=form,
     )
     prospects = list(forecast.prospects(plan))
     print_plan(prospects)

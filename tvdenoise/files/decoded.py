@@ -160,6 +160,15 @@ def nodata_in(tags: Mapping[int, StoredTag], dtype: np.dtype[Any]) -> float | No
         return float(dtype.type(value))
 
 
+def kind_of(dtype: np.dtype[Any], channels: int, *, has_alpha: bool, in_bands: bool = False) -> str:
+    """Return the kind of pixels of a type, with 1, 3 or 4 colours or any number of bands, a key of ``PIXEL_KINDS``."""
+    bands, colours = (_FLOAT_BANDS, _FLOAT_COLOURS) if dtype.kind == "f" else (_BANDS, _COLOURS)
+    name = bands if in_bands else colours[channels]
+    name += "A" if has_alpha else ""
+    end, _ = _TYPES[dtype.name]
+    return "I;16" if name + end == "L;16" else name + end
+
+
 @dataclass(frozen=True, eq=False)
 class DecodedImage:
     """A decoded image.
@@ -204,13 +213,8 @@ class DecodedImage:
     @property
     def kind(self) -> str:
         """The kind of its pixels, a key of ``PIXEL_KINDS``."""
-        if self.in_bands:
-            name = _FLOAT_BANDS if self.is_float else _BANDS
-        else:
-            name = (_FLOAT_COLOURS if self.is_float else _COLOURS)[self.channels]
-        name += "A" if self.alpha is not None else ""
-        end, _ = _TYPES[self.intensities.dtype.name]
-        return "I;16" if name + end == "L;16" else name + end
+        has_alpha = self.alpha is not None
+        return kind_of(self.intensities.dtype, self.channels, has_alpha=has_alpha, in_bands=self.in_bands)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -7,12 +7,12 @@ import math
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -24,10 +24,12 @@ from tvdenoise.errors import (
     UnreadableImageError,
     UnsupportedImageError,
 )
+from tvdenoise.files.decoded import kind_of
 from tvdenoise.files.memory import BYTES_OF_BILEVEL, bytes_needed, volume_bytes_needed
 from tvdenoise.files.paths import open_unnoticed, printable, reason_of
 from tvdenoise.files.pillow import PILLOW_SETTINGS, is_bilevel, require_known_mode
 from tvdenoise.files.stack import Axes, Series
+from tvdenoise.formats.animation import palette_is_grey
 from tvdenoise.formats.family import Family
 from tvdenoise.formats.registry import FAMILIES, FORMATS
 from tvdenoise.formats.tiff.samples import deep_samples
@@ -115,7 +117,7 @@ class Header:
     """What a header says: codec as named by Pillow; channels including alpha, and of a palette those it expands to;
     planes: the number of images in the file; volume: the number of images in its largest volume. Both are 1 if the
     beginning of the file does not show them. is_double: it is denoised in double precision; in_bands: band by band;
-    is_bilevel: see `DecodedImage`; has_bilevel: whether any image is."""
+    is_bilevel: see `DecodedImage`."""
 
     codec: str
     columns: int
@@ -128,7 +130,6 @@ class Header:
     is_double: bool = False
     in_bands: bool = False
     is_bilevel: bool = False
-    has_bilevel: bool = False
 
     @property
     def values(self) -> int:
@@ -190,6 +191,19 @@ def _naming_image(number: int, count: int) -> Iterator[None]:
         raise type(error)(f"image {number + 1} of {count}: {error.reason}", error.remedy) from error
 
 
+@dataclass(frozen=True)
+class ImageForm:
+    """What the header says of the pixels of an image; size: columns and rows.
+
+    kinds: those that it may have, as `decoded.kind_of` names them, the most likely first: a palette may be used for
+    grey alone, and frames may leave gaps. is_bilevel: it has 1 bit per pixel.
+    """
+
+    kinds: tuple[str, ...]
+    size: tuple[int, int]
+    is_bilevel: bool
+
+
 class OpenedFile:
     """An image file whose header is read. Its properties are computed on access, without decoding pixels.
 
@@ -238,9 +252,8 @@ class OpenedFile:
     @property
     def header(self) -> Header:
         """The header, of the largest image if they differ; a readable header does not mean that the pixels are."""
-        axes, headers = self.axes, list(self._headers())
-        header = max(headers, key=lambda each: each.bytes_needed)
-        header = replace(header, has_bilevel=any(each.is_bilevel for each in headers))
+        axes = self.axes
+        header = max(self._headers(), key=lambda each: each.bytes_needed)
         return header if axes is None else replace(header, planes=axes.count, volume=_largest(axes))
 
     @property
@@ -280,11 +293,22 @@ class OpenedFile:
         family = self._family()
         require_pixels_within(self.opened, self._max_megapixels)
         series, count = self._series(family)
-        require_known_mode(self.opened)
-        for page, _ in self._further() if not self.first_frame else ():
+        require_supported(self.opened, self.stream, family)
+        for page, stream in self._further() if not self.first_frame else ():
             require_pixels_within(page, self._max_megapixels)
-            require_known_mode(page)
+            require_supported(page, stream, family)
         return Contents(family, series, count)
+
+    @property
+    def forms(self) -> tuple[ImageForm, ...]:
+        """The forms of all images that differ, or that of the first. Raises as `contents`."""
+        several, series = self.contents.family.several, self.contents.series
+        is_composed = several is not None and several.is_of_frames and series is not None
+        first = _form(self.opened, self.stream, is_composed=is_composed)
+        if self.first_frame:
+            return (first,)
+        further = (_form(page, stream, is_composed=False) for page, stream in self._further())
+        return (first, *further)
 
     @property
     def record(self) -> str | None:
@@ -313,6 +337,17 @@ class OpenedFile:
                 raise
             return None, None
         return series, 1 if series is None else series.count
+
+
+def require_supported(opened: ImageFile.ImageFile, stream: BinaryIO, family: Family) -> None:
+    """Raise UnsupportedImageError for an image whose header shows that it cannot be decoded without loss.
+
+    Every image is checked by this alone, in a run as in a dry run. Keeps the position of the stream.
+    """
+    position = stream.tell()
+    require_known_mode(opened)
+    family.check(opened, stream)
+    stream.seek(position)
 
 
 def require_pixels_within(opened: Image.Image, max_megapixels: float) -> None:
@@ -415,6 +450,58 @@ def _header(opened: ImageFile.ImageFile, stream: BinaryIO) -> Header:
         has_alpha,
         is_bilevel=is_bilevel(opened),
     )
+
+
+_COLOURS_OF_MODES: dict[str, tuple[int, ...]] = {
+    "P": (3, 1),
+    "PA": (3, 1),
+    "CMYK": (4,),
+    "RGB": (3,),
+    "RGBA": (3,),
+}
+_DTYPES: dict[int, np.dtype[Any]] = {
+    1: np.dtype(np.uint8),
+    2: np.dtype(np.uint16),
+    4: np.dtype(np.float32),
+}  # but for TIFF
+
+
+def _form(opened: ImageFile.ImageFile, stream: BinaryIO, *, is_composed: bool) -> ImageForm:
+    """Return the form of an opened image; is_composed: of frames. Keeps the position of its stream."""
+    position = stream.tell()
+    kinds = _kinds(opened, stream, is_composed=is_composed)
+    stream.seek(position)
+    return ImageForm(kinds, opened.size, is_bilevel(opened))
+
+
+def _kinds(opened: ImageFile.ImageFile, stream: BinaryIO, *, is_composed: bool) -> tuple[str, ...]:
+    """Return the kinds of pixels of an opened image; see `ImageForm`."""
+    if isinstance(opened, TiffImageFile) and (samples := deep_samples(opened.tag_v2)) is not None:
+        native = samples.dtype.newbyteorder("=")
+        in_bands, has_alpha = samples.in_bands, samples.has_alpha
+        return (kind_of(native, samples.colours, has_alpha=has_alpha, in_bands=in_bands),)
+    header = _header(opened, stream)
+    colours = _COLOURS_OF_MODES.get(opened.mode, (1,))
+    if opened.mode in ("P", "PA") and _palette_is_grey(opened):
+        colours = (1,)
+    family = FAMILIES.get(opened.format or "")
+    if family is not None and (stated := family.colours(opened, stream)) is not None:
+        colours = (stated,)
+    dtype: np.dtype[Any] = _DTYPES[4 if opened.mode == "F" else header.bytes_per_sample]
+    alphas = (header.has_alpha, not header.has_alpha) if is_composed else (header.has_alpha,)
+    return tuple(kind_of(dtype, each, has_alpha=alpha) for alpha in alphas for each in colours)
+
+
+def _palette_is_grey(opened: Image.Image) -> bool:
+    """Return whether all colours of a palette are grey, without decoding the pixels."""
+    if opened.palette is None:
+        return False
+    rawmode, colours = opened.palette.getdata()
+    with suppress(ValueError):
+        single = Image.new("P", (1, 1))
+        single.putpalette(colours, rawmode)
+        return palette_is_grey(single)
+    return False
 
 
 def _bytes_per_sample(opened: ImageFile.ImageFile) -> int:

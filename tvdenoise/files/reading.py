@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,9 +15,15 @@ from tvdenoise.errors import SeveralImagesError, UnreadableImageError, Unsupport
 from tvdenoise.files.decoded import DecodedImage, nodata_in
 from tvdenoise.files.large import LargeImage, open_large, require_finite, require_finite_alpha
 from tvdenoise.files.memory import PROCESS, MemoryBudget, require_memory
-from tvdenoise.files.opening import Contents, OpenedFile, opened_image, require_pixels_within
+from tvdenoise.files.opening import (
+    Contents,
+    OpenedFile,
+    opened_image,
+    require_pixels_within,
+    require_supported,
+)
 from tvdenoise.files.paths import reason_of
-from tvdenoise.files.pillow import is_bilevel, metadata_of, planes_of, require_known_mode
+from tvdenoise.files.pillow import is_bilevel, metadata_of, planes_of
 from tvdenoise.files.stack import Series, Stack
 from tvdenoise.formats.family import Family
 from tvdenoise.options import default_of
@@ -131,17 +137,21 @@ def open_within(
     first_frame: bool = False,
     in_parts: bool = True,
     couples_bands: bool = False,
+    admit: Callable[[OpenedFile], None] | None = None,
 ) -> DecodedImage | Stack | LargeImage:
     """Like `open_images`, within a memory budget, or None for no limit.
 
     in_parts: return an image that exceeds the budget undecoded, if its file can be read in parts.
     couples_bands: bands will be denoised together, which needs more memory.
+    admit: called with the opened file before anything is decoded; may raise TvdenoiseError.
     """
     with opened_image(stream) as opened:
         file = OpenedFile(
             opened, stream, max_megapixels, first_frame=first_frame, couples_bands=couples_bands
         )
         family, series = file.contents.family, file.contents.series
+        if admit is not None:
+            admit(file)
         if budget is not None and not in_parts:
             require_memory(file.bytes_needed, budget)
         elif budget is not None and (large := large_image(file, budget)) is not None:
@@ -180,7 +190,7 @@ def _numbered(
     for number in numbers:
         with several.page(stream, series, number) as page, opened_image(page) as opened:
             require_pixels_within(opened, max_megapixels)
-            require_known_mode(opened)
+            require_supported(opened, page, family)
             image = _decoded(opened, page, family, may_hold=may_hold)
         if not series.axes.is_mixed and (image.kind, image.size) != (first.kind, first.size):
             raise SeveralImagesError(

@@ -14,7 +14,7 @@ from pathlib import Path
 from tvdenoise.errors import SeveralImagesError, TvdenoiseError, UnreadableImageError, UnsupportedImageError
 from tvdenoise.files.decoded import PIXEL_KINDS, DecodedImage
 from tvdenoise.files.memory import MemoryBudget
-from tvdenoise.files.opening import opened_file
+from tvdenoise.files.opening import OpenedFile, opened_file
 from tvdenoise.files.orientation import Orientation
 from tvdenoise.files.paths import printable, reason_of
 from tvdenoise.files.reading import open_within
@@ -159,10 +159,20 @@ def _slice(
         except OSError as error:
             raise UnreadableImageError(reason_of(error)) from error
         if not isinstance(found, DecodedImage):
-            raise UnsupportedImageError(
-                "it holds several images", "leave it out with --exclude: it is no slice of a volume"
-            )
+            raise _no_slice()
     return found
+
+
+def require_single(file: OpenedFile) -> None:
+    """Raise TvdenoiseError for a file whose header says that it is no slice."""
+    if file.contents.series is not None:
+        raise _no_slice()
+
+
+def _no_slice() -> UnsupportedImageError:
+    return UnsupportedImageError(
+        "it holds several images", "leave it out with --exclude: it is no slice of a volume"
+    )
 
 
 def _require_alike(image: DecodedImage, first: DecodedImage, path: Path) -> None:

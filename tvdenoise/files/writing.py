@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,21 +48,30 @@ _TURNED = frozenset({"TIFF", "HEIF"})  # codecs whose images are turned when the
 
 def require_carried(image: DecodedImage, form: Format) -> None:
     """Raise UnsupportedImageError unless the format can hold the image's size and kind of pixels."""
-    is_same = image.codec == form.codec
-    if image.kind not in form.kinds and not (is_same and image.kind in form.approximates):
-        names = " or ".join(formats_for_kind(image.kind)[:3])
-        extension = next(f.extensions[0] for f in FORMATS if image.kind in f.kinds)
-        raise UnsupportedImageError(
-            f"{form.name} cannot hold {PIXEL_KINDS[image.kind]}",
-            f"choose {names} with -o NAME{extension}",
-        )
-    if image.is_premultiplied and not is_same and image.opaque is not None:
+    require_kind_carried((image.kind,), image.codec, image.size, form)
+    if image.is_premultiplied and image.codec != form.codec and image.opaque is not None:
         raise UnsupportedImageError(
             f"{form.name} cannot hold premultiplied alpha",
             "choose TIFF with -o NAME.tif, or save it with straight alpha",
         )
-    if form.longest_side is not None and max(image.size) > form.longest_side:
-        columns, rows = image.size
+
+
+def require_kind_carried(kinds: Sequence[str], codec: str, size: tuple[int, int], form: Format) -> None:
+    """Raise UnsupportedImageError unless the format can hold the size and one of the possible kinds of pixels.
+
+    codec: of the source; size: columns and rows.
+    """
+    held = form.kinds | (form.approximates if codec == form.codec else frozenset())
+    if not held & set(kinds):
+        kind = kinds[0]
+        names = " or ".join(formats_for_kind(kind)[:3])
+        extension = next(f.extensions[0] for f in FORMATS if kind in f.kinds)
+        raise UnsupportedImageError(
+            f"{form.name} cannot hold {PIXEL_KINDS[kind]}",
+            f"choose {names} with -o NAME{extension}",
+        )
+    if form.longest_side is not None and max(size) > form.longest_side:
+        columns, rows = size
         raise UnsupportedImageError(
             f"{form.name} holds at most {form.longest_side} columns and rows, not {columns} × {rows}",
             "choose another format with -o",

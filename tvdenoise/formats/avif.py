@@ -107,6 +107,10 @@ def _bytes_per_sample(_opened: ImageFile.ImageFile, stream: BinaryIO) -> int:
     return 1 + (_Coding.of(item_properties(stream)).bits > 8)
 
 
+def _colours(_opened: ImageFile.ImageFile, stream: BinaryIO) -> int:
+    return 1 if _Coding.of(item_properties(stream)).is_grey else 3
+
+
 def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
     if not features.check("avif"):
         raise _missing()
@@ -191,6 +195,7 @@ FAMILY = Family(
     options=_options,
     explain=_explain,
     bytes_per_sample=_bytes_per_sample,
+    colours=_colours,
     decode=_decode,
     encode=_encode,
 )

@@ -17,8 +17,6 @@ from tvdenoise.files.stack import Axes, Series
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tvdenoise.formats.thumbnails import Miniature
-
 
 _T = TypeVar("_T")
 _ALWAYS_ALLOWED = 10_000
@@ -250,8 +248,11 @@ class Family:
     bytes_per_sample: returns the depth of a file (image, stream) whose samples Pillow truncates silently; else None.
     losses: returns sentences about losses in the pixels when an image is written.
     several: for formats that hold several images.
-    renew: returns the traits of an image of the same codec with the small copies of it in them made anew, and notes
-        about those for which that failed.
+    colours: returns the number of colours of a file (image, stream) whose mode in Pillow does not tell; else None.
+    check: refuses a kind of image that the header shows (image, stream); see `opening.require_supported`. Raises
+        UnsupportedImageError or UnreadableImageError.
+    renew: returns the traits of an image of the same codec with the small copies of it in them made anew (given its
+        `thumbnails.Miniature`), and notes about those for which that failed.
     keeps_gain_map: returns whether the gain map that came with an image is written with it.
     """
 
@@ -278,7 +279,9 @@ class Family:
     bytes_per_sample: Callable[[ImageFile.ImageFile, BinaryIO], int | None] = nothing
     losses: Callable[[DecodedImage], tuple[str, ...]] = no_losses
     several: Several | None = None
-    renew: Callable[[DecodedImage, Miniature], tuple[object, tuple[str, ...]]] = no_copies
+    colours: Callable[[ImageFile.ImageFile, BinaryIO], int | None] = nothing
+    check: Callable[[ImageFile.ImageFile, BinaryIO], None] = nothing
+    renew: Callable[[DecodedImage, Any], tuple[object, tuple[str, ...]]] = no_copies
     keeps_gain_map: Callable[[DecodedImage], bool] = no_gain_map
 
     @property

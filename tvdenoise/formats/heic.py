@@ -164,6 +164,10 @@ def _bytes_per_sample(opened: ImageFile.ImageFile, _stream: BinaryIO) -> int:
     return 1 + (int(opened.info["bit_depth"]) > 8)
 
 
+def _colours(opened: ImageFile.ImageFile, _stream: BinaryIO) -> int:
+    return 3 if "chroma" in opened.info else 1
+
+
 def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
     _require_package()
     traits = image.traits if isinstance(image.traits, HeicTraits) else HeicTraits()
@@ -211,4 +215,5 @@ FAMILY = Family(
     decode=_decode,
     encode=_encode,
     bytes_per_sample=_bytes_per_sample,
+    colours=_colours,
 )

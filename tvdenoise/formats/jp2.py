@@ -334,9 +334,6 @@ def _parts(stream: BinaryIO) -> tuple[Jp2Boxes | None, Codestream]:
 def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     around, coded = _parts(stream)
     around = around or Jp2Boxes()
-    if coded.size != opened.size:  # the decoder uses the former, the pixel limit the latter
-        raise ValueError("its header is invalid")
-    _check(around, coded)
     require_all_tiles(stream, around.codestreams[0] if around.codestreams else 0, coded.tiles)
     opened.info |= {
         name: value for name, value in (("icc_profile", around.profile), ("xmp", around.xmp)) if value
@@ -358,7 +355,14 @@ def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
     )
 
 
-def _check(around: Jp2Boxes, coded: Codestream) -> None:
+def _check(opened: ImageFile.ImageFile, stream: BinaryIO) -> None:
+    around, coded = _parts(stream)
+    if coded.size != opened.size:  # the decoder uses the former, the pixel limit the latter
+        raise ValueError("its header is invalid")
+    _require_decodable(around or Jp2Boxes(), coded)
+
+
+def _require_decodable(around: Jp2Boxes, coded: Codestream) -> None:
     """Raise UnsupportedImageError for pixels that cannot be decoded, or only ambiguously."""
     if coded.signed or len(set(coded.bits)) > 1 or coded.bits[0] > 16:
         raise UnsupportedImageError(
@@ -431,6 +435,12 @@ def _bytes_per_sample(_opened: ImageFile.ImageFile, stream: BinaryIO) -> int:
     return 1 + (_parts(stream)[1].bits[0] > 8)
 
 
+def _colours(_opened: ImageFile.ImageFile, stream: BinaryIO) -> int | None:
+    around, coded = _parts(stream)
+    around = around or Jp2Boxes()
+    return None if around.has_palette else len(coded.bits) - around.has_alpha
+
+
 def _stretched(values: NDArray[Any], bits: int) -> NDArray[Any]:
     """Stretch values to the full range of 8 or 16 bits."""
     if bits in (8, 16):
@@ -488,9 +498,11 @@ FAMILY = Family(
         ),
     ),
     inspect=_inspect,
+    check=_check,
     options=_options,
     strip=_strip,
     decode=_decode,
     encode=_encode,
     bytes_per_sample=_bytes_per_sample,
+    colours=_colours,
 )

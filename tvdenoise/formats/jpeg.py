@@ -65,11 +65,16 @@ _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, _START + 1)})
 
 
 def screen(stream: BinaryIO) -> None:
-    """Refuse millions of segments, or of stray bytes, before the pixels, and too many scans."""
+    """Refuse millions of segments, or of stray bytes, before the pixels."""
+    _first_scan(stream)
+
+
+def _first_scan(stream: BinaryIO) -> int | None:
+    """Return the offset after the marker of the first scan; None if there is none. Raises as `screen`."""
     most = chunk_limit(stream)
     stream.seek(0)
     if stream.read(3) != b"\xff\xd8\xff":
-        return
+        return None
     stream.seek(2)
     count = exif_count = 0
     before = b""
@@ -80,19 +85,26 @@ def screen(stream: BinaryIO) -> None:
         if not is_marker or byte[0] in _WITHOUT_LENGTH:
             continue
         if byte[0] == _START_OF_SCAN:
-            _require_few_scans(stream)
-        if byte[0] in (_START_OF_SCAN, _END):
-            return
+            return stream.tell()
+        if byte[0] == _END:
+            return None
         beginning = stream.read(2 + len(_EXIF_PREFIX))
         length = max(2, int.from_bytes(beginning[:2], "big"))
         stream.seek(length - len(beginning), os.SEEK_CUR)
         exif_count += beginning[2:] == _EXIF_PREFIX
         if exif_count > _MOST_EXIF_SEGMENTS:
             raise too_many(_MOST_EXIF_SEGMENTS, "segments of EXIF data")
+    return None
 
 
 def _require_few_scans(stream: BinaryIO) -> None:
-    """Refuse too many scans: one of a few bytes may pass over all pixels. Entropy-coded data contain no markers."""
+    """Refuse too many scans: one of a few bytes may pass over all pixels. Entropy-coded data contain no markers.
+
+    Reads the whole file, unlike `screen`.
+    """
+    if (start := _first_scan(stream)) is None:
+        return
+    stream.seek(start)
     count, before = 1, b""
     while block := stream.read(_BLOCK):
         block = before + block
@@ -298,12 +310,16 @@ def _kept_pictures(
     return b"".join((*parts, trailing_data[place:])), tuple(kept)
 
 
-def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
+def _check(opened: ImageFile.ImageFile, _stream: BinaryIO) -> None:
     if opened.mode == "CMYK" and "adobe" not in opened.info:
         # With an Adobe marker, inks are stored inverted, as Pillow assumes; without it, programs disagree.
         raise UnsupportedImageError(
             "this CMYK JPEG does not say whether it is inverted", "save it as TIFF or as RGB first"
         )
+
+
+def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
+    _require_few_scans(stream)
     assert isinstance(opened, JpegImagePlugin.JpegImageFile)
     if not states_resolution(opened):
         opened.info.pop("dpi", None)  # Pillow's default of 72 dots per inch
@@ -506,6 +522,7 @@ FAMILY = Family(
     plain=_plain,
     encode=_encode,
     losses=losses,
+    check=_check,
     renew=_renew,
     keeps_gain_map=_keeps_gain_map,
 )

@@ -381,6 +381,13 @@ def _info(image: DecodedImage) -> PngInfo:
     return info
 
 
+def _colours(_opened: ImageFile.ImageFile, stream: BinaryIO) -> int | None:
+    colour = next(chunks_of(stream, {_HEADER})).contents[9]
+    if colour == _PALETTE:
+        return None
+    return 1 if colour in _GREYS else 3
+
+
 def _renew(image: DecodedImage, miniature: Miniature) -> tuple[object, tuple[str, ...]]:
     """Renew the thumbnails in texts: XMP data, and EXIF data and Photoshop's resources as some programs store them."""
     traits = image.traits
@@ -434,6 +441,7 @@ FAMILY = Family(
     options=_options,
     screen=_screen,
     strip=_strip,
+    colours=_colours,
     renew=_renew,
     decode=decode,
     encode=encode,

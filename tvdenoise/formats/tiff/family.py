@@ -101,14 +101,19 @@ def _plain(opened: ImageFile.ImageFile, stream: BinaryIO) -> ImageFile.ImageFile
     return without_lut(opened, stream) if isinstance(opened, TiffImageFile) else opened
 
 
-def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
+def _check(opened: ImageFile.ImageFile, stream: BinaryIO) -> None:
     assert isinstance(opened, TiffImageFile)
     if not is_of_aperio(stream):  # whose label is stored like a preview
         require_no_preview(opened.tag_v2)
+    if deep_samples(opened.tag_v2) is None:
+        check_samples(opened)
+
+
+def _inspect(opened: ImageFile.ImageFile, stream: BinaryIO) -> Inspection:
+    assert isinstance(opened, TiffImageFile)
     if X_RESOLUTION not in opened.tag_v2:
         opened.info.pop("dpi", None)  # Pillow's default of one dot per inch
-    if (samples := deep_samples(opened.tag_v2)) is None:
-        check_samples(opened)
+    samples = deep_samples(opened.tag_v2)
     directory = next(directories(stream))
     tags, further, lost = tags_in(stream, directory)
     lost = [tag for tag in lost if tag != _SUB_DIRECTORIES]  # noted with the overviews
@@ -333,5 +338,6 @@ FAMILY = Family(
     regions=_regions,
     region_writer=TiffRegionWriter,
     several=Several(survey, write_pages, page=page_of, alone=_alone, spacing=spacing_stated),
+    check=_check,
     renew=_renew,
 )
