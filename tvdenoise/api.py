@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from tvdenoise.images.data import data_of
+from tvdenoise.images.data import data_of, fill
 from tvdenoise.model.colour import RGB_CHANNELS, from_opponent
+from tvdenoise.model.fidelity import ABSENT, HELD, Fidelity
 from tvdenoise.noise.estimation import estimate_planes
 from tvdenoise.noise.evidence import noise_shown
 from tvdenoise.noise.model import NoiseModel
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from tvdenoise.images.data import Layout
     from tvdenoise.model.engines import Evaluation
+    from tvdenoise.parameters import Problem
     from tvdenoise.solver.descent import Minimiser, Status
 
 
@@ -105,6 +107,9 @@ def denoise(
         trace=trace,
         progress=progress,
     )
+    removed = 0 if problem.data.impulses is None else int(np.count_nonzero(problem.data.impulses))
+    if removed:
+        found = _with_filled_impulses(found, problem)
     kept, chosen, scale = problem.data.kept, problem.parameters, layout.scale
     del problem  # frees memory for the result
     image = _image(found, layout, kept)
@@ -119,8 +124,29 @@ def denoise(
         value=found.value * scale,
         distance_bound=found.distance_bound * scale,
         trace=tuple(TracePoint(point.value * scale, point.distance_bound * scale) for point in found.trace),
-        absent=0 if found.objective.fidelity is None else found.objective.fidelity.absent,
+        absent=0 if found.objective.fidelity is None else found.objective.fidelity.absent - removed,
+        impulses=removed,
     )
+
+
+#: ε to fill impulses with, at least; a part of the span of the intensities.
+_FILLING_EPSILON = 1 / 256
+#: μ ε to fill impulses with.
+_FILLING_MU = 0.14
+
+
+def _with_filled_impulses(found: Minimiser, problem: Problem) -> Minimiser:
+    """The minimiser with its impulses filled by the least total variation while the rest is held."""
+    data, x = problem.data, found.x
+    assert data.fidelity is not None
+    assert data.impulses is not None
+    coded = np.where(data.fidelity.coded == ABSENT, ABSENT, HELD).astype(x.dtype)
+    coded[data.impulses] = 0
+    fill(x, coded == 0 if data.kept is None else (coded == 0) | (coded == ABSENT))
+    epsilon = max(problem.epsilon, _FILLING_EPSILON * float(np.ptp(x)))
+    # Nothing but the total variation acts there; μ only sets the scale of the steps and of the tolerance.
+    filled = problem.method.minimise(x, _FILLING_MU / epsilon, epsilon, fidelity=Fidelity(coded))
+    return replace(found, x=filled.x, iterations=found.iterations + filled.iterations)
 
 
 def _masked_like(noisy: Any, image: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -422,6 +422,7 @@ def problem_of(
         mask=mask,
         nan=options.nan,
         nodata=options.nodata,
+        impulses=options.impulses,
         finds_clipped=options.mu is None,
     )
     method = method_of(options, len(data.planes), data.axis_weights)

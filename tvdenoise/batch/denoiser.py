@@ -66,6 +66,7 @@ def shown(spacing: tuple[float, ...]) -> str:
 
 Result = TypeVar("Result")
 EQUAL = 1.0  #: chroma for channels of equal weight
+_LEAST_SIDE_FOR_HINTS = 32  # pixels
 _USUAL = "float32"  # the precision of most solves
 _PATIENCE = 0.5  # seconds between checks for a running compilation
 
@@ -135,6 +136,19 @@ class Denoiser:
         if factor != 1:
             np.multiply(solution.image, factor, out=solution.image)
         return solution if chosen is None else replace(solution, noise=chosen.noise)
+
+    def hints(self, image: DecodedImage) -> tuple[str, ...]:
+        """Sentences about what other options would do for an image."""
+        from tvdenoise.images.impulses import suspected
+
+        settings = self._settings
+        if settings.impulses != "off" or settings.mu is not None or min(image.size) < _LEAST_SIDE_FOR_HINTS:
+            return ()
+        nodata = image.nodata if settings.nodata is None else settings.nodata
+        count = suspected(image.intensities, image.visible, nodata)
+        return (
+            f"it has about {count:,} pixels that no neighbour supports; --impulses auto removes them",
+        ) * (count > 0)
 
     def choose(self, noisy: DecodedImage | Volume, mask: NDArray[np.bool_] | None = None) -> Parameters:
         """Choose parameters for one image or volume; raises as `solve`."""

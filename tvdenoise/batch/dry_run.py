@@ -12,7 +12,7 @@ from tvdenoise.batch.in_place import slices_are_done, was_denoised
 from tvdenoise.batch.large import require_parts_possible
 from tvdenoise.batch.masks import MaskForm
 from tvdenoise.batch.planes import require_one_size
-from tvdenoise.batch.volumes import require_no_mask
+from tvdenoise.batch.volumes import require_whole_volume
 from tvdenoise.errors import TvdenoiseError, UnreadableImageError
 from tvdenoise.files.large import require_large_carried
 from tvdenoise.files.memory import MemoryBudget, require_memory
@@ -123,7 +123,7 @@ class Forecast:
             require_memory(job.header.bytes_needed, self.budget)
             needed = job.header.volume_bytes_needed(has_weights=self.has_weights)
             if (shortage := self.budget.shortage(needed)) is not None:
-                require_no_mask(self.mask, shortage, self.budget.remedy)
+                require_whole_volume(self.mask, self.impulses, shortage, self.budget.remedy)
             return shortage is not None
         if job.header is None or self.budget.shortage(job.header.bytes_needed) is None:
             return False
@@ -133,7 +133,7 @@ class Forecast:
             return False
         form = self.form or form_of(job, large.pixel.codec)
         require_large_carried(large, form, self.budget.remedy)
-        require_parts_possible(self.mask, job, self.budget.remedy)
+        require_parts_possible(self.mask, job, self.budget.remedy, self.impulses)
         return True
 
     def _require_mask_fits(self, job: Job) -> None:

@@ -193,7 +193,7 @@ class Large(Work):
         super().__init__(form, settings, threads, progress)
         self._remedy = MemoryBudget(settings.memory).remedy
         require_large_carried(large, form, self._remedy)
-        require_parts_possible(settings.mask, job, self._remedy)
+        require_parts_possible(settings.mask, job, self._remedy, settings.impulses)
         self._large = large
         self._parts = (large,) if settings.couple_bands else large.separate()
         self._scratch = scratch
@@ -247,10 +247,19 @@ class Large(Work):
         return figures and replace(figures, bands=len(self._parts))
 
 
-def require_parts_possible(mask: str | None, job: Job, remedy: str) -> None:
-    """Raise UnsupportedImageError for options that need the whole image. remedy: how to make more memory available."""
-    for option, value in {"--mask": mask, "--residual": job.residual, "--trace": job.trace}.items():
-        if value is not None:
+def require_parts_possible(mask: str | None, job: Job, remedy: str, impulses: str = "off") -> None:
+    """Raise UnsupportedImageError for options that need the whole image.
+
+    mask, impulses: the options of these names; remedy: how to make more memory available.
+    """
+    needed = {
+        "--mask": mask is not None,
+        "--residual": job.residual is not None,
+        "--trace": job.trace is not None,
+        f"--impulses {impulses}": impulses != "off",
+    }
+    for option, is_given in needed.items():
+        if is_given:
             raise UnsupportedImageError(
                 f"it is denoised in parts, and {option} needs the whole image in memory",
                 f"leave it out, or {remedy}",

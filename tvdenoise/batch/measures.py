@@ -17,6 +17,7 @@ from tvdenoise.files.decoded import PIXEL_KINDS, white_of
 from tvdenoise.files.paths import printable
 from tvdenoise.files.reading import read
 from tvdenoise.formats.tiff.directories import orientation_of
+from tvdenoise.images.impulses import impulses_of
 from tvdenoise.images.metrics import WINDOW, psnr, ssim
 from tvdenoise.pictures.figures import require_plot_name
 
@@ -51,12 +52,13 @@ def require_plot(plot: str, sources: Iterable[Path], *, overwrite: bool) -> None
 @dataclass(frozen=True, eq=False)
 class Estimate:
     """The noise of a file, or of a band of it, counted from 1, or the error of estimating it: exactly one of ``found``
-    and ``error`` is set."""
+    and ``error`` is set. impulses: the number of pixels that no neighbour supports."""
 
     source: str
     found: NoiseModel | None
     error: TvdenoiseError | None = None
     band: int | None = None
+    impulses: int = 0
 
     @property
     def name(self) -> str:
@@ -105,7 +107,9 @@ def estimates(
             parts = image.separate()
             for number, part in enumerate(parts, 1):
                 band = number if len(parts) > 1 else None
-                yield Estimate(source, _noise_of(part, settings), band=band)
+                nodata = part.nodata if settings.nodata is None else settings.nodata
+                impulses = impulses_of(part.intensities, part.visible, nodata)
+                yield Estimate(source, _noise_of(part, settings), band=band, impulses=impulses.count)
         except TvdenoiseError as error:
             yield Estimate(source, None, error)
 

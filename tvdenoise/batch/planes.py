@@ -163,6 +163,8 @@ class Planes(Work):
             return summary.recorded(result, number)
         solution = self._solved(image, mask, number, channel)
         result = image.with_denoised(solution.image)
+        summary.note(self._denoiser.hints(image))
+        summary.note_change(image, result)
         summary.note(write_extra_outputs(self._job, image, solution, self._settings.data_range))
         return summary.recorded(result, number)
 

@@ -89,7 +89,9 @@ class VolumeSolves(Solves):
         )
         shortage = MemoryBudget(self._settings.memory).shortage(needed)
         if shortage is not None:
-            require_no_mask(self._settings.mask, shortage, MemoryBudget(self._settings.memory).remedy)
+            settings = self._settings
+            remedy = MemoryBudget(settings.memory).remedy
+            require_whole_volume(settings.mask, settings.impulses, shortage, remedy)
         return shortage is not None
 
     def _denoised(self) -> Iterator[DecodedImage]:
@@ -168,6 +170,7 @@ class VolumeSolves(Solves):
         start = self._done
         for plane, number, image in zip(planes, count(start), self._stack.read(count(start)), strict=False):
             result = self._summary.stripped(image).with_denoised(plane)
+            self._summary.note_change(image, result)
             self._done += 1
             yield self._recorded(result, number)
             self._add_residual(image, plane, number)
@@ -270,15 +273,16 @@ def _checked(image: DecodedImage, form: Format) -> Before:
     return lambda written: require_readable(written, image, form)
 
 
-def require_no_mask(mask: str | None, shortage: str, remedy: str) -> None:
-    """Raise UnsupportedImageError for a mask with a volume in parts.
+def require_whole_volume(mask: str | None, impulses: str, shortage: str, remedy: str) -> None:
+    """Raise UnsupportedImageError for options that are not possible with a volume in parts.
 
-    shortage: why the volume is denoised in parts; remedy: how to avoid that.
+    mask, impulses: the options; shortage: why the volume is denoised in parts; remedy: how to avoid that.
     """
-    if mask is not None:
-        raise UnsupportedImageError(
-            f"{shortage}; --mask is not possible in parts", f"leave it out, or {remedy}"
-        )
+    for option, is_given in {"--mask": mask is not None, f"--impulses {impulses}": impulses != "off"}.items():
+        if is_given:
+            raise UnsupportedImageError(
+                f"{shortage}; {option} is not possible in parts", f"leave it out, or {remedy}"
+            )
 
 
 def mask_of_volume(denoiser: Denoiser, stack: Stack, numbers: Sequence[int]) -> NDArray[np.bool_] | None:

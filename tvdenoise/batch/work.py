@@ -100,7 +100,8 @@ class FileSummary:
         self._solutions: list[Solution] = []  # images dropped
         self._notes: dict[str, str] = {}
         self._missing: list[int] = []  # pixels, for each image
-        self._absent = 0  # pixels
+        self._absent = self._impulses = 0  # pixels
+        self._compared = self._changed = 0  # images
         self._masked: tuple[int, int] | None = None  # pixels in the masks so far, and all pixels
         self._specks: list[int] = []  # of each 1-bit image
 
@@ -111,12 +112,18 @@ class FileSummary:
         if not (math.isfinite(bound) or is_unbounded):
             raise TvdenoiseError("the solve broke down", "choose another --mu or --epsilon")
         self._absent += solution.absent
+        self._impulses += solution.impulses
         self._solutions.append(replace(solution, image=solution.image[:0].copy()))
 
     def note(self, notes: Sequence[str]) -> None:
         """Add notes, dropping those that differ from an earlier one only in their numbers."""
         for note in notes:
             self._notes.setdefault(re.sub(r"\d[\d,]*", "#", note), note)
+
+    def note_change(self, image: DecodedImage, result: DecodedImage) -> None:
+        """Compare an image with its result, as it will be written."""
+        self._compared += 1
+        self._changed += not np.array_equal(image.intensities, result.intensities, equal_nan=image.is_float)
 
     def note_missing(self, count: int) -> None:
         """Add the number of missing pixels that were filled in one image."""
@@ -157,7 +164,15 @@ class FileSummary:
         """See `Work.notes`."""
         images = sum(count > 0 for count in self._missing)
         where = f" in {images} of {len(self._missing)} images" if len(self._missing) > 1 else ""
-        return (*self._notes.values(), *filled(sum(self._missing), where), *_removed(self._specks))
+        is_unchanged = self._compared > 0 and self._changed == 0
+        return (
+            *self._notes.values(),
+            *filled(sum(self._missing), where),
+            *_removed(self._specks),
+            *without_data(self._absent),
+            *removed_impulses(self._impulses),
+            *nothing_done(self._solutions, is_unchanged=is_unchanged),
+        )
 
     def shortfall(self, what: str) -> tuple[str | None, str | None]:
         """Why the result misses its tolerance, and the remedy; what: plural noun for the things solved."""
@@ -210,6 +225,26 @@ def _noise(found: Sequence[Parameters | Solution]) -> NoiseModel | None:
     """The noise from which the median mu was chosen."""
     middle = statistics.median_low(one.mu for one in found)
     return next(one.noise for one in found if one.mu == middle)
+
+
+def nothing_done(solutions: Sequence[Solution], *, is_unchanged: bool) -> tuple[str, ...]:
+    """A sentence about a result that is the input, if it is.
+
+    is_unchanged: the result equals the input at the depth of the file.
+    """
+    if solutions and all(each.noise is not None and each.noise.sigma == 0 for each in solutions):
+        return ("no noise was found, and nothing done",)
+    if not is_unchanged:
+        return ()
+    if all(each.noise is None for each in solutions):
+        return ("nothing done: with so large a mu the result equals the input at the depth of the file",)
+    return ("nothing done: the noise found is below the depth of the file",)
+
+
+def removed_impulses(count: int) -> tuple[str, ...]:
+    """A sentence about removed impulses, if there are any."""
+    what = "impulse removed and filled" if count == 1 else "impulses removed and filled"
+    return (f"{count:,} {what}; the bound is that of the other pixels",) if count else ()
 
 
 def without_data(count: int) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ def noise(
     Levels are standard deviations in 8-bit grey levels. The correlation is that of neighbouring pixels. The growth
     is the ratio of the largest standard deviation at any intensity to the smallest. Colour images are measured as
     luminance and two opponent channels, CMYK images ink by ink. A second estimator assumes white noise; a warning
-    names its level if the two disagree.
+    names its level if the two disagree. Impulses are pixels that no neighbour supports.
 
     [bold]Examples[/bold]
 
@@ -87,6 +87,7 @@ def _entry(estimate: Estimate) -> dict[str, Any]:
         "white_sigma": model.white_sigma,
         "agree": model.estimators_agree,
         "growth": model.growth,
+        "impulses": estimate.impulses,
         "channels": [
             {
                 "sigma": channel.sigma,
@@ -103,7 +104,7 @@ def _entry(estimate: Estimate) -> dict[str, Any]:
 def _print_table(found: list[Estimate]) -> None:
     from tvdenoise.commands.output import new_table, print_table
 
-    table = new_table("image", "noise", "level", "channels", "growth", "correlation ↕ ↔")
+    table = new_table("image", "noise", "level", "channels", "growth", "correlation ↕ ↔", "impulses")
     for estimate in found:
         model = estimate.model
         down, across = model.channels[0].correlation
@@ -115,6 +116,7 @@ def _print_table(found: list[Estimate]) -> None:
             levels,
             f"×{model.growth:.2g}",
             f"{down:.2f} {across:.2f}",
+            f"{estimate.impulses:,}",
         )
     print_table(table)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from scipy.ndimage import binary_opening, uniform_filter
 
+from tvdenoise.images.impulses import Impulses
 from tvdenoise.model.colour import RGB_CHANNELS, to_opponent
 from tvdenoise.model.fidelity import Fidelity
 from tvdenoise.options import checked
@@ -340,6 +341,8 @@ class Data:
     axis_weights: h_min/hᵢ for pixel distances hᵢ along each axis, None if they are equal.
     kept: the image and the mask of its kept and absent pixels, without the channel axis; None if there are none.
     clipped: true for pixels near an end of the range at which values pile up; None if there are none.
+    impulses: true for pixels that no neighbour supports, which are absent from the solve and to be filled; None if
+    there are none.
     """
 
     layout: Layout
@@ -348,6 +351,7 @@ class Data:
     axis_weights: tuple[float, ...] | None = None
     kept: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
     clipped: NDArray[np.bool_] | None = None
+    impulses: NDArray[np.bool_] | None = None
 
 
 def data_of(
@@ -361,11 +365,12 @@ def data_of(
     mask: ArrayLike | None = None,
     nan: str = "refuse",
     nodata: float | None = None,
+    impulses: str = "off",
     finds_clipped: bool = False,
 ) -> Data:
     """Convert an image with its weights and mask. Raises TypeError and ValueError as `tvdenoise.denoise` does.
 
-    nan, nodata: see `tvdenoise.Options`. finds_clipped: look for clipped pixels.
+    nan, nodata, impulses: see `tvdenoise.Options`. finds_clipped: look for clipped pixels.
     """
     array = np.asarray(image)
     known_range = checked("data_range", data_range)
@@ -384,25 +389,41 @@ def data_of(
         *extremes_of(array, None if known is None else np.broadcast_to(known, array.shape))
     )
     planes = layout.planes(array)
-    fidelity = Fidelity.of(
-        None if given is None else layout.of_pixels(given),
-        None if free is None else layout.of_pixels(free),
-        None if absent is None else layout.of_pixels(absent),
-        planes.dtype,
-    )
-    if void is not None:
-        fill(planes, layout.of_pixels(void))
-    clipped = None
-    if finds_clipped:
-        clipped = near_clipped(planes, None if void is None else layout.of_pixels(void))
+    is_void = None if void is None else layout.of_pixels(void)
+    is_free = None if free is None else layout.of_pixels(free)
+    is_absent = None if absent is None else layout.of_pixels(absent)
+    if is_void is not None:
+        fill(planes, is_void)
+    removed = None if impulses == "off" else _impulses(planes, impulses, is_void, is_free)
+    if removed is not None:
+        is_absent = removed if is_absent is None else is_absent | removed
+        is_void = removed if is_void is None else is_void | removed
+        fill(planes, is_void)
+    weights_of_planes = None if given is None else layout.of_pixels(given)
+    fidelity = Fidelity.of(weights_of_planes, is_free, is_absent, planes.dtype)
+    clipped = near_clipped(planes, is_void) if finds_clipped else None
     if len(planes) == RGB_CHANNELS:
         planes = to_opponent(planes)
     is_kept = None if free is None or free.all() else ~free
     if absent is not None:
         is_kept = absent if is_kept is None else is_kept | absent
-    return Data(
-        layout, planes, fidelity, axis_weights, None if is_kept is None else (array, is_kept), clipped
-    )
+    kept = None if is_kept is None else (array, is_kept)
+    return Data(layout, planes, fidelity, axis_weights, kept, clipped, removed)
+
+
+def _impulses(
+    planes: NDArray[np.floating],
+    choice: str,
+    ignored: NDArray[np.bool_] | None,
+    free: NDArray[np.bool_] | None,
+) -> NDArray[np.bool_] | None:
+    """Return the mask of the impulses to remove from planes as stored; None if there are none.
+
+    choice: "on", or "auto" for clear ones. ignored: missing and absent pixels. free: pixels that may change.
+    """
+    found = Impulses(planes, ignored)
+    where = found.where if free is None else found.where & free
+    return where if where.any() and (choice == "on" or found.are_clear) else None
 
 
 def absent_pixels(

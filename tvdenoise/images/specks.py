@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 _LEAST_SIDE = 3  # in smaller images a speck could be all there is of its colour, and so could the rest
 _HALO = 2  # rows on which the pixels of a row depend
 _BAND = 1 << 22  # pixels examined at a time
-_NEIGHBOURS = tuple(
-    (down, across) for down in (-1, 0, 1) for across in (-1, 0, 1) if (down, across) != (0, 0)
-)
+NEIGHBOURS = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1) if (down, across) != (0, 0))
 
 
 def specks_in(values: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -42,17 +40,17 @@ def _specks_of(values: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """As `specks_in`, except for rows next to which rows are missing."""
     shape = values.shape
     supporters = np.zeros(shape, np.uint8)
-    for target, source in map(_shifted, _NEIGHBOURS):
+    for target, source in map(shifted, NEIGHBOURS):
         supporters[target] += values[target] == values[source]
     is_single = supporters == 1
     is_pair = np.zeros(shape, bool)
-    for target, source in map(_shifted, _NEIGHBOURS):
+    for target, source in map(shifted, NEIGHBOURS):
         is_pair[target] |= is_single[target] & is_single[source] & (values[target] == values[source])
     is_pair |= supporters == 0
     return is_pair
 
 
-def _shifted(neighbour: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+def shifted(neighbour: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Return the pixels that have a neighbour in this direction, and those neighbours."""
     down, across = neighbour
     return (_part(-down), _part(-across)), (_part(down), _part(across))

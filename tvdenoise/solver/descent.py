@@ -84,6 +84,7 @@ class Solution:
         is √(Σ w (x − x*)² / Σ w). Infinite if pixels are missing, since J is then not strongly convex.
     trace: value and distance bound at each evaluation, from the start to the result; empty unless requested.
     absent: the number of pixels without data, which are returned unchanged.
+    impulses: the number of removed impulses, which are filled once the rest is solved; the bound is that of the rest.
     """
 
     image: NDArray[np.floating]
@@ -97,6 +98,7 @@ class Solution:
     distance_bound: float
     trace: tuple[TracePoint, ...] = ()
     absent: int = 0
+    impulses: int = 0
 
     @property
     def sigma(self) -> float | None:
