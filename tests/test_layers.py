@@ -19,6 +19,7 @@ LAYERS = (
     ("batch",),
     ("pictures",),
     ("files", "formats"),
+    ("compat",),
     ("api",),
     ("tiling",),
     ("parameters",),

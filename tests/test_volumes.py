@@ -263,11 +263,9 @@ def test_a_sample_of_a_volume_is_bounded_and_spread():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"spatial_axes": (0, 1)}, "must name each axis"),
-        ({"spatial_axes": (0, 1, 1)}, "must name each axis"),
-        ({"spatial_axes": (0, 1, 3)}, "must name each axis"),
-        ({"spatial_axes": (0, 1), "channel_axis": 1}, "must name each axis"),
-        ({"spatial_axes": (0,)}, "two or three axes"),
+        ({"spatial_axes": (0, 1, 1)}, "must name different axes"),
+        ({"spatial_axes": (0, 1, 3)}, "must name different axes"),
+        ({"spatial_axes": (0, 1), "channel_axis": 1}, "must name different axes"),
         ({"spatial_axes": AXES, "spacing": (1, 1)}, "spacing must have 3 numbers"),
         ({"spatial_axes": AXES, "spacing": (1, 0, 1)}, "spacing must be positive"),
         ({}, "spatial_axes=\\(0, 1, 2\\) if it is a volume"),

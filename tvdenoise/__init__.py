@@ -1,6 +1,7 @@
 """tvdenoise: total-variation denoising with a certificate: a bound on the distance to the exact minimiser.
 
 api         the public functions
+compat      the call of scikit-image's function for the same problem
 options     `Options`, the one record of options: type, range, default and help of each
 parameters  the choice of μ and ε for the noise of an image
 machine     the limits of containers, and the processors they leave
@@ -58,10 +59,12 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "compat":
+        return import_module("tvdenoise.compat")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
 
 

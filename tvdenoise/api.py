@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
+from tvdenoise.images.arrangement import Arrangement, array_of
 from tvdenoise.images.data import data_of, fill
 from tvdenoise.model.colour import RGB_CHANNELS, from_opponent
 from tvdenoise.model.fidelity import ABSENT, HELD, Fidelity
@@ -18,8 +19,8 @@ from tvdenoise.noise.estimation import estimate_planes
 from tvdenoise.noise.evidence import noise_shown
 from tvdenoise.noise.model import NoiseModel
 from tvdenoise.options import Count, Options, checked, with_option_keywords
-from tvdenoise.parameters import Parameters, in_data_ranges, problem_of
-from tvdenoise.solver.descent import Solution, TracePoint
+from tvdenoise.parameters import Parameters, in_data_ranges, median_of, problem_of
+from tvdenoise.solver.descent import Solution, Status, TracePoint
 from tvdenoise.tiling.passes import Scratch, TiledSolution, Windows
 from tvdenoise.tiling.plan import TilingPlan
 from tvdenoise.tiling.refining import Refinement
@@ -28,10 +29,11 @@ from tvdenoise.tiling.source import Reader, Source, Stage, Tell, tell_nobody
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from tvdenoise.images.arrangement import Place
     from tvdenoise.images.data import Layout
     from tvdenoise.model.engines import Evaluation
     from tvdenoise.parameters import Problem
-    from tvdenoise.solver.descent import Minimiser, Status
+    from tvdenoise.solver.descent import Minimiser
 
 
 @with_option_keywords
@@ -52,28 +54,32 @@ def denoise(
 ) -> Solution:
     """Minimise J(x) = Σ h(∇x) + μ/2 Σ w (x − f)² for the noisy image f.
 
-    noisy: (rows, columns); or three axes, of which ``channel_axis`` holds the channels; or a volume with three
-        ``spatial_axes``. Any integer or real floating type, integers up to 2⁵³. It is
-        never modified. In a masked array, pixels with a masked channel are absent, as with ``nodata``.
+    noisy: (rows, columns); or three axes, of which ``channel_axis`` holds the channels; or a signal, a volume or a
+        stack, with ``spatial_axes``. Any integer or real floating type, integers up to 2⁵³. It is never modified. In a
+        masked array, pixels with a masked channel are absent, as with ``nodata``.
     mu, epsilon and all further keywords: the fields of `tvdenoise.Options`.
     options: the fields as one record. A field that is also given as a keyword must have its default there.
     channel_axis: the axis of the channels. Three channels are red, green and blue; any other number is coupled
         with equal weights.
-    spatial_axes: the two or three axes along which differences are taken, that is, all axes except that of the
-        channels. In a volume noise is estimated within the planes of the last two. By default those of an image.
+    spatial_axes: the one, two or three axes along which differences are taken: of a signal, an image or a volume. In a
+        volume noise is estimated within the planes of the last two. By default those of an image. If axes are left
+        besides these and that of the channels, the array is a stack: its images are denoised one by one with the same
+        parameters, those of the image with the median μ among up to nine that are spread evenly over it.
     spacing: the distances of neighbours along the spatial axes, > 0, in the same order and in any unit. Differences
         along an axis are multiplied by the least distance over its own, so that ‖∇‖² ≤ 4 Σ (h_min/hᵢ)².
     weights: w ≥ 0, with the shape of the image without its channels; by default ones. Zero marks missing pixels:
         their values are ignored, and only the total variation determines them.
     mask: booleans of the same shape; pixels with false are returned unchanged, bit for bit. They act as fixed data
         for their neighbours, are not unknowns, and their ``weights`` are ignored.
-    trace: record J and the distance bound at every evaluation in the solution's ``trace``; changes nothing else.
+    trace: record J and the distance bound at every evaluation in the solution's ``trace``; changes nothing else. Not
+        for a stack.
     progress: called after every evaluation with the progress of the solve, from 0 to 1 at convergence: the way
         from the first distance bound to the tolerance, on a logarithmic scale.
 
     Returns a `Solution`. Its image has the input's shape, float32 (float64 for float64 input and integers of 32 bits
     or more), in the units of float input, and divided by the data range for integers: [0, 1] by default if they are
-    unsigned. For a masked array it is masked alike.
+    unsigned. For a masked array it is masked alike. For a stack the bound, the tolerance and the status are the worst
+    of its images, so that the bound holds for each; the value, the iterations and the absent pixels are sums.
     With unequal ``weights`` the distance bound is in the weighted norm:
     √(Σ w (x − x*)² / Σ w) ≤ √(Σ g²/w / Σ w)/μ with g = ∇J(x), since J is μ-strongly convex in that norm. The
     defaults of ε and the tolerance then use μ times the mean weight in place of μ. With missing pixels J is not
@@ -86,15 +92,34 @@ def denoise(
     and for a field that is given twice.
     """
     given = Options.of(options, _given(fields, mu=mu, epsilon=epsilon))
-    problem = problem_of(
-        noisy,
-        given,
-        channel_axis=channel_axis,
-        spatial_axes=spatial_axes,
-        spacing=spacing,
-        weights=weights,
-        mask=mask,
-    )
+    array = array_of(noisy)
+    arranged = Arrangement.of(array.shape, channel_axis, spatial_axes)
+    if arranged is not None:
+        images = _Images(arranged, array, given, spacing, weights, mask)
+        solution = images.denoised(trace=trace, progress=progress)
+    else:
+        solution = _solution_of(
+            problem_of(
+                array,
+                given,
+                channel_axis=channel_axis,
+                spatial_axes=spatial_axes,
+                spacing=spacing,
+                weights=weights,
+                mask=mask,
+            ),
+            trace=trace,
+            progress=progress,
+        )
+    if np.ma.isMaskedArray(array):
+        return replace(solution, image=_masked_like(array, solution.image))
+    return solution
+
+
+def _solution_of(
+    problem: Problem, *, trace: bool = False, progress: Callable[[float], None] | None = None
+) -> Solution:
+    """Solve a problem that nobody else needs any more."""
     layout = problem.data.layout
     found = problem.method.minimise(
         problem.data.planes,
@@ -110,11 +135,11 @@ def denoise(
     removed = 0 if problem.data.impulses is None else int(np.count_nonzero(problem.data.impulses))
     if removed:
         found = _with_filled_impulses(found, problem)
-    kept, chosen, scale = problem.data.kept, problem.parameters, layout.scale
-    del problem  # frees memory for the result
-    image = _image(found, layout, kept)
+    data, chosen, scale = problem.data, problem.parameters, layout.scale
+    kept, opponent = data.kept, data.opponent
+    del problem, data  # frees memory for the result
     return Solution(
-        image=image if not np.ma.isMaskedArray(noisy) else _masked_like(noisy, image),
+        image=_image(found, layout, kept, opponent),
         mu=chosen.mu,
         epsilon=chosen.epsilon,
         noise=chosen.noise,
@@ -169,9 +194,14 @@ def choose_parameters(
     **fields: Any,
 ) -> Parameters:
     """The parameters that `denoise` would use for the same arguments. Raises the same errors."""
+    given = Options.of(options, _given(fields, epsilon=epsilon))
+    array = array_of(noisy)
+    arranged = Arrangement.of(array.shape, channel_axis, spatial_axes)
+    if arranged is not None:
+        return _Images(arranged, array, given, spacing, weights, mask).parameters()
     return problem_of(
-        noisy,
-        Options.of(options, _given(fields, epsilon=epsilon)),
+        array,
+        given,
         channel_axis=channel_axis,
         spatial_axes=spatial_axes,
         spacing=spacing,
@@ -183,6 +213,79 @@ def choose_parameters(
 def _given(fields: dict[str, Any], **positional: float | None) -> dict[str, Any]:
     """The keywords, and the arguments that may be positional."""
     return fields | {name: value for name, value in positional.items() if value is not None}
+
+
+#: Images of a stack on which its parameters are chosen; odd, so that the median is one of the values.
+_SAMPLE = 9
+#: From the best to the worst.
+_STATUSES = (Status.CONVERGED, Status.FILLED, Status.PRECISION, Status.ITERATION_LIMIT)
+
+
+@dataclass(frozen=True, eq=False)
+class _Images:
+    """The images of a stack, or a signal, with the arguments of `denoise`."""
+
+    arranged: Arrangement
+    array: NDArray[np.generic]
+    options: Options
+    spacing: Sequence[float] | None
+    weights: ArrayLike | None
+    mask: ArrayLike | None
+
+    def _problem(self, place: Place, options: Options) -> Problem:
+        channel_axis, spatial_axes = self.arranged.axes
+        return problem_of(
+            self.arranged.image(self.array, place),
+            options,
+            channel_axis=channel_axis,
+            spatial_axes=spatial_axes,
+            spacing=self.arranged.spacing(self.spacing),
+            weights=self.arranged.pixels("weights", self.weights, place),
+            mask=self.arranged.pixels("mask", self.mask, place),
+        )
+
+    def parameters(self) -> Parameters:
+        """Choose parameters for all images, on a sample: those with the median μ."""
+        places = self.arranged.spread_places(_SAMPLE)
+        return median_of([self._problem(place, self.options).parameters for place in places])
+
+    def denoised(self, *, trace: bool, progress: Callable[[float], None] | None) -> Solution:
+        """Denoise all images with the same parameters."""
+        count = self.arranged.count
+        if count == 1:
+            (place,) = self.arranged.places()
+            solution = _solution_of(self._problem(place, self.options), trace=trace, progress=progress)
+            return replace(solution, image=solution.image.reshape(self.arranged.shape))
+        if trace:
+            raise ValueError("trace=True needs a single image; denoise the images of the stack one by one")
+        chosen = self.parameters()
+        options = self.options.with_choice(chosen.mu, chosen.epsilon)
+        solutions = []
+        image: NDArray[np.floating] | None = None
+        for number, place in enumerate(self.arranged.places()):
+            part = None if progress is None else partial(_part_of, progress, number, count)
+            solution = _solution_of(self._problem(place, options), progress=part)
+            if image is None:
+                image = np.empty(self.arranged.shape, solution.image.dtype)
+            self.arranged.image(image, place)[...] = solution.image
+            solutions.append(replace(solution, image=solution.image[:0].copy()))
+        assert image is not None
+        return Solution(
+            image=image,
+            mu=chosen.mu,
+            epsilon=chosen.epsilon,
+            noise=chosen.noise,
+            tolerance=max(solution.tolerance for solution in solutions),
+            status=max((solution.status for solution in solutions), key=_STATUSES.index),
+            iterations=sum(solution.iterations for solution in solutions),
+            value=sum(solution.value for solution in solutions),
+            distance_bound=max(solution.distance_bound for solution in solutions),
+            absent=sum(solution.absent for solution in solutions),
+        )
+
+
+def _part_of(progress: Callable[[float], None], number: int, count: int, part: float) -> None:
+    progress((number + part) / count)
 
 
 def estimate_noise(
@@ -197,16 +300,22 @@ def estimate_noise(
 ) -> NoiseModel:
     """Estimate the noise of an image: its level, growth with intensity and correlation, for each channel.
 
-    The image and its layout are as for `denoise`, and so are the errors. In a volume it is the noise within planes.
+    The image and its layout are as for `denoise`, and so are the errors. In a volume, and in a stack of images, it is
+    the noise within planes. Stacks of signals and of volumes are refused.
 
     nan, nodata: pixels that hold no measurement, as in `tvdenoise.Options`; they do not count.
-    where: (rows, columns), false for pixels without information about the noise, such as pixels filled in.
+    where: the shape of the image without channels, false for pixels without information about the noise, such as
+        pixels filled in.
 
     Levels are in data ranges. For RGB images they are those of the luminance/opponent basis, in which images are
     denoised. The rotation to this basis is orthonormal, so white noise keeps its level.
     """
+    array = array_of(image)
+    arranged = Arrangement.of(array.shape, channel_axis, spatial_axes)
+    if arranged is not None:
+        array, where, channel_axis, spatial_axes = arranged.together(array, where)
     data = data_of(
-        image,
+        array,
         channel_axis,
         data_range,
         spatial_axes=spatial_axes,
@@ -217,20 +326,31 @@ def estimate_noise(
     planes, is_informative = noise_shown(data)
     if where is not None:
         known = np.asarray(where, bool)
-        needed = data.layout.pixel_shape(np.asarray(image))
+        needed = data.layout.pixel_shape(array)
         if known.shape != needed:
             raise ValueError(f"where must have the shape {needed} of the image, not {known.shape}")
         known = data.layout.of_pixels(known)
         is_informative = known if is_informative is None else known & is_informative
     found = replace(estimate_planes(planes, is_informative), step=data.layout.step)
-    return in_data_ranges(found, data.layout)
+    return in_data_ranges(found, data.layout, data.channels)
 
 
 def _image(
-    found: Minimiser, layout: Layout, kept: tuple[NDArray[np.generic], NDArray[np.bool_]] | None
+    found: Minimiser,
+    layout: Layout,
+    kept: tuple[NDArray[np.generic], NDArray[np.bool_]] | None,
+    opponent: NDArray[np.floating] | None,
 ) -> NDArray[np.floating]:
-    """The returned image, with the input's own pixels where the mask keeps them."""
-    planes = from_opponent(found.x, out=found.x) if len(found.x) == RGB_CHANNELS else found.x
+    """The returned image, with the input's own pixels where the mask keeps them.
+
+    opponent: the luminance that is kept, before two planes to overwrite; None if all planes were solved.
+    """
+    planes = found.x
+    if opponent is not None:
+        opponent[1:] = planes
+        planes = opponent
+    if len(planes) == RGB_CHANNELS:
+        planes = from_opponent(planes, out=planes)
     image = layout.image(planes)
     if kept is not None:
         layout.keep(image, *kept)
@@ -287,7 +407,7 @@ def denoise_tiled(
     with (scratch or partial(_anonymous_file, folder))() as file:
         reader = plan.reader
         composite = Scratch(
-            file, reader.channels, reader.shape, memory // _PART_FOR_SCRATCH, reader.layout.precision
+            file, reader.solved_channels, reader.shape, memory // _PART_FOR_SCRATCH, reader.layout.precision
         )
         windows = Windows(reader, composite, plan.form)
         windows.solve_each(plan.partition, plan.window_tolerance, partial(tell, Stage.SOLVING))
@@ -312,7 +432,7 @@ def _solution(plan: TilingPlan, status: Status, iterations: int, found: Evaluati
         image=np.empty((0,) * len(plan.reader.shape), layout.precision),
         mu=plan.form.mu / layout.scale,
         epsilon=plan.form.epsilon * layout.scale,
-        noise=None if plan.noise is None else in_data_ranges(plan.noise, layout),
+        noise=None if plan.noise is None else in_data_ranges(plan.noise, layout, plan.reader.channels),
         tolerance=plan.certificate.tolerance * layout.scale,
         status=status,
         iterations=iterations,

@@ -146,8 +146,9 @@ class Flag:
     def check(self, _name: str, value: Any) -> bool:
         return bool(value)
 
-    def text(self, _value: bool) -> str:
-        raise TypeError("a flag takes no value")
+    def text(self, value: bool) -> str:
+        """A word for records and reports; on the command line a flag takes no value."""
+        return "true" if value else "false"
 
 
 @dataclass(frozen=True)
@@ -274,12 +275,14 @@ class Options:
     noise: "auto" estimates the noise's growth with intensity and its correlation, "white" only its level; or a model
         returned by `tvdenoise.estimate_noise` for this image or a similar one.
     strength: divides the chosen μ, > 0; larger is smoother.
-    epsilon: smoothing of the penalty, > 0; None chooses 0.14/μ (0.28/μ for RGB), at most a sixth of the span of the
-        intensities.
+    epsilon: smoothing of the penalty, > 0; None chooses 0.14/μ (0.28/μ for RGB, 0.04 c²/μ for ``chroma_only`` with
+        ``chroma`` c), at most a sixth of the span of the intensities.
     tolerance: stop as soon as the rms distance to the exact minimiser is certified to be at most this, ≥ 0. None
         chooses 0.03/μ, at most 3 % of the span of the intensities, and never less than the precision can certify.
     max_iterations: the largest number of evaluations of the objective gradient.
     chroma: weight of the image gradient of the colour differences, > 0; for RGB images.
+    chroma_only: denoise only the colour differences of an RGB image, and keep R + G + B at every pixel. J is then that
+        of the two opponents alone, and mu is chosen for their noise.
     threads: number of threads; None uses all processors. The result is byte-identical for any number.
     tv: "isotropic", one root for all differences of a pixel, or "anisotropic" (also "componentwise"), one for each.
     penalty: "hyperbolic" √(z² + ε²), or "huber" z²/(2ε) up to ε, |z| − ε/2 beyond.
@@ -352,6 +355,12 @@ class Options:
         shapes_result=True,
         slider=10,
         colour_only=True,
+    )
+    chroma_only: bool = _option(
+        False,
+        Flag(),
+        "Remove only the colour noise of RGB images. The brightness (R + G + B) of each pixel is kept.",
+        shapes_result=True,
     )
     threads: int | None = _option(
         None,
@@ -428,6 +437,16 @@ class Options:
         if self.mu is not None and self.strength != 1:
             raise ContradictionError(
                 "{strength} scales the automatic {mu}, which is given", "give only one of them"
+            )
+        if self.chroma_only and self.impulses != "off":
+            raise ContradictionError(
+                "{chroma_only} keeps the brightness, and {impulses} changes that of the impulses",
+                "leave out one of them",
+            )
+        if self.chroma_only and self.nan == "fill":
+            raise ContradictionError(
+                "{chroma_only} keeps the brightness, which the missing pixels of {nan} do not have",
+                "leave out one of them",
             )
 
     @classmethod

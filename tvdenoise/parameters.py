@@ -5,6 +5,7 @@ It ends in a `Problem` that is ready to be solved.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from tvdenoise.images.data import Data, Layout, data_of
-from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights
+from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights, require_colour
 from tvdenoise.model.fidelity import Fidelity
-from tvdenoise.noise.estimation import estimate, estimate_white
+from tvdenoise.noise.estimation import estimate, estimate_chroma, estimate_white
 from tvdenoise.noise.evidence import ArrayEvidence, noise_shown, unclipped_pixels
 from tvdenoise.noise.model import NoiseKind, NoiseModel
 from tvdenoise.solver.descent import Method
@@ -111,6 +112,9 @@ _MU_SIGMA = 1.4
 #: ε μ: a tenth of the noise level for equal channel weights, a fifth if the opponents are weighted.
 _EPSILON_MU = 0.14
 _EPSILON_MU_CHROMA = 0.28
+#: The same for the opponents alone, whose noise suits a smaller μ; less than 0.02 gains nothing but evaluations, and
+#: 0.14 costs up to 1.5 dB.
+_EPSILON_MU_CHROMA_ONLY = 0.04
 _LARGEST_EPSILON = 1 / 6
 #: A part of the span of the intensities. Below their spacing, a smaller ε changes only the condition of J.
 _LEAST_EPSILON = 1e-9
@@ -123,14 +127,21 @@ def mu_for(sigma: float) -> float:
     return _MU_SIGMA / sigma
 
 
-def epsilon_for(mu: float, *, weighted_chroma: bool, span: float, least: float = 0.0) -> float:
+def epsilon_for(
+    mu: float, *, weighted_chroma: bool, span: float, chroma_only: float | None = None, least: float = 0.0
+) -> float:
     """Return ε = 0.14/μ, or 0.28/μ if the opponents are weighted: a fixed part of the noise level that suits μ.
+
+    chroma_only: the weight c of the opponents if only these are solved, with ε = 0.04 c²/μ: J is then c times that
+    without weights for μ/c and ε/c, and so the result does not depend on c.
 
     ε is at most a sixth of the span of the intensities, so that a very small μ smooths more instead of making
     edges as cheap as slopes; it is at least ``least``, and 1e-9 of the span.
     """
-    scale = _EPSILON_MU_CHROMA if weighted_chroma else _EPSILON_MU
-    chosen = min(scale / mu, _LARGEST_EPSILON * span) if span > 0 else scale / mu
+    scale, largest = _EPSILON_MU_CHROMA if weighted_chroma else _EPSILON_MU, _LARGEST_EPSILON
+    if chroma_only is not None:
+        scale, largest = _EPSILON_MU_CHROMA_ONLY * chroma_only**2, _LARGEST_EPSILON * chroma_only
+    chosen = min(scale / mu, largest * span) if span > 0 else scale / mu
     return max(chosen, least, _LEAST_EPSILON * span)
 
 
@@ -222,6 +233,7 @@ class Risk:
         """
         quick = method.quick
         probe = noise.draw(noisy, _PROBE_SEED)
+        noisy = method.solved(noisy)
         is_faint = noise.sigma < _FAINT * float(np.ptp(noisy))
         noisy = np.ascontiguousarray(noisy, np.float64 if is_faint else np.float32)
         counted = unclipped
@@ -246,7 +258,7 @@ class Risk:
 
     def best_mu(self) -> float:
         """Return the μ of least risk."""
-        return float(np.exp(_argmin(self, self.level)))
+        return float(np.exp(_argmin(self, self.level / self.method.gain)))
 
     def __call__(self, log_mu: float) -> float:
         """Return the estimated risk less a constant, per pixel."""
@@ -254,8 +266,13 @@ class Risk:
         weighted = self.method.has_weighted_chroma
         epsilon = self.epsilon
         if epsilon is None:
-            span = float(np.ptp(self.noisy))
-            epsilon = epsilon_for(mu, weighted_chroma=weighted, span=span, least=self.least_epsilon)
+            epsilon = epsilon_for(
+                mu,
+                weighted_chroma=weighted,
+                span=float(np.ptp(self.noisy)),
+                chroma_only=self.method.chroma_only,
+                least=self.least_epsilon,
+            )
         tolerance = self.part * _PROBE_EXACTNESS * self.level
         step = self.noisy.dtype.type(self.part) * self.probe.astype(self.noisy.dtype, copy=False)
         minimise = partial(
@@ -313,6 +330,16 @@ class Parameters:
     noise: NoiseModel | None = None
 
 
+def median_of(choices: Sequence[Parameters]) -> Parameters:
+    """Return the parameters with the median μ, the lower of two in the middle.
+
+    Images without noise, such as uniform ones before and after the specimen, do not count if others have noise.
+    """
+    counted = [each for each in choices if each.noise is None or each.noise.sigma > 0] or choices
+    middle = statistics.median_low(each.mu for each in counted)
+    return next(each for each in counted if each.mu == middle)
+
+
 def choose(
     data: Data,
     method: Method,
@@ -323,6 +350,7 @@ def choose(
 ) -> tuple[float, float]:
     """Choose μ and ε for an image, unless given.
 
+    data: with the luminance, even if it is kept: the noise may vary with it.
     noise: the noise to choose μ for; required if μ is None. strength: divides the chosen μ.
     If pixels have weights, ε follows from μ times their mean.
     """
@@ -332,9 +360,15 @@ def choose(
         assert noise is not None
         mu = choose_mu(data, noise, method, epsilon) / strength
     if epsilon is None:
-        weighted, span = method.has_weighted_chroma, float(np.ptp(planes))
+        weighted, span = method.has_weighted_chroma, float(np.ptp(method.solved(planes)))
         least = least_epsilon(planes, fidelity, weighted_chroma=weighted)
-        epsilon = epsilon_for(mu * typical, weighted_chroma=weighted, span=span, least=least)
+        epsilon = epsilon_for(
+            mu * typical,
+            weighted_chroma=weighted,
+            chroma_only=method.chroma_only,
+            span=span,
+            least=least,
+        )
     return mu, epsilon
 
 
@@ -346,9 +380,9 @@ def choose_mu(data: Data, noise: NoiseModel, method: Method, epsilon: float | No
     typical = 1.0 if data.fidelity is None else data.fidelity.typical
     least = data.layout.least_sigma
     if noise.sigma < least:
-        return mu_for(least) / typical
+        return mu_for(least) * method.gain / typical
     risk = Risk.of(data, noise, method, epsilon)
-    return (risk.best_mu() if risk.is_informed else mu_for(noise.sigma)) / typical
+    return (risk.best_mu() if risk.is_informed else mu_for(noise.sigma) * method.gain) / typical
 
 
 def choose_by_sample(
@@ -368,14 +402,19 @@ def choose_by_sample(
         assert noise is not None
         assert sampled is not None
         if noise.sigma < least_sigma:
-            mu = mu_for(least_sigma)
+            mu = mu_for(least_sigma) * method.gain
         else:
             planes, fidelity, unclipped = sampled
             risk = Risk.on(planes, noise, method, epsilon, fidelity, unclipped=unclipped)
-            mu = risk.best_mu() if risk.is_informed else mu_for(noise.sigma)
+            mu = risk.best_mu() if risk.is_informed else mu_for(noise.sigma) * method.gain
         mu /= own.strength
     if epsilon is None:
-        epsilon = epsilon_for(mu, weighted_chroma=method.has_weighted_chroma, span=span)
+        epsilon = epsilon_for(
+            mu,
+            weighted_chroma=method.has_weighted_chroma,
+            chroma_only=method.chroma_only,
+            span=span,
+        )
     return mu, epsilon
 
 
@@ -397,7 +436,8 @@ class Problem:
     def parameters(self) -> Parameters:
         """The parameters in units of the data range."""
         scale = self.data.layout.scale
-        noise = None if self.noise is None else in_data_ranges(self.noise, self.data.layout)
+        data = self.data
+        noise = None if self.noise is None else in_data_ranges(self.noise, data.layout, data.channels)
         return Parameters(self.mu / scale, self.epsilon * scale, noise)
 
 
@@ -426,12 +466,13 @@ def problem_of(
         finds_clipped=options.mu is None,
     )
     method = method_of(options, len(data.planes), data.axis_weights)
+    solved = data.chroma() if options.chroma_only else data
     own = in_units(options, data.layout)
-    noise = noise_for(own, data.layout, len(data.planes), lambda: ArrayEvidence.of(*noise_shown(data)))
+    noise = noise_for(own, data.layout, data.channels, lambda: ArrayEvidence.of(*noise_shown(data)))
     mu, epsilon = choose(data, method, noise, own.mu, own.epsilon, own.strength)
     if noise is not None and noise.sigma >= data.layout.least_sigma and own.tolerance is None:
-        data = _in_sufficient_precision(data, method, mu, epsilon)
-    return Problem(data, method, mu, epsilon, own.tolerance, noise)
+        solved = _in_sufficient_precision(solved, method, mu, epsilon)
+    return Problem(solved, method, mu, epsilon, own.tolerance, noise)
 
 
 #: The floor of single precision may raise the default tolerance this much.
@@ -444,8 +485,7 @@ def _in_sufficient_precision(data: Data, method: Method, mu: float, epsilon: flo
     floor = Certificate.of(objective, 0.0, data.planes.dtype).floor
     if data.planes.dtype == np.float64 or floor <= _RAISED * DEFAULT_TOLERANCE / objective.typical_mu:
         return data
-    fidelity = None if data.fidelity is None else Fidelity(data.fidelity.coded.astype(np.float64))
-    return replace(data, planes=data.planes.astype(np.float64), fidelity=fidelity)
+    return data.in_double_precision()
 
 
 def in_units(options: Options, layout: Layout) -> Options:
@@ -471,14 +511,14 @@ def in_units(options: Options, layout: Layout) -> Options:
     return replace(options, **changed)
 
 
-def in_data_ranges(noise: NoiseModel, layout: Layout) -> NoiseModel:
-    """Return a noise model in data ranges instead of a layout's units."""
-    return noise.moved(layout.scale, _offset(noise, layout))
+def in_data_ranges(noise: NoiseModel, layout: Layout, channels: int) -> NoiseModel:
+    """Return a noise model in data ranges instead of a layout's units. channels: of the image."""
+    return noise.moved(layout.scale, _offset(layout, channels))
 
 
-def _offset(noise: NoiseModel, layout: Layout) -> float:
+def _offset(layout: Layout, channels: int) -> float:
     """Return the centre as an intensity of the first channel, in data ranges."""
-    gain = RGB_CHANNELS**0.5 if len(noise.channels) == RGB_CHANNELS else 1.0
+    gain = RGB_CHANNELS**0.5 if channels == RGB_CHANNELS else 1.0
     return layout.centre / layout.data_range * gain
 
 
@@ -486,8 +526,14 @@ def method_of(options: Options, channels: int, axis_weights: tuple[float, ...] |
     """The method for an image with this number of channels; three are red, green and blue.
 
     axis_weights: one factor for the differences along each axis; None means ones.
+    Raises ValueError for ``chroma_only`` with another number of channels.
     """
-    weights = chroma_weights(options.chroma) if channels == RGB_CHANNELS else (1.0,) * channels
+    if options.chroma_only:
+        require_colour(channels)
+    weights: tuple[float, ...] = (1.0,) * channels
+    if channels == RGB_CHANNELS:
+        luminance, *opponents = chroma_weights(options.chroma)
+        weights = tuple(opponents) if options.chroma_only else (luminance, *opponents)
     return Method(options, weights, axis_weights)
 
 
@@ -497,17 +543,22 @@ def noise_for(
     """The noise that μ is chosen for, in a layout's units; None if μ is given.
 
     own: the options in these units (`in_units`), but for a noise model. It is white noise of a given level, a given
-    model, the estimated model, or white noise of the estimated level.
+    model, the estimated model, or white noise of the estimated level; for ``chroma_only`` that of the two opponents.
     Raises ValueError if the model has another number of channels than the image.
     """
     if own.mu is not None:
         return None
     if own.sigma is not None:
-        return replace(NoiseModel.white(own.sigma, channels), step=layout.step)
+        return replace(NoiseModel.white(own.sigma, channels - own.chroma_only), step=layout.step)
     if isinstance(own.noise, NoiseModel):
         if len(own.noise.channels) != channels:
             raise ValueError(
                 f"the noise model has {len(own.noise.channels)} channels and the image has {channels}"
             )
-        return own.noise.moved(1 / layout.scale, -_offset(own.noise, layout) / layout.scale)
-    return replace((estimate_white if own.noise == "white" else estimate)(evidence()), step=layout.step)
+        given = own.noise.moved(1 / layout.scale, -_offset(layout, channels) / layout.scale)
+        return given.chroma if own.chroma_only else given
+    if own.chroma_only:
+        found = estimate_chroma(evidence(), white=own.noise == "white")
+    else:
+        found = (estimate_white if own.noise == "white" else estimate)(evidence())
+    return replace(found, step=layout.step)

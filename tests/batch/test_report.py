@@ -42,6 +42,7 @@ FIELDS = [
     "spacing",
     "in_mask",
     "chroma",
+    "chroma_only",
     "tv",
     "penalty",
     "seconds",
@@ -298,7 +299,11 @@ def test_a_name_that_ends_in_csv_means_the_same_as_csv(make_image, command, tmp_
 def test_a_csv_report_of_an_earlier_version_is_continued_under_its_own_names(
     make_image, command, tmp_path: Path
 ) -> None:
-    before = [name for name in (*FIELDS, "sha256", "channels") if name not in ("chroma", "tv", "penalty")]
+    before = [
+        name
+        for name in (*FIELDS, "sha256", "channels")
+        if name not in ("chroma", "chroma_only", "tv", "penalty")
+    ]
     (tmp_path / "r.csv").write_text(
         ",".join(before) + "\n" + "x.png,y.png,done" + "," * (len(before) - 3) + "\n"
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tvdenoise.images.precision import precision_of
 
 from support.values import noise, pixels
-from tvdenoise.files.decoded import DecodedImage, stored
+from tvdenoise.files.decoded import DecodedImage, stored, stored_with_sums
+from tvdenoise.precision import precision_of
 
 
 @pytest.mark.parametrize(("dtype", "largest"), [(np.uint8, 255), (np.uint16, 65535)])
@@ -92,3 +92,66 @@ def test_colours_under_full_transparency_never_reach_what_is_visible(make_image,
     np.testing.assert_array_equal(first[..., 3], values[..., 3])
     np.testing.assert_array_equal(first[:, :10], values[:, :10])
     assert np.any(first[:, 10:] != values[:, 10:])
+
+
+def _nearest_with_sum(values: np.ndarray, total: int, largest: int) -> int:
+    """The least squared distance of three integers with a sum from three values, by trying all near them."""
+    near = [range(int(max(0, value - 3)), int(min(largest, value + 3)) + 1) for value in values]
+    return min(
+        float(np.square(np.array([red, green, total - red - green]) - values).sum())
+        for red in near[0]
+        for green in near[1]
+        if 0 <= total - red - green <= largest
+    )
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [(np.uint8, 255), (np.uint16, 65535), (np.int16, 32767)])
+def test_the_sum_of_the_channels_is_kept_at_every_pixel_by_the_nearest_integers(dtype, largest) -> None:
+    rng = np.random.default_rng(0)
+    original = rng.integers(20, largest - 20, (700, 300, 3)).astype(dtype)
+    chroma = rng.normal(0, 4, original.shape)
+    exact = original + chroma - chroma.mean(axis=-1, keepdims=True)
+    denoised = (exact / largest).astype(np.float32)
+    stored, leaves = stored_with_sums(denoised, original)
+    assert stored.dtype == dtype
+    np.testing.assert_array_equal(stored.sum(axis=-1, dtype=int), original.sum(axis=-1, dtype=int))
+    assert np.abs(stored - exact).max() < 1.05
+    assert (
+        np.rint(exact).sum(axis=-1) != original.sum(axis=-1, dtype=int)
+    ).mean() > 0.1  # rounding alone fails
+    inside = ((exact >= 0) & (exact <= largest)).all(axis=-1)
+    assert not leaves[inside].any()
+    for row, column in [*np.argwhere(inside)[:100]]:
+        total = int(original[row, column].sum(dtype=int))
+        distance = float(np.square(stored[row, column] - exact[row, column]).sum())
+        assert distance <= _nearest_with_sum(exact[row, column], total, largest) + 0.05
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16])
+def test_where_a_channel_is_clipped_the_others_make_up_for_it(dtype) -> None:
+    limits = np.iinfo(dtype)
+    least, largest = float(limits.min), float(limits.max)
+    steps = np.array([[-3.0, 0, 3], [4, -9, 5], [0.4, -0.2, -0.2], [-40, 20, 20], [9, 9, -18]])
+    original = np.array([[limits.max - 1, limits.max - 9, limits.min + 2]] * 5).astype(dtype)
+    original[4] = limits.max
+    exact = original + steps[:, ::-1]
+    stored, leaves = stored_with_sums((exact / largest)[np.newaxis].astype(np.float64), original[np.newaxis])
+    np.testing.assert_array_equal(stored[0].sum(axis=-1, dtype=int), original.sum(axis=-1, dtype=int))
+    out = ((exact < least - 0.5) | (exact > largest + 0.5)).any(axis=-1)
+    assert leaves[0].tolist() == out.tolist()
+    assert out.sum() >= 3
+    assert stored[0, 4].tolist() == [limits.max] * 3
+
+
+def test_an_image_whose_brightness_is_kept_counts_only_visible_clipped_pixels() -> None:
+    values = np.full((2, 3, 3), 250, np.uint8)
+    alpha = np.full((2, 3), 255, np.uint8)
+    alpha[0, 0] = 0
+    denoised = np.array([260, 245, 245]) / 255 * np.ones((2, 3, 1))
+    result, count = DecodedImage(values, alpha).with_denoised_chroma(denoised)
+    assert count == 5
+    assert result.intensities[0, 0].tolist() == [250, 250, 250]
+    assert result.intensities[1, 1].tolist() in ([255, 248, 247], [255, 247, 248])
+    floats, none = DecodedImage(np.full((2, 3, 3), 0.5, np.float32)).with_denoised_chroma(denoised)
+    assert none == 0
+    np.testing.assert_array_equal(floats.intensities, denoised.astype(np.float32))

@@ -16,6 +16,7 @@ from tvdenoise.batch.masks import mask_file_of
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.decoded import white_of
 from tvdenoise.files.stack import DEPTH, TIME, Volume
+from tvdenoise.model.colour import RGB_CHANNELS
 from tvdenoise.precision import precision_of
 
 if TYPE_CHECKING:
@@ -161,6 +162,8 @@ class Denoiser:
         return _done(choose_parameters, values, options, **layout) if chosen is None else chosen
 
     def _options(self, noisy: DecodedImage | Volume, mu: float | None = None) -> Options:
+        chroma_only = self._settings.chroma_only
+        require_colour_noise(noisy.channels, chroma_only=chroma_only, in_bands=noisy.in_bands)
         options = self._settings.for_image(
             channels=noisy.channels, is_float=noisy.is_float, mu=mu, nodata=noisy.nodata
         )
@@ -271,4 +274,19 @@ def no_volume() -> UnsupportedImageError:
     return UnsupportedImageError(
         "it holds a single image, not a volume",
         "leave out --volume, or name the folder of all its slices in tvdenoise run",
+    )
+
+
+def require_colour_noise(channels: int, *, chroma_only: bool, in_bands: bool = False) -> None:
+    """Raise UnsupportedImageError if only colour noise is to be removed from an image that is not RGB.
+
+    channels: without alpha; in_bands: they are bands, and not colours.
+    """
+    if not chroma_only or (channels == RGB_CHANNELS and not in_bands):
+        return
+    if channels == 1:
+        raise UnsupportedImageError("it is grey and has no colour noise", "leave out --chroma-only")
+    raise UnsupportedImageError(
+        f"--chroma-only is for red, green and blue, and it has {channels} other channels",
+        "leave it out, or convert the image to RGB",
     )

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from tvdenoise.batch.admission import form_of, require_admitted
+from tvdenoise.batch.denoiser import require_colour_noise
 from tvdenoise.batch.in_place import slices_are_done, was_denoised
 from tvdenoise.batch.large import require_parts_possible
 from tvdenoise.batch.masks import MaskForm
@@ -61,7 +62,8 @@ class Forecast:
     max_megapixels: larger images fail; replaced: digests of files that earlier runs put in the place of inputs;
     from_stream: the input is a stream, and not read; first_frame: read only the first of several images; volume:
     denoise stacks as volumes; budget: of memory; mask: its file; mask_form: number and size of its masks;
-    has_weights: pixels are masked, or may be missing; impulses: the option of that name; form: of standard output.
+    has_weights: pixels are masked, or may be missing; impulses, chroma_only: the options of these names; form: of
+    standard output.
     """
 
     max_megapixels: float
@@ -75,6 +77,7 @@ class Forecast:
     has_weights: bool = False
     impulses: str = "off"
     form: Format | None = None
+    chroma_only: bool = False
 
     def prospects(self, plan: Plan) -> Iterator[Prospect]:
         """Yield predictions in the order of a run by one process."""
@@ -103,6 +106,12 @@ class Forecast:
                     form = self.form or form_of(job, file.contents.family.codec)
                     require_admitted(file, job, form, volume=self.volume, impulses=self.impulses)
             self._require_mask_fits(job)
+            if header is not None:
+                require_colour_noise(
+                    header.channels - header.has_alpha,
+                    chroma_only=self.chroma_only,
+                    in_bands=header.in_bands,
+                )
             how = _IN_PARTS if self._is_in_parts(job) else None
         except TvdenoiseError as error:
             return Prospect(source, target, Action.FAIL, str(error), size)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
-from tvdenoise.batch.denoiser import EQUAL, of_type_range
+from tvdenoise.batch.denoiser import EQUAL, of_type_range, require_colour_noise
 from tvdenoise.batch.work import SOLVED, Before, Progress, Work, no_progress
 from tvdenoise.errors import UnsupportedImageError, UnwritableImageError
 from tvdenoise.files.large import LargeImage, LargeWriter, require_large_carried
@@ -73,6 +73,7 @@ def solved_in_parts(
     from tvdenoise.api import denoise_tiled
     from tvdenoise.tiling.partition import TooLittleMemoryError
 
+    require_colour_noise(large.channels, chroma_only=settings.chroma_only, in_bands=in_bands)
     if in_bands:
         settings = replace(settings, chroma=EQUAL, shared_mu=settings.shared_mu if large.band is None else ())
     options = settings.for_image(
@@ -227,11 +228,12 @@ class Large(Work):
                 summary.add(results[-1].solution)
             summary.note((*large.pixel.notes, in_parts(sum(result.windows for result in results))))
             pixel = summary.recorded(summary.stripped(large.pixel), 0, is_whole=False)
+            note_clipped = summary.note_clipped if settings.chroma_only else None
 
             def denoised(window: Window) -> NDArray[np.floating]:
                 return joined([result.read(window) for result in results])
 
-            yield LargeWriter(large, pixel, self._form, denoised, self._written_so_far)
+            yield LargeWriter(large, pixel, self._form, denoised, self._written_so_far, note_clipped)
 
     def _solved_so_far(self, number: int) -> Callable[[float], None]:
         """A callback for the solve of the image, or of a band."""

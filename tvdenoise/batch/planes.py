@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -122,10 +121,9 @@ class Planes(Work):
             raise type(error)(reason, error.remedy) from error
 
     def _choose(self, stack: Stack) -> None:
-        """Choose parameters for each channel on a sample of its planes: those with the median mu.
+        """Choose parameters for each channel on a sample of its planes: those with the median mu."""
+        from tvdenoise.parameters import median_of
 
-        Planes without noise, such as uniform ones before and after the specimen, do not count if others have noise.
-        """
         channels = range(stack.axes.channel_count)
         if stack.axes.is_mixed or stack.first.is_bilevel:
             return
@@ -144,9 +142,7 @@ class Planes(Work):
                 for band, part in enumerate(self._parts(next(images))):
                     found[samples[number], band].append(self._denoiser.choose(part, mask))
         for key, all_choices in found.items():
-            choices = [c for c in all_choices if c.noise is None or c.noise.sigma > 0] or all_choices
-            middle = statistics.median_low(choice.mu for choice in choices)
-            self._chosen[key] = next(choice for choice in choices if choice.mu == middle)
+            self._chosen[key] = median_of(all_choices)
 
     def _one(
         self, image: DecodedImage, mask: NDArray[np.bool_] | None, number: int, channel: int
@@ -162,9 +158,8 @@ class Planes(Work):
             summary.note_specks(specks)
             return summary.recorded(result, number)
         solution = self._solved(image, mask, number, channel)
-        result = image.with_denoised(solution.image)
+        result = summary.denoised(image, solution.image)
         summary.note(self._denoiser.hints(image))
-        summary.note_change(image, result)
         summary.note(write_extra_outputs(self._job, image, solution, self._settings.data_range))
         return summary.recorded(result, number)
 

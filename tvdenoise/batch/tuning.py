@@ -312,8 +312,11 @@ class Tuner:
             settings = replace(self._settings.with_choice(setting.mu, setting.epsilon), threads=None)
             solution = Denoiser(settings, self._announce_compilation).solve(part, threads=1)
             inner = box.seen_from(window)
-            denoised = part.with_denoised(solution.image).intensities[inner.rows, inner.columns]
-            return Cell(setting, denoised, solution.converged)
+            if settings.chroma_only:
+                result, _ = part.with_denoised_chroma(solution.image)
+            else:
+                result = part.with_denoised(solution.image)
+            return Cell(setting, result.intensities[inner.rows, inner.columns], solution.converged)
 
         with ThreadPoolExecutor(self._settings.threads or available_threads()) as pool:
             solved = iter(list(pool.map(solve, chain.from_iterable(rows))))

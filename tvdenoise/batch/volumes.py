@@ -169,8 +169,7 @@ class VolumeSolves(Solves):
         """Yield the next images with denoised planes; each is read again for its alpha and metadata."""
         start = self._done
         for plane, number, image in zip(planes, count(start), self._stack.read(count(start)), strict=False):
-            result = self._summary.stripped(image).with_denoised(plane)
-            self._summary.note_change(image, result)
+            result = self._summary.denoised(self._summary.stripped(image), plane)
             self._done += 1
             yield self._recorded(result, number)
             self._add_residual(image, plane, number)

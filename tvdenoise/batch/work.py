@@ -100,6 +100,7 @@ class FileSummary:
         self._solutions: list[Solution] = []  # images dropped
         self._notes: dict[str, str] = {}
         self._missing: list[int] = []  # pixels, for each image
+        self._clipped = 0  # pixels where a channel was, keeping R + G + B
         self._absent = self._impulses = 0  # pixels
         self._compared = self._changed = 0  # images
         self._masked: tuple[int, int] | None = None  # pixels in the masks so far, and all pixels
@@ -120,11 +121,6 @@ class FileSummary:
         for note in notes:
             self._notes.setdefault(re.sub(r"\d[\d,]*", "#", note), note)
 
-    def note_change(self, image: DecodedImage, result: DecodedImage) -> None:
-        """Compare an image with its result, as it will be written."""
-        self._compared += 1
-        self._changed += not np.array_equal(image.intensities, result.intensities, equal_nan=image.is_float)
-
     def note_missing(self, count: int) -> None:
         """Add the number of missing pixels that were filled in one image."""
         self._missing.append(count if self._settings.fills_missing else 0)
@@ -138,6 +134,21 @@ class FileSummary:
     def note_specks(self, count: int) -> None:
         """Add the number of specks removed from one 1-bit image."""
         self._specks.append(count)
+
+    def denoised(self, image: DecodedImage, denoised: NDArray[np.floating]) -> DecodedImage:
+        """The image with denoised intensities, and with its R + G + B if only the colour noise is removed."""
+        if self._settings.chroma_only:
+            result, count = image.with_denoised_chroma(denoised)
+            self.note_clipped(count)
+        else:
+            result = image.with_denoised(denoised)
+        self._compared += 1
+        self._changed += not np.array_equal(image.intensities, result.intensities, equal_nan=image.is_float)
+        return result
+
+    def note_clipped(self, count: int) -> None:
+        """Add a number of pixels where a channel was clipped while R + G + B was kept."""
+        self._clipped += count
 
     def stripped(self, image: DecodedImage) -> DecodedImage:
         """The image without metadata if the settings strip it."""
@@ -168,6 +179,7 @@ class FileSummary:
         return (
             *self._notes.values(),
             *filled(sum(self._missing), where),
+            *clipped(self._clipped),
             *_removed(self._specks),
             *without_data(self._absent),
             *removed_impulses(self._impulses),
@@ -245,6 +257,15 @@ def removed_impulses(count: int) -> tuple[str, ...]:
     """A sentence about removed impulses, if there are any."""
     what = "impulse removed and filled" if count == 1 else "impulses removed and filled"
     return (f"{count:,} {what}; the bound is that of the other pixels",) if count else ()
+
+
+def clipped(count: int) -> tuple[str, ...]:
+    """A sentence about pixels where a channel was clipped while R + G + B was kept, if there are any."""
+    pixels = f"{count} pixel{'' if count == 1 else 's'}"
+    sentence = (
+        f"in {pixels} a channel was clipped, and the others make up for it: R + G + B is kept there, too"
+    )
+    return (sentence,) if count else ()
 
 
 def without_data(count: int) -> tuple[str, ...]:

@@ -107,7 +107,8 @@ def _spread(figures: Figures) -> str:
 def _noise(figures: Figures) -> str:
     if figures.sigma is None:
         return ""
-    return f"noise {figures.sigma * 255:.3g}/255 ({figures.noise}), "
+    what = "colour noise" if figures.shape.get("chroma_only") == "true" else "noise"
+    return f"{what} {figures.sigma * 255:.3g}/255 ({figures.noise}), "
 
 
 def _noise_details(figures: Figures) -> str:

@@ -256,6 +256,7 @@ def _show(
         has_weights=settings.has_weights,
         impulses=settings.impulses,
         form=form,
+        chroma_only=settings.chroma_only,
     )
     prospects = list(forecast.prospects(plan))
     print_plan(prospects)

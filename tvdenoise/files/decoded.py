@@ -41,6 +41,65 @@ def stored(denoised: NDArray[np.floating], dtype: np.dtype[Any]) -> NDArray[Any]
     return result
 
 
+_HALF = 0.5  # a step
+_OFF = 1e-12  # the error of a sum, as a part of the largest value
+
+
+def stored_with_sums(
+    denoised: NDArray[np.floating], original: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Convert red, green and blue to the integer type of the original, keeping R + G + B of every pixel of it.
+
+    denoised: (rows, columns, 3), in fractions of the largest value of the type. Its sums are those of the original but
+        for rounding errors.
+    The result has the integers that are nearest among those with the sum. Where a channel leaves the range of the type,
+    it is clipped, and the others make up for it.
+    Also returns where that happened, (rows, columns).
+    """
+    limits = np.iinfo(original.dtype)
+    least, largest = float(limits.min), float(limits.max)
+    result = np.empty(original.shape, original.dtype)
+    leaves = np.empty(original.shape[:2], bool)
+    height = max(1, _BAND * len(result) // result.size)
+    for top in range(0, len(result), height):
+        band = slice(top, top + height)
+        values = np.multiply(np.moveaxis(denoised[band], -1, 0), largest, dtype=np.float64, order="C")
+        sums = original[band].sum(axis=-1, dtype=np.int64)
+        values += (sums - values.sum(axis=0)) / len(values)
+        low, high = values.min(axis=0), values.max(axis=0)
+        leaves[band] = (low < least - _HALF) | (high > largest + _HALF)
+        is_out = (low < least) | (high > largest)
+        values[:, is_out] = _within(values[:, is_out], sums[is_out], least, largest)
+        result[band] = np.moveaxis(_rounded_with_sums(values, sums), 0, -1)
+    return result, leaves
+
+
+def _within(
+    values: NDArray[np.float64], sums: NDArray[np.int64], least: float, largest: float
+) -> NDArray[np.float64]:
+    """Clip values (channels, pixels) to a range, and share what that changed in their sums among those with room."""
+    values = np.clip(values, least, largest)
+    for _ in values:
+        lacking = sums - values.sum(axis=0)
+        has_room = np.where(lacking > 0, values < largest, values > least)
+        share = lacking / np.maximum(np.count_nonzero(has_room, axis=0), 1)
+        values = np.where(np.abs(lacking) > _OFF * largest, values + share * has_room, values)
+        values = np.clip(values, least, largest)
+    return values
+
+
+def _rounded_with_sums(values: NDArray[np.float64], sums: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Round values (channels, ...) to integers with these sums: where rounding misses one, change the least certain."""
+    rounded = np.rint(values)
+    lacking = sums - rounded.sum(axis=0)
+    while (places := lacking.nonzero())[0].size:
+        step = np.sign(lacking[places])
+        nearest = np.argmax(step * (values[:, *places] - rounded[:, *places]), axis=0)
+        rounded[nearest, *places] += step
+        lacking[places] -= step
+    return rounded
+
+
 def white_of(dtype: np.dtype[Any]) -> float:
     """Return the white level of a type: 1 for floats, and the largest value of integers."""
     return 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
@@ -315,9 +374,29 @@ class DecodedImage:
 
         denoised: the result for `noisy`.
         """
+        return self._with_visible(stored(self._covered(denoised), self.intensities.dtype))
+
+    def with_denoised_chroma(self, denoised: NDArray[np.floating]) -> tuple[DecodedImage, int]:
+        """The same for an RGB image whose R + G + B is kept; see `stored_with_sums`.
+
+        Also returns the number of visible pixels where a channel was clipped.
+        """
+        if self.is_float:
+            return self.with_denoised(denoised), 0
+        intensities, leaves = stored_with_sums(self._covered(denoised), self.intensities)
+        visible = self.visible
+        count = np.count_nonzero(leaves if visible is None else leaves & visible)
+        return self._with_visible(intensities), int(count)
+
+    def _covered(self, denoised: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the result for `noisy`, multiplied by alpha if the image is."""
         if self.is_premultiplied and self.opaque is not None:
-            denoised = denoised * self._for_channels(self._cover)
-        intensities = stored(denoised, self.intensities.dtype)
+            covered: NDArray[np.floating] = denoised * self._for_channels(self._cover)
+            return covered
+        return denoised
+
+    def _with_visible(self, intensities: NDArray[Any]) -> DecodedImage:
+        """Return the image with other intensities where it is visible."""
         if self.visible is not None:
             hidden = ~self.visible
             intensities[hidden] = self.intensities[hidden]

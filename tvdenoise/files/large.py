@@ -12,7 +12,14 @@ from PIL import ImageFile
 
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.atomic import write_atomically
-from tvdenoise.files.decoded import DecodedImage, Metadata, nodata_in, stored, white_of
+from tvdenoise.files.decoded import (
+    DecodedImage,
+    Metadata,
+    nodata_in,
+    stored,
+    stored_with_sums,
+    white_of,
+)
 from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.opening import decoder_errors
 from tvdenoise.files.pillow import PILLOW_SETTINGS, metadata_of
@@ -240,6 +247,8 @@ class LargeWriter:
     pixel: a one-pixel image with the metadata to write.
     denoised: returns the intensities of a window, scaled as for `DecodedImage.with_denoised`.
     tell: called with the fraction written, from 0 to 1.
+    clipped: if given, R + G + B is kept as by `DecodedImage.with_denoised_chroma`; called with the numbers of pixels
+        where a channel was clipped.
     """
 
     large: LargeImage
@@ -247,6 +256,7 @@ class LargeWriter:
     form: Format
     denoised: Denoised
     tell: Callable[[float], None]
+    clipped: Callable[[int], None] | None = None
 
     def write_to(self, stream: BinaryIO) -> None:
         """Write to an empty seekable stream. Raises UnreadableImageError, UnwritableImageError and OSError."""
@@ -263,8 +273,14 @@ class LargeWriter:
 
     def _written(self, window: Window) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Return the intensities and alpha to store in a window."""
+        denoised = self.denoised(window)
+        if self.clipped is not None and self.large.dtype.kind != "f":
+            original, alpha = self.large.parts(window)
+            intensities, leaves = stored_with_sums(denoised, original)
+            self.clipped(int(np.count_nonzero(leaves)))
+            return intensities, alpha
         alpha = self.large.parts(window)[1] if self.large.regions.has_alpha else None
-        return stored(self.denoised(window), self.large.dtype), alpha
+        return stored(denoised, self.large.dtype), alpha
 
     def write(
         self,

@@ -272,11 +272,14 @@ def _limits(dtype: np.dtype[np.generic]) -> tuple[Any, Any]:
 
 def _dimensions_message(shape: tuple[int, ...]) -> str:
     if len(shape) != 3:
-        return f"the image must have two axes (rows, columns), or three with channel_axis, not shape {shape}"
+        return (
+            f"the image must have two axes (rows, columns), or three with channel_axis, not shape {shape}; "
+            "name the axes of a signal, a volume or a stack with spatial_axes"
+        )
     likely = 0 if shape[0] in (2, RGB_CHANNELS, 4) and shape[2] not in (2, RGB_CHANNELS, 4) else -1
     return (
         f"an image of shape {shape} has three axes; pass channel_axis={likely} if that axis holds the channels, "
-        "spatial_axes=(0, 1, 2) if it is a volume, or denoise each plane alone"
+        "spatial_axes=(0, 1, 2) if it is a volume, or spatial_axes=(1, 2) if it is a stack of images"
     )
 
 
@@ -343,6 +346,7 @@ class Data:
     clipped: true for pixels near an end of the range at which values pile up; None if there are none.
     impulses: true for pixels that no neighbour supports, which are absent from the solve and to be filled; None if
     there are none.
+    opponent: luminance and opponents, where ``planes`` are only the opponents, a view of it; otherwise None.
     """
 
     layout: Layout
@@ -352,6 +356,28 @@ class Data:
     kept: tuple[NDArray[np.generic], NDArray[np.bool_]] | None = None
     clipped: NDArray[np.bool_] | None = None
     impulses: NDArray[np.bool_] | None = None
+    opponent: NDArray[np.floating] | None = None
+
+    @property
+    def channels(self) -> int:
+        """The number of channels of the image."""
+        return len(self.planes if self.opponent is None else self.opponent)
+
+    def chroma(self) -> Data:
+        """Return the data for solving the opponents alone. Raises ValueError if pixels are missing (weight 0)."""
+        if self.fidelity is not None and self.fidelity.has_missing:
+            raise ValueError(
+                "chroma_only keeps the brightness, which missing pixels do not have; leave it out"
+            )
+        return replace(self, planes=self.planes[1:], opponent=self.planes)
+
+    def in_double_precision(self) -> Data:
+        """Return the data with its planes and weights in double precision."""
+        fidelity = None if self.fidelity is None else Fidelity(self.fidelity.coded.astype(np.float64))
+        if self.opponent is None:
+            return replace(self, planes=self.planes.astype(np.float64), fidelity=fidelity)
+        opponent = self.opponent.astype(np.float64)
+        return replace(self, planes=opponent[1:], opponent=opponent, fidelity=fidelity)
 
 
 def data_of(
@@ -485,9 +511,9 @@ _CLIPPED_PART = 0.03
 #: ... and so many times more than have the next value: unclipped intensities thin out towards their extremes.
 _PILE = 2.0
 #: A pixel lies near a clipped area if more than this part of the pixels within this distance (rows and columns) are
-#: clipped: its intensity is then less than 1.6 σ from the end of the range, where part of the noise is cut away. The
+#: clipped: its intensity is then less than 0.5 σ from the end of the range, where much of the noise is cut away. The
 #: pixel's own value would be a biased witness.
-_CLIPPED_NEARBY, _CLIPPED_REACH = 0.05, 4
+_CLIPPED_NEARBY, _CLIPPED_REACH = 0.3, 4
 
 
 def near_clipped(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,12 +95,19 @@ class Shown:
 
 @dataclass(eq=False)
 class _Solved:
-    """The part that was solved last, and its parameters."""
+    """The part that was solved last, and its parameters; luminance: kept, None if it is solved with the rest."""
 
     region: Region
     noisy: NDArray[np.floating[Any]]
     x: NDArray[np.floating[Any]]
     mu: float
+    luminance: NDArray[np.floating[Any]] | None = None
+
+    def visible(self, region: Region, planes: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """A region of planes of this part, with the luminance if it is kept."""
+        within = region.within(self.region)
+        part = planes[:, *within]
+        return part if self.luminance is None else np.concatenate([self.luminance[:, *within], part])
 
 
 class Preview:
@@ -131,9 +138,9 @@ class Preview:
         for stage in stages(method, solved.noisy, mu, epsilon, start):
             if not math.isfinite(stage.distance_bound):
                 self._last = None
-                yield Shown(region, solved.noisy[:, *region.within(solved.region)], stage)
+                yield Shown(region, solved.visible(region, solved.noisy), stage)
                 return
-            self._last = _Solved(solved.region, solved.noisy, stage.x, mu)
+            self._last = replace(solved, x=stage.x, mu=mu)
             now = self._clock()
             stale = is_stale()
             is_due = not has_shown and now - asked > _FIRST_IMAGE and not stale
@@ -141,7 +148,7 @@ class Preview:
             worth_it = stage.evaluations >= _LEAST_EVALUATIONS
             if stage.status is not None or (worth_it and (is_due or is_overdue)):
                 has_shown = True
-                yield Shown(region, stage.x[:, *region.within(solved.region)], stage)
+                yield Shown(region, solved.visible(region, stage.x), stage)
                 self._last_shown = self._clock()
             if stale and (worth_it or not is_overdue):
                 return
@@ -158,11 +165,14 @@ class Preview:
             return last
         noisy = np.ascontiguousarray(scene.planes.part(part))
         noisy = to_opponent(noisy) if len(noisy) == RGB_CHANNELS else noisy
+        luminance = None
+        if setting.options.chroma_only:
+            luminance, noisy = noisy[:1], noisy[1:]
         if last is None or (common := part.overlap(last.region)) is None:
-            return _Solved(part, noisy, noisy, setting.mu * region.scale)
+            return _Solved(part, noisy, noisy, setting.mu * region.scale, luminance)
         x = noisy.copy()
         x[:, *common.within(part)] = last.x[:, *common.within(last.region)]
-        return _Solved(part, noisy, x, last.mu)
+        return _Solved(part, noisy, x, last.mu, luminance)
 
     def _margin(self, setting: Setting, scale: int) -> int:
         """Width of the margin around the visible part in pixels, a power of two.

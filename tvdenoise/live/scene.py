@@ -99,7 +99,8 @@ class Scene:
 
     orientation: the orientation for viewing; the solve uses the stored one, as `run` does.
     window: the intensities, in data ranges, that are shown as black and white.
-    span: the largest value minus the smallest in the planes as solved (opponent channels for RGB images).
+    span: the largest value minus the smallest in the planes as solved (opponent channels for RGB images, without the
+    luminance if it is kept).
     planes, alpha: in data ranges; alpha is None if there is none.
     """
 
@@ -139,7 +140,7 @@ class Scene:
             channels=image.channels,
             bits=values.itemsize * 8 if values.dtype in (np.uint8, np.uint16) else None,
             window=_window(values, layout),
-            span=_span(values, layout),
+            span=_span(values, layout, chroma_only=settings.chroma_only),
             chosen=chosen,
             planes=Reductions((rows, columns), lambda down, across: layout.planes(values[down, across])),
             alpha=_alpha(image),
@@ -169,8 +170,10 @@ class Scene:
 
     def epsilon_for(self, mu: float, options: Options) -> float:
         """The ε that `denoise` would choose for μ."""
-        weighted = self.method(options).has_weighted_chroma
-        epsilon = epsilon_for(mu, weighted_chroma=weighted, span=self.span)
+        method = self.method(options)
+        epsilon = epsilon_for(
+            mu, weighted_chroma=method.has_weighted_chroma, chroma_only=method.chroma_only, span=self.span
+        )
         return rounded(min(epsilon, LIMITS["epsilon"][1]))
 
 
@@ -183,14 +186,16 @@ def _window(values: NDArray[Any], layout: Layout) -> tuple[float, float]:
     return float(black), float(white) if white > black else float(black) + 1.0
 
 
-def _span(values: NDArray[Any], layout: Layout) -> float:
+def _span(values: NDArray[Any], layout: Layout, *, chroma_only: bool) -> float:
     height = max(1, _VALUES_AT_ONCE // values[0].size)
     least, largest = np.inf, -np.inf
+    layout = layout.placed(values.min(), values.max())  # an offset is no span between luminance and opponents
     for top in range(0, len(values), height):
         planes = layout.planes(values[top : top + height])
         planes = to_opponent(planes) if len(planes) == RGB_CHANNELS else planes
+        planes = planes[1:] if chroma_only else planes
         least, largest = min(least, float(planes.min())), max(largest, float(planes.max()))
-    return largest - least
+    return (largest - least) * layout.scale
 
 
 def _alpha(image: DecodedImage) -> Reductions | None:

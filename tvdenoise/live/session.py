@@ -88,7 +88,11 @@ def scene_message(scene: Scene, target: Path) -> dict[str, Any]:
         "automatic": scene.automatic.values,
         "limits": LIMITS,
         "spans": {name: spec.slider for name, spec in SLIDERS.items()},
-        "noise": None if scene.chosen.noise is None else _noise(scene.chosen.noise),
+        "noise": (
+            None
+            if scene.chosen.noise is None
+            else _noise(scene.chosen.noise, is_colour=scene.channels == RGB_CHANNELS)
+        ),
     }
 
 
@@ -109,7 +113,7 @@ def certificate(scene: Scene, stage: SolveStage, scale: int) -> dict[str, Any]:
     }
 
 
-def _noise(model: NoiseModel) -> dict[str, Any]:
+def _noise(model: NoiseModel, *, is_colour: bool) -> dict[str, Any]:
     """The standard deviation against the intensity, in 8-bit grey levels, as in `tvdenoise noise --plot`."""
     channel = model.channels[0]
     intensities, deviations = channel.intensities, np.sqrt(channel.variances)
@@ -117,11 +121,7 @@ def _noise(model: NoiseModel) -> dict[str, Any]:
         intensities, deviations = np.array([0.0, 1.0]), np.repeat(deviations, 2)
         scale = float(_GREY_LEVELS)
     else:
-        scale = (
-            _GREY_LEVELS / np.sqrt(len(model.channels))
-            if len(model.channels) == RGB_CHANNELS
-            else _GREY_LEVELS
-        )
+        scale = _GREY_LEVELS / np.sqrt(RGB_CHANNELS) if is_colour else _GREY_LEVELS
     return {
         "kind": model.kind.value,
         "sigma": model.sigma * _GREY_LEVELS,

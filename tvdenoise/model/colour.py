@@ -65,6 +65,15 @@ def from_opponent(
     return rgb
 
 
+def require_colour(channels: int) -> None:
+    """Raise ValueError unless an image with this number of channels has colour noise apart from its brightness."""
+    if channels != RGB_CHANNELS:
+        raise ValueError(
+            f"chroma_only is for images with three channels, red, green and blue, and this one has {channels}; "
+            "leave it out"
+        )
+
+
 def chroma_weights(chroma: float) -> tuple[float, float, float]:
     """Return the factors of the channels' image gradients: 1 for luminance, ``chroma`` for both opponents."""
     return (1.0, chroma, chroma)

@@ -184,6 +184,11 @@ def estimate(evidence: NoiseEvidence) -> NoiseModel:
     return NoiseModel(kind, tuple(found), white.sigma)
 
 
+def _limited(spectrum: Spectrum) -> Spectrum:
+    """Return the spectrum of uncorrelated noise without bare edges, others as they are."""
+    return without_edges(spectrum) if spectrum.steepness < _CORRELATED_STEEPNESS else spectrum
+
+
 def _doubt(spectrum: Spectrum, blocks: Blocks) -> float:
     """Return a factor for the variance: 1 if the calmest blocks have the level of the calm ones, less if lower."""
     calmest = spectrum_of(blocks, 0, _CALMEST_PART)
@@ -193,6 +198,30 @@ def _doubt(spectrum: Spectrum, blocks: Blocks) -> float:
     )
     agreement = np.sqrt(calmest_level / max(calm_level, _TINY))
     return float(min(1.0, agreement / _AGREEMENT) ** _CUT_POWER)
+
+
+@single_threaded()
+def estimate_chroma(evidence: NoiseEvidence, *, white: bool = False) -> NoiseModel:
+    """Estimate the noise model of the two opponents from evidence of luminance and opponents.
+
+    The luminance only says how intense a block is: its own noise may have been removed. white: assume white noise.
+    """
+    channels, *sides = evidence.shape
+    if min(evidence.equal_neighbours(channel) for channel in (0, 1)) > _MOST_EQUAL:
+        return NoiseModel.white(0.0, channels - 1)
+    levels = _white_levels(evidence)[1:]
+    level = float(np.sqrt(np.mean(np.square(levels))))
+    found = NoiseModel(NoiseKind.WHITE, tuple(map(ChannelNoise.white, levels)), level)
+    if white or min(sides) < _LEAST_SIDE:
+        return found
+    blocks = Blocks.of_windows(evidence.windows(BLOCKS, slice(channels)))
+    spectra = [_limited(spectrum_of(blocks, channel, _CALM_PART)) for channel in range(1, channels)]
+    kinds = {_kind(spectrum, level) for spectrum, level in zip(spectra, levels, strict=True)}
+    for kind in (NoiseKind.CORRELATED, NoiseKind.INTENSITY):
+        if kind in kinds:
+            each = tuple(_channel(spectrum, blocks, kind, 1.0) for spectrum in spectra)
+            return NoiseModel(kind, each, level)
+    return found
 
 
 @single_threaded()

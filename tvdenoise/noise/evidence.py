@@ -112,8 +112,11 @@ class NoiseEvidence(Protocol):
     def shape(self) -> tuple[int, int, int]:
         """(channels, rows, columns)."""
 
-    def equal_neighbours(self) -> float:
-        """Return the part of exactly equal neighbours in the first channel, in the direction with fewer of them."""
+    def equal_neighbours(self, channel: int = 0) -> float:
+        """Return the part of exactly equal neighbours in a channel, in the direction with fewer of them.
+
+        channel: 0 or 1, the first opponent of a colour image.
+        """
 
     def windows(self, grid: WindowGrid, channels: slice) -> NDArray[np.floating]:
         """Return the windows (channels, windows, side, side) of these channels on a grid."""
@@ -146,12 +149,12 @@ class ArrayEvidence:
         channels, rows, columns = self.array.shape
         return channels, rows, columns
 
-    def equal_neighbours(self) -> float:
+    def equal_neighbours(self, channel: int = 0) -> float:
         """Return the part of exactly equal neighbours, in the direction with fewer of them."""
         parts = []
         where = self._varied_planes()
         for axis in (0, 1):
-            equal = np.diff(self.array[0], axis=axis) == 0
+            equal = np.diff(self.array[channel], axis=axis) == 0
             if where is not None:
                 before, after = np.delete(where, -1, axis), np.delete(where, 0, axis)
                 both = before & after

@@ -136,6 +136,11 @@ class NoiseModel:
         """Return white noise of one level in every channel."""
         return cls(NoiseKind.WHITE, (ChannelNoise.white(sigma),) * channels, sigma)
 
+    @property
+    def chroma(self) -> NoiseModel:
+        """The noise of the opponents alone."""
+        return replace(self, channels=self.channels[1:])
+
     def moved(self, factor: float, offset: float) -> NoiseModel:
         """Return the noise of the image times ``factor``, plus ``offset`` in the first channel."""
         channels = tuple(channel.moved(factor, offset) for channel in self.channels)

@@ -204,6 +204,20 @@ class Method:
         return len(set(self.channel_weights)) > 1
 
     @property
+    def chroma_only(self) -> float | None:
+        """The weight of the opponents if only these are solved; None otherwise."""
+        return self.options.chroma if self.options.chroma_only else None
+
+    @property
+    def gain(self) -> float:
+        """The factor by which the weight of the opponents, if only these are solved, raises the μ that suits them."""
+        return self.options.chroma if self.options.chroma_only else 1.0
+
+    def solved(self, planes: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the planes (channels, ...) to solve, without the luminance before them if it is kept."""
+        return planes[-len(self.channel_weights) :]
+
+    @property
     def is_sparse(self) -> bool:
         """True if scipy's sparse operators evaluate the objective."""
         return self.options.engine == "sparse"

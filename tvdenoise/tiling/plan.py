@@ -55,9 +55,9 @@ class Form:
 
     def certificate(self, reader: Reader, tolerance: float | None, surveyed: Survey) -> Certificate:
         """Return the certificate of the whole image."""
-        precision = reader.layout.precision
-        stand_in = np.broadcast_to(precision.type(0), (reader.channels, *reader.shape))
-        objective = replace(self.objective(stand_in), unknowns=max(surveyed.present, 1) * reader.channels)
+        precision, channels = reader.layout.precision, reader.solved_channels
+        stand_in = np.broadcast_to(precision.type(0), (channels, *reader.shape))
+        objective = replace(self.objective(stand_in), unknowns=max(surveyed.present, 1) * channels)
         return Certificate.of(
             objective, tolerance, precision, extremes=surveyed.extremes, returned=reader.layout.rounding
         )
@@ -79,8 +79,9 @@ class StreamedEvidence:
         channels += 1
         self._depth = depth
         self._seen = 0
-        #: Equal neighbours by plane: down and across within the plane, and down from the plane before.
-        self._equal = np.zeros((depth, 3), np.int64)
+        #: Equal neighbours of the first two channels by plane: down and across within it, and down from the one before.
+        self._equal = np.zeros((min(shape[0], 2), depth, 3), np.int64)
+        #: All neighbours, in the same order.
         self._pairs = np.zeros((depth, 3), np.int64)
         self._last = np.empty((channels, 0, columns), np.float32)
         grids = [] if is_thin(rows, columns) else [PATCHES]
@@ -109,16 +110,18 @@ class StreamedEvidence:
         """Add the next rows (channels and flags, rows, columns), of one plane."""
         plane, row = divmod(self._seen, self.shape[1] // self._depth)
         joined = np.concatenate([self._last[:, -1:], rows], axis=1) if self._last.shape[1] else rows
-        first, flags = joined[0], joined[-1] >= INFORMATIVE
-        is_equal = first[1:] == first[:-1]
-        counted = flags[1:] & flags[:-1]
+        flags = joined[-1] >= INFORMATIVE
         start = joined.shape[1] - rows.shape[1]
-        for kind, part in (0 if row else 2, slice(0, start)), (0, slice(start, None)):
-            self._equal[plane, kind] += np.count_nonzero(is_equal[part] & counted[part])
-            self._pairs[plane, kind] += np.count_nonzero(counted[part])
-        across = flags[start:, 1:] & flags[start:, :-1]
-        self._equal[plane, 1] += np.count_nonzero((first[start:, 1:] == first[start:, :-1]) & across)
+        down, across = flags[1:] & flags[:-1], flags[start:, 1:] & flags[start:, :-1]
+        runs = (0 if row else 2, slice(0, start)), (0, slice(start, None))
+        for kind, part in runs:
+            self._pairs[plane, kind] += np.count_nonzero(down[part])
         self._pairs[plane, 1] += np.count_nonzero(across)
+        for equal, values in zip(self._equal[:, plane], joined[:-1], strict=False):
+            is_equal = (values[1:] == values[:-1]) & down
+            for kind, part in runs:
+                equal[kind] += np.count_nonzero(is_equal[part])
+            equal[1] += np.count_nonzero((values[start:, 1:] == values[start:, :-1]) & across)
         for windows in self._windows.values():
             windows.add(self._last, rows, self._seen)
         if self._thin is not None:
@@ -131,15 +134,15 @@ class StreamedEvidence:
             else np.concatenate([self._last, rows], axis=1)[:, -kept:]
         )
 
-    def equal_neighbours(self) -> float:
+    def equal_neighbours(self, channel: int = 0) -> float:
         """Return the part of exactly equal neighbours, in the direction with fewer of them."""
-        is_varied = (self._equal[:, :2] != self._pairs[:, :2]).any(axis=1)
+        is_varied = (self._equal[0, :, :2] != self._pairs[:, :2]).any(axis=1)
         if not is_varied.any():
             is_varied[:] = True
         after_varied = np.zeros_like(is_varied)
         after_varied[1:] = is_varied[1:] & is_varied[:-1]
         counts = []
-        for found in (self._equal, self._pairs):
+        for found in (self._equal[channel], self._pairs):
             within, seams = found[is_varied].sum(axis=0), found[after_varied, 2].sum()
             counts.append((int(within[0] + seams), int(within[1])))
         return min(part / count if count else 1.0 for part, count in zip(*counts, strict=True))
@@ -296,7 +299,7 @@ def _flagged(
     if not any(levels) and not reader.may_have_absent:
         values, _ = reader.read(window)
         planes = reader.rotated(reader.layout.planes(values))
-        solved.add(planes)
+        solved.add(reader.solved(planes))
         return np.concatenate([planes, np.full_like(planes[:1], INFORMATIVE)])
     wider = extended(window, (0,) * (len(shape) - 2) + (_AROUND, _AROUND), shape)
     inner = within(window, wider)
@@ -306,14 +309,14 @@ def _flagged(
     near = near_levels(planes, levels, absent) if any(levels) else None
     if absent is None:
         planes = reader.rotated(planes)
-        solved.add(planes[:, *inner])
+        solved.add(reader.solved(planes)[:, *inner])
     elif absent.all():
         planes[:] = 0
         flags[:] = _HOLE
     else:
         fill(planes, absent)
         planes = reader.rotated(planes)
-        solved.add(planes[:, *inner])
+        solved.add(reader.solved(planes)[:, *inner])
         planes, is_informative = with_noise_where_missing(planes, absent)
         flags[absent] = np.where(is_informative[absent], _FILLED, _HOLE)
     if near is not None:
@@ -424,7 +427,7 @@ class TilingPlan:
         )
         reader = replace(reader, layout=surveyed.layout)
         own = in_units(options, reader.layout)
-        form, noise = _chosen(own, reader.layout, method, surveyed)
+        form, noise = _chosen(own, reader, method, surveyed)
         certificate = form.certificate(reader, own.tolerance, surveyed)
         if overlap is None:
             margins = overlap_for(certificate.objective, reader.shape, budget)
@@ -441,13 +444,14 @@ class TilingPlan:
         return float(_SLACK * share * self.certificate.tolerance)
 
 
-def _chosen(own: Options, layout: Layout, method: Method, surveyed: Survey) -> tuple[Form, NoiseModel | None]:
+def _chosen(own: Options, reader: Reader, method: Method, surveyed: Survey) -> tuple[Form, NoiseModel | None]:
     """Return the form with the parameters that `tvdenoise.denoise` would choose, and the noise they suit."""
 
     def evidence() -> NoiseEvidence:
         assert surveyed.noise is not None
         return surveyed.noise
 
-    noise = noise_for(own, layout, len(method.channel_weights), evidence)
-    mu, epsilon = choose_by_sample(surveyed.sample, surveyed.span, method, noise, own, layout.least_sigma)
+    noise = noise_for(own, reader.layout, reader.channels, evidence)
+    least = reader.layout.least_sigma
+    mu, epsilon = choose_by_sample(surveyed.sample, surveyed.span, method, noise, own, least)
     return Form(method, mu, epsilon), noise

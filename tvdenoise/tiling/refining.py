@@ -83,7 +83,7 @@ class Audit:
             for face, near in self._sums[number].near.items():
                 squared[face] += near
         counts = [size(self._near(face)) for face in self.faces]
-        return np.sqrt(squared / (np.array(counts, dtype=np.float64) * self.reader.channels))
+        return np.sqrt(squared / (np.array(counts, dtype=np.float64) * self.reader.solved_channels))
 
     def _near(self, face: Face) -> Window:
         return face.around(_NEAR, self.reader.shape)
@@ -98,7 +98,7 @@ class Audit:
         if self.reader.may_have_absent:
             return self.form.objective(*self.reader.noisy(window))
         planes, _ = self.reader.noisy(band)
-        around = np.zeros((self.reader.channels, *lengths(window)), planes.dtype)
+        around = np.zeros((self.reader.solved_channels, *lengths(window)), planes.dtype)
         around[:, *within(band, window)] = planes
         return self.form.objective(around)
 

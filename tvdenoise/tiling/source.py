@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from tvdenoise.images.data import Layout, absent_pixels
-from tvdenoise.model.colour import RGB_CHANNELS, from_opponent, to_opponent
+from tvdenoise.model.colour import RGB_CHANNELS, from_opponent, require_colour, to_opponent
 from tvdenoise.model.fidelity import Fidelity
 
 if TYPE_CHECKING:
@@ -105,22 +105,26 @@ class Reader:
     """Reads planes (channels, ...) of a source in the layout's units, as luminance and opponents for RGB.
 
     nodata, keeps_nan: which pixels are absent, as in `tvdenoise.Options`.
+    chroma_only: only the opponents are solved, and the luminance is kept.
     """
 
     source: Source
     layout: Layout
     nodata: float | None = None
     keeps_nan: bool = False
+    chroma_only: bool = False
 
     @classmethod
     def of(cls, source: Source, options: Options) -> Reader:
         """Check a source. Raises ValueError or TypeError if it cannot be denoised, as `tvdenoise.denoise` does."""
+        if options.chroma_only:
+            require_colour(source.channels)
         axes = tuple(range(len(source.shape)))
         has_channels = source.channels > 1
         whole = (*source.shape, source.channels) if has_channels else source.shape
         stand_in = np.broadcast_to(np.zeros((), np.dtype(source.dtype)), whole)
         layout = Layout.of(stand_in, len(axes) if has_channels else None, options.data_range, axes)
-        return cls(source, layout, options.nodata, options.nan == "keep")
+        return cls(source, layout, options.nodata, options.nan == "keep", options.chroma_only)
 
     @property
     def may_have_absent(self) -> bool:
@@ -138,6 +142,11 @@ class Reader:
         return self.source.channels
 
     @property
+    def solved_channels(self) -> int:
+        """The number of channels to solve."""
+        return self.channels - self.chroma_only
+
+    @property
     def stored_bytes(self) -> int:
         """The bytes of one pixel in the source."""
         return self.channels * np.dtype(self.source.dtype).itemsize
@@ -153,23 +162,39 @@ class Reader:
         """Rotate RGB planes to luminance and opponents."""
         return to_opponent(planes) if self.channels == RGB_CHANNELS else planes
 
+    def solved(self, planes: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the planes to solve among rotated ones."""
+        return planes[self.channels - self.solved_channels :]
+
     def noisy(self, window: Window) -> tuple[NDArray[np.floating], Fidelity | None]:
         """Return the planes (channels, ...) to solve, with zeros at absent pixels, and the fidelity."""
         values, absent = self.read(window)
+        planes = self._rotated_planes(values, absent)
+        fidelity = None if absent is None else Fidelity.of(None, None, absent, planes.dtype)
+        return self.solved(planes), fidelity
+
+    def _rotated_planes(
+        self, values: NDArray[np.generic], absent: NDArray[np.bool_] | None
+    ) -> NDArray[np.floating]:
+        """Return the rotated planes of stored values, with zeros at absent pixels."""
         planes = self.layout.planes(values)
-        if absent is None:
-            return self.rotated(planes), None
-        planes[:, absent] = 0
-        return self.rotated(planes), Fidelity.of(None, None, absent, planes.dtype)
+        if absent is not None:
+            planes[:, absent] = 0
+        return self.rotated(planes)
 
     def image(self, planes: NDArray[np.floating], window: Window) -> NDArray[np.floating]:
         """Convert solved planes of a window, which are overwritten, to an image in the units of results."""
+        absent = None
+        if self.may_have_absent or self.chroma_only:
+            values, absent = self.read(window)
+        if self.chroma_only:
+            every = self._rotated_planes(values, absent)
+            self.solved(every)[...] = planes
+            planes = every
         turned = from_opponent(planes, out=planes) if self.channels == RGB_CHANNELS else planes
         image = self.layout.image(turned)
-        if self.may_have_absent:
-            values, absent = self.read(window)
-            if absent is not None:
-                self.layout.keep(image, values, absent)
+        if absent is not None:
+            self.layout.keep(image, values, absent)
         return image
 
 
