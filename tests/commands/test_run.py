@@ -42,15 +42,16 @@ def test_every_option_reaches_the_solver(options, arguments, make_image, command
     np.testing.assert_array_equal(pixels(tmp_path / "a_denoised.png"), expected)
 
 
-def test_the_data_range_is_that_of_float_files_only(make_image, command, tmp_path: Path) -> None:
+def test_the_data_range_is_the_unit_of_floats_and_of_integers(make_image, command, tmp_path: Path) -> None:
     values = noise(12, 17, dtype=np.float32) * 1000
     make_image("a.tif", values)
     make_image("b.png")
     assert command("run", "a.tif", "b.png", "--data-range", "1000", "--mu", "5").exit_code == 0
     expected = tvdenoise.denoise(values, 5, data_range=1000).image
     np.testing.assert_array_equal(pixels(tmp_path / "a_denoised.tif"), expected)
-    expected = np.rint(tvdenoise.denoise(noise(12, 17), 5).image * 255)
+    expected = np.rint(tvdenoise.denoise(noise(12, 17), 5, data_range=1000).image * 1000)
     np.testing.assert_array_equal(pixels(tmp_path / "b_denoised.png"), expected)
+    assert not np.array_equal(expected, np.rint(tvdenoise.denoise(noise(12, 17), 5).image * 255))
 
 
 def test_a_line_says_what_was_done_and_how_exact_it_is(make_image, command) -> None:

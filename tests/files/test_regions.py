@@ -235,7 +235,7 @@ def test_a_damaged_segment_is_told_when_it_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("plenty_for_parts")
 @pytest.mark.parametrize(
-    ("value", "message"), [(np.nan, r"not finite \(NaN\)"), (np.inf, "some values are not finite;")]
+    ("value", "message"), [(np.nan, r"not finite \(NaN\)"), (np.inf, "some values are infinite;")]
 )
 def test_a_value_that_is_not_finite_is_found_in_any_part(value: float, message: str, tmp_path: Path) -> None:
     values = noise(40, 50, dtype=np.float32)

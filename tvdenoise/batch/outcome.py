@@ -31,6 +31,7 @@ class Figures:
     the syntax of --spacing.
     pixels: of all masks, 0 without a mask; in_mask: those of them that are denoised, None without a mask.
     shape: the options that, with mu and epsilon, define the minimiser.
+    nothing_done: why the result is the input, a sentence; None if it is not.
     """
 
     mu: float
@@ -52,6 +53,7 @@ class Figures:
     pixels: int = 0
     in_mask: int | None = None
     shape: Mapping[str, str] = field(default_factory=dict)
+    nothing_done: str | None = None
 
 
 @dataclass(frozen=True)

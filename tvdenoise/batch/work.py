@@ -175,7 +175,6 @@ class FileSummary:
         """See `Work.notes`."""
         images = sum(count > 0 for count in self._missing)
         where = f" in {images} of {len(self._missing)} images" if len(self._missing) > 1 else ""
-        is_unchanged = self._compared > 0 and self._changed == 0
         return (
             *self._notes.values(),
             *filled(sum(self._missing), where),
@@ -183,7 +182,6 @@ class FileSummary:
             *_removed(self._specks),
             *without_data(self._absent),
             *removed_impulses(self._impulses),
-            *nothing_done(self._solutions, is_unchanged=is_unchanged),
         )
 
     def shortfall(self, what: str) -> tuple[str | None, str | None]:
@@ -225,6 +223,9 @@ class FileSummary:
             pixels=0 if self._masked is None else self._masked[1],
             in_mask=None if self._masked is None else self._masked[0],
             shape=self._settings.shape(only_changed=False),
+            nothing_done=nothing_done(
+                self._solutions, is_unchanged=self._compared > 0 and self._changed == 0
+            ),
         )
 
     @property
@@ -239,18 +240,18 @@ def _noise(found: Sequence[Parameters | Solution]) -> NoiseModel | None:
     return next(one.noise for one in found if one.mu == middle)
 
 
-def nothing_done(solutions: Sequence[Solution], *, is_unchanged: bool) -> tuple[str, ...]:
-    """A sentence about a result that is the input, if it is.
+def nothing_done(solutions: Sequence[Solution], *, is_unchanged: bool) -> str | None:
+    """Why the result is the input, if it is.
 
     is_unchanged: the result equals the input at the depth of the file.
     """
     if solutions and all(each.noise is not None and each.noise.sigma == 0 for each in solutions):
-        return ("no noise was found, and nothing done",)
+        return "nothing done: no noise was found"
     if not is_unchanged:
-        return ()
+        return None
     if all(each.noise is None for each in solutions):
-        return ("nothing done: with so large a mu the result equals the input at the depth of the file",)
-    return ("nothing done: the noise found is below the depth of the file",)
+        return "nothing done: with so large a mu the result equals the input at the depth of the file"
+    return "nothing done: the noise found is below the depth of the file"
 
 
 def removed_impulses(count: int) -> tuple[str, ...]:

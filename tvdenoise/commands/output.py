@@ -63,11 +63,12 @@ def line_of(outcome: Outcome) -> str:
         return f"{route}: {outcome.reason or 'exists'}, skipped{remedy}"
     figures = outcome.figures
     evaluations = f"{figures.iterations} evaluation{'' if figures.iterations == 1 else 's'}"
+    nothing = "" if figures.nothing_done is None else f"{figures.nothing_done}; "
     close = "missing pixels filled, no distance bound"
     if math.isfinite(figures.distance_bound):
         close = f"within {exactness(figures)} of the exact minimiser"
     return (
-        f"{route}: {_planes(figures)}{_mask(figures)}{_noise(figures)}mu {figures.mu:.3g}{_spread(figures)}, "
+        f"{route}: {nothing}{_planes(figures)}{_mask(figures)}{_noise(figures)}mu {figures.mu:.3g}{_spread(figures)}, "
         f"epsilon {figures.epsilon:.2g}, {evaluations}, {close}, {outcome.seconds:.2f} s"
     )
 

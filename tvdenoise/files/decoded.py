@@ -360,6 +360,13 @@ class DecodedImage:
         divided: NDArray[Any] = quotients.astype(dtype)
         return divided
 
+    def straight(self) -> DecodedImage:
+        """Return the image with intensities that are not multiplied by alpha; 0 where it is invisible."""
+        if not self.is_premultiplied:
+            return self
+        values = self.intensities if self.opaque is None else self._divided()
+        return replace(self, intensities=values, is_premultiplied=False)
+
     def separate(self) -> tuple[DecodedImage, ...]:
         """Return each band as a grey image with the alpha of all; other images alone."""
         if not self.in_bands:

@@ -49,11 +49,6 @@ _TURNED = frozenset({"TIFF", "HEIF"})  # codecs whose images are turned when the
 def require_carried(image: DecodedImage, form: Format) -> None:
     """Raise UnsupportedImageError unless the format can hold the image's size and kind of pixels."""
     require_kind_carried((image.kind,), image.codec, image.size, form)
-    if image.is_premultiplied and image.codec != form.codec and image.opaque is not None:
-        raise UnsupportedImageError(
-            f"{form.name} cannot hold premultiplied alpha",
-            "choose TIFF with -o NAME.tif, or save it with straight alpha",
-        )
 
 
 def require_kind_carried(kinds: Sequence[str], codec: str, size: tuple[int, int], form: Format) -> None:
@@ -140,6 +135,8 @@ def lost_metadata(image: DecodedImage, form: Format) -> tuple[str, ...]:
             what = f"{largest:,} bytes of {METADATA_NAMES[name]}"
             notes.append(f"{form.name} holds at most {what}, and its {length:,} are dropped")
     notes += metadata.elsewhere if form.codec != image.codec else ()
+    becomes_straight = image.is_premultiplied and image.codec != form.codec and image.opaque is not None
+    notes += ["its premultiplied alpha is written as straight alpha"] * becomes_straight
     notes += ["its 1-bit pixels are written as 8-bit grey"] * (image.is_bilevel and not form.holds_bilevel)
     return (*notes, *FAMILIES[form.codec].losses(image))
 
@@ -181,7 +178,9 @@ def encode(image: DecodedImage, form: Format, quality: int | None = None) -> byt
 
 
 def _fitting(image: DecodedImage, form: Format) -> DecodedImage:
-    """Return an image as 8-bit grey if the format holds no 1-bit images."""
+    """Return an image as 8-bit grey if the format holds no 1-bit images, and with straight alpha in another format."""
+    if image.is_premultiplied and image.codec != form.codec:
+        image = image.straight()
     return replace(image, is_bilevel=False) if image.is_bilevel and not form.holds_bilevel else image
 
 
