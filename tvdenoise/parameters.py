@@ -128,7 +128,13 @@ def mu_for(sigma: float) -> float:
 
 
 def epsilon_for(
-    mu: float, *, weighted_chroma: bool, span: float, chroma_only: float | None = None, least: float = 0.0
+    mu: float,
+    *,
+    weighted_chroma: bool,
+    span: float,
+    chroma_only: float | None = None,
+    least: float = 0.0,
+    is_limited: bool = True,
 ) -> float:
     """Return ε = 0.14/μ, or 0.28/μ if the opponents are weighted: a fixed part of the noise level that suits μ.
 
@@ -136,12 +142,12 @@ def epsilon_for(
     without weights for μ/c and ε/c, and so the result does not depend on c.
 
     ε is at most a sixth of the span of the intensities, so that a very small μ smooths more instead of making
-    edges as cheap as slopes; it is at least ``least``, and 1e-9 of the span.
+    edges as cheap as slopes (is_limited); it is at least ``least``, and 1e-9 of the span.
     """
     scale, largest = _EPSILON_MU_CHROMA if weighted_chroma else _EPSILON_MU, _LARGEST_EPSILON
     if chroma_only is not None:
         scale, largest = _EPSILON_MU_CHROMA_ONLY * chroma_only**2, _LARGEST_EPSILON * chroma_only
-    chosen = min(scale / mu, largest * span) if span > 0 else scale / mu
+    chosen = min(scale / mu, largest * span) if is_limited and span > 0 else scale / mu
     return max(chosen, least, _LEAST_EPSILON * span)
 
 
@@ -272,6 +278,7 @@ class Risk:
                 span=float(np.ptp(self.noisy)),
                 chroma_only=self.method.chroma_only,
                 least=self.least_epsilon,
+                is_limited=False,
             )
         tolerance = self.part * _PROBE_EXACTNESS * self.level
         step = self.noisy.dtype.type(self.part) * self.probe.astype(self.noisy.dtype, copy=False)

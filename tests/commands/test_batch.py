@@ -21,7 +21,7 @@ GOOD = (
 BAD = {
     "damaged.png": "not an image, or damaged; tvdenoise reads PNG",
     "empty.png": "the file is empty",
-    "nan.tif": "some values are not finite (NaN); replace them by numbers, or give --nan fill or --nan keep to tvdenoise run",
+    "nan.tif": "some values are not finite (NaN); replace them by numbers, or give --nan fill or --nan keep",
     "nowhere.png": "no such file or directory",
     "sub/cut.jpg": "the file is damaged (",
 }

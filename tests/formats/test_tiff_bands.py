@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from support.readers import tiff_tags
 from support.samples import rms
@@ -233,6 +234,19 @@ def test_shared_parameters_leave_out_bands(command, tmp_path: Path):
             np.testing.assert_array_equal(found[..., band], np.rint(denoise(values[..., band]).image * 255))
 
 
+def test_another_format_gets_straight_alpha(command, tmp_path: Path):
+    values = translucent(np.uint8, 255)
+    store(tmp_path / "a.tif", values, **PREMULTIPLIED)
+    result = command("run", "a.tif", "-o", "a.png", "--mu", "1e9")
+    assert result.exit_code == 0
+    assert "its premultiplied alpha is written as straight alpha" in result.stderr
+    with Image.open(tmp_path / "a.png") as opened:
+        found = np.asarray(opened).astype(float)
+    np.testing.assert_array_equal(found[..., -1], values[..., -1])
+    multiplied = found[..., :-1] * (found[..., -1:] / 255)
+    assert np.abs(multiplied - values[..., :-1]).max() <= 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -341,10 +355,6 @@ def test_integers_above_their_alpha_come_back_as_they_were():
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (
-            ("run", "a.tif", "-o", "a.png"),
-            "PNG cannot hold premultiplied alpha; choose TIFF with -o NAME.tif",
-        ),
         (
             ("tune", "a.tif", "-o", "sheet.png"),
             "premultiplied alpha that is not opaque; save it with straight alpha",

@@ -210,7 +210,7 @@ def require_finite(
     if not any(np.isnan(value) for value in accepted) and np.isnan(intensities).any():
         raise UnsupportedImageError(
             "some values are not finite (NaN)",
-            "replace them by numbers, or give --nan fill or --nan keep to tvdenoise run",
+            "replace them by numbers, or give --nan fill or --nan keep",
         )
 
 

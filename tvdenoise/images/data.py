@@ -507,7 +507,7 @@ def _void(
 
 
 #: Values pile up at an end of the range if this part of all pixels has exactly that value ...
-_CLIPPED_PART = 0.03
+_CLIPPED_PART = 0.01
 #: ... and so many times more than have the next value: unclipped intensities thin out towards their extremes.
 _PILE = 2.0
 #: A pixel lies near a clipped area if more than this part of the pixels within this distance (rows and columns) are
