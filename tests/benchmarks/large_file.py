@@ -32,9 +32,9 @@ SIGMA = 0.05
 #: Runs the command with a watch on its stages and on its scratch file, and prints what they took as its last line.
 WATCHED = """
 import io, json, os, sys, time
-from tvdenoise.batch import parts
+from tvdenoise.batch import large as parts
 from tvdenoise.commands.app import main
-from tvdenoise.files import large_writing
+from tvdenoise.files import large as large_writing
 
 seconds, busy, moment = {"scratch": 0.0}, {}, [time.perf_counter(), time.process_time(), "starting"]
 held = {"bytes": 0}

@@ -28,7 +28,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.samples import clean
 from tvdenoise.api import denoise_tiled
+from tvdenoise.images.data import Layout
 from tvdenoise.model.colour import from_opponent
+from tvdenoise.options import Options
 from tvdenoise.parameters import problem_of
 from tvdenoise.solver.descent import Minimiser
 from tvdenoise.tiling.passes import TiledSolution
@@ -99,11 +101,12 @@ class TimedFile:
             return self._file.write(buffer)
 
 
-def whole(noisy: np.ndarray, clock: Clock) -> Minimiser:
-    """The image solved in memory."""
-    posed = problem_of(noisy, MU, None, channel_axis=-1 if noisy.ndim == 3 else None, threads=THREADS)
+def whole(noisy: np.ndarray, clock: Clock) -> tuple[Minimiser, Layout]:
+    """The image solved in memory, in the units of its layout."""
+    options = Options(mu=MU, threads=THREADS)
+    problem = problem_of(noisy, options, channel_axis=-1 if noisy.ndim == 3 else None)
     with clock.running("whole"):
-        return posed.method.minimise(posed.data.planes, posed.parameters.mu, posed.parameters.epsilon)
+        return problem.method.minimise(problem.data.planes, problem.mu, problem.epsilon), problem.data.layout
 
 
 def tiled(noisy: np.ndarray, memory: int, clock: Clock, look: Callable[[TiledSolution], None]) -> None:
@@ -144,19 +147,15 @@ def described(result: TiledSolution) -> None:
     )
 
 
-def compared(result: TiledSolution, other: Minimiser) -> None:
+def compared(result: TiledSolution, other: Minimiser, layout: Layout) -> None:
     """Print how far the two solutions are apart, beside their bounds."""
-    planes = from_opponent(other.x) if len(other.x) == 3 else other.x
-    squares = [
-        np.square(
-            block - np.moveaxis(planes[:, window[0]], 0, -1).reshape(block.shape), dtype=np.float64
-        ).sum()
-        for window, block in result.blocks()
-    ]
-    difference = np.sqrt(sum(squares) / planes.size)
-    most = other.distance_bound + result.solution.distance_bound
+    image = layout.image(from_opponent(other.x) if len(other.x) == 3 else other.x.copy())
+    squares = [np.square(block - image[window], dtype=np.float64).sum() for window, block in result.blocks()]
+    difference = np.sqrt(sum(squares) / image.size)
+    bound = other.distance_bound * layout.scale
+    most = bound + result.solution.distance_bound
     print(
-        f"whole: {other.iterations} evaluations, within {other.distance_bound * 255:.3f} grey levels; "
+        f"whole: {other.iterations} evaluations, within {bound * 255:.3f} grey levels; "
         f"the two differ by {difference * 255:.3f} (rms), at most {most * 255:.3f}"
     )
 
@@ -179,11 +178,15 @@ def main() -> None:
         clock = Clock()
         other = None if options.alone else whole(noisy, clock)
 
-        def look(result: TiledSolution, other: Minimiser | None = other, is_first: bool = run == 0) -> None:
+        def look(
+            result: TiledSolution,
+            other: tuple[Minimiser, Layout] | None = other,
+            is_first: bool = run == 0,
+        ) -> None:
             if is_first:
                 described(result)
                 if other is not None:
-                    compared(result, other)
+                    compared(result, *other)
 
         tiled(noisy, int(options.memory * 1e6), clock, look)
         if run > 0:
