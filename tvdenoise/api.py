@@ -167,7 +167,7 @@ def _with_filled_impulses(found: Minimiser, problem: Problem) -> Minimiser:
     assert data.impulses is not None
     coded = np.where(data.fidelity.coded == ABSENT, ABSENT, HELD).astype(x.dtype)
     coded[data.impulses] = 0
-    fill(x, coded == 0 if data.kept is None else (coded == 0) | (coded == ABSENT))
+    fill(x, (coded == 0) | (coded == ABSENT))
     epsilon = max(problem.epsilon, _FILLING_EPSILON * float(np.ptp(x)))
     # Nothing but the total variation acts there; μ only sets the scale of the steps and of the tolerance.
     filled = problem.method.minimise(x, _FILLING_MU / epsilon, epsilon, fidelity=Fidelity(coded))

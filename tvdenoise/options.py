@@ -67,18 +67,25 @@ class Number:
 
 @dataclass(frozen=True)
 class Level:
-    """A stored value: any finite number, negative ones too."""
+    """A stored value: any finite number, negative ones too; may_be_special: also NaN and infinities."""
+
+    may_be_special: bool = False
 
     def check(self, name: str, value: Any) -> float:
         """The value as a float. Raises ValueError and TypeError."""
-        number = float(value)
-        if not math.isfinite(number):
-            raise ValueError(f"{name} must be finite, not {value}")
+        what = "a number, nan or inf" if self.may_be_special else "a finite number"
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):
+            raise ValueError(f"{name} must be {what}, not {value!r}") from None
+        if not (self.may_be_special or math.isfinite(number)):
+            raise ValueError(f"{name} must be {what}, not {value!r}")
         return number
 
     def text(self, value: float) -> str:
         """The exact value as a word of the command line."""
-        return repr(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+        is_whole = math.isfinite(value) and value == int(value) and abs(value) < 1e15
+        return repr(int(value)) if is_whole else repr(value)
 
 
 @dataclass(frozen=True)
@@ -122,21 +129,6 @@ class Choice:
 
     def text(self, value: str) -> str:
         return value
-
-
-@dataclass(frozen=True)
-class Value:
-    """A stored value: any number, NaN and infinities too."""
-
-    def check(self, name: str, value: Any) -> float:
-        """The value as a float. Raises ValueError and TypeError."""
-        try:
-            return float(value)
-        except OverflowError:
-            raise ValueError(f"{name} is too large: {value!r}") from None
-
-    def text(self, value: float) -> str:
-        return repr(int(value)) if math.isfinite(value) and value == int(value) else repr(value)
 
 
 @dataclass(frozen=True)
@@ -197,7 +189,7 @@ class Name:
         return value
 
 
-Kind = Number | Value | Level | Count | Choice | Flag | Distances | Size | Name
+Kind = Number | Level | Count | Choice | Flag | Distances | Size | Name
 
 
 @dataclass(frozen=True)
@@ -412,7 +404,7 @@ class Options:
     )
     nodata: float | None = _option(
         None,
-        Value(),
+        Level(may_be_special=True),
         "Value of pixels without data, such as 0 in depth maps: they have no influence and are kept as they are. By "
         "default the value that a GeoTIFF declares.",
         "VALUE",
@@ -423,6 +415,7 @@ class Options:
         Choice(("off", "auto", "on")),
         "Remove pixels that no neighbour supports, such as salt and pepper or hot pixels: off, on, or only where they "
         "are clearly impulses (auto).",
+        shapes_result=True,
     )
 
     def __post_init__(self) -> None:

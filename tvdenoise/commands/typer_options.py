@@ -30,7 +30,6 @@ from tvdenoise.options import (
     FileOptions,
     Flag,
     Kind,
-    Level,
     Name,
     Number,
     Size,
@@ -176,7 +175,6 @@ def _value(option: str, kind: Kind, text: str | bool) -> Any:
         return whole(option, text, kind.largest)
     parsers: dict[type[Kind], Callable[[str, str, Any], Any]] = {
         Number: _number,
-        Level: _level,
         Distances: _distances,
         Size: _size,
     }
@@ -211,14 +209,6 @@ def _number(option: str, text: str, kind: Number) -> float:
             f"did you mean {text}/255?" if is_grey_level else None,
         )
     return value
-
-
-def _level(option: str, text: str, kind: Level) -> float:
-    """The value of "127", "-3.5" or "1e-6"."""
-    try:
-        return kind.check(option, text)
-    except ValueError:
-        raise UsageError(f"{option} must be a finite number, not {text!r}") from None
 
 
 def whole(option: str, text: str | None, largest: int | None = None) -> int | None:
