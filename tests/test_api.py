@@ -260,6 +260,15 @@ def test_masked_pixels_are_absent_and_the_result_is_masked_alike(noisy):
     assert np.array_equal(denoise(plain, 14.0).image, denoise(noisy, 14.0).image)
 
 
+def test_the_impulses_of_a_stack_are_those_of_all_its_images():
+    images = np.random.default_rng(4).normal(0.5, 0.02, (2, 32, 40)).astype(np.float32)
+    images[0, 4::9, 4::9] = 1
+    images[1, 20, 20] = 1
+    solution = denoise(images, 20, spatial_axes=(1, 2), impulses="on")
+    assert solution.impulses == sum(denoise(image, 20, impulses="on").impulses for image in images) > 12
+    assert solution.image.max() < 0.6
+
+
 @pytest.mark.slow
 def test_a_larger_strength_is_smoother(noisy):
     plain, strong = denoise(noisy), denoise(noisy, strength=2.0)

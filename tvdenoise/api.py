@@ -79,7 +79,9 @@ def denoise(
     Returns a `Solution`. Its image has the input's shape, float32 (float64 for float64 input and integers of 32 bits
     or more), in the units of float input, and divided by the data range for integers: [0, 1] by default if they are
     unsigned. For a masked array it is masked alike. For a stack the bound, the tolerance and the status are the worst
-    of its images, so that the bound holds for each; the value, the iterations and the absent pixels are sums.
+    of its images, so that the bound holds for each; the value, the iterations, the absent pixels and the impulses are
+    sums.
+
     With unequal ``weights`` the distance bound is in the weighted norm:
     √(Σ w (x − x*)² / Σ w) ≤ √(Σ g²/w / Σ w)/μ with g = ∇J(x), since J is μ-strongly convex in that norm. The
     defaults of ε and the tolerance then use μ times the mean weight in place of μ. With missing pixels J is not
@@ -281,6 +283,7 @@ class _Images:
             value=sum(solution.value for solution in solutions),
             distance_bound=max(solution.distance_bound for solution in solutions),
             absent=sum(solution.absent for solution in solutions),
+            impulses=sum(solution.impulses for solution in solutions),
         )
 
 
@@ -392,10 +395,13 @@ def denoise_tiled(
         no influence.
     tell: called with the stage and its progress. An exception that it raises ends the work.
 
-    The other arguments are those of `tvdenoise.denoise`. Raises the same errors, TooLittleMemoryError (a ValueError) if
-    the memory is too small, and OSError if the scratch file cannot be written.
+    The other arguments are those of `tvdenoise.denoise`, without weights, masks, ``impulses`` and ``nan="fill"``, which
+    need the whole image. Raises the same errors, TooLittleMemoryError (a ValueError) if the memory is too small, and
+    OSError if the scratch file cannot be written.
     """
     given = Options.of(options, _given(fields, mu=mu, epsilon=epsilon))
+    if given.impulses != "off":
+        raise ValueError("impulses cannot be removed in parts, which know only a part of the image")
     plan = TilingPlan.of(
         Reader.of(source, given),
         given,

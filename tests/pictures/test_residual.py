@@ -123,6 +123,28 @@ def test_the_data_range_of_floats_counts(command, tmp_path):
     assert np.array_equal(pixels(unit), pixels(wide))
 
 
+def test_the_data_range_of_integers_counts(command, tmp_path):
+    tifffile.imwrite(tmp_path / "full.tif", noise(30, 30))
+    tifffile.imwrite(tmp_path / "part.tif", noise(30, 30).astype(np.uint16))
+    for name in ("full", "part"):
+        options = ("--data-range", "255", "--mu", "3", "--residual", "removed", "--quiet")
+        assert command("run", f"{name}.tif", *options).exit_code == 0
+    full, part = (tmp_path / f"removed/{name}_residual.png" for name in ("full", "part"))
+    assert gain_in(full) == gain_in(part)
+    assert np.array_equal(pixels(full), pixels(part))
+
+
+@pytest.mark.parametrize("choice", ["keep", "fill"])
+def test_pixels_without_a_value_show_no_change(command, tmp_path, choice):
+    values = noise(30, 30, dtype=np.float32)
+    values[4:8] = np.nan
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    assert command("run", "a.tif", "--nan", choice, "--residual", "removed").exit_code == 0
+    shown = pixels(tmp_path / "removed/a_residual.png")
+    assert (shown[4:8] == 128).all()
+    assert (shown[8:] != 128).mean() > 0.9
+
+
 def test_the_orientation_is_that_of_the_input(command, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6

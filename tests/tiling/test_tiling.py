@@ -401,3 +401,11 @@ def test_blocks_cover_the_image_in_order():
             assert np.array_equal(np.concatenate(blocks), whole)
             assert all(window[1] == slice(0, 700) for window in windows)
             assert rows is None or {len(block) for block in blocks[:-1]} <= {rows}
+
+
+def test_impulses_are_refused_in_parts():
+    with (
+        pytest.raises(ValueError, match="impulses"),
+        denoise_tiled(ArraySource(noisy()), MU, memory=1_600_000, impulses="on"),
+    ):
+        pass

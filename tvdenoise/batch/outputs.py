@@ -317,11 +317,11 @@ def write_extra_outputs(
 ) -> tuple[str, ...]:
     """Write the extra outputs of a job, and return notes about them. Raises UnwritableImageError.
 
-    data_range: white level of float images; None for 1.
+    data_range: the intensity that counts as 1; None for the default of the type.
     """
     if job.trace is not None:
         save_trace(solution.trace, solution.tolerance, job.trace)
     if job.residual is None:
         return ()
-    gain = save_residual(image, solution.image, data_range or 1.0, job.source.name, job.residual)
+    gain = save_residual(image, solution.image, data_range, job.source.name, job.residual)
     return (f"the residual is in {printable(job.residual.name)}, around mid grey, ×{gain:g}",)

@@ -247,8 +247,7 @@ class SliceVolume(VolumeSolves):
         job = self._job.slices[number]
         if job.residual is None:
             return
-        white = self._settings.data_range or 1.0
-        residual, _ = described_residual(image, plane, white, job.source.name)
+        residual, _ = described_residual(image, plane, self._settings.data_range, job.source.name)
         contents = encode(residual, RESIDUAL_FORM)
         self._files.add(job.residual, contents, _checked(residual, RESIDUAL_FORM))
         where = printable(job.residual.parent)

@@ -40,7 +40,8 @@ def compare(
         str | None,
         typer.Option(
             metavar="NUMBER",
-            help="Difference between white and black. By default 255 or 65535, by the type, and 1 for floats.",
+            help="Difference between white and black. By default the largest value of an integer type, and 1 for "
+            "floats.",
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing plot.")] = False,

@@ -33,10 +33,10 @@ def noise(
 ) -> None:
     """Estimate the noise of images: its level, its growth with intensity and its correlation.
 
-    Levels are standard deviations in 8-bit grey levels. The correlation is that of neighbouring pixels. The growth
+    Levels are standard deviations; 255 is the data range. The correlation is that of neighbouring pixels. The growth
     is the ratio of the largest standard deviation at any intensity to the smallest. Colour images are measured as
-    luminance and two opponent channels, CMYK images ink by ink. A second estimator assumes white noise; a warning
-    names its level if the two disagree. Impulses are pixels that no neighbour supports.
+    luminance and two opponent channels, CMYK images ink by ink, bands one by one. A second estimator assumes white
+    noise; a warning names its level if the two disagree. Impulses are pixels that no neighbour supports.
 
     [bold]Examples[/bold]
 

@@ -122,7 +122,9 @@ def _noise_details(figures: Figures) -> str:
 
 
 def exactness(figures: Figures) -> str:
-    """The bound on the distance from the exact minimiser, in 8-bit grey levels or, for floats, in data ranges."""
+    """The bound on the distance from the exact minimiser: 255 is the data range for unsigned integers of 8 and 16 bits,
+    and 1 for other types.
+    """
     if figures.bits is None:
         return f"{figures.distance_bound:.2g} of the data range (rms)"
     levels = f"{figures.distance_bound * 255:.2g}"

@@ -1,7 +1,8 @@
 """Conversion of arrays to the planes that are solved, and back; comparison of images.
 
 arrangement  stacks of images, and signals
-data         axes, data range and type of an array; planes, missing and kept pixels, spacing
+data         axes, units and type of an array; planes, missing, absent, kept and clipped pixels, spacing
+impulses     pixels that no neighbour supports
 metrics      PSNR and SSIM
 specks       specks of black-and-white images
 """

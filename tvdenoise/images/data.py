@@ -1,4 +1,4 @@
-"""Arrays and the planes that are solved: layout, data range, missing and kept pixels, and spacing."""
+"""Arrays and the planes that are solved: layout, units, missing, absent, kept and clipped pixels, and spacing."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def certificate(scene: Scene, stage: SolveStage, scale: int) -> dict[str, Any]:
 
 
 def _noise(model: NoiseModel, *, is_colour: bool) -> dict[str, Any]:
-    """The standard deviation against the intensity, in 8-bit grey levels, as in `tvdenoise noise --plot`."""
+    """The standard deviation against the intensity, in 255ths of the data range, as in `tvdenoise noise --plot`."""
     channel = model.channels[0]
     intensities, deviations = channel.intensities, np.sqrt(channel.variances)
     if len(intensities) == 1:  # white noise: the same at every intensity

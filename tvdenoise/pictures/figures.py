@@ -12,7 +12,7 @@ import numpy as np
 
 from tvdenoise.errors import UnwritableImageError, UsageError
 from tvdenoise.files.atomic import write_atomically
-from tvdenoise.files.decoded import DecodedImage, Metadata, below_one_another
+from tvdenoise.files.decoded import DecodedImage, Metadata, below_one_another, white_of
 from tvdenoise.files.paths import printable
 from tvdenoise.files.writing import without_metadata, write
 from tvdenoise.formats.registry import format_for
@@ -37,7 +37,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#0
 
 
 def save_noise_curves(models: Sequence[tuple[str, NoiseModel]], path: str) -> None:
-    """Plot the noise of each image against intensity, in 8-bit grey levels, as a PNG, SVG or PDF file.
+    """Plot the noise of each image against intensity, in 255ths of the data range, as a PNG, SVG or PDF file.
 
     Raises UsageError for another file type, and UnwritableImageError if the file cannot be written.
     """
@@ -158,23 +158,24 @@ _BAND = 1 << 18  # values per batch of rows
 
 
 def save_residual(
-    image: DecodedImage, denoised: NDArray[np.floating], white: float, name: str, target: Path
+    image: DecodedImage, denoised: NDArray[np.floating], data_range: float | None, name: str, target: Path
 ) -> float:
     """Write the residual as an 8-bit PNG and return the gain; raises as `files.writing.write`.
 
-    denoised: the solution before rounding to the image's depth, in [0, 1] (float images: in their units).
-    white: white level of float images; name: of the input, for the PNG's description.
+    denoised: the solution before rounding to the image's depth, in fractions of the largest value of integers (float
+    images: in their units). data_range: the intensity that counts as 1, None for the default of the type; name: of the
+    input, for the PNG's description.
     """
-    residual, gain = described_residual(image, denoised, white, name)
+    residual, gain = described_residual(image, denoised, data_range, name)
     write(residual, target, RESIDUAL_FORM)
     return gain
 
 
 def described_residual(
-    image: DecodedImage, denoised: NDArray[np.floating], white: float, name: str
+    image: DecodedImage, denoised: NDArray[np.floating], data_range: float | None, name: str
 ) -> tuple[DecodedImage, float]:
     """The residual as an 8-bit image that is described by its metadata, and its gain; see `save_residual`."""
-    residual, gain = residual_image(image, denoised, white)
+    residual, gain = residual_image(image, denoised, data_range)
     text = (
         f"What tvdenoise removed from {printable(name)}: input less result, before rounding, ×{gain:g}. "
         f"{_NOTHING} is nothing; a grey level is {1 / gain:g}/255 of the data range."
@@ -184,13 +185,13 @@ def described_residual(
 
 
 def residual_image(
-    image: DecodedImage, denoised: NDArray[np.floating], white: float = 1.0
+    image: DecodedImage, denoised: NDArray[np.floating], data_range: float | None = None
 ) -> tuple[DecodedImage, float]:
     """Input minus result as an 8-bit image, and its gain: the largest power of two with which 4 standard deviations
     fit between mid grey and white, at most 2¹⁴.
 
-    All channels share the gain. Invisible pixels show no change; inks are converted to light, and bands lie below one
-    another.
+    All channels share the gain. Invisible pixels, and those without a finite value, show no change; inks are
+    converted to light, and bands lie below one another.
     """
     if image.in_bands:
         alpha = None if image.alpha is None else np.tile(image.alpha, (image.channels, 1))
@@ -200,7 +201,7 @@ def residual_image(
             below_one_another(denoised),
         )
     squares, count = 0.0, 0
-    for _, difference in _differences(image, denoised, white):
+    for _, difference in _differences(image, denoised, data_range):
         squares += float(np.sum(np.square(difference, dtype=np.float64)))
         count += difference.size
     is_double = precision_of(image.intensities.dtype) == np.float64
@@ -208,26 +209,33 @@ def residual_image(
     rows, columns = image.intensities.shape[:2]
     shape = (rows, columns) if image.channels == 1 else (rows, columns, 3)
     shown = np.empty(shape, np.uint8)
-    for band, difference in _differences(image, denoised, white):
+    for band, difference in _differences(image, denoised, data_range):
         shown[band] = np.clip(np.rint(difference * difference.dtype.type(gain * 255) + _NOTHING), 0, 255)
     orientation = without_metadata(replace(image, traits=None)).metadata.exif
     return DecodedImage(shown, metadata=Metadata(exif=orientation)), gain
 
 
 def _differences(
-    image: DecodedImage, denoised: NDArray[np.floating], white: float
+    image: DecodedImage, denoised: NDArray[np.floating], data_range: float | None
 ) -> Iterator[tuple[slice, NDArray[np.floating]]]:
     """Yield bands of rows and their residuals, in data ranges."""
     intensities, visible = image.intensities, image.visible
     noisy = intensities if image.weights is None else image.noisy()
     kind = precision_of(intensities.dtype).type  # the difference of large numbers may be small
-    whites = (white, white) if image.is_float else (float(np.iinfo(intensities.dtype).max), 1.0)
+    white = white_of(intensities.dtype)
+    unit = data_range or white
+    whites = (unit, unit) if image.is_float else (white, 1.0)
     height = max(1, _BAND * len(intensities) // intensities.size)
     for top in range(0, len(intensities), height):
         band = slice(top, min(top + height, len(intensities)))
-        difference = as_light(noisy[band], whites[0], kind) - as_light(denoised[band], whites[1], kind)
+        with np.errstate(invalid="ignore"):  # at infinities that stand for no data
+            difference = as_light(noisy[band], whites[0], kind) - as_light(denoised[band], whites[1], kind)
+        if not image.is_float and unit != white:
+            difference *= kind(white / unit)
         if visible is not None:
             difference[~visible[band]] = 0
+        if image.is_float:
+            difference[~np.isfinite(difference)] = 0  # missing and absent pixels
         yield band, difference
 
 
