@@ -45,6 +45,7 @@ FIELDS = [
     "chroma_only",
     "tv",
     "penalty",
+    "impulses",
     "seconds",
     "notes",
 ]
@@ -302,7 +303,7 @@ def test_a_csv_report_of_an_earlier_version_is_continued_under_its_own_names(
     before = [
         name
         for name in (*FIELDS, "sha256", "channels")
-        if name not in ("chroma", "chroma_only", "tv", "penalty")
+        if name not in ("chroma", "chroma_only", "tv", "penalty", "impulses")
     ]
     (tmp_path / "r.csv").write_text(
         ",".join(before) + "\n" + "x.png,y.png,done" + "," * (len(before) - 3) + "\n"

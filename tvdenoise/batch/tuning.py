@@ -242,7 +242,7 @@ class Tuner:
             Denoiser(self._settings, self._announce_compilation).prepare()
             parameters, rows = self._choose(image)
             given = [each.epsilon for row in rows for each in row if "--epsilon" in dict(each.options)]
-            require_typeable(max(given, default=0.0), image)
+            require_typeable(max(given, default=0.0), image, self._settings.nodata)
             cells = self._cells(image, box, rows)
         except TvdenoiseError as error:
             raise _named(error, source) from error
@@ -359,10 +359,16 @@ def require_tunable(image: DecodedImage) -> None:
         )
 
 
-def require_typeable(epsilon: float, image: DecodedImage) -> None:
-    """Raise UsageError for an ε too large for `run`, which means that the image's values far exceed its data range."""
+def require_typeable(epsilon: float, image: DecodedImage, nodata: float | None) -> None:
+    """Raise UsageError for an ε too large for `run`, which means that the image's values far exceed its data range.
+
+    nodata: the value of pixels without data, None for that which the file declares.
+    """
+    nodata = image.nodata if nodata is None else nodata
     if epsilon > 1:
-        largest = math.ceil(float(np.abs(image.intensities).max()))
+        values = np.abs(image.intensities.astype(np.float64))
+        is_measured = np.isfinite(values) & (image.intensities != (np.nan if nodata is None else nodata))
+        largest = math.ceil(float(values.max(where=is_measured, initial=1.0)))
         raise UsageError(
             f"its values reach {largest}, far above the data range, of which epsilon is a fraction",
             f"add --data-range {largest}, here and in tvdenoise run",

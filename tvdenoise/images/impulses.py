@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-#: A neighbour supports a pixel if they differ by at most this many times the noise level. A pixel that has exactly the
-#: least or the largest value of the image, as clipped impulses have, needs a closer neighbour.
+#: A neighbour supports a pixel if they differ by at most this many times the noise level. Where there are many impulses
+#: of exactly the least or the largest value of the image, as clipped ones are, a pixel of this value needs a closer one.
 _SUPPORT, _SUPPORT_AT_END = 4.0, 1.0
 #: ... or by this part of the span of nearly all intensities: less does not disturb.
 _LEAST_DIFFERENCE = 0.1
@@ -57,6 +57,7 @@ class Impulses:
             sigma = level_of(channel)
             low, high = np.percentile(known[:: _stride(known.size)], _PERCENTILES)
             span = float(high - low)
+            least = _LEAST_DIFFERENCE * span
             ends = {True: known.max(), False: known.min()}
             clear = max(_CLEAR_LEVELS * sigma, _CLEAR_DIFFERENCE * span)
             for place, plane in _planes_of(channel):
@@ -65,19 +66,19 @@ class Impulses:
                 unknown = None if ignored is None else ignored[place]
                 for is_bright in (True, False):
                     is_end = plane == ends[is_bright]
-                    reach = np.where(
-                        is_end,
-                        max(_SUPPORT_AT_END * sigma, _LEAST_DIFFERENCE * span),
-                        max(_SUPPORT * sigma, _LEAST_DIFFERENCE * span),
-                    ).astype(plane.dtype)
+                    reach = np.full(plane.shape, max(_SUPPORT * sigma, least), plane.dtype)
                     found, excess = _unsupported(plane, reach, is_end, unknown, is_bright=is_bright)
-                    self.where[place] |= found
-                    at_end += int(np.count_nonzero(found & is_end))
+                    certain = int(np.count_nonzero(found & is_end))
+                    at_end += certain
                     counts[is_bright] += int(np.count_nonzero(excess[found] > clear))
+                    if certain >= _CLEAR_PART / 2 * plane.size:
+                        reach[is_end] = max(_SUPPORT_AT_END * sigma, least)
+                        found, _ = _unsupported(plane, reach, is_end, unknown, is_bright=is_bright)
+                    self.where[place] |= found
         total = sum(counts.values())
         is_sided = min(counts.values()) >= _LEAST_SIDED * total
-        least = _CLEAR_PART * planes.size
-        self.are_clear = at_end >= least or (is_sided and total >= least)
+        enough = _CLEAR_PART * planes.size
+        self.are_clear = at_end >= enough or (is_sided and total >= enough)
 
     @property
     def count(self) -> int:
