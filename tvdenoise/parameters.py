@@ -127,6 +127,14 @@ def mu_for(sigma: float) -> float:
     return _MU_SIGMA / sigma
 
 
+def mu_without_noise(least_sigma: float, method: Method) -> float:
+    """Return the μ for an image without noise: large enough that integers come back after rounding.
+
+    No value moves by more than the weight of its channel times √d + d (for d axes; 2d if anisotropic), over μ.
+    """
+    return mu_for(least_sigma) * max(method.gain, *method.channel_weights)
+
+
 def epsilon_for(
     mu: float,
     *,
@@ -169,8 +177,8 @@ _COARSE_STEP, _FINE_STEP = 0.8, 0.4
 
 #: The size δ of the probe, as a part of the noise; larger for real noise, whose skewness a small probe misses.
 _PROBE = {NoiseKind.WHITE: 0.1, NoiseKind.INTENSITY: 0.3, NoiseKind.CORRELATED: 0.3}
-#: The tolerance of both solves, as a part of the probe.
-_PROBE_EXACTNESS = 1 / 50
+#: The tolerance of both solves, as a part of the probe: usually, and for a small probe in double precision.
+_PROBE_EXACTNESS, _PROBE_EXACTNESS_DOUBLE = 1 / 50, 1 / 200
 #: Below this part of the span, single precision cannot solve for the probe that exactly.
 _FAINT = 1e-3
 _PROBE_SEED = 1
@@ -241,7 +249,11 @@ class Risk:
         probe = noise.draw(noisy, _PROBE_SEED)
         noisy = method.solved(noisy)
         is_faint = noise.sigma < _FAINT * float(np.ptp(noisy))
-        noisy = np.ascontiguousarray(noisy, np.float64 if is_faint else np.float32)
+        # Many evaluations, as for weighted opponents and missing pixels, multiply rounding errors until a solve ends a
+        # little earlier or later: in single precision, a factor to the intensities changes their μ by up to a tenth.
+        is_filling = fidelity is not None and fidelity.has_missing
+        is_double = is_faint or is_filling or method.has_weighted_chroma
+        noisy = np.ascontiguousarray(noisy, np.float64 if is_double else np.float32)
         counted = unclipped
         if fidelity is not None:
             counted = fidelity.is_known if unclipped is None else fidelity.is_known & unclipped
@@ -280,7 +292,9 @@ class Risk:
                 least=self.least_epsilon,
                 is_limited=False,
             )
-        tolerance = self.part * _PROBE_EXACTNESS * self.level
+        is_exact = self.noisy.dtype == np.float64 and self.part == _PROBE[NoiseKind.WHITE]
+        exactness = _PROBE_EXACTNESS_DOUBLE if is_exact else _PROBE_EXACTNESS
+        tolerance = self.part * exactness * self.level
         step = self.noisy.dtype.type(self.part) * self.probe.astype(self.noisy.dtype, copy=False)
         minimise = partial(
             self.method.minimise,
@@ -387,7 +401,7 @@ def choose_mu(data: Data, noise: NoiseModel, method: Method, epsilon: float | No
     typical = 1.0 if data.fidelity is None else data.fidelity.typical
     least = data.layout.least_sigma
     if noise.sigma < least:
-        return mu_for(least) * method.gain / typical
+        return mu_without_noise(least, method) / typical
     risk = Risk.of(data, noise, method, epsilon)
     return (risk.best_mu() if risk.is_informed else mu_for(noise.sigma) * method.gain) / typical
 
@@ -409,7 +423,7 @@ def choose_by_sample(
         assert noise is not None
         assert sampled is not None
         if noise.sigma < least_sigma:
-            mu = mu_for(least_sigma) * method.gain
+            mu = mu_without_noise(least_sigma, method)
         else:
             planes, fidelity, unclipped = sampled
             risk = Risk.on(planes, noise, method, epsilon, fidelity, unclipped=unclipped)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -22,3 +24,8 @@ def noise(*shape: int, dtype: type = np.uint8, seed: int = 0) -> Values:
 def pixels(path: Path) -> Values:
     with Image.open(path) as opened:
         return np.array(opened)
+
+
+def mostly_slow(values: Iterable[object], *quick: object) -> list[object]:
+    """Return values to parametrise a test with, of which all but the quick ones carry the marker `slow`."""
+    return [value if value in quick else pytest.param(value, marks=pytest.mark.slow) for value in values]

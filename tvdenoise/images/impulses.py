@@ -28,11 +28,15 @@ _LEAST_SIDE = 3
 #: multiples of the noise level and of the span, dark and bright, with this part of them in the smaller group. Stars and
 #: beads are bright, and their edges support them.
 _CLEAR_PART, _CLEAR_LEVELS, _CLEAR_DIFFERENCE, _LEAST_SIDED = 1e-3, 8.0, 0.25, 0.2
+#: Impulses at one end of the range are those of a sensor or a transmission if the mean of their nearest neighbours
+#: differs from that of the pixels around these by less than this part of their height; optics spread stars more.
+_LEAST_HALO = 0.02
 #: A pixel that this many pixels around its neighbours support is a detail, such as the white inside a small letter.
 _MOST_AROUND = 2
 _AROUND = tuple(
     (down, across) for down in range(-2, 3) for across in range(-2, 3) if max(abs(down), abs(across)) == 2
 )
+_NEAREST = ((-1, 0), (1, 0), (0, -1), (0, 1))
 #: The most values to take a median or a percentile of.
 _MOST_VALUES = 300_000
 
@@ -51,34 +55,40 @@ class Impulses:
         """
         self.where = np.zeros(planes.shape[1:], bool)
         counts = {True: 0, False: 0}  # of clear impulses, bright and dark
-        at_end = 0
+        ends_found = {True: 0, False: 0}
+        halos, heights = 0.0, 0.0  # sums over the impulses at an end of the range
         for channel in planes:
             known = channel.ravel() if ignored is None else channel[~ignored]
             sigma = level_of(channel)
             low, high = np.percentile(known[:: _stride(known.size)], _PERCENTILES)
             span = float(high - low)
             least = _LEAST_DIFFERENCE * span
-            ends = {True: known.max(), False: known.min()}
+            ends = {True: _end(known, np.fmax), False: _end(known, np.fmin)}
             clear = max(_CLEAR_LEVELS * sigma, _CLEAR_DIFFERENCE * span)
             for place, plane in _planes_of(channel):
                 if min(plane.shape) < _LEAST_SIDE:
                     continue
                 unknown = None if ignored is None else ignored[place]
                 for is_bright in (True, False):
-                    is_end = plane == ends[is_bright]
+                    end = ends[is_bright]
+                    is_end = np.zeros(plane.shape, bool) if end is None else plane == end
                     reach = np.full(plane.shape, max(_SUPPORT * sigma, least), plane.dtype)
                     found, excess = _unsupported(plane, reach, is_end, unknown, is_bright=is_bright)
-                    certain = int(np.count_nonzero(found & is_end))
-                    at_end += certain
+                    at_end = np.argwhere(found & is_end)
+                    ends_found[is_bright] += len(at_end)
+                    halo, height = _halo(plane, at_end, unknown)
+                    halos, heights = halos + abs(halo), heights + abs(height)
                     counts[is_bright] += int(np.count_nonzero(excess[found] > clear))
-                    if certain >= _CLEAR_PART / 2 * plane.size:
+                    if len(at_end) >= _CLEAR_PART / 2 * plane.size:
                         reach[is_end] = max(_SUPPORT_AT_END * sigma, least)
                         found, _ = _unsupported(plane, reach, is_end, unknown, is_bright=is_bright)
                     self.where[place] |= found
         total = sum(counts.values())
         is_sided = min(counts.values()) >= _LEAST_SIDED * total
         enough = _CLEAR_PART * planes.size
-        self.are_clear = at_end >= enough or (is_sided and total >= enough)
+        at_end_total = sum(ends_found.values())
+        has_halos = min(ends_found.values()) < _LEAST_SIDED * at_end_total and halos > _LEAST_HALO * heights
+        self.are_clear = (at_end_total >= enough and not has_halos) or (is_sided and total >= enough)
 
     @property
     def count(self) -> int:
@@ -92,6 +102,18 @@ def level_of(channel: NDArray[np.floating]) -> float:
     rows = channel.reshape(-1, channel.shape[-1])
     differences = np.abs(np.diff(rows[:: _stride(channel.size)], axis=-1))
     return float(np.median(differences)) / _MEDIAN_DIFFERENCE if differences.size else 0.0
+
+
+def _end(values: NDArray[np.floating], inner: np.ufunc) -> np.floating | None:
+    """Return the largest value (inner: fmax) or the least (fmin) if more have it than have the next one, otherwise
+    None: it is then the end of a tail of the noise."""
+    end = inner.reduce(values)
+    is_end = values == end
+    others = values[~is_end]
+    if others.size and np.count_nonzero(is_end) <= np.count_nonzero(others == inner.reduce(others)):
+        return None
+    found: np.floating = end
+    return found
 
 
 def _stride(count: int) -> int:
@@ -141,6 +163,26 @@ def _unsupported(
     is_detail = _supporters_around(values, reach, unknown, places) > _MOST_AROUND
     found[tuple(places[is_detail].T)] = False
     return found, excess
+
+
+def _halo(
+    plane: NDArray[np.floating], places: NDArray[np.intp], unknown: NDArray[np.bool_] | None
+) -> tuple[float, float]:
+    """Return two sums over places: the nearest four neighbours' means, and the pixels themselves, less the means of the
+    pixels around the neighbours. Places where one of all these is unknown do not count."""
+    rings = []
+    here = tuple(places.T)
+    counts = np.ones(len(places), bool)
+    for offsets in (_NEAREST, _AROUND):
+        total = np.zeros(len(places))
+        for offset in offsets:
+            there = tuple(np.clip(places + offset, 0, np.array(plane.shape) - 1).T)
+            total += plane[there]
+            if unknown is not None:
+                counts &= ~unknown[there]
+        rings.append(total / len(offsets))
+    nearest, around = rings
+    return float((nearest - around)[counts].sum()), float((plane[here] - around)[counts].sum())
 
 
 def _supporters_around(

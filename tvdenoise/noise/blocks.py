@@ -32,7 +32,10 @@ _LEAST_CHOSEN = 60
 _ROUNDS = 3
 _LEAST_SPECTRUM = 1e-3
 #: A level (variance) so many times above those of all darker and of all brighter classes is that of edges.
-_MOST_ABOVE_NEIGHBOURS = 3.0
+_MOST_ABOVE_NEIGHBOURS = 1.5
+#: A straight edge in the middle of a block has energy in one of the four parts only, which the others do not show.
+#: The noise of a camera, which differs from place to place, does not exceed its median so many times.
+_MOST_ABOVE_MEDIAN = 40.0
 #: The energy of rounding to single precision, for intensities with a span of about 1.
 _ROUNDING = 1e-14
 #: Largest ratio of the mean energy to that of the high frequencies, in grey or luminance. Demosaicked, compressed or
@@ -114,11 +117,13 @@ class Spectrum:
     shape: (8, 8), mean energies relative to those of the high frequencies.
     levels: the energy of the high frequencies in each class of intensities.
     intensities: the mean intensity of the calmest blocks of each class, at which the levels hold.
+    is_edge: true for classes that hold nothing but edges, whose level is interpolated; None if none is known to.
     """
 
     shape: NDArray[np.float64]
     levels: NDArray[np.float64]
     intensities: NDArray[np.float64]
+    is_edge: NDArray[np.bool_] | None = None
 
     @property
     def steepness(self) -> float:
@@ -157,18 +162,19 @@ def without_edges(spectrum: Spectrum) -> Spectrum:
     """Return the spectrum with limited levels in classes that hold nothing but edges.
 
     Between the intensities of two flat areas, there may be only blocks with an edge. As uncorrelated noise grows or
-    falls with the intensity, its level lies below that of all brighter or all darker classes.
+    falls with the intensity, its level lies below that of all brighter or all darker classes. It is then interpolated
+    between the others.
     """
     order = np.argsort(spectrum.intensities)
-    found = spectrum.levels[order]
+    found, intensities = spectrum.levels[order], spectrum.intensities[order]
+    limits = np.array([max(found[:k].min(), found[k + 1 :].min()) for k in range(1, len(found) - 1)])
+    is_edge = np.zeros(found.shape, bool)
+    is_edge[1:-1] = found[1:-1] > _MOST_ABOVE_NEIGHBOURS * limits
     limited = found.copy()
-    for k in range(1, len(found) - 1):
-        limit = max(found[:k].min(), found[k + 1 :].min())
-        if found[k] > _MOST_ABOVE_NEIGHBOURS * limit:
-            limited[k] = limit
-    levels = np.empty_like(found)
-    levels[order] = limited
-    return replace(spectrum, levels=levels)
+    between = np.interp(intensities[is_edge], intensities[~is_edge], found[~is_edge])
+    limited[is_edge] = np.minimum(between, limits[is_edge[1:-1]])
+    back = np.argsort(order)
+    return replace(spectrum, levels=limited[back], is_edge=is_edge[back] if is_edge.any() else None)
 
 
 def _intensities_of_calm_blocks(
@@ -203,6 +209,8 @@ def _energies_of_calm_blocks(
         chosen = _chosen(part, member)
         for parity in range(4):
             calmest = member[np.argpartition(others[member, parity], chosen - 1)[:chosen]]
+            own = scores[calmest, parity]
+            calmest = calmest[own <= _MOST_ABOVE_MEDIAN * np.median(own)]
             mean = energies[calmest].mean(axis=0, dtype=np.float64)
             measured[k][parity == _PARITY] = mean[parity == _PARITY]
     return measured

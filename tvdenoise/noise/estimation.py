@@ -35,16 +35,18 @@ def single_threaded() -> Iterator[None]:
 
 
 _SIDE = 7
-_PIXELS = _SIDE * _SIDE
 #: The grid of patches.
 PATCHES = WindowGrid(_SIDE, stride=2, most=100_000)
+#: If pixels are excluded, patches are made smaller until there are so many for each of their pixels; too few have too
+#: small an eigenvalue, and the smallest side takes more texture for noise.
+_PATCHES_PER_PIXEL, _SMALLER_SIDES = 50, (5, 3)
 _ROUNDS = 3
 #: Relative changes of the variance below this end the rounds.
 _SETTLED = 0.005
 #: The part of pure-noise patches with a gradient energy below the threshold.
 _CONFIDENCE = 1 - 1e-6
-#: With fewer patches, the smallest eigenvalue of the covariance is far too low.
-_LEAST_PATCHES = 4 * _PIXELS
+#: With fewer patches for each of their pixels, the smallest eigenvalue of the covariance is far too low.
+_LEAST_PER_PIXEL = 4
 #: A plane with a shorter side counts as thin: it has too few patches.
 _LEAST_SHAPE = 32
 _MEDIAN_OF_ABSOLUTE_NORMAL = 0.6744897501960817
@@ -58,13 +60,14 @@ def is_thin(rows: int, columns: int) -> bool:
 
 
 def sigma_of_patches(windows: NDArray[np.floating]) -> float:
-    """Estimate the level σ of white noise from the patches (..., 7, 7) of a plane, in its intensity units."""
-    patches = windows.reshape(-1, _PIXELS).astype(np.float32)
-    energies = np.einsum("ij,ij->i", patches @ _gradient_form().astype(np.float32), patches)
+    """Estimate the level σ of white noise from the patches (..., side, side) of a plane, in its intensity units."""
+    side = windows.shape[-1]
+    patches = windows.reshape(-1, side * side).astype(np.float32)
+    energies = np.einsum("ij,ij->i", patches @ _gradient_form(side).astype(np.float32), patches)
     variance = _smallest_eigenvalue(patches)
     for _ in range(_ROUNDS):
-        weak = energies < variance * _energy_threshold()
-        if np.count_nonzero(weak) < _LEAST_PATCHES:
+        weak = energies < variance * _energy_threshold(side)
+        if np.count_nonzero(weak) < _LEAST_PER_PIXEL * side * side:
             break
         before, variance = variance, _smallest_eigenvalue(patches[weak])
         if abs(variance - before) <= _SETTLED * before:
@@ -89,24 +92,24 @@ def _smallest_eigenvalue(patches: NDArray[np.float32]) -> float:
     smallest = max(float(np.linalg.eigvalsh(np.cov(patches, rowvar=False))[0]), 0.0)
     # A sample's smallest eigenvalue is too small by (1 − √(dimensions/patches))² for pure noise (Marchenko and
     # Pastur, Math. USSR-Sb. 1(4), 1967), and by less in images, whose texture takes up some of the dimensions.
-    return smallest / (1 - _BIAS * min(float(np.sqrt(_PIXELS / len(patches))), 1.0)) ** 2
+    return smallest / (1 - _BIAS * min(float(np.sqrt(patches.shape[1] / len(patches))), 1.0)) ** 2
 
 
 @cache
-def _gradient_form() -> NDArray[np.float64]:
+def _gradient_form(side: int) -> NDArray[np.float64]:
     """Return the quadratic form of a patch's gradient energy, by central differences."""
-    inner = np.zeros((_SIDE - 2, _SIDE))
-    inner[np.arange(_SIDE - 2), np.arange(_SIDE - 2)] = -0.5
-    inner[np.arange(_SIDE - 2), np.arange(_SIDE - 2) + 2] = 0.5
-    across, down = np.kron(np.eye(_SIDE), inner), np.kron(inner, np.eye(_SIDE))
+    inner = np.zeros((side - 2, side))
+    inner[np.arange(side - 2), np.arange(side - 2)] = -0.5
+    inner[np.arange(side - 2), np.arange(side - 2) + 2] = 0.5
+    across, down = np.kron(np.eye(side), inner), np.kron(inner, np.eye(side))
     form: NDArray[np.float64] = across.T @ across + down.T @ down
     return form
 
 
 @cache
-def _energy_threshold() -> float:
+def _energy_threshold(side: int) -> float:
     """Return the gradient energy of unit white noise (about gamma distributed) at the confidence level."""
-    form = _gradient_form()
+    form = _gradient_form(side)
     trace, rank = np.trace(form), np.linalg.matrix_rank(form)
     return float(gammaincinv(rank / 2, _CONFIDENCE) * 2 * trace / rank)
 
@@ -132,8 +135,10 @@ _MOST_LUMINANCE = 6.0
 _WHITE_LEAST = 0.8
 #: ... and variance that follows the intensity this closely, over this ratio, is no accident.
 _GROWING_CORRELATION, _GROWING_RATIO, _GROWING_CLASSES = 0.95, 3.0, 4
-#: Smaller images have too few blocks.
-_LEAST_SIDE = 2 * BLOCK
+#: ... where classes are left out, of the others.
+_GROWING_CORRELATION_BESIDE_EDGES = 0.99
+#: Smaller images have too few blocks, and so have others of which so few hold no excluded pixel.
+_LEAST_SIDE, _LEAST_WHOLE_BLOCKS = 2 * BLOCK, 300
 #: The energy of rounding to single precision, for intensities with a span of about 1.
 _TINY = 1e-14
 
@@ -151,12 +156,12 @@ def estimate_planes(planes: NDArray[np.floating], where: NDArray[np.bool_] | Non
 @single_threaded()
 def estimate(evidence: NoiseEvidence) -> NoiseModel:
     """Estimate the noise model from evidence."""
-    channels, *sides = evidence.shape
+    channels = evidence.shape[0]
     if evidence.equal_neighbours() > _MOST_EQUAL:
         return NoiseModel.white(0.0, channels)
     levels = _white_levels(evidence)
     white = NoiseModel.white(float(np.median(levels)), channels)
-    if min(sides) < _LEAST_SIDE:
+    if _has_few_blocks(evidence):
         return white
     blocks = Blocks.of_windows(evidence.windows(BLOCKS, slice(channels)))
     spectra = [spectrum_of(blocks, channel, _CALM_PART) for channel in range(channels)]
@@ -184,6 +189,14 @@ def estimate(evidence: NoiseEvidence) -> NoiseModel:
     return NoiseModel(kind, tuple(found), white.sigma)
 
 
+def _has_few_blocks(evidence: NoiseEvidence) -> bool:
+    """Return True if the blocks are too few to tell more than the level."""
+    if min(evidence.shape[1:]) < _LEAST_SIDE:
+        return True
+    whole = evidence.whole_windows(BLOCKS)
+    return whole is not None and whole < _LEAST_WHOLE_BLOCKS
+
+
 def _limited(spectrum: Spectrum) -> Spectrum:
     """Return the spectrum of uncorrelated noise without bare edges, others as they are."""
     return without_edges(spectrum) if spectrum.steepness < _CORRELATED_STEEPNESS else spectrum
@@ -206,13 +219,13 @@ def estimate_chroma(evidence: NoiseEvidence, *, white: bool = False) -> NoiseMod
 
     The luminance only says how intense a block is: its own noise may have been removed. white: assume white noise.
     """
-    channels, *sides = evidence.shape
+    channels = evidence.shape[0]
     if min(evidence.equal_neighbours(channel) for channel in (0, 1)) > _MOST_EQUAL:
         return NoiseModel.white(0.0, channels - 1)
     levels = _white_levels(evidence)[1:]
     level = float(np.sqrt(np.mean(np.square(levels))))
     found = NoiseModel(NoiseKind.WHITE, tuple(map(ChannelNoise.white, levels)), level)
-    if white or min(sides) < _LEAST_SIDE:
+    if white or _has_few_blocks(evidence):
         return found
     blocks = Blocks.of_windows(evidence.windows(BLOCKS, slice(channels)))
     spectra = [_limited(spectrum_of(blocks, channel, _CALM_PART)) for channel in range(1, channels)]
@@ -235,10 +248,20 @@ def _white_levels(evidence: NoiseEvidence) -> list[float]:
     channels, *sides = evidence.shape
     if is_thin(*sides):
         return [sigma_of_thin_plane(plane) for plane in evidence.planes()]
+    side = _patch_side(evidence)
     return [
-        sigma_of_patches(evidence.windows(PATCHES, slice(channel, channel + 1)))
+        sigma_of_patches(evidence.windows(PATCHES, slice(channel, channel + 1), side))
         for channel in range(channels)
     ]
+
+
+def _patch_side(evidence: NoiseEvidence) -> int:
+    """Return the side of the patches of which enough hold no excluded pixel."""
+    for side in (_SIDE, *_SMALLER_SIDES):
+        whole = evidence.whole_windows(PATCHES, side)
+        if whole is None or whole >= _PATCHES_PER_PIXEL * side**2:
+            return side
+    return _SMALLER_SIDES[-1]
 
 
 def _has_smooth_chroma(levels: list[float], blocks: Blocks) -> bool:
@@ -264,11 +287,13 @@ def _grows(spectrum: Spectrum) -> bool:
     """Return True if the variance follows the intensity; clipping makes it fall at both ends instead."""
     if len(spectrum.levels) < 3:
         return False
-    if not (
-        np.ptp(spectrum.intensities) > 0 and np.ptp(spectrum.levels) > 0
-    ):  # a constant channel, for example
+    intensities, levels, least = spectrum.intensities, spectrum.levels, _GROWING_CORRELATION
+    if spectrum.is_edge is not None:
+        intensities, levels = intensities[~spectrum.is_edge], levels[~spectrum.is_edge]
+        least = _GROWING_CORRELATION_BESIDE_EDGES
+    if not (np.ptp(intensities) > 0 and np.ptp(levels) > 0):  # a constant channel, for example
         return False
-    return bool(np.corrcoef(spectrum.intensities, spectrum.levels)[0, 1] > _GROWING_CORRELATION)
+    return bool(np.corrcoef(intensities, levels)[0, 1] > least)
 
 
 def _within_reach_of_chroma(luminance: ChannelNoise, *opponents: ChannelNoise) -> ChannelNoise:

@@ -6,7 +6,7 @@ This module takes it from arrays; `tvdenoise.tiling.plan` gathers it in one pass
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tvdenoise.images.data import Data
 
 
+Value = TypeVar("Value", bound=np.generic)
 #: If fewer windows are free of excluded pixels, those with the fewest are taken, too.
 _LEAST_WINDOWS = 200
 
@@ -45,19 +46,41 @@ class WindowGrid:
 
 
 def windows_of(
-    planes: NDArray[np.floating], side: int, *, stride: int, most: int, where: NDArray[np.bool_] | None = None
+    planes: NDArray[np.floating],
+    side: int,
+    *,
+    stride: int,
+    most: int,
+    where: NDArray[np.bool_] | None = None,
+    inner: int | None = None,
 ) -> NDArray[np.floating]:
     """Return windows (channels, windows, side, side) of planes (channels, rows, columns) on a `WindowGrid`.
 
     where: (rows, columns), false for pixels that no window should hold.
+    inner: take only the inner × inner pixels in the middle of each window; None for all.
     """
-    step = WindowGrid(side, stride, most).step(*planes.shape[1:])
-    windows = np.lib.stride_tricks.sliding_window_view(planes, (side, side), axis=(1, 2))
-    chosen = windows[:, ::step, ::step].reshape(len(planes), -1, side, side)
-    if where is None:
-        return chosen
-    within = np.lib.stride_tricks.sliding_window_view(where, (side, side))[::step, ::step]
-    return chosen[:, least_excluded(np.count_nonzero(~within, axis=(2, 3)).ravel())]
+    grid = WindowGrid(side, stride, most)
+    chosen = middles(grid_windows(planes, grid).reshape(len(planes), -1, side, side), inner)
+    return chosen if where is None else chosen[:, least_excluded(excluded_pixels(where, grid, inner))]
+
+
+def grid_windows(values: NDArray[Value], grid: WindowGrid) -> NDArray[Value]:
+    """Return a view of the windows of values (..., rows, columns) on a grid: (..., down, across, side, side)."""
+    step = grid.step(*values.shape[-2:])
+    windows = np.lib.stride_tricks.sliding_window_view(values, (grid.side, grid.side), axis=(-2, -1))
+    return windows[..., ::step, ::step, :, :]
+
+
+def middles(windows: NDArray[Value], side: int | None) -> NDArray[Value]:
+    """Return the side × side pixels in the middle of windows (..., side, side); None for all."""
+    margin = 0 if side is None else (windows.shape[-1] - side) // 2
+    return windows[..., margin : windows.shape[-1] - margin, margin : windows.shape[-1] - margin]
+
+
+def excluded_pixels(where: NDArray[np.bool_], grid: WindowGrid, inner: int | None = None) -> NDArray[np.intp]:
+    """Return the number of false pixels in (the middle of) each window of a grid."""
+    counts: NDArray[np.intp] = np.count_nonzero(~middles(grid_windows(where, grid), inner), axis=(-2, -1))
+    return counts.ravel()
 
 
 def least_excluded(excluded: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -118,8 +141,11 @@ class NoiseEvidence(Protocol):
         channel: 0 or 1, the first opponent of a colour image.
         """
 
-    def windows(self, grid: WindowGrid, channels: slice) -> NDArray[np.floating]:
-        """Return the windows (channels, windows, side, side) of these channels on a grid."""
+    def windows(self, grid: WindowGrid, channels: slice, inner: int | None = None) -> NDArray[np.floating]:
+        """Return the windows (channels, windows, side, side) of these channels on a grid; inner: see `windows_of`."""
+
+    def whole_windows(self, grid: WindowGrid, inner: int | None = None) -> int | None:
+        """Return how many windows of a grid hold no excluded pixel; None if no pixel is excluded."""
 
     def planes(self) -> NDArray[np.floating]:
         """Return the planes; called only if they are too thin for windows."""
@@ -175,12 +201,23 @@ class ArrayEvidence:
             True if self.where is None else self.where
         )
 
-    def windows(self, grid: WindowGrid, channels: slice) -> NDArray[np.floating]:
-        """Return the windows (channels, windows, side, side) of these channels on a grid."""
+    def windows(self, grid: WindowGrid, channels: slice, inner: int | None = None) -> NDArray[np.floating]:
+        """Return the windows (channels, windows, side, side) of these channels on a grid; inner: see `windows_of`."""
         found = windows_of(
-            self.array[channels], grid.side, stride=grid.stride, most=grid.most, where=self.where
+            self.array[channels],
+            grid.side,
+            stride=grid.stride,
+            most=grid.most,
+            where=self.where,
+            inner=inner,
         )
         return found if self.depth == 1 else varied(found)
+
+    def whole_windows(self, grid: WindowGrid, inner: int | None = None) -> int | None:
+        """Return how many windows of a grid hold no excluded pixel; None if no pixel is excluded."""
+        if self.where is None or self.where.all():
+            return None
+        return int(np.count_nonzero(excluded_pixels(self.where, grid, inner) == 0))
 
     def planes(self) -> NDArray[np.floating]:
         """Return the planes."""

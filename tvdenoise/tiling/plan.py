@@ -21,7 +21,7 @@ from tvdenoise.model.colour import RGB_CHANNELS
 from tvdenoise.model.fidelity import Fidelity
 from tvdenoise.noise.blocks import BLOCKS
 from tvdenoise.noise.estimation import PATCHES, is_thin
-from tvdenoise.noise.evidence import examined_planes, is_mostly_clipped, least_excluded, varied
+from tvdenoise.noise.evidence import examined_planes, is_mostly_clipped, least_excluded, middles, varied
 from tvdenoise.parameters import choose_by_sample, in_units, method_of, noise_for, sample_indices
 from tvdenoise.solver.stopping import Certificate
 from tvdenoise.tiling.partition import Budget, TooLittleMemoryError, overlap_for, partition_for
@@ -79,6 +79,7 @@ class StreamedEvidence:
         channels += 1
         self._depth = depth
         self._seen = 0
+        self._has_excluded = False
         #: Equal neighbours of the first two channels by plane: down and across within it, and down from the one before.
         self._equal = np.zeros((min(shape[0], 2), depth, 3), np.int64)
         #: All neighbours, in the same order.
@@ -111,6 +112,7 @@ class StreamedEvidence:
         plane, row = divmod(self._seen, self.shape[1] // self._depth)
         joined = np.concatenate([self._last[:, -1:], rows], axis=1) if self._last.shape[1] else rows
         flags = joined[-1] >= INFORMATIVE
+        self._has_excluded = self._has_excluded or not bool(flags.all())
         start = joined.shape[1] - rows.shape[1]
         down, across = flags[1:] & flags[:-1], flags[start:, 1:] & flags[start:, :-1]
         runs = (0 if row else 2, slice(0, start)), (0, slice(start, None))
@@ -147,14 +149,21 @@ class StreamedEvidence:
             counts.append((int(within[0] + seams), int(within[1])))
         return min(part / count if count else 1.0 for part, count in zip(*counts, strict=True))
 
-    def windows(self, grid: WindowGrid, channels: slice) -> NDArray[np.floating]:
-        """Return the windows (channels, windows, side, side) of these channels on a grid."""
-        taken = self._windows[grid].taken
+    def windows(self, grid: WindowGrid, channels: slice, inner: int | None = None) -> NDArray[np.floating]:
+        """Return the windows (channels, windows, side, side) of these channels on a grid; inner: see `windows_of`."""
+        taken = middles(self._windows[grid].taken, inner)
         excluded = np.count_nonzero(taken[-1] < INFORMATIVE, axis=(1, 2))
         chosen = taken[:-1][channels]
         if excluded.any():
             chosen = chosen[:, least_excluded(excluded)]
         return chosen if self._depth == 1 else varied(chosen)
+
+    def whole_windows(self, grid: WindowGrid, inner: int | None = None) -> int | None:
+        """Return how many windows of a grid hold no excluded pixel; None if no pixel is excluded."""
+        if not self._has_excluded:
+            return None
+        flags = middles(self._windows[grid].taken[-1], inner)
+        return int(np.count_nonzero((flags >= INFORMATIVE).all(axis=(1, 2))))
 
     def planes(self) -> NDArray[np.floating]:
         """Return the planes, which must be too thin for windows."""
