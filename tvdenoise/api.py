@@ -171,8 +171,10 @@ def _with_filled_impulses(found: Minimiser, problem: Problem) -> Minimiser:
     coded[data.impulses] = 0
     fill(x, (coded == 0) | (coded == ABSENT))
     epsilon = max(problem.epsilon, _FILLING_EPSILON * float(np.ptp(x)))
+    options = problem.method.options
+    options = replace(options, max_iterations=min(options.max_iterations, _FILLING_STEPS))
     # Nothing but the total variation acts there; μ only sets the scale of the steps and of the tolerance.
-    method = replace(problem.method, options=replace(problem.method.options, max_iterations=_FILLING_STEPS))
+    method = replace(problem.method, options=options)
     filled = method.minimise(x, _FILLING_MU / epsilon, epsilon, fidelity=Fidelity(coded))
     return replace(found, x=filled.x, iterations=found.iterations + filled.iterations)
 

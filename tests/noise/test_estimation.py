@@ -8,6 +8,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from threadpoolctl import threadpool_info
 
+from support.measurements import scene
 from support.samples import PHOTOGRAPHS, SAMPLES, clean, correlated, photons, with_noise
 from tvdenoise import estimate_noise
 from tvdenoise.model.colour import from_opponent
@@ -276,3 +277,17 @@ def test_the_estimate_takes_one_thread_for_its_linear_algebra(monkeypatch):
     estimate_noise(with_noise(clean(PHOTOGRAPHS[0]), 0.1, 0))
     assert threads
     assert set(threads) == {1}
+
+
+def _chequered() -> np.ndarray:
+    down, across = np.mgrid[:192, :192]
+    return 0.25 + 0.5 * ((across // 24 + down // 24) % 2)
+
+
+@pytest.mark.parametrize("peak", [60, 200, 700, 3000])
+@pytest.mark.parametrize("areas", [scene, _chequered])
+def test_photon_noise_is_found_on_flat_areas_with_edges_between_them(areas, peak: int) -> None:
+    """Classes of intensities between those of two areas hold edges, which must not hide the growth."""
+    model = estimate_noise(np.random.default_rng(0).poisson(areas() * peak) / peak)
+    assert model.kind is NoiseKind.INTENSITY
+    assert model.channels[0].sigma == pytest.approx(np.sqrt(areas().mean() / peak), rel=0.2)

@@ -15,6 +15,7 @@ mutations      seeded damage to files
 hostile        files made to exhaust memory or time
 own_time       the time of processes without their waits for a processor
 animation_files, camera_files, jp2_files, tiff_files   files of these kinds, assembled byte by byte
+measurements   small files as instruments write them, with their truth and the options that suit them
 live_client, browser   clients of the live page, without and with a browser
 pages          the pages of documentation
 """

@@ -245,6 +245,8 @@ def nothing_done(solutions: Sequence[Solution], *, is_unchanged: bool) -> str | 
 
     is_unchanged: the result equals the input at the depth of the file.
     """
+    if any(each.impulses for each in solutions):
+        return None
     if solutions and all(each.noise is not None and each.noise.sigma == 0 for each in solutions):
         return "nothing done: no noise was found"
     if not is_unchanged:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 #: A neighbour supports a pixel if they differ by at most this many times the noise level. Where there are many impulses
-#: of exactly the least or the largest value of the image, as clipped ones are, a pixel of this value needs a closer one.
+#: of exactly the least or the largest value of the image, as clipped ones are, such a pixel needs a closer neighbour.
 _SUPPORT, _SUPPORT_AT_END = 4.0, 1.0
 #: ... or by this part of the span of nearly all intensities: less does not disturb.
 _LEAST_DIFFERENCE = 0.1

@@ -123,6 +123,9 @@ _CALMEST_PART, _AGREEMENT, _CUT_POWER = 0.01, 0.75, 4
 _MOST_EQUAL = 0.45
 #: Noise is correlated if its spectrum falls by more than this from the middle to the high frequencies.
 _CORRELATED_STEEPNESS = 3.0
+#: If it falls by more than the first, it may still be white noise with edges: then it falls by less than the second
+#: where most of the blocks are.
+_DOUBTFUL_STEEPNESS, _WHITE_STEEPNESS = 1.5, 1.2
 #: White noise has the same level in luminance and opponents. If the median level is less than half that of the
 #: luminance, the opponents were smoothed, unless the luminance is below the second level (a part of the span of the
 #: luminance), which may be texture.
@@ -165,10 +168,12 @@ def estimate(evidence: NoiseEvidence) -> NoiseModel:
         return white
     blocks = Blocks.of_windows(evidence.windows(BLOCKS, slice(channels)))
     spectra = [spectrum_of(blocks, channel, _CALM_PART) for channel in range(channels)]
-    if spectra[0].steepness >= _CORRELATED_STEEPNESS:
+    if spectra[0].steepness >= _DOUBTFUL_STEEPNESS:
         # In most classes of a drawing's intensities there are nothing but edges, whose spectrum is steep.
         others = [spectrum_of(blocks, channel, _CALM_PART, by_blocks=True) for channel in range(channels)]
-        spectra = others if others[0].steepness < _CORRELATED_STEEPNESS else spectra
+        is_steep = spectra[0].steepness >= _CORRELATED_STEEPNESS
+        limit = _CORRELATED_STEEPNESS if is_steep else _WHITE_STEEPNESS
+        spectra = others if others[0].steepness < limit else spectra
     if spectra[0].steepness < _CORRELATED_STEEPNESS:
         spectra = [without_edges(spectrum) for spectrum in spectra]
     if _has_smooth_chroma(levels, blocks) and spectra[0].steepness < _CORRELATED_STEEPNESS:
