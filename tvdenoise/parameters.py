@@ -177,8 +177,8 @@ _COARSE_STEP, _FINE_STEP = 0.8, 0.4
 
 #: The size δ of the probe, as a part of the noise; larger for real noise, whose skewness a small probe misses.
 _PROBE = {NoiseKind.WHITE: 0.1, NoiseKind.INTENSITY: 0.3, NoiseKind.CORRELATED: 0.3}
-#: The tolerance of both solves, as a part of the probe: usually, and for a small probe in double precision.
-_PROBE_EXACTNESS, _PROBE_EXACTNESS_DOUBLE = 1 / 50, 1 / 200
+#: The tolerance of both solves, as a part of the probe: in single precision, and in double, which can do more.
+_PROBE_EXACTNESS, _PROBE_EXACTNESS_DOUBLE = 1 / 50, 1 / 100
 #: Below this part of the span, single precision cannot solve for the probe that exactly.
 _FAINT = 1e-3
 _PROBE_SEED = 1
@@ -252,7 +252,9 @@ class Risk:
         # Many evaluations, as for weighted opponents and missing pixels, multiply rounding errors until a solve ends a
         # little earlier or later: in single precision, a factor to the intensities changes their μ by up to a tenth.
         is_filling = fidelity is not None and fidelity.has_missing
-        is_double = is_faint or is_filling or method.has_weighted_chroma
+        # (The risk of correlated noise, whose level is less certain, gains nothing from it.)
+        is_many = method.has_weighted_chroma and noise.kind is not NoiseKind.CORRELATED
+        is_double = is_faint or is_filling or is_many
         noisy = np.ascontiguousarray(noisy, np.float64 if is_double else np.float32)
         counted = unclipped
         if fidelity is not None:
@@ -292,8 +294,7 @@ class Risk:
                 least=self.least_epsilon,
                 is_limited=False,
             )
-        is_exact = self.noisy.dtype == np.float64 and self.part == _PROBE[NoiseKind.WHITE]
-        exactness = _PROBE_EXACTNESS_DOUBLE if is_exact else _PROBE_EXACTNESS
+        exactness = _PROBE_EXACTNESS if self.noisy.dtype == np.float32 else _PROBE_EXACTNESS_DOUBLE
         tolerance = self.part * exactness * self.level
         step = self.noisy.dtype.type(self.part) * self.probe.astype(self.noisy.dtype, copy=False)
         minimise = partial(

@@ -63,7 +63,7 @@ class Impulses:
             low, high = np.percentile(known[:: _stride(known.size)], _PERCENTILES)
             span = float(high - low)
             least = _LEAST_DIFFERENCE * span
-            ends = {True: _end(known, np.fmax), False: _end(known, np.fmin)}
+            ends = {True: _end(known, np.fmax, least), False: _end(known, np.fmin, least)}
             clear = max(_CLEAR_LEVELS * sigma, _CLEAR_DIFFERENCE * span)
             for place, plane in _planes_of(channel):
                 if min(plane.shape) < _LEAST_SIDE:
@@ -104,14 +104,17 @@ def level_of(channel: NDArray[np.floating]) -> float:
     return float(np.median(differences)) / _MEDIAN_DIFFERENCE if differences.size else 0.0
 
 
-def _end(values: NDArray[np.floating], inner: np.ufunc) -> np.floating | None:
-    """Return the largest value (inner: fmax) or the least (fmin) if more have it than have the next one, otherwise
-    None: it is then the end of a tail of the noise."""
+def _end(values: NDArray[np.floating], inner: np.ufunc, apart: float) -> np.floating | None:
+    """Return the largest value (inner: fmax) or the least (fmin) if more have it than have the next one, or if that is
+    further apart; otherwise None: it is then the end of a tail of the noise."""
     end = inner.reduce(values)
     is_end = values == end
     others = values[~is_end]
-    if others.size and np.count_nonzero(is_end) <= np.count_nonzero(others == inner.reduce(others)):
-        return None
+    if others.size:
+        following = inner.reduce(others)
+        is_tail = np.count_nonzero(is_end) <= np.count_nonzero(others == following)
+        if is_tail and abs(float(end) - float(following)) <= apart:
+            return None
     found: np.floating = end
     return found
 
@@ -149,11 +152,13 @@ def _unsupported(
     for target, source in map(shifted, NEIGHBOURS):
         difference = values[target] - values[source]
         supports = difference <= reach[target]
+        counts_not = supports
         if unknown is not None:
-            supports &= ~unknown[source]
+            counts_not = supports | unknown[source]
+            supports = supports & ~unknown[source]
         supporters[target] += supports
-        np.minimum(excess[target], np.where(supports, np.inf, difference), out=excess[target])
-    found = supporters == 0
+        np.minimum(excess[target], np.where(counts_not, np.inf, difference), out=excess[target])
+    found = (supporters == 0) & np.isfinite(excess)  # at least one neighbour is known
     is_single = is_end & (supporters == 1)
     for target, source in map(shifted, NEIGHBOURS):
         found[target] |= is_single[target] & is_single[source]
