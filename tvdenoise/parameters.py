@@ -176,7 +176,7 @@ _COARSE_STEP, _FINE_STEP = 0.8, 0.4
 
 
 #: The size δ of the probe, as a part of the noise; larger for real noise, whose skewness a small probe misses.
-_PROBE = {NoiseKind.WHITE: 0.1, NoiseKind.INTENSITY: 0.3, NoiseKind.CORRELATED: 0.3}
+_PROBE = {NoiseKind.WHITE: 0.1, NoiseKind.INTENSITY: 0.6, NoiseKind.CORRELATED: 0.6}
 #: The tolerance of both solves, as a part of the probe: in single precision, and in double, which can do more.
 _PROBE_EXACTNESS, _PROBE_EXACTNESS_DOUBLE = 1 / 50, 1 / 100
 #: Below this part of the span, single precision cannot solve for the probe that exactly.
@@ -252,9 +252,7 @@ class Risk:
         # Many evaluations, as for weighted opponents and missing pixels, multiply rounding errors until a solve ends a
         # little earlier or later: in single precision, a factor to the intensities changes their μ by up to a tenth.
         is_filling = fidelity is not None and fidelity.has_missing
-        # (The risk of correlated noise, whose level is less certain, gains nothing from it.)
-        is_many = method.has_weighted_chroma and noise.kind is not NoiseKind.CORRELATED
-        is_double = is_faint or is_filling or is_many
+        is_double = is_faint or is_filling or method.has_weighted_chroma
         noisy = np.ascontiguousarray(noisy, np.float64 if is_double else np.float32)
         counted = unclipped
         if fidelity is not None:

@@ -302,8 +302,8 @@ def test_a_source_that_changes_meanwhile_gives_no_result(
     write = large.solved_in_parts
 
     @contextmanager
-    def changing(*arguments: object):
-        with write(*arguments) as result:
+    def changing(*arguments: object, **options: object):
+        with write(*arguments, **options) as result:
             if is_removed:
                 path.unlink()
             else:

@@ -31,9 +31,9 @@ from tvdenoise.files import atomic
             ("--mu", value, "--mu must be a number such as 0.01 or 2.5/255")
             for value in ("ten", "1/0", "1/2/3")
         ],
-        ("--mu", "1e-13", "--mu must be at least 1e-12 and at most"),
-        ("--mu", "1e31", "--mu must be at least 1e-12 and at most"),
-        ("--epsilon", "1e-16", "--epsilon must be at least 1e-15 and at most"),
+        ("--mu", "1e-61", "--mu must be at least 1e-60 and at most"),
+        ("--mu", "1e61", "--mu must be at least 1e-60 and at most"),
+        ("--epsilon", "1e-61", "--epsilon must be at least 1e-60 and at most"),
         *[
             ("--chroma", value, "--chroma must be at least 0.001 and at most 1000")
             for value in ("1e-4", "1e4")
@@ -42,7 +42,7 @@ from tvdenoise.files import atomic
         *[("--quality", value, "--quality must be at least 1 and at most 100") for value in ("0", "101")],
         *[("--threads", value, "--threads must be a whole number") for value in ("two", "1.5", "")],
         ("--strength", "1e7", "--strength must be at least 1e-06 and at most 1e+06"),
-        *[("--data-range", value, "--data-range must be at least") for value in ("1e-13", "1e13")],
+        *[("--data-range", value, "--data-range must be at least") for value in ("1e-61", "1e61")],
         *[(option, "2.5", "did you mean 2.5/255?") for option in ("--epsilon", "--sigma", "--tolerance")],
     ],
 )

@@ -30,7 +30,8 @@ def test_standard_input_goes_to_standard_output_in_its_own_format(arguments, mak
     form, values = decoded(finished.stdout)
     assert form == "BMP"
     np.testing.assert_array_equal(values, noise(12, 17))
-    assert finished.stderr.startswith(b"- \xe2\x86\x92 -: mu 1e+09")
+    assert finished.stderr.startswith(b"- \xe2\x86\x92 -: nothing done: with so large a mu ")
+    assert b"; mu 1e+09" in finished.stderr
 
 
 def test_the_format_of_standard_output_can_be_chosen(make_image, command) -> None:
