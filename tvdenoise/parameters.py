@@ -176,9 +176,11 @@ _COARSE_STEP, _FINE_STEP = 0.8, 0.4
 
 
 #: The size δ of the probe, as a part of the noise; larger for real noise, whose skewness a small probe misses.
-_PROBE = {NoiseKind.WHITE: 0.1, NoiseKind.INTENSITY: 0.6, NoiseKind.CORRELATED: 0.6}
+_PROBE = {NoiseKind.WHITE: 0.1, NoiseKind.INTENSITY: 0.6, NoiseKind.CORRELATED: 0.3}
 #: The tolerance of both solves, as a part of the probe: in single precision, and in double, which can do more.
 _PROBE_EXACTNESS, _PROBE_EXACTNESS_DOUBLE = 1 / 50, 1 / 100
+#: The level of correlated noise is uncertain: a part of its square by which the risk may rise in order to smooth less.
+_CAUTION = 0.002
 #: Below this part of the span, single precision cannot solve for the probe that exactly.
 _FAINT = 1e-3
 _PROBE_SEED = 1
@@ -205,6 +207,7 @@ class Risk:
     typical: float = 1.0
     least_epsilon: float = 0.0
     counted: NDArray[np.bool_] | None = None
+    is_uncertain: bool = False
     last: NDArray[np.floating] | None = None
 
     @classmethod
@@ -262,7 +265,8 @@ class Risk:
         if fidelity is not None:
             fidelity = Fidelity(np.ascontiguousarray(fidelity.coded, noisy.dtype))
         part = _PROBE[noise.kind]
-        return cls(noisy, probe, quick, epsilon, part, fidelity, typical, least, counted)
+        is_uncertain = noise.kind is NoiseKind.CORRELATED
+        return cls(noisy, probe, quick, epsilon, part, fidelity, typical, least, counted, is_uncertain)
 
     @property
     def level(self) -> float:
@@ -276,7 +280,8 @@ class Risk:
 
     def best_mu(self) -> float:
         """Return the μ of least risk."""
-        return float(np.exp(_argmin(self, self.level / self.method.gain)))
+        caution = _CAUTION * self.level**2 if self.is_uncertain else 0.0
+        return float(np.exp(_argmin(self, self.level / self.method.gain, caution)))
 
     def __call__(self, log_mu: float) -> float:
         """Return the estimated risk less a constant, per pixel."""
@@ -314,8 +319,11 @@ class Risk:
         return float(np.mean(values if self.counted is None else values[:, self.counted]))
 
 
-def _argmin(risk: Callable[[float], float], sigma: float) -> float:
-    """Return log μ of the least risk: coarse steps around μσ = 1, fine steps downhill, then a parabola."""
+def _argmin(risk: Callable[[float], float], sigma: float, caution: float = 0.0) -> float:
+    """Return log μ of the least risk: coarse steps around μσ = 1, fine steps downhill, then a parabola.
+
+    caution: smooth less as long as that costs no more than this.
+    """
     known: dict[float, float] = {}
     low, high = float(np.log(_LEAST_MU_SIGMA / sigma)), float(np.log(_LARGEST_MU_SIGMA / sigma))
 
@@ -328,6 +336,9 @@ def _argmin(risk: Callable[[float], float], sigma: float) -> float:
     for step in (_FINE_STEP, -_FINE_STEP):
         while low < best + step < high and at(best + step) < at(best):
             best += step
+    allowed = at(best) + caution
+    while caution > 0 and best + _FINE_STEP < high and at(best + _FINE_STEP) <= allowed:
+        best += _FINE_STEP
     before, here, after = at(best - _FINE_STEP), at(best), at(best + _FINE_STEP)
     curvature = before - 2 * here + after
     if curvature <= 0:
