@@ -176,11 +176,11 @@ _COARSE_STEP, _FINE_STEP = 0.8, 0.4
 
 
 #: The size δ of the probe, as a part of the noise; larger for real noise, whose skewness a small probe misses.
-_PROBE = {NoiseKind.WHITE: 0.1, NoiseKind.INTENSITY: 0.6, NoiseKind.CORRELATED: 0.6}
+_PROBE = {NoiseKind.WHITE: 0.1, NoiseKind.INTENSITY: 0.3, NoiseKind.CORRELATED: 0.3}
 #: The tolerance of both solves, as a part of the probe: in single precision, and in double, which can do more.
 _PROBE_EXACTNESS, _PROBE_EXACTNESS_DOUBLE = 1 / 50, 1 / 100
 #: The level of correlated noise is uncertain: a part of its square by which the risk may rise in order to smooth less.
-_CAUTION = 0.015
+_CAUTION = 0.002
 #: Below this part of the span, single precision cannot solve for the probe that exactly.
 _FAINT = 1e-3
 _PROBE_SEED = 1
