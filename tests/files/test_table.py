@@ -40,7 +40,9 @@ OPTIONS = (
     ("--data-range", "1000", "--mu", "1e15"),  # mu is per data range
 )
 HARDLY = ("--mu", "1e12")  # smooths by less than what can be seen
-HARDLY_ANYTHING = 2e-11  # by which it may change doubles: 5 times 4 (weight and slope of the penalty) over this mu
+HARDLY_ANYTHING = (
+    2e-11  # by which it may change doubles: 5 times 4 (weight and slope of the penalty) over this mu
+)
 
 
 @dataclass(frozen=True)

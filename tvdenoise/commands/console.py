@@ -140,7 +140,8 @@ class Console:
 
     def __enter__(self) -> Console:
         if self._eta is not None and self._count > 1 and not self._quiet and sys.stderr.isatty():
-            self._bar = Bar(self._eta, self._count)
+            with _heard_or_not():
+                self._bar = Bar(self._eta, self._count)
         return self
 
     def __exit__(
@@ -157,16 +158,18 @@ class Console:
     def tell_plane(self, done: float, count: int) -> None:
         """Show, on a terminal, how many images of the current file are done, or the part of its only image."""
         if self._bar is not None:
-            self._bar.reach(done / count)
+            with _heard_or_not():
+                self._bar.reach(done / count)
             return
         now = time.monotonic()
         if self._begin is None:
             self._begin = now
         is_due = count > 1 or now - self._begin >= _PATIENCE
-        if self._plane_bar is None and done < count and is_due and self._has_plane_bar:
-            self._plane_bar = PlaneBar(count)
-        if self._plane_bar is not None:
-            self._plane_bar.reach(done)
+        with _heard_or_not():
+            if self._plane_bar is None and done < count and is_due and self._has_plane_bar:
+                self._plane_bar = PlaneBar(count)
+            if self._plane_bar is not None:
+                self._plane_bar.reach(done)
 
     @property
     def _has_plane_bar(self) -> bool:
@@ -187,8 +190,9 @@ class Console:
             self._print(line)
         if not self._tells_each:
             self._untold_notes += len(outcome.notes)
-        if self._bar is not None:
-            self._bar.add(outcome)
+        with _heard_or_not():
+            if self._bar is not None:
+                self._bar.add(outcome)
 
     def _lines(self, outcome: Outcome) -> Iterator[str]:
         if outcome.status is FileStatus.FAILED:
