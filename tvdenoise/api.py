@@ -19,7 +19,7 @@ from tvdenoise.noise.estimation import estimate_planes
 from tvdenoise.noise.evidence import noise_shown
 from tvdenoise.noise.model import NoiseModel
 from tvdenoise.options import Count, Options, checked, with_option_keywords
-from tvdenoise.parameters import Parameters, in_data_ranges, median_of, problem_of
+from tvdenoise.parameters import MOST_SAMPLED_IMAGES, Parameters, in_data_ranges, median_of, problem_of
 from tvdenoise.solver.descent import Solution, Status, TracePoint
 from tvdenoise.tiling.passes import Scratch, TiledSolution, Windows
 from tvdenoise.tiling.plan import TilingPlan
@@ -220,8 +220,6 @@ def _given(fields: dict[str, Any], **positional: float | None) -> dict[str, Any]
     return fields | {name: value for name, value in positional.items() if value is not None}
 
 
-#: Images of a stack on which its parameters are chosen; odd, so that the median is one of the values.
-_SAMPLE = 9
 #: From the best to the worst.
 _STATUSES = (Status.CONVERGED, Status.FILLED, Status.PRECISION, Status.ITERATION_LIMIT)
 
@@ -251,7 +249,7 @@ class _Images:
 
     def parameters(self) -> Parameters:
         """Choose parameters for all images, on a sample: those with the median μ."""
-        places = self.arranged.spread_places(_SAMPLE)
+        places = self.arranged.spread_places(MOST_SAMPLED_IMAGES)
         return median_of([self._problem(place, self.options).parameters for place in places])
 
     def denoised(self, *, trace: bool, progress: Callable[[float], None] | None) -> Solution:

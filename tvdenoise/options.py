@@ -627,6 +627,10 @@ class FileOptions(Options):
         nan = () if self.nan == "refuse" else (math.nan,)
         return nan if self.nodata is None or math.isfinite(self.nodata) else (*nan, self.nodata)
 
+    def nodata_of(self, declared: float | None) -> float | None:
+        """The value of pixels without data in a file that declares one, or None."""
+        return declared if self.nodata is None else self.nodata
+
     @property
     def has_weights(self) -> bool:
         """True if pixels may have different weights in the fidelity, or no data."""
@@ -643,8 +647,7 @@ class FileOptions(Options):
         common = self.common()
         if not is_float:
             common = replace(common, nan=_default(Options, "nan"))
-        if common.nodata is None and nodata is not None:
-            common = replace(common, nodata=nodata)
+        common = replace(common, nodata=self.nodata_of(nodata))
         shared = dict(self.shared_mu).get(channels) if mu is None else mu
         return common if shared is None else common.with_choice(shared)
 

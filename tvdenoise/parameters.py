@@ -361,6 +361,10 @@ class Parameters:
     noise: NoiseModel | None = None
 
 
+#: The most images of a stack on which its parameters are chosen; odd, so that the median is one of the values.
+MOST_SAMPLED_IMAGES = 9
+
+
 def median_of(choices: Sequence[Parameters]) -> Parameters:
     """Return the parameters with the median μ, the lower of two in the middle.
 
@@ -409,11 +413,16 @@ def choose_mu(data: Data, noise: NoiseModel, method: Method, epsilon: float | No
     epsilon: fixed if given; otherwise it follows from each μ.
     """
     typical = 1.0 if data.fidelity is None else data.fidelity.typical
-    least = data.layout.least_sigma
-    if noise.sigma < least:
-        return mu_without_noise(least, method) / typical
-    risk = Risk.of(data, noise, method, epsilon)
-    return (risk.best_mu() if risk.is_informed else mu_for(noise.sigma) * method.gain) / typical
+    risk = partial(Risk.of, data, noise, method, epsilon)
+    return _mu_for_noise(noise, method, data.layout.least_sigma, risk) / typical
+
+
+def _mu_for_noise(noise: NoiseModel, method: Method, least_sigma: float, risk: Callable[[], Risk]) -> float:
+    """Return the μ of least risk, or one that follows from the noise level if there is no noise or no guide."""
+    if noise.sigma < least_sigma:
+        return mu_without_noise(least_sigma, method)
+    estimated = risk()
+    return estimated.best_mu() if estimated.is_informed else mu_for(noise.sigma) * method.gain
 
 
 def choose_by_sample(
@@ -432,13 +441,9 @@ def choose_by_sample(
     if mu is None:
         assert noise is not None
         assert sampled is not None
-        if noise.sigma < least_sigma:
-            mu = mu_without_noise(least_sigma, method)
-        else:
-            planes, fidelity, unclipped = sampled
-            risk = Risk.on(planes, noise, method, epsilon, fidelity, unclipped=unclipped)
-            mu = risk.best_mu() if risk.is_informed else mu_for(noise.sigma) * method.gain
-        mu /= own.strength
+        planes, fidelity, unclipped = sampled
+        risk = partial(Risk.on, planes, noise, method, epsilon, fidelity, unclipped=unclipped)
+        mu = _mu_for_noise(noise, method, least_sigma, risk) / own.strength
     if epsilon is None:
         epsilon = epsilon_for(
             mu,

@@ -9,7 +9,8 @@ from support.minimisers import independent_minimiser
 from support.samples import clean, crop, rms, volume, with_noise
 from support.values import mostly_slow
 from tvdenoise import Status, choose_parameters, denoise, estimate_noise
-from tvdenoise.images.data import Layout, data_of, near_clipped
+from tvdenoise.images.data import Layout, data_of
+from tvdenoise.images.validity import near_clipped
 from tvdenoise.model.colour import to_opponent
 from tvdenoise.options import Options
 from tvdenoise.parameters import method_of

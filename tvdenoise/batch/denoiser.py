@@ -145,11 +145,10 @@ class Denoiser:
         settings = self._settings
         if settings.impulses != "off" or settings.mu is not None or min(image.size) < _LEAST_SIDE_FOR_HINTS:
             return ()
-        nodata = image.nodata if settings.nodata is None else settings.nodata
-        count = suspected(image.intensities, image.visible, nodata)
-        return (
-            f"it has about {count:,} pixels that no neighbour supports; --impulses auto removes them",
-        ) * (count > 0)
+        count = suspected(image.intensities, image.visible, settings.nodata_of(image.nodata))
+        if count == 0:
+            return ()
+        return (f"it has about {count:,} pixels that no neighbour supports; --impulses auto removes them",)
 
     def choose(self, noisy: DecodedImage | Volume, mask: NDArray[np.bool_] | None = None) -> Parameters:
         """Choose parameters for one image or volume; raises as `solve`."""

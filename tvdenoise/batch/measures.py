@@ -107,8 +107,7 @@ def estimates(
             parts = image.separate()
             for number, part in enumerate(parts, 1):
                 band = number if len(parts) > 1 else None
-                nodata = part.nodata if settings.nodata is None else settings.nodata
-                impulses = impulses_of(part.intensities, part.visible, nodata)
+                impulses = impulses_of(part.intensities, part.visible, settings.nodata_of(part.nodata))
                 yield Estimate(source, _noise_of(part, settings), band=band, impulses=impulses.count)
         except TvdenoiseError as error:
             yield Estimate(source, None, error)

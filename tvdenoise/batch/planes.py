@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from tvdenoise.solver.descent import Solution
 
 
-_SAMPLE = 9  # planes of a channel; odd, so that the median is one of the values
-
-
 class Planes(Work):
     """The images of one file, denoised one by one.
 
@@ -122,7 +119,7 @@ class Planes(Work):
 
     def _choose(self, stack: Stack) -> None:
         """Choose parameters for each channel on a sample of its planes: those with the median mu."""
-        from tvdenoise.parameters import median_of
+        from tvdenoise.parameters import MOST_SAMPLED_IMAGES, median_of
 
         channels = range(stack.axes.channel_count)
         if stack.axes.is_mixed or stack.first.is_bilevel:
@@ -131,7 +128,9 @@ class Planes(Work):
         is_shared = is_shared and not self._in_bands
         if self._settings.per_plane or self._settings.mu is not None or is_shared:
             return
-        samples = {number: channel for channel in channels for number in stack.sample(channel, _SAMPLE)}
+        samples = {
+            number: channel for channel in channels for number in stack.sample(channel, MOST_SAMPLED_IMAGES)
+        }
         numbers = sorted(samples)
         found: defaultdict[tuple[int, int], list[Parameters]] = defaultdict(list)
         masks = self._denoiser.masks(stack, numbers)

@@ -19,6 +19,7 @@ from tvdenoise.files.orientation import Box, Orientation
 from tvdenoise.files.paths import printable
 from tvdenoise.files.reading import read
 from tvdenoise.images.metrics import psnr, ssim
+from tvdenoise.images.validity import holds_nodata
 from tvdenoise.machine import available_threads
 from tvdenoise.parameters import method_of
 from tvdenoise.pictures.contact_sheet import Cell, CellSetting, CellSimilarity, Tuned, in_three_digits
@@ -242,7 +243,7 @@ class Tuner:
             Denoiser(self._settings, self._announce_compilation).prepare()
             parameters, rows = self._choose(image)
             given = [each.epsilon for row in rows for each in row if "--epsilon" in dict(each.options)]
-            require_typeable(max(given, default=0.0), image, self._settings.nodata)
+            require_typeable(max(given, default=0.0), image, self._settings.nodata_of(image.nodata))
             cells = self._cells(image, box, rows)
         except TvdenoiseError as error:
             raise _named(error, source) from error
@@ -362,13 +363,12 @@ def require_tunable(image: DecodedImage) -> None:
 def require_typeable(epsilon: float, image: DecodedImage, nodata: float | None) -> None:
     """Raise UsageError for an ε too large for `run`, which means that the image's values far exceed its data range.
 
-    nodata: the value of pixels without data, None for that which the file declares.
+    nodata: the value of pixels without data, None for none.
     """
-    nodata = image.nodata if nodata is None else nodata
     if epsilon > 1:
-        values = np.abs(image.intensities.astype(np.float64))
-        is_measured = np.isfinite(values) & (image.intensities != (np.nan if nodata is None else nodata))
-        largest = math.ceil(float(values.max(where=is_measured, initial=1.0)))
+        values = image.intensities
+        is_measured = np.isfinite(values) & ~holds_nodata(values, nodata)
+        largest = math.ceil(np.abs(values.astype(np.float64)).max(where=is_measured, initial=1.0))
         raise UsageError(
             f"its values reach {largest}, far above the data range, of which epsilon is a fraction",
             f"add --data-range {largest}, here and in tvdenoise run",

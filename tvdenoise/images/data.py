@@ -1,4 +1,4 @@
-"""Arrays and the planes that are solved: layout, units, missing, absent, kept and clipped pixels, and spacing."""
+"""Arrays and the planes that are solved: layout, units, missing, absent and kept pixels, and spacing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from scipy.ndimage import binary_opening, uniform_filter
 
 from tvdenoise.images.impulses import Impulses
+from tvdenoise.images.validity import holds_nodata, near_clipped
 from tvdenoise.model.colour import RGB_CHANNELS, to_opponent
 from tvdenoise.model.fidelity import Fidelity
 from tvdenoise.options import checked
@@ -459,17 +460,10 @@ def absent_pixels(
 
     They hold the value ``nodata`` as stored in the image's type, or NaN if that is the value or is kept.
     """
-    found: NDArray[np.bool_] | None = None
-    is_float = image.dtype.kind == "f"
-    if is_float and (keeps_nan or (nodata is not None and np.isnan(nodata))):
-        found = np.asarray(np.isnan(image))
-    if nodata is not None and not np.isnan(nodata) and (is_float or nodata == round(nodata)):
-        with np.errstate(over="ignore"):
-            same = np.asarray(image == (image.dtype.type(nodata) if is_float else int(nodata)))
-        found = same if found is None else np.logical_or(found, same)
-    if found is None or not found.any():
+    if nodata is None and not keeps_nan:
         return None
-    return layout.any_channel(found)
+    found = holds_nodata(image, nodata, keeps_nan=keeps_nan)
+    return layout.any_channel(found) if found.any() else None
 
 
 def _with_missing(
@@ -504,98 +498,6 @@ def _void(
         missing = weights == 0 if free is None else (weights == 0) & free
         void = missing if void is None else void | missing
     return void if void is not None and void.any() else None
-
-
-#: Values pile up at an end of the range if this part of all pixels has exactly that value ...
-_CLIPPED_PART = 0.01
-#: ... and so many times more than have the next value: unclipped intensities thin out towards their extremes.
-_PILE = 2.0
-#: A pixel lies near a clipped area if more than this part of the pixels within this distance (rows and columns) are
-#: clipped: its intensity is then less than 0.5 σ from the end of the range, where much of the noise is cut away. The
-#: pixel's own value would be a biased witness.
-_CLIPPED_NEARBY, _CLIPPED_REACH = 0.3, 4
-
-
-def near_clipped(
-    planes: NDArray[np.floating], ignored: NDArray[np.bool_] | None = None
-) -> NDArray[np.bool_] | None:
-    """Return the mask of pixels near clipped areas in half of the channels of planes (channels, ...), or None.
-
-    A colour that is clipped in one channel of three, like a saturated red, keeps most of its noise.
-
-    ignored: pixels that do not count. The planes are those as stored, before the rotation of colours.
-    """
-    levels = [clipping_levels(plane, ignored) for plane in planes]
-    return near_levels(planes, levels, ignored)
-
-
-def near_levels(
-    planes: NDArray[np.floating],
-    levels: Sequence[Sequence[float]],
-    ignored: NDArray[np.bool_] | None = None,
-) -> NDArray[np.bool_] | None:
-    """Return the same for known levels, a sequence for each channel."""
-    if not any(levels):
-        return None
-    size = (1,) * (planes.ndim - 3) + (2 * _CLIPPED_REACH + 1,) * 2
-    clipped_channels = np.zeros(planes.shape[1:], np.uint8)
-    for plane, ends in zip(planes, levels, strict=True):
-        if not ends:
-            continue
-        at_level = np.isin(plane, np.array(ends, planes.dtype))
-        if ignored is not None:
-            at_level &= ~ignored
-        clipped_channels += uniform_filter(at_level.astype(np.float32), size) > _CLIPPED_NEARBY
-    near: NDArray[np.bool_] = 2 * clipped_channels >= len(planes)
-    return near if near.any() else None
-
-
-def clipping_levels(
-    plane: NDArray[np.floating], ignored: NDArray[np.bool_] | None = None
-) -> tuple[float, ...]:
-    """Return the ends of the range of a plane at which values pile up."""
-    ends = RangeEnds()
-    ends.add(plane if ignored is None else plane[~ignored])
-    return ends.clipping
-
-
-class RangeEnds:
-    """The two least and the two largest values of a plane with their numbers, gathered part by part."""
-
-    def __init__(self) -> None:
-        self._ends: tuple[dict[float, int], dict[float, int]] = ({}, {})
-        self._size = 0
-
-    def add(self, values: NDArray[np.generic]) -> None:
-        """Add the values of a part."""
-        if values.size == 0:
-            return
-        self._size += values.size
-        for known, inner, order in zip(self._ends, (np.fmin, np.fmax), (1, -1), strict=True):
-            level = inner.reduce(values, axis=None)
-            at_level = values == level
-            count = int(np.count_nonzero(at_level))
-            known[float(level)] = known.get(float(level), 0) + count
-            if count < values.size:
-                start = np.inf if order > 0 else -np.inf
-                others = np.where(at_level, start, values) if values.dtype.kind == "f" else values[~at_level]
-                following = inner.reduce(others, axis=None)
-                number = int(np.count_nonzero(values == following))
-                known[float(following)] = known.get(float(following), 0) + number
-            for value in sorted(known, reverse=order < 0)[2:]:
-                del known[value]
-
-    @property
-    def clipping(self) -> tuple[float, ...]:
-        """The ends of the range at which values pile up."""
-        found = []
-        for known, reverse in zip(self._ends, (False, True), strict=True):
-            if len(known) < 2:
-                continue
-            (level, count), (_, following) = sorted(known.items(), reverse=reverse)
-            if count >= _CLIPPED_PART * self._size and count > _PILE * following:
-                found.append(level)
-        return tuple(found)
 
 
 def axis_weights_of(spacing: Sequence[float] | None, axes: int) -> tuple[float, ...] | None:

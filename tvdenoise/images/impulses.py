@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tvdenoise.images.specks import NEIGHBOURS, shifted
+from tvdenoise.images.validity import RangeEnds, holds_nodata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +64,9 @@ class Impulses:
             low, high = np.percentile(known[:: _stride(known.size)], _PERCENTILES)
             span = float(high - low)
             least = _LEAST_DIFFERENCE * span
-            ends = {True: _end(known, np.fmax, least), False: _end(known, np.fmin, least)}
+            extremes = RangeEnds()
+            extremes.add(known)
+            ends = {True: _end(extremes.highest, least), False: _end(extremes.lowest, least)}
             clear = max(_CLEAR_LEVELS * sigma, _CLEAR_DIFFERENCE * span)
             for place, plane in _planes_of(channel):
                 if min(plane.shape) < _LEAST_SIDE:
@@ -104,19 +107,15 @@ def level_of(channel: NDArray[np.floating]) -> float:
     return float(np.median(differences)) / _MEDIAN_DIFFERENCE if differences.size else 0.0
 
 
-def _end(values: NDArray[np.floating], inner: np.ufunc, apart: float) -> np.floating | None:
-    """Return the largest value (inner: fmax) or the least (fmin) if more have it than have the next one, or if that is
-    further apart; otherwise None: it is then the end of a tail of the noise."""
-    end = inner.reduce(values)
-    is_end = values == end
-    others = values[~is_end]
-    if others.size:
-        following = inner.reduce(others)
-        is_tail = np.count_nonzero(is_end) <= np.count_nonzero(others == following)
-        if is_tail and abs(float(end) - float(following)) <= apart:
-            return None
-    found: np.floating = end
-    return found
+def _end(values: list[tuple[float, int]], apart: float) -> float | None:
+    """Return the end of the range, or None if it only ends a tail of the noise.
+
+    values: the end and the next value, with their numbers. In a tail the end is no more frequent than the next value,
+    which lies within ``apart``.
+    """
+    (end, count), *others = values
+    is_tail = any(count <= number and abs(end - value) <= apart for value, number in others)
+    return None if is_tail else end
 
 
 def _stride(count: int) -> int:
@@ -152,12 +151,12 @@ def _unsupported(
     for target, source in map(shifted, NEIGHBOURS):
         difference = values[target] - values[source]
         supports = difference <= reach[target]
-        counts_not = supports
+        exceeds = ~supports
         if unknown is not None:
-            counts_not = supports | unknown[source]
-            supports = supports & ~unknown[source]
+            supports &= ~unknown[source]
+            exceeds &= ~unknown[source]
         supporters[target] += supports
-        np.minimum(excess[target], np.where(counts_not, np.inf, difference), out=excess[target])
+        np.minimum(excess[target], np.where(exceeds, difference, np.inf), out=excess[target])
     found = (supporters == 0) & np.isfinite(excess)  # at least one neighbour is known
     is_single = is_end & (supporters == 1)
     for target, source in map(shifted, NEIGHBOURS):
@@ -173,8 +172,11 @@ def _unsupported(
 def _halo(
     plane: NDArray[np.floating], places: NDArray[np.intp], unknown: NDArray[np.bool_] | None
 ) -> tuple[float, float]:
-    """Return two sums over places: the nearest four neighbours' means, and the pixels themselves, less the means of the
-    pixels around the neighbours. Places where one of all these is unknown do not count."""
+    """Return how much light surrounds impulses, and how high they are, each summed over places.
+
+    Both are measured from the mean of the 16 pixels around the neighbours: by the mean of the four nearest neighbours,
+    and by the impulse itself. Places beside unknown pixels do not count.
+    """
     rings = []
     here = tuple(places.T)
     counts = np.ones(len(places), bool)
@@ -221,10 +223,10 @@ def impulses_of(
 
     visible: (rows, columns), true for pixels that count; nodata: the value of pixels that do not.
     """
-    planes = np.moveaxis(image.reshape(*image.shape[:2], -1), -1, 0).astype(np.float64)
-    unknown: NDArray[np.bool_] = np.asarray(~np.isfinite(planes).all(axis=0))
-    if nodata is not None:
-        unknown |= (planes == nodata).any(axis=0)
+    values = np.moveaxis(image.reshape(*image.shape[:2], -1), -1, 0)
+    planes = values.astype(np.float64)
+    is_measured = np.isfinite(planes) & ~holds_nodata(values, nodata)
+    unknown = np.asarray(~is_measured.all(axis=0))
     if visible is not None:
         unknown |= ~visible
     planes[:, unknown] = 0
@@ -234,9 +236,7 @@ def impulses_of(
 def suspected(image: NDArray[np.generic], visible: NDArray[np.bool_] | None, nodata: float | None) -> int:
     """Return about how many impulses an image holds if they are clear, judged by its middle; see `impulses_of`."""
     rows, columns = image.shape[:2]
-    inner = tuple(
-        slice(max((length - _LOOKED_AT) // 2, 0), max((length - _LOOKED_AT) // 2, 0) + _LOOKED_AT)
-        for length in (rows, columns)
-    )
+    starts = (max((length - _LOOKED_AT) // 2, 0) for length in (rows, columns))
+    inner = tuple(slice(start, start + _LOOKED_AT) for start in starts)
     found = impulses_of(image[inner], None if visible is None else visible[inner], nodata)
     return round(found.count * rows * columns / found.where.size) if found.are_clear else 0

@@ -128,7 +128,7 @@ class Scene:
         denoiser = Denoiser(settings, announce_compilation)
         denoiser.prepare()
         chosen = denoiser.choose(image)
-        require_typeable(chosen.epsilon, image, settings.nodata)
+        require_typeable(chosen.epsilon, image, settings.nodata_of(image.nodata))
         values = image.noisy()
         layout = Layout.of(values, -1 if image.has_channel_axis else None, settings.data_range)
         columns, rows = image.size

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tvdenoise.images.data import (
-    RangeEnds,
     axis_weights_of,
     fill,
-    near_levels,
     require_finite,
     with_noise_where_missing,
 )
+from tvdenoise.images.validity import RangeEnds, near_levels
 from tvdenoise.model.colour import RGB_CHANNELS
 from tvdenoise.model.fidelity import Fidelity
 from tvdenoise.noise.blocks import BLOCKS
