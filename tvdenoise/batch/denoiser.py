@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from itertools import repeat
-from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -16,8 +15,8 @@ from tvdenoise.batch.masks import mask_file_of
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.files.decoded import white_of
 from tvdenoise.files.stack import DEPTH, TIME, Volume
+from tvdenoise.model import preparation
 from tvdenoise.model.colour import RGB_CHANNELS
-from tvdenoise.precision import precision_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,8 +67,6 @@ def shown(spacing: tuple[float, ...]) -> str:
 Result = TypeVar("Result")
 EQUAL = 1.0  #: chroma for channels of equal weight
 _LEAST_SIDE_FOR_HINTS = 32  # pixels
-_USUAL = "float32"  # the precision of most solves
-_PATIENCE = 0.5  # seconds between checks for a running compilation
 
 
 def of_type_range(dtype: np.dtype[Any], data_range: float | None) -> float:
@@ -86,7 +83,7 @@ class Denoiser:
     def __init__(self, settings: FileOptions, announce_compilation: Callable[[], None]) -> None:
         self._settings = settings
         self._announce_compilation = announce_compilation
-        self._prepared: set[tuple[str, str]] = set()
+        self._has_announced = False
         self._mask_file = mask_file_of(settings)
 
     def masks(
@@ -128,11 +125,11 @@ class Denoiser:
         if options.threads is None and threads is not None:
             options = replace(options, threads=threads)
         values = noisy.noisy()
-        self._prepare_for(values)
-        chosen = self._chosen_where_telling(values, noisy.telling, options, layout)
-        if chosen is not None:
-            options = options.with_choice(chosen.mu)
-        solution = _done(denoise, values, options, **layout, trace=trace, progress=progress)
+        with self.announcing():
+            chosen = self._chosen_where_telling(values, noisy.telling, options, layout)
+            if chosen is not None:
+                options = options.with_choice(chosen.mu)
+            solution = _done(denoise, values, options, **layout, trace=trace, progress=progress)
         factor = of_type_range(values.dtype, options.data_range)
         if factor != 1:
             np.multiply(solution.image, factor, out=solution.image)
@@ -156,9 +153,9 @@ class Denoiser:
 
         options, layout = self._options(noisy), self._layout(noisy, mask)
         values = noisy.noisy()
-        self._prepare_for(values)
-        chosen = self._chosen_where_telling(values, noisy.telling, options, layout)
-        return _done(choose_parameters, values, options, **layout) if chosen is None else chosen
+        with self.announcing():
+            chosen = self._chosen_where_telling(values, noisy.telling, options, layout)
+            return _done(choose_parameters, values, options, **layout) if chosen is None else chosen
 
     def _options(self, noisy: DecodedImage | Volume, mu: float | None = None) -> Options:
         chroma_only = self._settings.chroma_only
@@ -180,8 +177,6 @@ class Denoiser:
             layout["channel_axis"] = -1
         if noisy.weights is not None:
             layout["weights"] = noisy.weights
-            if self._settings.engine == "fused":  # these kernels take weights
-                self._prepare_missing({"volumes"}, precision_of(noisy.intensities.dtype).name)
         return layout if spacing is None else layout | {"spatial_axes": (0, 1, 2), "spacing": spacing}
 
     def _chosen_where_telling(
@@ -203,62 +198,50 @@ class Denoiser:
         layout = {name: value for name, value in layout.items() if name != "weights"}
         if not where.any():
             return None
-        if options.engine == "fused":
-            self._prepare_missing({"volumes"}, precision_of(values.dtype).name)  # these kernels take weights
         return _done(choose_parameters, values, options, **(layout | {"mask": where}))
 
-    def prepare(self, *, in_parts: bool = False) -> float:
-        """Load the kernels, compiling them on first use on a machine; return the seconds spent.
+    def prepare(self, parts_of: int | None = None) -> None:
+        """Load what every solve needs.
 
-        in_parts: also load the kernels for solving in parts.
+        parts_of: the number of channels of an image that is solved in parts. All kernels that it needs are loaded
+        too, because they take memory.
         """
-        start = time.perf_counter()
-        if self._settings.engine == "fused":
-            self._prepare_missing(self._kernels(in_parts=in_parts))
-        return time.perf_counter() - start
+        if self._settings.engine != "fused":
+            return
+        from tvdenoise.model.kernels import prepare
 
-    def _prepare_for(self, values: NDArray[Any]) -> None:
-        """Load the kernels of double precision if values are solved in it."""
-        precision = precision_of(values.dtype).name
-        if self._settings.engine == "fused" and precision != _USUAL:
-            self._prepare_missing(self._kernels(in_parts=False), precision)
+        with self.announcing():
+            prepare()
+            for channels in set() if parts_of is None else {1, parts_of}:  # a band, or the whole
+                self._prepare_parts(channels)
 
-    def _prepare_missing(self, names: set[str], precision: str = _USUAL) -> None:
-        needed = {name for name in names if (name, precision) not in self._prepared}
-        if needed:
-            self._prepared |= {(name, precision) for name in needed}
-            self._prepare_kernels(needed, precision)
+    def _prepare_parts(self, channels: int) -> None:
+        from tvdenoise.model.engines import FusedEngine
+        from tvdenoise.model.part_sums import squared_norm_of_part, value_of_part
+        from tvdenoise.parameters import method_of
 
-    def _kernels(self, *, in_parts: bool) -> set[str]:
         settings = self._settings
-        names = set() if settings.volume else {"plain"}
-        if settings.volume or settings.has_weights or in_parts:
-            names.add("volumes")
-        return names | {"parts"} if in_parts else names
+        if settings.chroma_only and channels != RGB_CHANNELS:
+            return
+        method = method_of(settings, channels)
+        shape = (2, 2, 2) if settings.volume else (2, 2)
+        planes = np.zeros((len(method.channel_weights), *shape), np.float32)
+        objective, whole = method.objective(planes, 1.0, 1.0), tuple(slice(0, side) for side in shape)
+        with FusedEngine(objective, planes, 1) as engine:
+            engine.advance(0.0)
+            value_of_part(objective, engine.iterate, whole)
+            squared_norm_of_part(engine.direction, whole)
 
-    def _prepare_kernels(self, names: set[str], precision: str) -> None:
-        from tvdenoise.model import kernels, part_sums, volume_kernels
+    @contextmanager
+    def announcing(self) -> Iterator[None]:
+        """Within the context, announce the first compilation of a kernel; it takes seconds, once on a machine."""
+        with preparation.announcing(self._announce_once):
+            yield
 
-        known = {
-            "plain": (kernels.prepare, kernels.is_compiled_afresh),
-            "volumes": (volume_kernels.prepare_volumes, volume_kernels.is_compiled_afresh),
-            "parts": (part_sums.prepare_parts, part_sums.is_compiled_afresh),
-        }
-        needed = [known[name] for name in known if name in names]
-        is_ready = Event()
-
-        def watch() -> None:
-            while not is_ready.wait(_PATIENCE):
-                if any(is_compiled_afresh() for _, is_compiled_afresh in needed):
-                    self._announce_compilation()
-                    return
-
-        Thread(target=watch, daemon=True).start()
-        try:
-            for prepare, _ in needed:
-                prepare(precision)
-        finally:
-            is_ready.set()
+    def _announce_once(self) -> None:
+        if not self._has_announced:
+            self._has_announced = True
+            self._announce_compilation()
 
 
 def _done(function: Callable[..., Result], noisy: NDArray[Any], options: Options, **arguments: Any) -> Result:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +36,7 @@ from tvdenoise.files.slices import naming_slice
 from tvdenoise.files.stack import Stack
 from tvdenoise.files.writing import require_carried
 from tvdenoise.formats.registry import format_for
+from tvdenoise.model.preparation import clock
 
 if TYPE_CHECKING:
     from tvdenoise.batch.denoiser import Denoiser
@@ -68,9 +68,10 @@ class Runner:
 
     def attempt(self, job: Job, threads: int | None = None) -> Outcome:
         """Run a job on a number of threads (None: all). Any error becomes a failed outcome, so other jobs go on."""
-        start = time.perf_counter()
+        start = clock()
         try:
-            return self._do(job, start, threads)
+            with self._denoiser.announcing():
+                return self._do(job, start, threads)
         except TvdenoiseError as error:
             failure = error
         except MemoryError as error:
@@ -80,7 +81,7 @@ class Runner:
             reason = " ".join(f"unexpected error: {type(error).__name__}: {error}".split())
             failure = TvdenoiseError(reason, "run it again with --debug and report it")
             failure.__cause__ = error
-        return failed(str(job.source), str(job.target), failure, time.perf_counter() - start)
+        return failed(str(job.source), str(job.target), failure, clock() - start)
 
     def _do(self, job: Job, start: float, threads: int | None) -> Outcome:
         if job.slices:
@@ -94,7 +95,7 @@ class Runner:
             form = self._format_of(job, first.codec)
             work = self._work(job, found, form, threads)
             if not first.is_bilevel:
-                start += self._denoiser.prepare(in_parts=work.is_in_parts)
+                self._denoiser.prepare(first.channels if work.is_in_parts else None)
             self._write(job, work, form, origin, is_read_on=not isinstance(found, DecodedImage))
         return _done(job, work, notes, start)
 
@@ -111,7 +112,7 @@ class Runner:
         form = self._format_of(job.slices[0], stack.first.codec)
         require_carried(stack.first, form)
         work = SliceVolume(stack, form, self._denoiser, settings, job, job.folder, threads, progress)
-        start += self._denoiser.prepare(in_parts=work.is_in_parts)
+        self._denoiser.prepare(stack.first.channels if work.is_in_parts else None)
         before = [self._before(*pair, form) for pair in zip(job.slices, origins, strict=True)]
         work.write_slices(before, [origin.times if settings.preserve_times else None for origin in origins])
         notes = dict.fromkeys(note for origin in origins if job.in_place for note in origin.notes)
@@ -206,7 +207,7 @@ def _done(job: Job, work: Solves, notes: tuple[str, ...], start: float) -> Outco
         *work.shortfall,
         figures=work.figures,
         notes=work.notes + notes,
-        seconds=time.perf_counter() - start,
+        seconds=clock() - start,
     )
 
 

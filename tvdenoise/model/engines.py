@@ -1,21 +1,32 @@
-"""Engines that step and evaluate J: the sparse definition, and the fused kernels on bands of rows.
+"""Engines that step and evaluate J: the sparse definition, and the fused sweep on bands of rows.
 
-An engine holds the iterate x and the objective gradient g there; `advance` sets x ← x − τ g and evaluates J.
-The fused engines update x and g in place, so they need two arrays of the image's size beside the noisy image.
+An engine holds the iterate x and the direction d there; `advance` sets x ← x − τ d and evaluates J. The direction is
+the objective gradient g or, if preconditioned, g divided by `Objective.metric`, pixel by pixel.
+The fused engine updates x and d in place, so it needs two arrays of the image's size beside the noisy image.
 Bands depend on the shape alone, so results are byte-identical for any number of threads.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 import numpy as np
 
 from tvdenoise.machine import available_threads
-from tvdenoise.model.kernels import PENALTY_CODES, TV_CODES, step_halo, sweep_band
+from tvdenoise.model.kernels import (
+    BY_AXIS,
+    BY_CHANNEL,
+    GAPPED,
+    PLAIN,
+    SUMS,
+    UNSCALED,
+    WEIGHTED,
+    Form,
+    step_borders,
+    sweep_for,
+)
+from tvdenoise.model.threads import Team
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,10 +36,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """J at the new iterate, ‖g_new‖² and ⟨g_new, g_old⟩ after a step.
+    """J at the new iterate, ‖g_new‖² and ⟨g_new, d_old⟩ after a step along −d_old.
 
     squared_dual_norm: ‖g_new‖²_{W⁻¹} if pixels have weights; None if that equals ‖g_new‖².
     squared_missing_norm: ‖g_new‖² over missing pixels.
+    squared_length_before, squared_length: ‖d_old‖² and ‖d_new‖² in the metric m at the new iterate, Σ m d². There the
+    product is ⟨d_new, d_old⟩. Without a metric, m = 1.
     """
 
     value: float
@@ -36,10 +49,12 @@ class Evaluation:
     gradient_product: float
     squared_dual_norm: float | None = None
     squared_missing_norm: float = 0.0
+    squared_length_before: float = 0.0
+    squared_length: float = 0.0
 
 
 class Engine(Protocol):
-    """An iterate, its objective gradient, and the step that updates both."""
+    """An iterate, the direction there, and the step that updates both."""
 
     @property
     def objective(self) -> Objective:
@@ -50,16 +65,19 @@ class Engine(Protocol):
         """x, (channels, rows, columns) or (channels, planes, rows, columns)."""
 
     def advance(self, step_length: float) -> Evaluation:
-        """Set x ← x − τ g and g ← ∇J(x). A first call with τ = 0 evaluates the start."""
+        """Set x ← x − τ d and d ← ∇J(x)/m. A first call with τ = 0 evaluates the start."""
 
 
 class SparseEngine:
     """The definition: scipy's sparse operators in double precision, one line for each formula."""
 
-    def __init__(self, objective: Objective, start: NDArray[np.floating]) -> None:
+    def __init__(
+        self, objective: Objective, start: NDArray[np.floating], *, preconditioned: bool = False
+    ) -> None:
         self.objective = objective
         self.iterate = start.astype(np.float64)
-        self.gradient = np.zeros_like(self.iterate)
+        self.direction = np.zeros_like(self.iterate)
+        self._preconditioned = preconditioned
 
     def __enter__(self) -> SparseEngine:
         return self
@@ -68,22 +86,26 @@ class SparseEngine:
         """Do nothing: there are no threads to end."""
 
     def advance(self, step_length: float) -> Evaluation:
-        """Set x ← x − τ g and g ← ∇J(x)."""
-        previous = self.gradient
+        """Set x ← x − τ d and d ← ∇J(x)/m."""
+        previous = self.direction
         self.iterate = self.iterate - step_length * previous
-        self.gradient = self.objective.gradient(self.iterate)
+        gradient = self.objective.gradient(self.iterate)
+        metric = self.objective.metric(self.iterate) if self._preconditioned else np.ones_like(gradient)
+        self.direction = np.divide(gradient, metric, out=np.zeros_like(gradient), where=metric > 0)
         fidelity = self.objective.fidelity
         return Evaluation(
             value=self.objective.value(self.iterate),
-            squared_gradient_norm=float(np.vdot(self.gradient, self.gradient)),
-            gradient_product=float(np.vdot(self.gradient, previous)),
-            squared_dual_norm=None if fidelity is None else fidelity.squared_dual_norm(self.gradient),
-            squared_missing_norm=0.0 if fidelity is None else fidelity.squared_missing_norm(self.gradient),
+            squared_gradient_norm=float(np.vdot(gradient, gradient)),
+            gradient_product=float(np.vdot(gradient, previous)),
+            squared_dual_norm=None if fidelity is None else fidelity.squared_dual_norm(gradient),
+            squared_missing_norm=0.0 if fidelity is None else fidelity.squared_missing_norm(gradient),
+            squared_length_before=float(np.vdot(metric * previous, previous)),
+            squared_length=float(np.vdot(gradient, self.direction)),
         )
 
 
-#: A band has at least this many pixels (the unit of work of a thread) and rows (each band recomputes two rows of
-#: its neighbours).
+#: A band has at least this many pixels (the unit of work of a thread) and rows (each band weighs a row of its
+#: neighbour again).
 _PIXELS_PER_BAND = 1 << 16
 _ROWS_PER_BAND = 64
 #: The same for volumes, where a band is a range of rows in all planes: fewer rows, so that two planes of a band
@@ -92,161 +114,146 @@ _VOXELS_PER_BAND = 1 << 18
 _ROWS_PER_VOLUME_BAND = 32
 
 
-def fused_engine(
-    objective: Objective, start: NDArray[np.floating], threads: int | None = None
-) -> BandedEngine:
-    """Return the fastest engine for an objective."""
-    is_plain = objective.axis_weights is None and objective.fidelity is None
-    if is_plain and objective.noisy.ndim == 3:
-        return FusedEngine(objective, start, threads)
-    return VolumeEngine(objective, start, threads)
+class Operands(NamedTuple):
+    """What the sweeps work on; see `tvdenoise.model.kernels.sweep_for`."""
+
+    x: NDArray[np.floating]
+    d: NDArray[np.floating]
+    noisy: NDArray[np.floating]
+    fidelity: NDArray[np.floating]
+    starts: NDArray[np.intp]
+    mu: np.floating
+    epsilon: np.floating
+    scales: NDArray[np.floating]
+    metric: NDArray[np.floating]
+
+    @classmethod
+    def of(
+        cls,
+        objective: Objective,
+        x: NDArray[np.floating],
+        d: NDArray[np.floating],
+        starts: NDArray[np.intp],
+        *,
+        preconditioned: bool = False,
+    ) -> Operands:
+        """Return the operands for an objective in the precision of x and d; the arrays are not copied."""
+        as_volume = (len(x), -1, *x.shape[-2:])
+        scales = np.multiply.outer(
+            np.square(objective.channel_weights), (0.0, *objective.squared_axis_weights)[-3:]
+        )
+        # Read-only arrays have a different Numba type, for which the sweeps would be compiled again.
+        noisy = np.require(objective.noisy, requirements=("C", "W")).reshape(as_volume)
+        if objective.fidelity is None:
+            coded = np.empty((0, 0, 0), x.dtype)
+        else:
+            coded = objective.fidelity.coded.astype(x.dtype, copy=False).reshape(noisy.shape[1:])
+        return cls(
+            x.reshape(as_volume),
+            d.reshape(as_volume),
+            noisy,
+            coded,
+            starts,
+            x.dtype.type(objective.mu),
+            x.dtype.type(objective.penalty.epsilon),
+            scales.astype(x.dtype),
+            np.array([0, objective.mu, 1] if preconditioned else [1, 0, 0], x.dtype),
+        )
 
 
-class BandedEngine(ABC):
-    """An engine whose threads process bands of rows.
+class FusedEngine:
+    """Runs the fused sweeps of `tvdenoise.model.kernels` on bands of rows, in threads.
 
-    Subclasses set ``_sums``: for each band, the sums that the kernel returns.
+    iterate and direction have the shape of the noisy image; to the kernels an image is a volume of one plane.
     """
 
-    _sums: NDArray[np.float64]
-
     def __init__(
-        self, objective: Objective, start: NDArray[np.floating], threads: int | None, starts: NDArray[np.intp]
+        self,
+        objective: Objective,
+        start: NDArray[np.floating],
+        threads: int | None = None,
+        *,
+        preconditioned: bool = False,
     ) -> None:
         self.objective = objective
         self.iterate = np.array(start, order="C")
-        self.gradient = np.zeros_like(self.iterate)
-        self._precision = self.iterate.dtype
-        # Read-only arrays have a different Numba type, for which the kernels would be compiled again.
-        self._noisy = np.require(objective.noisy, requirements=("C", "W"))
-        self._starts = starts
-        bands = starts.size - 1
-        self._threads = min(threads or available_threads(), bands)
-        self._pool = ThreadPoolExecutor(self._threads - 1) if self._threads > 1 else None
+        self.direction = np.zeros_like(self.iterate)
+        self.form = form_of(objective)
+        rows, columns = start.shape[-2:]
+        planes = start.size // (len(start) * rows * columns)
+        if self.form.is_deep:
+            height = max(_ROWS_PER_VOLUME_BAND, -(-_VOXELS_PER_BAND // (columns * planes)))
+        else:
+            height = max(_ROWS_PER_BAND, -(-_PIXELS_PER_BAND // columns))
+        self._starts = np.append(np.arange(0, rows, height), rows)
+        bands = self._starts.size - 1
+        self.sums = np.zeros((bands, SUMS))
+        self.operands = Operands.of(
+            objective, self.iterate, self.direction, self._starts, preconditioned=preconditioned
+        )
+        self._step = self.iterate.dtype.type(0)
+        self.counter = np.zeros(1, np.int64)
+        self._sweep_bands = sweep_for(self.form)
+        self.threads = min(threads or available_threads(), bands)
+        self._team = Team(self.threads)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        """Give the threads back."""
+        self._team.dismiss()
 
     def advance(self, step_length: float) -> Evaluation:
-        """Set x ← x − τ g and g ← ∇J(x), in one sweep through memory."""
-        step = self._precision.type(step_length)
-        self._step_halo(step)
-        self._sweep_all(step)
-        penalties, squared_residual, squared_norm, product, *weighted = map(float, self._sums.sum(axis=0))
-        dual, missing = weighted or (squared_norm, 0.0)
+        """Set x ← x − τ d and d ← ∇J(x)/m, in one sweep through memory."""
+        self._step = self.iterate.dtype.type(step_length)
+        step_borders(self.operands.x, self.operands.d, self._step, self._starts)
+        self.counter[0] = 0
+        self._team(self._sweep)
+        return self.evaluation(self.sums.sum(axis=0))
+
+    def _sweep(self) -> None:
+        self._sweep_bands(*self.operands, self.counter, self._step, self.sums)
+
+    def evaluation(self, totals: NDArray[np.float64]) -> Evaluation:
+        """Return the evaluation for the totals of `SUMS`."""
+        penalties, squared_residual, squared_norm, product, before, now, dual, missing = totals.tolist()
+        is_plain = self.objective.fidelity is None
         return Evaluation(
             value=penalties - self.objective.absent_value + self.objective.mu / 2 * squared_residual,
             squared_gradient_norm=squared_norm,
             gradient_product=product,
-            squared_dual_norm=None if self.objective.fidelity is None else dual,
+            squared_dual_norm=None if is_plain else dual,
             squared_missing_norm=missing,
+            squared_length_before=before,
+            squared_length=now,
         )
 
-    @abstractmethod
-    def _step_halo(self, step: np.floating) -> None:
-        """Copy the rows next to the borders between bands, as they will be after the step."""
 
-    @abstractmethod
-    def _sweep(self, band: int, step: np.floating) -> None:
-        """Step and evaluate one band."""
+def form_of(objective: Objective) -> Form:
+    """Return the form of an objective, for which the sweep is compiled.
 
-    def _sweep_all(self, step: np.floating) -> None:
-        waiting = iter(range(self._starts.size - 1))
-
-        def sweep() -> None:
-            for band in waiting:
-                self._sweep(band, step)
-
-        others = [self._pool.submit(sweep) for _ in range(self._threads - 1)] if self._pool else []
-        sweep()
-        wait(others)
-        for other in others:
-            other.result()
-
-
-class FusedEngine(BandedEngine):
-    """Runs `tvdenoise.model.kernels`, for images without weights."""
-
-    def __init__(self, objective: Objective, start: NDArray[np.floating], threads: int | None = None) -> None:
-        channels, rows, columns = start.shape
-        starts = _band_starts(rows, max(_ROWS_PER_BAND, -(-_PIXELS_PER_BAND // columns)))
-        super().__init__(objective, start, threads, starts)
-        bands = starts.size - 1
-        self._halo = np.empty((bands + 1, 2, channels, columns), self._precision)
-        self._sums = np.empty((bands, 4))
-        scalar = self._precision.type
-        self._parameters = (
-            scalar(objective.mu),
-            scalar(objective.penalty.epsilon),
-            np.square(objective.channel_weights).astype(self._precision),
-            PENALTY_CODES[objective.penalty.name],
-            TV_CODES[objective.tv],
-        )
-
-    def _step_halo(self, step: np.floating) -> None:
-        step_halo(self.iterate, self.gradient, step, self._starts, self._halo)
-
-    def _sweep(self, band: int, step: np.floating) -> None:
-        sweep_band(
-            self.iterate, self.gradient, self._noisy, band, self._starts, self._halo, step,
-            *self._parameters, self._sums,
-        )  # fmt: skip
-
-
-class VolumeEngine(BandedEngine):
-    """Runs `tvdenoise.model.volume_kernels`, for volumes and for images with weights.
-
-    iterate and gradient have the shape of the noisy image; to the kernel an image is a volume of one plane.
+    Known numbers of channels and simple scalings have forms of their own only where that makes the sweep faster.
     """
-
-    def __init__(self, objective: Objective, start: NDArray[np.floating], threads: int | None = None) -> None:
-        from tvdenoise.model import volume_kernels
-
-        rows, columns = start.shape[-2:]
-        as_volume = (len(start), -1, rows, columns)
-        planes = start.size // (len(start) * rows * columns)
-        height = max(_ROWS_PER_VOLUME_BAND, -(-_VOXELS_PER_BAND // (columns * planes)))
-        super().__init__(objective, start, threads, _band_starts(rows, height))
-        self._kernels = volume_kernels
-        bands = self._starts.size - 1
-        self._halo = np.empty((bands + 1, 2, len(start), planes, columns), self._precision)
-        self._sums = np.empty((bands, volume_kernels.SUMS))
-        self._arrays = tuple(array.reshape(as_volume) for array in (self.iterate, self.gradient, self._noisy))
-        fidelity = objective.fidelity
-        scalar = self._precision.type
-        scales = np.multiply.outer(
-            np.square(objective.channel_weights), (0.0, *objective.squared_axis_weights)[-3:]
-        )
-        self._weights = (
-            np.empty((0, 0, 0), self._precision)
-            if fidelity is None
-            else fidelity.coded.astype(self._precision, copy=False).reshape(as_volume[1:])
-        )
-        self._parameters = (
-            scalar(objective.mu),
-            scalar(objective.penalty.epsilon),
-            scales.astype(self._precision),
-            PENALTY_CODES[objective.penalty.name],
-            TV_CODES[objective.tv],
-            fidelity is not None,
-            fidelity is not None and fidelity.absent > 0,
-        )
-
-    def _step_halo(self, step: np.floating) -> None:
-        iterate, gradient, _ = self._arrays
-        self._kernels.step_volume_halo(iterate, gradient, step, self._starts, self._halo)
-
-    def _sweep(self, band: int, step: np.floating) -> None:
-        self._kernels.sweep_volume_band(
-            *self._arrays, self._weights, band, self._starts, self._halo, step, *self._parameters, self._sums
-        )
-
-
-def _band_starts(rows: int, height: int) -> NDArray[np.intp]:
-    """Return the first row of each band, followed by the number of rows."""
-    return np.append(np.arange(0, rows, height), rows)
+    channels, fidelity = len(objective.noisy), objective.fidelity
+    if fidelity is None:
+        kind = PLAIN
+    else:
+        kind = GAPPED if fidelity.absent else WEIGHTED
+    is_deep = objective.noisy.ndim == 4
+    shares = objective.tv == "isotropic" and kind != GAPPED
+    known = (1,) if is_deep else (1, 3)
+    scaling = BY_AXIS
+    if shares and not is_deep and channels in known and objective.axis_weights is None:
+        if channels == 3:
+            scaling = BY_CHANNEL
+        elif objective.channel_weights == (1.0,):
+            scaling = UNSCALED
+    return Form(
+        channels if shares and channels in known else 0,
+        objective.penalty.name,
+        objective.tv,
+        is_deep=is_deep,
+        scaling=scaling,
+        fidelity=kind,
+    )

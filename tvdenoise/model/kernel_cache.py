@@ -36,11 +36,14 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 from tvdenoise import __version__
+from tvdenoise.model import preparation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SOURCES = Path(__file__).parent
+_MODEL = Path(__file__).parent
+#: The packages whose sources kernels are compiled from.
+_SOURCES = (_MODEL, _MODEL.parent / "solver")
 _PREFIX = "kernels-"
 _NAME = re.compile(rf"{_PREFIX}(?P<version>[^-]+)-[0-9a-f]{{16}}")
 _SUFFIX = ".kernel"
@@ -69,6 +72,15 @@ class KernelCache:
 
     def load_overload(self, signature: Any, target: Any) -> CompileResult | None:
         """Return the kernel for these types and the processor of ``target``; None if it has to be compiled."""
+        preparation.begin()
+        loaded = self._loaded(signature, target)
+        if loaded is None:
+            preparation.announce()
+        else:
+            preparation.end()
+        return loaded
+
+    def _loaded(self, signature: Any, target: Any) -> CompileResult | None:
         folder = kernel_folder()
         if folder is None:
             return None
@@ -81,7 +93,8 @@ class KernelCache:
             return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
-        """Store a kernel, replacing an unreadable one."""
+        """Store a kernel that has just been compiled, replacing an unreadable one."""
+        preparation.end()
         folder = kernel_folder()
         if folder is None or compiled.library.has_dynamic_globals:  # addresses valid in this process only
             return
@@ -170,7 +183,7 @@ class KernelFolder:
         older = [folder for folder, version in versions.items() if _release(version) < _release(__version__)]
         for folder in older + superseded:
             _remove(folder)
-        for path in (_SOURCES / "__pycache__").glob("*.nb?"):
+        for path in (_MODEL / "__pycache__").glob("*.nb?"):
             if _LEFTOVER.fullmatch(path.name):
                 with contextlib.suppress(OSError):
                     path.unlink()
@@ -192,7 +205,7 @@ def kernel_folder() -> KernelFolder | None:
 
 def _key_of_sources() -> str | None:
     """Return a digest of everything but signature and processor that the code depends on; None without sources."""
-    sources = sorted(_SOURCES.rglob("*.py"))
+    sources = sorted(path for folder in _SOURCES for path in folder.rglob("*.py"))
     config: Any = numba.config
     compilers = (
         importlib.machinery.EXTENSION_SUFFIXES[0], numba.__version__, llvmlite.__version__, np.__version__,
@@ -203,7 +216,7 @@ def _key_of_sources() -> str | None:
     try:
         for path in sources:
             content = path.read_bytes()
-            digest.update(f"{path.relative_to(_SOURCES).as_posix()} {len(content)}\n".encode() + content)
+            digest.update(f"{path.relative_to(_MODEL.parent).as_posix()} {len(content)}\n".encode() + content)
     except OSError:
         return None
     return digest.hexdigest()[:16] if sources else None

@@ -84,7 +84,7 @@ class Objective:
         With weights, from ‖∇J(x)‖²_{W⁻¹}: μ‖x − x*‖_W ≤ ‖∇J(x)‖_{W⁻¹}, which bounds the weighted rms
         √(Σ w (x − x*)² / Σ w).
         """
-        return float(np.sqrt(squared_gradient_norm / self._total_weight) / self.mu)
+        return float(np.sqrt(squared_gradient_norm / self.total_weight) / self.mu)
 
     def gradient_rms(self, squared_gradient_norm: float, squared_missing_norm: float) -> float:
         """Return rms(∇J) over the unknowns, or over the missing pixels among them if that is larger.
@@ -97,8 +97,8 @@ class Objective:
         missing = squared_missing_norm / (max(self.fidelity.missing, 1) * channels)
         return float(np.sqrt(max(every, missing)))
 
-    @property
-    def _total_weight(self) -> float:
+    @cached_property
+    def total_weight(self) -> float:
         """N, or the sum of the weights of the unknowns."""
         if self.fidelity is None:
             return self.unknowns or self.noisy.size
@@ -158,6 +158,20 @@ class Objective:
             return self.total_variation_gradient(x) + self.mu * residual
         gradient = self.total_variation_gradient(x) + self.mu * self._bound(residual)
         return np.where(self.fidelity.is_free, gradient, 0.0)
+
+    def metric(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return m, the diagonal of μW + Kᵀ U K, where U = h'(z)/z at z = K x; it has the shape of the image.
+
+        Since h is concave in z², J lies below the quadratic that touches it at x with the curvature μW + Kᵀ U K, and
+        that curvature is at most 2 m, because no difference involves more than two pixels. So a step of −∇J/(2m)
+        always descends. The metric is zero at missing pixels that touch no difference.
+        """
+        differences = self.image_gradient @ x.astype(np.float64).ravel()
+        weights = self.penalty.weight(self._squared_lengths(differences))
+        of_differences = np.tile(weights, differences.size // weights.size)
+        diagonal: NDArray[np.float64] = self.image_gradient.power(2).T @ of_differences
+        fidelity = 1.0 if self.fidelity is None else np.maximum(self.fidelity.coded, 0)
+        return np.add(diagonal.reshape(x.shape), self.mu * fidelity, dtype=np.float64)
 
     def _bound(self, residual: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return W (x − f), zero at held pixels."""

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from tvdenoise.model.engines import BandedEngine, SparseEngine, fused_engine
+from tvdenoise.model.engines import FusedEngine, SparseEngine
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import PENALTIES
 from tvdenoise.options import Options, default_of
+from tvdenoise.solver.compiled import evaluations, suits
 from tvdenoise.solver.step_rules import BarzilaiBorwein, FixedStep
 from tvdenoise.solver.stopping import Certificate
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from tvdenoise.model.engines import Engine, Evaluation
     from tvdenoise.model.fidelity import Fidelity
     from tvdenoise.noise.model import NoiseModel
-    from tvdenoise.solver.step_rules import StepRule
+    from tvdenoise.solver.compiled import evaluations, suits
+from tvdenoise.solver.step_rules import StepRule
 
 
 class Progress:
@@ -139,17 +141,19 @@ def states(
     Yields the state at each iterate of the engine; the last state has a status.
     """
     for iterations, evaluation in enumerate(descend(engine, step_rule), start=1):
-        status = None
-        if certificate.is_met(evaluation):
-            is_bounded = certificate.objective.is_strongly_convex
-            status = Status.CONVERGED if is_bounded else Status.FILLED
-        elif certificate.is_exhausted(evaluation):
-            status = Status.PRECISION
-        elif iterations >= max_iterations:
-            status = Status.ITERATION_LIMIT
+        status = ended(certificate, evaluation, is_last=iterations >= max_iterations)
         yield State(iterations, evaluation, status)
         if status is not None:
             return
+
+
+def ended(certificate: Certificate, evaluation: Evaluation, *, is_last: bool) -> Status | None:
+    """Return how a descent ends at an evaluation; None if it goes on. is_last: it is the last that is allowed."""
+    if certificate.is_met(evaluation):
+        return Status.CONVERGED if certificate.objective.is_strongly_convex else Status.FILLED
+    if certificate.is_exhausted(evaluation):
+        return Status.PRECISION
+    return Status.ITERATION_LIMIT if is_last else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +175,7 @@ class Descent:
     """A solve ready to run: the objective, the engine with the iterate, the step rule and the certificate."""
 
     objective: Objective
-    engine: BandedEngine | SparseEngine
+    engine: FusedEngine | SparseEngine
     step_rule: StepRule
     certificate: Certificate
     max_iterations: int
@@ -184,6 +188,24 @@ class Descent:
     def states(self) -> Iterator[State]:
         """Run the solve; see the function `states`."""
         return states(self.engine, self.step_rule, self.certificate, self.max_iterations)
+
+    def run(self, heard: Callable[[Evaluation], None] | None = None) -> State:
+        """Run the solve as fast as possible; return its last state. heard: called with each evaluation."""
+        if not (
+            isinstance(self.engine, FusedEngine) and suits(self.engine, self.step_rule, self.certificate)
+        ):
+            for state in self.states():
+                if heard is not None:
+                    heard(state.evaluation)
+            return state
+        assert isinstance(self.step_rule, BarzilaiBorwein)
+        count = 0
+        for some in evaluations(self.engine, self.step_rule, self.certificate, self.max_iterations):
+            count += len(some)
+            if heard is not None:
+                for evaluation in some:
+                    heard(evaluation)
+        return State(count, some[-1], ended(self.certificate, some[-1], is_last=count >= self.max_iterations))
 
 
 @dataclass(frozen=True)
@@ -297,12 +319,14 @@ class Method:
             certificate = descent.certificate
             followed = None if progress is None else Progress(certificate, progress)
             points = []
-            for state in descent.states():
+
+            def hear(evaluation: Evaluation) -> None:
                 if trace:
-                    bound = certificate.distance_bound(state.evaluation)
-                    points.append(TracePoint(state.evaluation.value, bound))
+                    points.append(TracePoint(evaluation.value, certificate.distance_bound(evaluation)))
                 if followed is not None:
-                    followed.add(state.evaluation)
+                    followed.add(evaluation)
+
+            state = descent.run(hear if trace or progress is not None else None)
             assert state.status is not None
             return Minimiser(
                 x=descent.iterate,
@@ -315,7 +339,8 @@ class Method:
                 trace=tuple(points),
             )
 
-    def _engine(self, objective: Objective, start: NDArray[np.floating]) -> BandedEngine | SparseEngine:
+    def _engine(self, objective: Objective, start: NDArray[np.floating]) -> FusedEngine | SparseEngine:
+        has_metric = self.options.step != "fixed"
         if self.is_sparse:
-            return SparseEngine(objective, start)
-        return fused_engine(objective, start, self.options.threads)
+            return SparseEngine(objective, start, preconditioned=has_metric)
+        return FusedEngine(objective, start, self.options.threads, preconditioned=has_metric)

@@ -1,17 +1,19 @@
 """Step rules: choose the step length from the last evaluations.
 
-A step x_new = x − τ g with gradients g and g_new has s = −τ g and y = g_new − g, so the inner products that a rule
-needs follow from ‖g‖², ‖g_new‖² and ⟨g_new, g⟩ alone.
+A step x_new = x − τ d along the direction d = g/m, the objective gradient over a metric, has s = −τ d. With the metric
+at x_new, y = g_new − m d stands for the change of the gradient. So the inner products that a rule needs, in that
+metric, follow from ‖d‖², ‖d_new‖² and ⟨d_new, d⟩ = ⟨g_new, d⟩ alone.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from tvdenoise.model.engines import Evaluation
     from tvdenoise.model.objective import Objective
 
@@ -24,9 +26,11 @@ _SHORT_STEPS = 6
 _ACCEPTED_VALUES = 8
 #: ... plus the rounding of their sums, in units of the precision.
 _VALUE_ROUNDING = 16
-#: After so many rejected values in a row, steps of 1/L follow.
+#: After so many rejected values in a row, safe steps follow.
 _PATIENCE = 8
-#: The longest step, times 1/μ, if missing pixels leave directions without a lower bound of the curvature.
+#: The step that always descends: the curvature is at most twice the metric (see `Objective.metric`).
+SAFE_STEP = 0.5
+#: The longest step, times L/μ, if missing pixels leave directions without a lower bound of the curvature.
 _LONGEST_STEP = 10
 
 
@@ -41,7 +45,7 @@ class StepRule(Protocol):
 
 
 class FixedStep:
-    """The textbook step τ = 1/L: J never rises."""
+    """The textbook step τ = 1/L along the objective gradient: J never rises."""
 
     def __init__(self, objective: Objective) -> None:
         self._step_length = 1 / objective.lipschitz
@@ -56,49 +60,98 @@ class FixedStep:
 
 
 class BarzilaiBorwein:
-    """Step lengths of Barzilai and Borwein, kept in [1/L, 1/μ] (1/(μ min w) with weights), under a watchdog.
+    """Step lengths of Barzilai and Borwein along the preconditioned gradient, under a watchdog.
 
-    The long step ⟨s,s⟩/⟨s,y⟩ and the short step ⟨s,y⟩/⟨y,y⟩ (IMA J. Numer. Anal. 8, 1988) are inverse curvatures.
-    If they differ much, the rule takes the least of the last short steps (ABBmin1 of Frassoldati, Zanni and
-    Zanghirati, J. Ind. Manag. Optim. 4(2), 2008).
+    The long step ⟨s,s⟩/⟨s,y⟩ and the short step ⟨s,y⟩/⟨y,y⟩ (IMA J. Numer. Anal. 8, 1988), with inner products in the
+    metric of the engine, are inverse curvatures in units of that metric. They are kept between 1/2, which is safe, and
+    L/(μ min w), since the metric is at most L and the curvature at least μ min w. If they differ much, the rule takes
+    the least of the last short steps (ABBmin1 of Frassoldati, Zanni and Zanghirati, J. Ind. Manag. Optim. 4(2), 2008).
 
     These steps may raise the value. Undoing a step would cost a copy of the iterate and its gradient; instead, a
     value above the last accepted ones is followed by short steps, and if a few of them do not bring it back down,
-    by steps of 1/L, which always descend (a watchdog; Grippo and Sciandrone, Comput. Optim. Appl. 23, 2002).
+    by safe steps, which always descend (a watchdog; Grippo and Sciandrone, Comput. Optim. Appl. 23, 2002).
     """
 
     def __init__(self, objective: Objective, precision: np.dtype[np.floating]) -> None:
-        self._least = 1 / objective.lipschitz
         convexity = objective.convexity
-        self._most = 1 / convexity if convexity > 0 else _LONGEST_STEP / objective.typical_mu
-        self._rounding = _VALUE_ROUNDING * float(np.finfo(precision).eps)
-        self._short_steps: deque[float] = deque(maxlen=_SHORT_STEPS)
-        self._accepted: deque[float] = deque(maxlen=_ACCEPTED_VALUES)
-        self._rejected = 0
+        least = convexity if convexity > 0 else objective.typical_mu / _LONGEST_STEP
+        rounding = _VALUE_ROUNDING * float(np.finfo(precision).eps)
+        self.memory = Memory(
+            np.array([objective.lipschitz / least, 1 + rounding]),
+            np.full(_SHORT_STEPS, np.inf),
+            np.full(_ACCEPTED_VALUES, -np.inf),
+            np.zeros(3, np.int64),
+        )
 
     def first(self, start: Evaluation) -> float:
-        """Return 1/L, since the curvature is not known yet."""
-        self._accepted.append(start.value)
-        return self._least
+        """Return the safe step, since the curvature is not known yet."""
+        return first_step(start.value, *self.memory)
 
-    def next(self, step_length: float, before: Evaluation, after: Evaluation) -> float:
+    def next(self, step_length: float, before: Evaluation, after: Evaluation) -> float:  # noqa: ARG002
         """Return the next step length."""
-        long, short = _long_and_short(step_length, before, after)
-        self._short_steps.append(short)
-        if after.value > max(self._accepted) * (1 + self._rounding):
-            self._rejected += 1
-            chosen = min(self._short_steps) if self._rejected <= _PATIENCE else self._least
-        else:
-            self._rejected = 0
-            self._accepted.append(after.value)
-            chosen = min(self._short_steps) if short < _SWITCH * long else long
-        return min(max(chosen, self._least), self._most)
+        lengths = after.squared_length_before, after.gradient_product, after.squared_length
+        return next_step(step_length, after.value, *lengths, *self.memory)
 
 
-def _long_and_short(step_length: float, before: Evaluation, after: Evaluation) -> tuple[float, float]:
-    """Return ⟨s,s⟩/⟨s,y⟩ and ⟨s,y⟩/⟨y,y⟩; infinity and zero if rounding hides the curvature."""
-    descent = before.squared_gradient_norm - after.gradient_product  # ⟨s,y⟩/τ
-    change = after.squared_gradient_norm - 2 * after.gradient_product + before.squared_gradient_norm  # ⟨y,y⟩
-    if descent <= 0 or change <= 0:
-        return np.inf, 0.0
-    return step_length * before.squared_gradient_norm / descent, step_length * descent / change
+class Memory(NamedTuple):
+    """What the rule of Barzilai and Borwein remembers, in arrays that it changes.
+
+    limits: the longest step, and the factor of the accepted values up to which a value is accepted.
+    short_steps, accepted: the last ones, in no order. counts: of short steps, of accepted values, and of rejected values
+    since the last accepted one.
+    """
+
+    limits: NDArray[np.float64]
+    short_steps: NDArray[np.float64]
+    accepted: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+
+# These two functions are also compiled, for `tvdenoise.solver.compiled`, so they use numbers and arrays only.
+
+
+def first_step(
+    value: float,
+    limits: NDArray[np.float64],  # noqa: ARG001
+    short_steps: NDArray[np.float64],  # noqa: ARG001
+    accepted: NDArray[np.float64],
+    counts: NDArray[np.int64],
+) -> float:
+    """Return the first step length after a start with this value."""
+    accepted[0] = value
+    counts[1] = 1
+    return SAFE_STEP
+
+
+def next_step(
+    step_length: float,
+    value: float,
+    length_before: float,
+    product: float,
+    length: float,
+    limits: NDArray[np.float64],
+    short_steps: NDArray[np.float64],
+    accepted: NDArray[np.float64],
+    counts: NDArray[np.int64],
+) -> float:
+    """Return the step length after one that led to this value, and to these products of the directions d_old and d.
+
+    length_before, product, length: ‖d_old‖², ⟨d, d_old⟩ and ‖d‖² in the metric.
+    """
+    descent = length_before - product  # ⟨s,y⟩/τ
+    change = descent - product + length  # ⟨y,y⟩
+    long, short = np.inf, 0.0  # if rounding hides the curvature
+    if descent > 0 and change > 0:
+        long = step_length * length_before / descent
+        short = step_length * descent / change
+    short_steps[counts[0] % short_steps.shape[0]] = short
+    counts[0] += 1
+    if value > accepted.max() * limits[1]:
+        counts[2] += 1
+        chosen = short_steps.min() if counts[2] <= _PATIENCE else SAFE_STEP
+    else:
+        counts[2] = 0
+        accepted[counts[1] % accepted.shape[0]] = value
+        counts[1] += 1
+        chosen = short_steps.min() if short < _SWITCH * long else long
+    return float(min(max(chosen, SAFE_STEP), limits[0]))

@@ -25,6 +25,15 @@ DEFAULT_TOLERANCE = 0.03
 _LARGEST_TOLERANCE = 0.03
 
 
+def bound_of(squared_norm: float, weight: float, mu: float, sums: float, rounding: float) -> float:
+    """Return ‖∇J(x)‖/(μ√N) plus rounding, an upper bound of rms(x − x*); see `Objective.distance_bound`.
+
+    squared_norm: ‖∇J‖²_{W⁻¹}. weight: N, or the sum of the weights. sums, rounding: as in `Certificate`.
+    It is also compiled, for `tvdenoise.solver.compiled`.
+    """
+    return np.sqrt(squared_norm / weight) / mu * (1 + sums) + rounding
+
+
 @dataclass(frozen=True)
 class Certificate:
     """Bounds the rms distance to the exact minimiser, rounding included, and decides when it is small enough.
@@ -81,6 +90,11 @@ class Certificate:
         sums = unit * objective.noisy.shape[-1] / _LANES
         return cls(objective, tolerance, rounding, sums, floor)
 
+    @property
+    def constants(self) -> tuple[float, float, float, float]:
+        """The arguments of `bound_of` after the squared norm."""
+        return self.objective.total_weight, self.objective.mu, self.sums, self.rounding
+
     def distance_bound(self, evaluation: Evaluation) -> float:
         """Return ‖∇J(x)‖/(μ√N) plus rounding, an upper bound of rms(x − x*); infinity if pixels are missing."""
         bound = self._measure(evaluation)
@@ -104,9 +118,7 @@ class Certificate:
         objective, squared_norm = self.objective, evaluation.squared_gradient_norm
         if not objective.is_strongly_convex:
             rms = objective.gradient_rms(squared_norm, evaluation.squared_missing_norm)
-            small = rms / objective.typical_mu
-        elif evaluation.squared_dual_norm is not None:
-            small = objective.distance_bound(evaluation.squared_dual_norm)
-        else:
-            small = objective.distance_bound(squared_norm)
-        return small * (1 + self.sums) + self.rounding
+            return rms / objective.typical_mu * (1 + self.sums) + self.rounding
+        if evaluation.squared_dual_norm is not None:
+            squared_norm = evaluation.squared_dual_norm
+        return float(bound_of(squared_norm, *self.constants))

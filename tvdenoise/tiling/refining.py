@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvdenoise.model.engines import Evaluation, fused_engine
+from tvdenoise.model.engines import Evaluation, FusedEngine
 from tvdenoise.model.part_sums import squared_norm_of_part, value_of_part
 from tvdenoise.solver.descent import Status
 from tvdenoise.tiling.partition import Partition, fade_of, reach_of
@@ -105,18 +105,18 @@ class Audit:
     def _evaluated(self, band: Window) -> _Sums:
         window = self._with_neighbours(band)
         objective = self._objective(band, window)
-        with fused_engine(objective, self.scratch.read(window), self.form.method.options.threads) as engine:
+        with FusedEngine(objective, self.scratch.read(window), self.form.method.options.threads) as engine:
             engine.advance(0.0)
             inner = within(band, window)
             near: dict[int, float] = {}
             for number, face in enumerate(self.faces):
                 if both := common(self._near(face), band):
                     near[number] = squared_norm_of_part(
-                        engine.gradient, within(both, window), self.form.method.options.threads
+                        engine.direction, within(both, window), self.form.method.options.threads
                     )
             return _Sums(
                 value_of_part(objective, engine.iterate, inner, self.form.method.options.threads),
-                squared_norm_of_part(engine.gradient, inner, self.form.method.options.threads),
+                squared_norm_of_part(engine.direction, inner, self.form.method.options.threads),
                 near,
             )
 
