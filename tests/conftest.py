@@ -16,8 +16,8 @@ from typer.testing import CliRunner, Result
 
 from support.processes import environment
 from support.values import Values, noise
+from tvdenoise import denoise
 from tvdenoise.commands.app import app
-from tvdenoise.model.kernels import prepare
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background; commands that run here take it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -26,7 +26,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background; comm
 @pytest.fixture(scope="session", autouse=True)
 def compiled_kernels() -> None:
     """Compile once, so that no test reads the announcement of it."""
-    prepare(np.float32)
+    for channels in (1, 3):
+        shape = (8, 8) if channels == 1 else (8, 8, channels)
+        denoise(np.zeros(shape, np.float32), 10.0, channel_axis=None if channels == 1 else -1)
 
 
 @pytest.fixture

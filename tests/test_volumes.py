@@ -8,7 +8,7 @@ from support.samples import clean, psnr, rms, volume, with_noise
 from tvdenoise import Status, denoise, estimate_noise
 from tvdenoise.model import engines
 from tvdenoise.model.colour import to_opponent
-from tvdenoise.model.engines import SparseEngine, VolumeEngine, fused_engine
+from tvdenoise.model.engines import FusedEngine, SparseEngine
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import PENALTIES, Huber
 from tvdenoise.options import Options, specs
@@ -56,16 +56,16 @@ def noisy():
 @pytest.mark.usefixtures("narrow_bands")
 def test_the_kernel_for_volumes_equals_the_definition(shape, dtype, tolerance, tv, penalty):
     objective, start = posed(shape, dtype, tv, penalty)
-    with VolumeEngine(objective, start, threads=2) as engine:
+    with FusedEngine(objective, start, threads=2) as engine:
         engine.advance(0.0)
-        before, first = engine.iterate.copy(), engine.gradient.copy()
+        before, first = engine.iterate.copy(), engine.direction.copy()
         evaluation = engine.advance(0.01)
         x, gradient = engine.iterate, objective.gradient(engine.iterate)
         assert np.allclose(x, before - 0.01 * first, rtol=0, atol=tolerance)
         scale = np.linalg.norm(objective.total_variation_gradient(x)) + 14 * np.linalg.norm(
             x - objective.noisy
         )
-        assert np.linalg.norm(engine.gradient - gradient) <= tolerance * scale
+        assert np.linalg.norm(engine.direction - gradient) <= tolerance * scale
         assert evaluation.value == pytest.approx(objective.value(x), rel=tolerance)
         squared, product = np.vdot(gradient, gradient), np.vdot(gradient, first)
         assert evaluation.squared_gradient_norm == pytest.approx(squared, abs=tolerance * scale**2)
@@ -97,19 +97,11 @@ def test_the_number_of_threads_never_changes_a_byte_of_a_volume(shape, monkeypat
     objective, start = posed(shape, np.float32)
     results = []
     for threads in (1, 2, 3, 7):
-        with VolumeEngine(objective, start, threads) as engine:
+        with FusedEngine(objective, start, threads) as engine:
             evaluations = [engine.advance(step) for step in (0.0, 0.001, 0.01, 0.002)]
-            results.append((engine.iterate.tobytes(), engine.gradient.tobytes(), evaluations))
+            results.append((engine.iterate.tobytes(), engine.direction.tobytes(), evaluations))
     assert len(engine._starts) > 3, "the volume must be cut into bands for this to test anything"
     assert all(result == results[0] for result in results[1:])
-
-
-def test_plain_images_keep_the_kernel_for_images():
-    image, start = posed((1, 9, 9), np.float32)
-    plain = Objective(image.noisy, 14.0, image.penalty)
-    for objective, kind in ((image, VolumeEngine), (plain, engines.FusedEngine)):
-        with fused_engine(objective, start, 1) as engine:
-            assert type(engine) is kind
 
 
 @pytest.mark.slow

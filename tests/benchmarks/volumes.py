@@ -23,7 +23,7 @@ from skimage.restoration import denoise_tv_chambolle
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.samples import rms, volume
 from tvdenoise import Solution, denoise
-from tvdenoise.model.engines import BandedEngine, fused_engine
+from tvdenoise.model.engines import FusedEngine
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import Hyperbolic
 
@@ -61,7 +61,7 @@ def evaluations(noisy: np.ndarray, runs: int) -> None:
     """Print one evaluation of the volume and of an image of as many pixels, by the clock and by the processor."""
     image = noisy.reshape(-1, 4 * noisy.shape[-1])
     engines = [
-        fused_engine(objective, objective.noisy, THREADS)
+        FusedEngine(objective, objective.noisy, THREADS)
         for objective in (
             Objective(values[np.newaxis], MU, Hyperbolic(0.14 / MU)) for values in (noisy, image)
         )
@@ -76,7 +76,7 @@ def evaluations(noisy: np.ndarray, runs: int) -> None:
     )
 
 
-def _least_processor_time(engine: BandedEngine, runs: int) -> float:
+def _least_processor_time(engine: FusedEngine, runs: int) -> float:
     times = []
     for _ in range(runs):
         start = time.process_time()

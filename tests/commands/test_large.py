@@ -27,10 +27,10 @@ from support.readers import tiff_values
 from support.samples import rms
 from support.values import noise
 from tvdenoise.batch import large
+from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.files.memory import MemoryBudget
 from tvdenoise.files.reading import is_whole, read
-from tvdenoise.model.part_sums import prepare_parts
-from tvdenoise.model.volume_kernels import prepare_volumes
+from tvdenoise.options import FileOptions
 from tvdenoise.tiling.partition import memory_needed
 
 pytestmark = pytest.mark.slow
@@ -42,8 +42,8 @@ LARGE = (2500, 2500)  # a little too large for the least that --memory takes
 @pytest.fixture(scope="module", autouse=True)
 def compiled_kernels_for_parts() -> None:
     """Compile once, as that takes more memory than the least that is given here."""
-    prepare_volumes(np.float32)
-    prepare_parts(np.float32)
+    for channels in (1, 3):
+        Denoiser(FileOptions(), lambda: None).prepare(channels)
 
 
 def smooth(rows: int, columns: int, channels: int = 1, dtype: type = np.uint8, seed: int = 0) -> np.ndarray:
@@ -539,12 +539,12 @@ def test_the_kernels_for_parts_are_loaded_before_memory_is_counted(
 ) -> None:
     make_image("a.tif", smooth(64, 64))
     order = []
-    monkeypatch.setattr("tvdenoise.model.part_sums.prepare_parts", lambda _: order.append("kernels"))
+    monkeypatch.setattr(Denoiser, "_prepare_parts", lambda *_: order.append("kernels"))
     with in_parts():
         counted = large.memory_for
         monkeypatch.setattr(large, "memory_for", lambda *given: order.append("memory") or counted(*given))
         assert command("run", "a.tif").exit_code == 0
-    assert order == ["kernels", "memory"]
+    assert order == ["kernels", "memory"]  # of one channel
 
 
 def test_a_cluster_has_its_own_memory(command, make_image) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,10 @@ from PIL import Image
 import tvdenoise
 from support.processes import temporaries
 from support.values import noise, pixels
+from tvdenoise.model import preparation
+from tvdenoise.model.kernel_cache import KernelCache
+from tvdenoise.model.kernels import sweep_for
+from tvdenoise.solver.compiled import descend_for
 
 
 def test_the_result_is_what_the_library_computes(make_image, command, tmp_path: Path) -> None:
@@ -186,28 +189,21 @@ def test_a_surprise_in_one_file_is_that_file_s_failure(
     assert "Traceback" in command("run", "a.png", "--debug", "--overwrite").stderr
 
 
-def test_a_compilation_is_announced_and_slow_loading_is_not(make_image, command, monkeypatch) -> None:
+@pytest.mark.slow
+def test_a_compilation_is_announced_once_and_loading_is_not(make_image, command, monkeypatch) -> None:
     make_image("a.png")
-    monkeypatch.setattr("tvdenoise.batch.denoiser._PATIENCE", 0.01)
     text = "compiling the fast kernel for this machine (once"
-    for is_compiled in (True, False):
-        asked = threading.Semaphore(0)
-
-        def is_compiled_afresh(value=is_compiled, asked=asked) -> bool:
-            asked.release()
-            return value
-
-        def prepare(_, is_compiled=is_compiled, asked=asked) -> None:
-            """Last until a compilation was announced, or until it was asked three times whether there is one."""
-            if is_compiled:
-                (watcher,) = (thread for thread in threading.enumerate() if thread.name.endswith("(watch)"))
-                watcher.join(60)
-            for _ in range(1 if is_compiled else 3):
-                assert asked.acquire(timeout=60)
-
-        monkeypatch.setattr("tvdenoise.model.kernels.is_compiled_afresh", is_compiled_afresh)
-        monkeypatch.setattr("tvdenoise.model.kernels.prepare", prepare)
-        assert (text in command("run", "a.png", "--overwrite").stderr) == is_compiled
+    assert text not in command("run", "a.png").stderr
+    monkeypatch.setattr(
+        KernelCache, "load_overload", lambda *_: preparation.begin() or preparation.announce()
+    )
+    for kernels in (sweep_for, descend_for):
+        kernels.cache_clear()  # those that are loaded
+    try:
+        assert command("run", "a.png", "--overwrite").stderr.count(text) == 1
+    finally:
+        for kernels in (sweep_for, descend_for):
+            kernels.cache_clear()
 
 
 def test_odd_names_are_shown_on_one_line(make_image, command, tmp_path: Path) -> None:

@@ -18,19 +18,28 @@ import pytest
 from support.processes import ROOT
 from tvdenoise import __version__, denoise
 from tvdenoise.model.kernel_cache import KernelFolder
-from tvdenoise.model.kernels import sweep_band
-from tvdenoise.model.volume_kernels import sweep_volume_band
+from tvdenoise.model.kernels import WEIGHTED, Form, sweep_for
+from tvdenoise.solver.compiled import descend_for
 
 PACKAGE = ROOT / "tvdenoise"
-PREPARE = "from tvdenoise.model.kernels import prepare; print(prepare('float32'))"
+#: Prints whether anything had to be compiled.
+PREPARE = """
+from tvdenoise.model import preparation
+from tvdenoise.model.kernels import prepare
+compiled = []
+with preparation.announcing(lambda: compiled.append(True)):
+    prepare()
+print(bool(compiled))
+"""
 #: Compiles or loads the smallest kernel; prints whether it was compiled.
 SMALLEST = """
 import numpy as np
-from tvdenoise.model.kernels import advance_row
+from tvdenoise.model.kernels import step_borders
 def compiled(dtype="float32"):
-    known = sum(advance_row.stats.cache_misses.values())
-    advance_row(np.zeros(3, dtype), np.zeros(3, dtype), np.dtype(dtype).type(1))
-    return sum(advance_row.stats.cache_misses.values()) > known
+    known = sum(step_borders.stats.cache_misses.values())
+    x = np.zeros((1, 1, 1, 1), dtype)
+    step_borders(x, x, np.dtype(dtype).type(1), np.array([0, 1]))
+    return sum(step_borders.stats.cache_misses.values()) > known
 print(compiled())
 """
 NAME = f"kernels-{__version__}-0123456789abcdef"
@@ -196,7 +205,7 @@ def test_damaged_kernels_are_compiled_and_stored_again(site, home):
 
 @pytest.mark.slow
 def test_a_running_process_survives_the_removal_of_its_folder(site, home):
-    removal = "import shutil, os\nshutil.rmtree(os.path.dirname(advance_row.stats.cache_path))\n"
+    removal = "import shutil, os\nshutil.rmtree(os.path.dirname(step_borders.stats.cache_path))\n"
     assert _run(SMALLEST + removal + 'print(compiled("float64"))', site, home) == ["True", "True"]
     assert len(_kernels(home)) == 1
 
@@ -403,12 +412,49 @@ def test_processes_that_compile_at_the_same_time_leave_one_kernel(site, home):
     assert _run(SMALLEST, site, home) == ["False"]
 
 
+#: Denoises images of several forms, on one thread and on two; prints how many kernels had to be compiled.
+SOLVES = """
+import numpy as np
+from tvdenoise import denoise
+from tvdenoise.model import preparation
+missed = []
+with preparation.announcing(lambda: missed.append(1)):
+    rng = np.random.default_rng(0)
+    denoise(rng.random((300, 300), np.float32), threads=2)
+    denoise(rng.random((40, 40, 3), np.float32), channel_axis=-1)
+    denoise(rng.random((40, 40)), 10.0, tv="anisotropic")
+print(len(missed))
+"""
+
+
+@pytest.mark.slow
+def test_a_second_process_compiles_nothing_and_leaves_the_cache_as_it_is(site, home):
+    (compiled,) = _run(SOLVES, site, home)
+    kernels = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in _kernels(home)}
+    assert int(compiled) == len(kernels) > 3
+    assert _run(SOLVES, site, home) == ["0"]
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in _kernels(home)} == kernels
+
+
+@pytest.mark.slow
+def test_only_what_is_used_is_compiled(site, home):
+    _run("import numpy, tvdenoise; tvdenoise.denoise(numpy.zeros((9, 9), 'f4'), 10.0)", site, home)
+    names = [path.name.rpartition("-")[0] for path in _kernels(home)]
+    form = Form().name
+    assert sorted(names) == [f"descend_{form}", "step_borders", f"sweep_{form}"]
+
+
 def test_read_only_arrays_need_no_kernels_of_their_own():
     noisy = np.random.default_rng(0).random((20, 30)).astype(np.float32)
-    denoise(noisy, 10.0)
-    denoise(noisy, 10.0, weights=np.full(noisy.shape, 2.0))
-    known = len(sweep_band.signatures), len(sweep_volume_band.signatures)
+    used = [kind(form) for kind in (sweep_for, descend_for) for form in (Form(), Form(fidelity=WEIGHTED))]
+
+    def denoise_both():
+        denoise(noisy, 10.0)
+        denoise(noisy, 10.0, weights=np.full(noisy.shape, 2.0))
+
+    denoise_both()
+    known = [len(kernel.signatures) for kernel in used]
+    assert min(known) > 0
     noisy.flags.writeable = False
-    denoise(noisy, 10.0)
-    denoise(noisy, 10.0, weights=np.full(noisy.shape, 2.0))
-    assert (len(sweep_band.signatures), len(sweep_volume_band.signatures)) == known
+    denoise_both()
+    assert [len(kernel.signatures) for kernel in used] == known

@@ -21,14 +21,14 @@ def _evaluations(*, colour):
     return counts
 
 
-def test_grey_photographs_take_28_evaluations_on_average_and_35_at_most():
+def test_grey_photographs_take_20_evaluations_on_average_and_24_at_most():
     counts = _evaluations(colour=False)
-    assert np.mean(counts) <= 28
-    assert max(counts) <= 35
+    assert np.mean(counts) <= 20
+    assert max(counts) <= 24
 
 
 @pytest.mark.slow
-def test_colour_photographs_take_75_evaluations_on_average_and_110_at_most():
+def test_colour_photographs_take_32_evaluations_on_average_and_40_at_most():
     counts = _evaluations(colour=True)
-    assert np.mean(counts) <= 75
-    assert max(counts) <= 110
+    assert np.mean(counts) <= 32
+    assert max(counts) <= 40

@@ -8,9 +8,9 @@ import pytest
 from support.samples import clean, crop, with_noise
 from tvdenoise.model.engines import Evaluation, SparseEngine
 from tvdenoise.model.objective import Objective
-from tvdenoise.model.penalties import Hyperbolic
+from tvdenoise.model.penalties import PENALTIES, Hyperbolic
 from tvdenoise.solver.descent import descend
-from tvdenoise.solver.step_rules import BarzilaiBorwein, FixedStep
+from tvdenoise.solver.step_rules import SAFE_STEP, BarzilaiBorwein, FixedStep
 
 DOUBLE = np.dtype(np.float64)
 
@@ -20,69 +20,81 @@ def _objective(mu=14.0, epsilon=0.01):
     return Objective(noisy[np.newaxis], mu, Hyperbolic(epsilon))
 
 
-def _pair(curvatures, step_length, gradient):
-    """Return the evaluations before and after a step on the quadratic with these curvatures; the value falls."""
-    after = gradient - step_length * curvatures * gradient
-    return (
-        Evaluation(1.0, gradient @ gradient, 0.0),
-        Evaluation(0.5, after @ after, after @ gradient),
+START = Evaluation(1.0, 1.0, 0.0)
+METRIC = np.linspace(1, 9, 5)
+
+
+def _after(curvatures, step_length, value=0.5):
+    """Return the evaluation after a step along d = 1 on the quadratic with these curvatures, in units of the metric."""
+    before = np.ones(len(METRIC))
+    after = before - step_length * curvatures * before
+    gradient = METRIC * after
+    return Evaluation(
+        value,
+        gradient @ gradient,
+        gradient @ before,
+        squared_length_before=before @ (METRIC * before),
+        squared_length=gradient @ after,
     )
 
 
 def test_the_fixed_step_is_one_over_the_lipschitz_constant():
     objective = _objective()
     rule = FixedStep(objective)
-    start = Evaluation(1.0, 1.0, 0.0)
-    assert rule.first(start) == 1 / objective.lipschitz
-    assert rule.next(0.3, start, start) == 1 / objective.lipschitz
+    assert rule.first(START) == 1 / objective.lipschitz
+    assert rule.next(0.3, START, START) == 1 / objective.lipschitz
 
 
 def test_the_step_is_the_inverse_curvature_if_there_is_only_one():
-    objective = _objective()
-    rule = BarzilaiBorwein(objective, DOUBLE)
-    step_length = rule.first(Evaluation(1.0, 1.0, 0.0))
-    before, after = _pair(np.full(5, 200.0), step_length, np.ones(5))
-    assert rule.next(step_length, before, after) == pytest.approx(1 / 200)
+    rule = BarzilaiBorwein(_objective(), DOUBLE)
+    step_length = rule.first(START)
+    assert rule.next(step_length, START, _after(np.full(5, 0.8), step_length)) == pytest.approx(1 / 0.8)
 
 
 def test_similar_curvatures_give_a_long_step_and_different_ones_a_short_step():
-    gradient = np.ones(2)
-    for curvatures, is_long in (([100.0, 120.0], True), ([20.0, 700.0], False)):
+    for given, is_long in (([0.5, 0.6, 0.7, 0.6, 0.5], True), ([1.8, 0.4, 0.1, 0.1, 0.02], False)):
         rule = BarzilaiBorwein(_objective(), DOUBLE)
-        step_length = rule.first(Evaluation(1.0, 1.0, 0.0))
-        curvature = np.array(curvatures)
-        before, after = _pair(curvature, step_length, gradient)
-        expected = 2 / curvature.sum() if is_long else curvature.sum() / (curvature @ curvature)
-        assert rule.next(step_length, before, after) == pytest.approx(expected)
+        step_length = rule.first(START)
+        curvatures = np.array(given)
+        first, second = np.sum(METRIC * curvatures), np.sum(METRIC * curvatures**2)
+        expected = np.sum(METRIC) / first if is_long else first / second
+        assert rule.next(step_length, START, _after(curvatures, step_length)) == pytest.approx(expected)
 
 
-def test_steps_stay_between_one_over_l_and_one_over_mu():
+def test_steps_stay_between_the_safe_one_and_the_inverse_of_the_least_curvature_in_the_metric():
     objective = _objective()
-    for curvature, expected in ((1e-3, 1 / objective.mu), (1e9, 1 / objective.lipschitz)):
+    for curvature, expected in ((1e-9, objective.lipschitz / objective.mu), (1e9, SAFE_STEP)):
         rule = BarzilaiBorwein(objective, DOUBLE)
-        step_length = rule.first(Evaluation(1.0, 1.0, 0.0))
-        before, after = _pair(np.full(3, curvature), step_length, np.ones(3))
-        assert rule.next(step_length, before, after) == pytest.approx(expected)
+        step_length = rule.first(START)
+        after = _after(np.full(5, curvature), step_length)
+        assert rule.next(step_length, START, after) == pytest.approx(expected)
 
 
-def test_a_value_that_stays_too_high_leads_to_steps_of_one_over_l_until_it_falls():
+def test_a_value_that_stays_too_high_leads_to_safe_steps_until_it_falls():
+    rule = BarzilaiBorwein(_objective(), DOUBLE)
+    step_length = rule.first(START)
+    curvature = np.full(5, 0.8)
+    steps = [rule.next(step_length, START, _after(curvature, step_length, value=2.0)) for _ in range(12)]
+    assert steps[0] > SAFE_STEP
+    assert steps[-4:] == [SAFE_STEP] * 4
+    assert rule.next(step_length, START, _after(curvature, step_length, value=0.9)) > SAFE_STEP
+
+
+RULES = pytest.mark.parametrize("is_fixed", [True, False])
+
+
+def _descent(objective, *, is_fixed):
+    """Return an engine that runs the definition, and its evaluations."""
+    rule = FixedStep(objective) if is_fixed else BarzilaiBorwein(objective, DOUBLE)
+    engine = SparseEngine(objective, objective.noisy, preconditioned=not is_fixed)
+    return engine, descend(engine, rule)
+
+
+@RULES
+def test_both_rules_reach_the_minimum(is_fixed):
     objective = _objective()
-    rule = BarzilaiBorwein(objective, DOUBLE)
-    step_length = rule.first(Evaluation(1.0, 1.0, 0.0))
-    remaining = 1 - 200 * step_length  # of the gradient, where the curvature is 200
-    high = Evaluation(2.0, remaining**2, remaining)
-    steps = [rule.next(step_length, Evaluation(1.0, 1.0, 0.0), high) for _ in range(12)]
-    assert steps[0] > 1 / objective.lipschitz
-    assert steps[-4:] == [1 / objective.lipschitz] * 4
-    low = Evaluation(0.9, remaining**2, remaining)
-    assert rule.next(step_length, Evaluation(1.0, 1.0, 0.0), low) > 1 / objective.lipschitz
-
-
-@pytest.mark.parametrize("rule", [FixedStep, lambda objective: BarzilaiBorwein(objective, DOUBLE)])
-def test_both_rules_reach_the_minimum(rule):
-    objective = _objective()
-    engine = SparseEngine(objective, objective.noisy)
-    for count, evaluation in enumerate(descend(engine, rule(objective)), start=1):
+    engine, evaluations = _descent(objective, is_fixed=is_fixed)
+    for count, evaluation in enumerate(evaluations, start=1):
         if objective.distance_bound(evaluation.squared_gradient_norm) < 1e-6:
             break
         assert count < 2000
@@ -90,20 +102,29 @@ def test_both_rules_reach_the_minimum(rule):
 
 
 def test_the_fixed_step_never_lets_the_value_rise():
-    objective = _objective()
-    engine = SparseEngine(objective, objective.noisy)
-    states = descend(engine, FixedStep(objective))
-    values = [next(states).value for _ in range(60)]
+    _, evaluations = _descent(_objective(), is_fixed=True)
+    values = [next(evaluations).value for _ in range(60)]
     assert all(after <= before for before, after in pairwise(values))
 
 
-def test_barzilai_borwein_needs_less_than_a_third_of_the_fixed_steps():
+@pytest.mark.parametrize("tv", ["isotropic", "anisotropic"])
+@pytest.mark.parametrize("penalty", PENALTIES.values())
+def test_safe_steps_never_let_the_value_rise(penalty, tv):
+    noisy = with_noise(crop(clean("camera")), 25 / 255, seed=1)
+    planes = np.stack([noisy, noisy[::-1], noisy.T])
+    objective = Objective(planes, 14.0, penalty(0.01), tv, (1.0, 3.0, 3.0), (1.0, 0.5))
+    engine = SparseEngine(objective, planes, preconditioned=True)
+    values = [engine.advance(step).value for step in (0.0, *[SAFE_STEP] * 25)]
+    assert all(after <= before for before, after in pairwise(values))
+
+
+def test_barzilai_borwein_needs_less_than_a_fifth_of_the_fixed_steps():
     objective = _objective()
     counts = []
-    for rule in (FixedStep(objective), BarzilaiBorwein(objective, DOUBLE)):
-        engine = SparseEngine(objective, objective.noisy)
-        for count, evaluation in enumerate(descend(engine, rule), start=1):
+    for is_fixed in (True, False):
+        _, evaluations = _descent(objective, is_fixed=is_fixed)
+        for count, evaluation in enumerate(evaluations, start=1):
             if objective.distance_bound(evaluation.squared_gradient_norm) < 0.03 / objective.mu:
                 counts.append(count)
                 break
-    assert counts[1] < counts[0] / 3
+    assert counts[1] < counts[0] / 5

@@ -21,7 +21,7 @@ import json, os, signal, sys
 from tvdenoise.commands.app import main
 from tvdenoise.model.kernels import prepare
 import imagecodecs, numpy, tvdenoise.batch.run, tvdenoise.files.writing
-prepare(numpy.float32)
+prepare()
 for line in sys.stdin:
     folder, output, messages, *arguments = json.loads(line)
     if (child := os.fork()) == 0:

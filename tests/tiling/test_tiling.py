@@ -14,12 +14,13 @@ from support.samples import clean, rms, volume, with_noise
 from tvdenoise import Status, denoise
 from tvdenoise.api import denoise_tiled
 from tvdenoise.images.data import Layout, data_of
-from tvdenoise.model.engines import FusedEngine, VolumeEngine
-from tvdenoise.model.kernels import sweep_band
+from tvdenoise.model.engines import FusedEngine
+from tvdenoise.model.kernels import Form, sweep_for
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import Hyperbolic
 from tvdenoise.options import Options
 from tvdenoise.parameters import method_of
+from tvdenoise.solver import compiled
 from tvdenoise.solver.stopping import Certificate
 from tvdenoise.tiling.partition import Partition, memory_needed
 from tvdenoise.tiling.passes import Windows
@@ -259,8 +260,8 @@ def test_a_solve_that_cannot_reach_its_tolerance_says_so():
 
 def test_iterations_are_the_work_in_evaluations_of_the_whole(monkeypatch):
     evaluated = []
-    for engine in (FusedEngine, VolumeEngine):
-        monkeypatch.setattr(engine, "advance", counted(engine.advance, evaluated))
+    monkeypatch.setattr(FusedEngine, "advance", counted(FusedEngine.advance, evaluated))
+    monkeypatch.setattr(compiled, "_LARGEST", 0)  # so that every evaluation is such a step
     image = noisy()
     with denoise_tiled(ArraySource(image), MU, memory=800_000, overlap=4) as result:
         assert result.passes > 1
@@ -386,10 +387,10 @@ def test_the_reported_least_memory_is_enough_and_slightly_less_is_not(is_volume)
 def test_a_read_only_array_needs_no_kernels_of_its_own():
     image = noisy(shape=(300, 300))
     with denoise_tiled(ArraySource(image), MU, memory=2_000_000):
-        known = len(sweep_band.signatures)
+        known = len(sweep_for(Form()).signatures)
     image.flags.writeable = False
     with denoise_tiled(ArraySource(image), MU, memory=2_000_000):
-        assert len(sweep_band.signatures) == known
+        assert len(sweep_for(Form()).signatures) == known
 
 
 def test_blocks_cover_the_image_in_order():

@@ -39,18 +39,17 @@ class _Helper:
                 self.error = error
             self.done.release()
 
-    def wait(self) -> None:
-        """Wait until the work is done, whatever interrupts the waiting; raise that, or the error of the work, then."""
+    def wait(self) -> BaseException | None:
+        """Wait until the work is done, whatever interrupts the waiting; return the error of either."""
         interruption: BaseException | None = None
         while self.work is not None:
             try:
                 self.done.acquire()
                 self.work = None
-            except BaseException as error:  # noqa: BLE001 such as KeyboardInterrupt, raised below
+            except BaseException as error:  # noqa: BLE001 such as KeyboardInterrupt, raised by the team
                 interruption = error
         raised, self.error = self.error or interruption, None
-        if raised is not None:
-            raise raised
+        return raised
 
 
 #: Helpers without a team.
@@ -90,8 +89,9 @@ class Team:
                 helper.go.release()
             work()
         finally:
-            for helper in self._helpers:
-                helper.wait()
+            errors = [helper.wait() for helper in self._helpers]
+        for error in filter(None, errors):
+            raise error
 
     def dismiss(self) -> None:
         """Give the helpers back."""

@@ -1,0 +1,80 @@
+"""The descent that is compiled as a whole reaches what the descent in Python reaches, bit for bit."""
+
+import numpy as np
+import pytest
+
+from support.samples import clean, crop, with_noise
+from tvdenoise import Status, denoise
+from tvdenoise.model.engines import FusedEngine
+from tvdenoise.solver import compiled
+from tvdenoise.solver.descent import descend
+
+IMAGE = with_noise(crop(clean("camera")), 25 / 255, seed=1).astype(np.float32)
+COLOUR = np.stack([IMAGE, IMAGE[::-1], IMAGE.T], axis=-1)
+WEIGHTS = np.random.default_rng(2).uniform(0.2, 2, IMAGE.shape)
+GAPS = np.where(np.random.default_rng(3).random(IMAGE.shape) < 0.1, np.nan, IMAGE)
+
+
+@pytest.fixture
+def in_python(monkeypatch):
+    """Return a function that denoises without the compiled descent."""
+
+    def denoised(*arguments, **keywords):
+        with monkeypatch.context() as patch:
+            patch.setattr(compiled, "_LARGEST", 0)
+            patch.setattr(compiled, "descend_for", None)
+            return denoise(*arguments, **keywords)
+
+    return denoised
+
+
+CASES = {
+    "grey": (IMAGE, {}),
+    "double": (IMAGE.astype(np.float64), {"tolerance": 1e-7}),
+    "colour": (COLOUR, {"channel_axis": -1}),
+    "weights": (IMAGE, {"weights": WEIGHTS}),
+    "held": (IMAGE, {"mask": WEIGHTS > 0.5}),
+    "absent": (GAPS, {"nan": "keep"}),
+    "volume": (np.stack([IMAGE, IMAGE[::-1]]), {"spatial_axes": (0, 1, 2)}),
+    "huber": (IMAGE, {"penalty": "huber", "tv": "anisotropic"}),
+    "limit": (IMAGE, {"max_iterations": 7}),
+    "precision": (IMAGE, {"tolerance": 0}),
+}
+
+
+@pytest.mark.parametrize("trace", [False, True])
+@pytest.mark.parametrize("case", CASES)
+def test_it_equals_the_descent_in_python_bit_for_bit(case, trace, in_python, monkeypatch):
+    image, keywords = CASES[case]
+    monkeypatch.setattr(FusedEngine, "advance", None)  # which the compiled descent does not call
+    reports = [], []
+    found = denoise(image, 14.0, threads=1, trace=trace, progress=reports[0].append, **keywords)
+    monkeypatch.undo()
+    expected = in_python(image, 14.0, threads=1, trace=trace, progress=reports[1].append, **keywords)
+    assert found.image.tobytes() == expected.image.tobytes()
+    for name in ("status", "iterations", "value", "distance_bound", "tolerance", "trace"):
+        assert getattr(found, name) == getattr(expected, name), name
+    assert reports[0] == reports[1]
+    assert len(found.trace) == (found.iterations if trace else 0)
+
+
+def test_it_goes_on_after_python_has_looked_at_signals(in_python, monkeypatch):
+    monkeypatch.setattr(compiled, "_VALUES_AT_A_TIME", 3 * IMAGE.size)
+    found = denoise(IMAGE, 14.0)
+    assert found.iterations > 6
+    assert found.iterations % 3
+    assert found.image.tobytes() == in_python(IMAGE, 14.0).image.tobytes()
+    limited = denoise(IMAGE, 14.0, max_iterations=6)
+    assert (limited.iterations, limited.status) == (6, Status.ITERATION_LIMIT)
+
+
+def test_missing_pixels_several_threads_and_fixed_steps_are_left_to_python(monkeypatch):
+    steps = []
+    monkeypatch.setattr(compiled, "descend_for", None)
+    monkeypatch.setattr(
+        "tvdenoise.solver.descent.descend", lambda *given: steps.append(given) or descend(*given)
+    )
+    denoise(IMAGE, 14.0, weights=(WEIGHTS > 0.5).astype(float))
+    denoise(np.tile(IMAGE, (12, 3)), 14.0, threads=2)
+    denoise(IMAGE, 14.0, step="fixed", max_iterations=9)
+    assert len(steps) == 3
