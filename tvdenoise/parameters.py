@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -173,12 +173,15 @@ def least_epsilon(planes: NDArray[np.floating], fidelity: Fidelity | None, *, we
 _LEAST_MU_SIGMA, _LARGEST_MU_SIGMA = 0.1, 100.0
 #: Steps of the search in log μ: coarse first, then fine around the best.
 _COARSE_STEP, _FINE_STEP = 0.8, 0.4
+#: log μσ at which the search begins for white noise, whose risk has one minimum: a step above that of an ordinary
+#: image, so that the solve that starts from the noisy image is rarely the one that decides.
+_BEGINNING = 0.8
 
 
 #: The size δ of the probe, as a part of the noise; larger for real noise, whose skewness a small probe misses.
 _PROBE = {NoiseKind.WHITE: 0.1, NoiseKind.INTENSITY: 0.3, NoiseKind.CORRELATED: 0.3}
 #: The tolerance of both solves, as a part of the probe: in single precision, and in double, which can do more.
-_PROBE_EXACTNESS, _PROBE_EXACTNESS_DOUBLE = 1 / 50, 1 / 100
+_PROBE_EXACTNESS, _PROBE_EXACTNESS_DOUBLE = 1 / 75, 1 / 100
 #: The level of correlated noise is uncertain: a part of its square by which the risk may rise in order to smooth less.
 _CAUTION = 0.002
 #: Below this part of the span, single precision cannot solve for the probe that exactly.
@@ -208,6 +211,7 @@ class Risk:
     least_epsilon: float = 0.0
     counted: NDArray[np.bool_] | None = None
     is_uncertain: bool = False
+    is_white: bool = False
     last: NDArray[np.floating] | None = None
 
     @classmethod
@@ -266,9 +270,17 @@ class Risk:
             fidelity = Fidelity(np.ascontiguousarray(fidelity.coded, noisy.dtype))
         part = _PROBE[noise.kind]
         is_uncertain = noise.kind is NoiseKind.CORRELATED
-        return cls(noisy, probe, quick, epsilon, part, fidelity, typical, least, counted, is_uncertain)
+        is_white = noise.kind is NoiseKind.WHITE
+        return cls(
+            noisy, probe, quick, epsilon, part, fidelity, typical, least, counted, is_uncertain, is_white
+        )
 
-    @property
+    @cached_property
+    def span(self) -> float:
+        """The span of the intensities."""
+        return float(np.ptp(self.noisy))
+
+    @cached_property
     def level(self) -> float:
         """The root mean square of the probe."""
         return float(np.sqrt(self._mean(np.square(self.probe, dtype=np.float64))))
@@ -281,7 +293,8 @@ class Risk:
     def best_mu(self) -> float:
         """Return the μ of least risk."""
         caution = _CAUTION * self.level**2 if self.is_uncertain else 0.0
-        return float(np.exp(_argmin(self, self.level / self.method.gain, caution)))
+        sigma = self.level / self.method.gain
+        return float(np.exp(_argmin(self, sigma, caution, has_one_minimum=self.is_white)))
 
     def __call__(self, log_mu: float) -> float:
         """Return the estimated risk less a constant, per pixel."""
@@ -292,7 +305,7 @@ class Risk:
             epsilon = epsilon_for(
                 mu,
                 weighted_chroma=weighted,
-                span=float(np.ptp(self.noisy)),
+                span=self.span,
                 chroma_only=self.method.chroma_only,
                 least=self.least_epsilon,
                 is_limited=False,
@@ -316,13 +329,19 @@ class Risk:
 
     def _mean(self, values: NDArray[np.floating]) -> float:
         """Return the mean over the counted pixels."""
-        return float(np.mean(values if self.counted is None else values[:, self.counted]))
+        if self.counted is None:
+            return float(np.mean(values))
+        count = len(values) * int(np.count_nonzero(self.counted))
+        return float(np.multiply(values, self.counted, out=values).sum()) / count if count else float("nan")
 
 
-def _argmin(risk: Callable[[float], float], sigma: float, caution: float = 0.0) -> float:
+def _argmin(
+    risk: Callable[[float], float], sigma: float, caution: float = 0.0, *, has_one_minimum: bool = False
+) -> float:
     """Return log μ of the least risk: coarse steps around μσ = 1, fine steps downhill, then a parabola.
 
-    caution: smooth less as long as that costs no more than this.
+    caution: smooth less as long as that costs no more than this. has_one_minimum: leave out the coarse steps, which
+    cost half of the solves and only find the right one of several minima.
     """
     known: dict[float, float] = {}
     low, high = float(np.log(_LEAST_MU_SIGMA / sigma)), float(np.log(_LARGEST_MU_SIGMA / sigma))
@@ -332,8 +351,11 @@ def _argmin(risk: Callable[[float], float], sigma: float, caution: float = 0.0) 
             known[log_mu] = risk(log_mu)
         return known[log_mu]
 
-    best = min((k * _COARSE_STEP - float(np.log(sigma)) for k in (1, 0, -1, -2)), key=at)
-    for step in (_FINE_STEP, -_FINE_STEP):
+    if has_one_minimum:
+        best = _BEGINNING - float(np.log(sigma))
+    else:
+        best = min((k * _COARSE_STEP - float(np.log(sigma)) for k in (1, 0, -1, -2)), key=at)
+    for step in (-_FINE_STEP, _FINE_STEP) if has_one_minimum else (_FINE_STEP, -_FINE_STEP):
         while low < best + step < high and at(best + step) < at(best):
             best += step
     allowed = at(best) + caution

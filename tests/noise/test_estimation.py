@@ -5,6 +5,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.fft import dctn
 from scipy.ndimage import gaussian_filter
 from threadpoolctl import threadpool_info
 
@@ -13,8 +14,15 @@ from support.samples import PHOTOGRAPHS, SAMPLES, clean, correlated, photons, wi
 from tvdenoise import estimate_noise
 from tvdenoise.model.colour import from_opponent
 from tvdenoise.noise.blocks import Blocks, spectrum_of
-from tvdenoise.noise.estimation import PATCHES, sigma_of_patches
-from tvdenoise.noise.evidence import ArrayEvidence, windows_of
+from tvdenoise.noise.estimation import PATCHES, covariance_of_patches, sigma_of_patches
+from tvdenoise.noise.evidence import (
+    ArrayEvidence,
+    WindowGrid,
+    excluded_pixels,
+    grid_windows,
+    middles,
+    windows_of,
+)
 from tvdenoise.noise.model import BLOCK, ChannelNoise, NoiseKind, NoiseModel
 
 
@@ -233,6 +241,29 @@ def test_no_window_holds_an_excluded_pixel():
     windows = windows_of(np.where(where, 0.0, 1.0)[np.newaxis], 8, stride=1, most=5000, where=where)
     assert 200 < windows.shape[1] < 53 * 43
     assert not windows.any()
+
+
+@pytest.mark.parametrize("inner", [None, 5, 3])
+def test_excluded_pixels_are_counted_window_by_window(inner):
+    where = np.random.default_rng(3).random((70, 90)) > 0.1
+    grid = WindowGrid(7, stride=2, most=300)
+    middle = middles(grid_windows(where, grid), inner)
+    assert np.array_equal(excluded_pixels(where, grid, inner), (~middle).sum(axis=(2, 3)).ravel())
+
+
+def test_the_covariance_of_patches_is_that_of_their_values():
+    patches = np.random.default_rng(4).normal(0, 0.1, (49, 20_000)) * np.linspace(0.1, 1, 49)[:, np.newaxis]
+    patches = (patches + np.random.default_rng(5).normal(0.3, 0.3, 20_000)).astype(np.float32)
+    means = patches.mean(axis=0)
+    found = covariance_of_patches(patches - means, means - np.float32(0.3))
+    np.testing.assert_allclose(found, np.cov(patches.astype(np.float64)), rtol=1e-5, atol=1e-7)
+
+
+def test_the_energies_of_blocks_are_those_of_the_cosine_transform():
+    planes = np.random.default_rng(6).normal(0.5, 0.1, (3, 40, 50)).astype(np.float32)
+    windows = windows_of(planes, 8, stride=2, most=1000)
+    expected = np.square(dctn(windows.astype(np.float64), axes=(2, 3), norm="ortho"))
+    np.testing.assert_allclose(Blocks.of_windows(windows).energies, expected, rtol=1e-3, atol=1e-8)
 
 
 def test_if_few_windows_are_free_of_excluded_pixels_those_with_the_fewest_are_taken():

@@ -29,6 +29,8 @@ _LARGEST_INTEGER = 2**53
 _ROUNDING = 12**-0.5
 #: Noise below this part of a step does not change a rounded value.
 _LEAST_PART_OF_STEP = 0.1
+#: Values converted at a time, which fit the cache.
+_BAND = 1 << 16
 Value = TypeVar("Value", bound=np.generic)
 
 
@@ -152,10 +154,16 @@ class Layout:
         channels_first = transposed[np.newaxis] if self.channel_axis is None else transposed
         scalar = self.precision.type
         planes = np.empty(channels_first.shape, self.precision)
+        height = max(1, _BAND // max(planes[0, :1].size, 1))
         with np.errstate(over="ignore", invalid="ignore"):  # at missing pixels
-            np.subtract(channels_first, scalar(self.centre), out=planes, dtype=self.precision)
-            if self.unit != 1.0:
-                np.divide(planes, scalar(self.unit), out=planes)
+            for channel, plane in zip(channels_first, planes, strict=True):
+                for top in range(0, len(plane), height):
+                    band = plane[top : top + height]
+                    np.subtract(
+                        channel[top : top + height], scalar(self.centre), out=band, dtype=self.precision
+                    )
+                    if self.unit != 1.0:
+                        np.divide(band, scalar(self.unit), out=band)
         return planes
 
     def image(self, planes: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -430,7 +438,7 @@ def data_of(
     fidelity = Fidelity.of(weights_of_planes, is_free, is_absent, planes.dtype)
     clipped = near_clipped(planes, is_void) if finds_clipped else None
     if len(planes) == RGB_CHANNELS:
-        planes = to_opponent(planes)
+        planes = to_opponent(planes, out=planes)
     is_kept = None if free is None or free.all() else ~free
     if absent is not None:
         is_kept = absent if is_kept is None else is_kept | absent

@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import uniform_filter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +36,8 @@ _PILE = 2.0
 #: clipped: its intensity is then less than 0.5 σ from the end of the range, where much of the noise is cut away. The
 #: pixel's own value would be a biased witness.
 _CLIPPED_NEARBY, _CLIPPED_REACH = 0.3, 4
+#: The values to examine at a time, which fit the cache.
+_BAND = 1 << 16
 
 
 def near_clipped(
@@ -60,17 +61,47 @@ def near_levels(
     """Return the same for known levels, a sequence for each channel."""
     if not any(levels):
         return None
-    size = (1,) * (planes.ndim - 3) + (2 * _CLIPPED_REACH + 1,) * 2
     clipped_channels = np.zeros(planes.shape[1:], np.uint8)
     for plane, ends in zip(planes, levels, strict=True):
         if not ends:
             continue
-        at_level = np.isin(plane, np.array(ends, planes.dtype))
+        at_level = plane == plane.dtype.type(ends[0])
+        for end in ends[1:]:
+            at_level |= plane == plane.dtype.type(end)
         if ignored is not None:
             at_level &= ~ignored
-        clipped_channels += uniform_filter(at_level.astype(np.float32), size) > _CLIPPED_NEARBY
+        for place in np.ndindex(plane.shape[:-2]):
+            _add_crowded(at_level[place], clipped_channels[place])
     near: NDArray[np.bool_] = 2 * clipped_channels >= len(planes)
     return near if near.any() else None
+
+
+def _add_crowded(flags: NDArray[np.bool_], counts: NDArray[np.uint8]) -> None:
+    """Add 1 to the counts where more than `_CLIPPED_NEARBY` of the flags (rows, columns) nearby are true.
+
+    The image is mirrored at its edges. The rows are taken in bands that fit the cache.
+    """
+    side = 2 * _CLIPPED_REACH + 1
+    needed = math.floor(_CLIPPED_NEARBY * side**2) + 1
+    rows, columns = flags.shape
+    mirrored = np.pad(flags, _CLIPPED_REACH, mode="symmetric").view(np.uint8)
+    height = max(1, 4 * _BAND // columns)
+    for top in range(0, rows, height):
+        band = mirrored[top : top + height + 2 * _CLIPPED_REACH]
+        if band.any():
+            counts[top : top + height] += (box_sums(band, side) >= needed).view(np.uint8)
+
+
+def box_sums(values: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Return the sums over all windows of side × side values (rows, columns), which must be at most 255."""
+    for axis in (0, 1):
+        moved = np.swapaxes(values, 0, axis)
+        kept = len(moved) - side + 1
+        total = np.add(moved[:kept], moved[1 : kept + 1]) if side > 1 else moved
+        for shift in range(2, side):
+            total += moved[shift : shift + kept]
+        values = np.swapaxes(total, 0, axis)
+    return values
 
 
 def clipping_levels(
@@ -80,6 +111,10 @@ def clipping_levels(
     ends = RangeEnds()
     ends.add(plane if ignored is None else plane[~ignored])
     return ends.clipping
+
+
+#: The values kept at each end of the range.
+_ENDS = 2
 
 
 class RangeEnds:
@@ -94,19 +129,11 @@ class RangeEnds:
         if values.size == 0:
             return
         self._size += values.size
-        for known, inner, order in zip(self._ends, (np.fmin, np.fmax), (1, -1), strict=True):
-            level = inner.reduce(values, axis=None)
-            at_level = values == level
-            count = int(np.count_nonzero(at_level))
-            known[float(level)] = known.get(float(level), 0) + count
-            if count < values.size:
-                start = np.inf if order > 0 else -np.inf
-                others = np.where(at_level, start, values) if values.dtype.kind == "f" else values[~at_level]
-                following = inner.reduce(others, axis=None)
-                number = int(np.count_nonzero(values == following))
-                known[float(following)] = known.get(float(following), 0) + number
-            for value in sorted(known, reverse=order < 0)[2:]:
-                del known[value]
+        flat = values.reshape(-1)
+        for first in range(0, flat.size, _BAND):
+            band = flat[first : first + _BAND]
+            for known, inner, order in zip(self._ends, (np.fmin, np.fmax), (1, -1), strict=True):
+                _add_end(known, band, inner, order)
 
     @property
     def lowest(self) -> list[tuple[float, int]]:
@@ -129,3 +156,32 @@ class RangeEnds:
             if count >= _CLIPPED_PART * self._size and count > _PILE * following:
                 found.append(level)
         return tuple(found)
+
+
+def _add_end(known: dict[float, int], values: NDArray[np.generic], inner: np.ufunc, order: int) -> None:
+    """Count the two values at an end of the range, the least with ``inner`` as the minimum and order 1.
+
+    known: the two found so far, with their numbers.
+    """
+    level = inner.reduce(values, axis=None)
+    if len(known) == _ENDS and all(order * float(level) > order * value for value in known):
+        return
+    if len(known) == _ENDS:
+        end, following = sorted(known, reverse=order < 0)
+        number, next_number = (int(np.count_nonzero(values == value)) for value in (end, following))
+        up_to = (np.less_equal if order > 0 else np.greater_equal)(values, following)
+        if number + next_number == np.count_nonzero(up_to):  # no other values, as in most bands of integers
+            known[end] += number
+            known[following] += next_number
+            return
+    at_level = values == level
+    count = int(np.count_nonzero(at_level))
+    known[float(level)] = known.get(float(level), 0) + count
+    if count < values.size:
+        start = np.inf if order > 0 else -np.inf
+        others = np.where(at_level, start, values) if values.dtype.kind == "f" else values[~at_level]
+        following = inner.reduce(others, axis=None)
+        number = int(np.count_nonzero(values == following))
+        known[float(following)] = known.get(float(following), 0) + number
+    for value in sorted(known, reverse=order < 0)[_ENDS:]:
+        del known[value]

@@ -46,9 +46,12 @@ def _rotate(planes: NDArray[np.floating], rotation: NDArray[np.float64], out: ND
         out[:, top : top + height] = rotated
 
 
-def to_opponent(rgb: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Rotate RGB planes (3, H, W), or volumes (3, planes, H, W), into the luminance/opponent basis."""
-    opponent = np.empty(rgb.shape, rgb.dtype)
+def to_opponent(rgb: NDArray[np.floating], out: NDArray[np.floating] | None = None) -> NDArray[np.floating]:
+    """Rotate RGB planes (3, H, W), or volumes (3, planes, H, W), into the luminance/opponent basis.
+
+    out: the array to fill, which may be the input itself; a new array by default.
+    """
+    opponent = np.empty(rgb.shape, rgb.dtype) if out is None else out
     _rotate(rgb, ROTATION, opponent)
     return opponent
 

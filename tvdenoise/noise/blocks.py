@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.fft import dctn
 
 from tvdenoise.noise.evidence import WindowGrid, windows_of
 from tvdenoise.noise.model import BLOCK
@@ -50,6 +49,10 @@ _ORDER = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
 _SCORED = _ORDER >= 2  # below are slopes of the image, not noise
 _LOW = (_ORDER >= 1) & (_ORDER <= 4)
 _HIGH = _ORDER >= 7
+#: The orthonormal cosine transform of a row of a block.
+_COSINES = np.cos(np.pi / BLOCK * np.outer(np.arange(BLOCK), np.arange(BLOCK) + 0.5)) * (2 / BLOCK) ** 0.5
+_COSINES[0] = BLOCK**-0.5
+_COSINES = _COSINES.astype(np.float32)
 _PARITY = 2 * (np.arange(BLOCK)[:, np.newaxis] % 2) + np.arange(BLOCK) % 2
 
 
@@ -75,9 +78,10 @@ class Blocks:
     @classmethod
     def of_windows(cls, chosen: NDArray[np.floating]) -> Blocks:
         """Sort windows (channels, blocks, 8, 8) into classes."""
-        windows = chosen.astype(np.float32)
-        intensities = windows[0].mean(axis=(1, 2))
-        energies = np.square(dctn(windows, axes=(2, 3), norm="ortho", overwrite_x=True))
+        # Pixel by pixel in memory: all operations are on many blocks at a time.
+        pixels = np.moveaxis(chosen, (-2, -1), (1, 2)).astype(np.float32, order="C")
+        intensities = pixels[0].mean(axis=(0, 1))
+        energies = np.moveaxis(_cosine_energies(pixels), (1, 2), (-2, -1))
         return cls(energies, intensities, _classes(intensities))
 
     @property
@@ -89,6 +93,20 @@ class Blocks:
     def counts(self) -> NDArray[np.intp]:
         """The number of blocks in each class."""
         return np.bincount(self.classes)
+
+
+def _cosine_energies(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the squared coefficients (channels, 8, 8, blocks) of the orthonormal cosine transform of blocks.
+
+    pixels: of the same shape.
+    """
+    means = pixels.mean(axis=(1, 2))
+    pixels = pixels - means[:, np.newaxis, np.newaxis]  # the coefficients of a constant block are exactly 0
+    across = np.matmul(_COSINES, pixels)
+    down = np.matmul(_COSINES, across.reshape(len(pixels), BLOCK, -1)).reshape(pixels.shape)
+    down[:, 0, 0] = BLOCK * means
+    energies: NDArray[np.float32] = np.square(down, out=down)
+    return energies
 
 
 def _classes(intensities: NDArray[np.float32]) -> NDArray[np.intp]:
@@ -181,9 +199,7 @@ def _intensities_of_calm_blocks(
     blocks: Blocks, channel: int, shape: NDArray[np.float64], part: float
 ) -> NDArray[np.float64]:
     """Return the mean intensity of the calmest blocks of each class, which are its darker ones."""
-    scores = blocks.energies[channel].reshape(-1, BLOCK * BLOCK) @ (_SCORED / shape).ravel().astype(
-        np.float32
-    )
+    scores = _scores(blocks.energies[channel], _SCORED / shape)[0]
     means = []
     for member in blocks.members:
         calmest = member[np.argpartition(scores[member], _chosen(part, member) - 1)[: _chosen(part, member)]]
@@ -200,20 +216,26 @@ def _energies_of_calm_blocks(
     energies: NDArray[np.float32], members: list[NDArray[np.intp]], shape: NDArray[np.float64], part: float
 ) -> NDArray[np.float64]:
     """Return mean energies (classes, 8, 8) over each class's calmest blocks, selected separately for each parity."""
-    flat = energies.reshape(len(energies), -1)
-    weights = np.stack([(_SCORED / shape * (parity == _PARITY)).ravel() for parity in range(4)], axis=1)
-    scores = flat @ weights.astype(np.float32)
-    others = scores.sum(axis=1, keepdims=True) - scores
+    is_own = [parity == _PARITY for parity in range(4)]
+    scores = _scores(energies, *(_SCORED / shape * own for own in is_own))
+    others = scores.sum(axis=0) - scores
+    by_parity = [np.moveaxis(energies, 0, -1)[own] for own in is_own]
     measured = np.empty((len(members), BLOCK, BLOCK))
     for k, member in enumerate(members):
         chosen = _chosen(part, member)
-        for parity in range(4):
-            calmest = member[np.argpartition(others[member, parity], chosen - 1)[:chosen]]
-            own = scores[calmest, parity]
-            calmest = calmest[own <= _MOST_ABOVE_MEDIAN * np.median(own)]
-            mean = energies[calmest].mean(axis=0, dtype=np.float64)
-            measured[k][parity == _PARITY] = mean[parity == _PARITY]
+        for parity, own in enumerate(is_own):
+            calmest = member[np.argpartition(others[parity, member], chosen - 1)[:chosen]]
+            score = scores[parity, calmest]
+            calmest = calmest[score <= _MOST_ABOVE_MEDIAN * np.median(score)]
+            measured[k][own] = by_parity[parity].take(calmest, axis=1).mean(axis=1, dtype=np.float64)
     return measured
+
+
+def _scores(energies: NDArray[np.float32], *weights: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the sums (weights, blocks) of energies (blocks, 8, 8) with weights (8, 8)."""
+    rows = np.stack([each.ravel() for each in weights]).astype(np.float32)
+    scores: NDArray[np.float32] = rows @ np.moveaxis(energies, 0, -1).reshape(BLOCK * BLOCK, -1)
+    return scores
 
 
 def _common_shape(

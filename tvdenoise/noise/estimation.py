@@ -47,6 +47,8 @@ _SETTLED = 0.005
 _CONFIDENCE = 1 - 1e-6
 #: With fewer patches for each of their pixels, the smallest eigenvalue of the covariance is far too low.
 _LEAST_PER_PIXEL = 4
+#: The patches to look at at a time, which fit the cache.
+_PATCHES_AT_A_TIME = 8192
 #: A plane with a shorter side counts as thin: it has too few patches.
 _LEAST_SHAPE = 32
 _MEDIAN_OF_ABSOLUTE_NORMAL = 0.6744897501960817
@@ -62,17 +64,33 @@ def is_thin(rows: int, columns: int) -> bool:
 def sigma_of_patches(windows: NDArray[np.floating]) -> float:
     """Estimate the level σ of white noise from the patches (..., side, side) of a plane, in its intensity units."""
     side = windows.shape[-1]
-    patches = windows.reshape(-1, side * side).astype(np.float32)
-    energies = np.einsum("ij,ij->i", patches @ _gradient_form(side).astype(np.float32), patches)
-    variance = _smallest_eigenvalue(patches)
+    pixels = np.moveaxis(windows, (-2, -1), (0, 1)).reshape(side * side, -1).astype(np.float32, order="C")
+    means = pixels.mean(axis=0)
+    pixels -= means  # what is left is small, and its products are exact enough in single precision
+    means -= means.mean(dtype=np.float64)
+    energies = _gradient_energies(pixels, side)
+    variance = _smallest_eigenvalue(pixels, means)
     for _ in range(_ROUNDS):
-        weak = energies < variance * _energy_threshold(side)
-        if np.count_nonzero(weak) < _LEAST_PER_PIXEL * side * side:
+        weak = np.flatnonzero(energies < variance * _energy_threshold(side))
+        if len(weak) < _LEAST_PER_PIXEL * side * side:
             break
-        before, variance = variance, _smallest_eigenvalue(patches[weak])
+        before, variance = variance, _smallest_eigenvalue(pixels.take(weak, axis=1), means[weak])
         if abs(variance - before) <= _SETTLED * before:
             break
     return float(np.sqrt(variance))
+
+
+def _gradient_energies(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Return the gradient energies of patches (side², patches), by central differences."""
+    energies = np.empty(pixels.shape[1], np.float32)
+    for first in range(0, len(energies), _PATCHES_AT_A_TIME):
+        part = slice(first, first + _PATCHES_AT_A_TIME)
+        patches = pixels[:, part].reshape(side, side, -1)
+        across, down = patches[:, 2:] - patches[:, :-2], patches[2:] - patches[:-2]
+        total = np.square(across, out=across).sum(axis=(0, 1))
+        total += np.square(down, out=down).sum(axis=(0, 1))
+        energies[part] = total / 4
+    return energies
 
 
 def sigma_of_thin_plane(plane: NDArray[np.floating]) -> float:
@@ -86,13 +104,32 @@ def sigma_of_thin_plane(plane: NDArray[np.floating]) -> float:
     return float(np.median(np.abs(second)) / (_MEDIAN_OF_ABSOLUTE_NORMAL * np.sqrt(6)))
 
 
-def _smallest_eigenvalue(patches: NDArray[np.float32]) -> float:
-    if len(patches) < 2:
+def _smallest_eigenvalue(pixels: NDArray[np.float32], means: NDArray[np.float32]) -> float:
+    """Return the smallest eigenvalue of the covariance of patches, less its bias; see `covariance_of_patches`."""
+    if len(means) < 2:
         return 0.0
-    smallest = max(float(np.linalg.eigvalsh(np.cov(patches, rowvar=False))[0]), 0.0)
+    smallest = max(float(np.linalg.eigvalsh(covariance_of_patches(pixels, means))[0]), 0.0)
     # A sample's smallest eigenvalue is too small by (1 − √(dimensions/patches))² for pure noise (Marchenko and
     # Pastur, Math. USSR-Sb. 1(4), 1967), and by less in images, whose texture takes up some of the dimensions.
-    return smallest / (1 - _BIAS * min(float(np.sqrt(patches.shape[1] / len(patches))), 1.0)) ** 2
+    return smallest / (1 - _BIAS * min(float(np.sqrt(len(pixels) / len(means))), 1.0)) ** 2
+
+
+def covariance_of_patches(pixels: NDArray[np.float32], means: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the covariance of two patches or more: pixels (pixels, patches), less their means (patches).
+
+    A constant may be subtracted from all means.
+    """
+    products = np.zeros((len(pixels), len(pixels)))
+    total = np.full(len(pixels), means.sum(dtype=np.float64))
+    for first in range(0, len(means), _PATCHES_AT_A_TIME):
+        part = slice(first, first + _PATCHES_AT_A_TIME)
+        values, levels = pixels[:, part], means[part]
+        with_level = values @ levels
+        products += values @ values.T
+        products += np.add.outer(with_level, with_level) + np.square(levels, dtype=np.float64).sum()
+        total += values.sum(axis=1)
+    covariance: NDArray[np.float64] = (products - np.outer(total, total) / len(means)) / (len(means) - 1)
+    return covariance
 
 
 @cache

@@ -60,8 +60,12 @@ def windows_of(
     inner: take only the inner × inner pixels in the middle of each window; None for all.
     """
     grid = WindowGrid(side, stride, most)
-    chosen = middles(grid_windows(planes, grid).reshape(len(planes), -1, side, side), inner)
-    return chosen if where is None else chosen[:, least_excluded(excluded_pixels(where, grid, inner))]
+    windows = np.moveaxis(middles(grid_windows(planes, grid), inner), (-2, -1), (0, 1))
+    # Pixel by pixel in memory: copied in long runs, and ready for sums over many windows.
+    pixels = np.ascontiguousarray(windows).reshape(*windows.shape[:3], -1)
+    if where is not None:
+        pixels = np.take(pixels, least_excluded(excluded_pixels(where, grid, inner)), axis=-1)
+    return np.moveaxis(pixels, (0, 1), (-2, -1))
 
 
 def grid_windows(values: NDArray[Value], grid: WindowGrid) -> NDArray[Value]:
@@ -79,8 +83,16 @@ def middles(windows: NDArray[Value], side: int | None) -> NDArray[Value]:
 
 def excluded_pixels(where: NDArray[np.bool_], grid: WindowGrid, inner: int | None = None) -> NDArray[np.intp]:
     """Return the number of false pixels in (the middle of) each window of a grid."""
-    counts: NDArray[np.intp] = np.count_nonzero(~middles(grid_windows(where, grid), inner), axis=(-2, -1))
-    return counts.ravel()
+    step, margin = grid.step(*where.shape), 0 if inner is None else (grid.side - inner) // 2
+    counts = (~where).view(np.uint8)
+    for axis in (0, 1):  # a window holds at most 64 pixels, so that its sums fit
+        moved = np.swapaxes(counts, 0, axis)
+        kept = len(moved) - grid.side + 1
+        total = moved[margin : margin + kept : step].copy()
+        for shift in range(margin + 1, grid.side - margin):
+            total += moved[shift : shift + kept : step]
+        counts = np.swapaxes(total, 0, axis)
+    return counts.astype(np.intp).ravel()
 
 
 def least_excluded(excluded: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -177,16 +189,9 @@ class ArrayEvidence:
 
     def equal_neighbours(self, channel: int = 0) -> float:
         """Return the part of exactly equal neighbours, in the direction with fewer of them."""
-        parts = []
         where = self._varied_planes()
-        for axis in (0, 1):
-            equal = np.diff(self.array[channel], axis=axis) == 0
-            if where is not None:
-                before, after = np.delete(where, -1, axis), np.delete(where, 0, axis)
-                both = before & after
-                equal = equal[both] if both.any() else equal.ravel()
-            parts.append(float(equal.mean()) if equal.size else 1.0)
-        return min(parts)
+        values = self.array[channel]
+        return min(_equal_part(values, where, axis) for axis in (0, 1))
 
     def _varied_planes(self) -> NDArray[np.bool_] | None:
         """Return ``where`` without constant planes, unless all planes are constant."""
@@ -222,6 +227,34 @@ class ArrayEvidence:
     def planes(self) -> NDArray[np.floating]:
         """Return the planes."""
         return self.array
+
+
+#: Values to compare at a time, which fit the cache.
+_BAND = 1 << 16
+
+
+def _equal_part(values: NDArray[np.floating], where: NDArray[np.bool_] | None, axis: int) -> float:
+    """Return the part of values (rows, columns) equal to the next along an axis, 1 if there is none.
+
+    where: the values that count, if any pair does.
+    """
+    rows, columns = values.shape
+    height = max(1, _BAND // columns)
+    down, across = (1, 0) if axis == 0 else (0, 1)
+    equal, equal_counted, counted = 0, 0, 0
+    for top in range(0, rows - down, height):
+        here = slice(top, min(top + height, rows - down)), slice(0, columns - across)
+        following = slice(here[0].start + down, here[0].stop + down), slice(across, columns)
+        is_equal = values[here] == values[following]
+        equal += int(np.count_nonzero(is_equal))
+        if where is not None:
+            both = where[here] & where[following]
+            counted += int(np.count_nonzero(both))
+            equal_counted += int(np.count_nonzero(is_equal & both))
+    if counted:
+        return equal_counted / counted
+    pairs = (rows - down) * (columns - across)
+    return equal / pairs if pairs else 1.0
 
 
 #: If the unknown part holds fewer windows, the noise is estimated from the kept pixels around it, too.
