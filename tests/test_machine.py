@@ -1,5 +1,6 @@
 """A process uses no more processors than its container may, and no number is read from what is not there."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,25 @@ def test_a_process_that_is_scheduled_on_fewer_processors_uses_these(groups, monk
     groups("0::/a\n", {"a/cpu.max": "800000 100000\n"})
     monkeypatch.setattr(machine, "_scheduled", lambda: 3)
     assert machine.available_threads() == 3
+
+
+def test_work_on_threads_returns_results_in_order_and_raises_the_first_error() -> None:
+    seen = set()
+
+    def work(part: int) -> int:
+        seen.add(threading.current_thread())
+        if part == 40:
+            raise ValueError("part 40")
+        return part * part
+
+    for most in (1, 3):
+        seen.clear()
+        with machine.limited_threads(most):
+            assert machine.usable_threads() == most
+            assert machine.on_threads(work, range(30)) == [part * part for part in range(30)]
+            assert 1 <= len(seen) <= most
+            with pytest.raises(ValueError, match="part 40"):
+                machine.on_threads(work, range(50))
+            with machine.limited_threads(None):
+                assert machine.usable_threads() == most
+    assert machine.usable_threads() == machine.available_threads()

@@ -13,6 +13,7 @@ import numpy as np
 
 from tvdenoise.images.arrangement import Arrangement, array_of
 from tvdenoise.images.data import data_of, fill
+from tvdenoise.machine import limited_threads
 from tvdenoise.model.colour import RGB_CHANNELS, from_opponent
 from tvdenoise.model.fidelity import ABSENT, HELD, Fidelity
 from tvdenoise.noise.estimation import estimate_planes
@@ -96,23 +97,24 @@ def denoise(
     given = Options.of(options, _given(fields, mu=mu, epsilon=epsilon))
     array = array_of(noisy)
     arranged = Arrangement.of(array.shape, channel_axis, spatial_axes)
-    if arranged is not None:
-        images = _Images(arranged, array, given, spacing, weights, mask)
-        solution = images.denoised(trace=trace, progress=progress)
-    else:
-        solution = _solution_of(
-            problem_of(
-                array,
-                given,
-                channel_axis=channel_axis,
-                spatial_axes=spatial_axes,
-                spacing=spacing,
-                weights=weights,
-                mask=mask,
-            ),
-            trace=trace,
-            progress=progress,
-        )
+    with limited_threads(given.threads):
+        if arranged is not None:
+            images = _Images(arranged, array, given, spacing, weights, mask)
+            solution = images.denoised(trace=trace, progress=progress)
+        else:
+            solution = _solution_of(
+                problem_of(
+                    array,
+                    given,
+                    channel_axis=channel_axis,
+                    spatial_axes=spatial_axes,
+                    spacing=spacing,
+                    weights=weights,
+                    mask=mask,
+                ),
+                trace=trace,
+                progress=progress,
+            )
     if np.ma.isMaskedArray(array):
         return replace(solution, image=_masked_like(array, solution.image))
     return solution
@@ -202,17 +204,18 @@ def choose_parameters(
     given = Options.of(options, _given(fields, epsilon=epsilon))
     array = array_of(noisy)
     arranged = Arrangement.of(array.shape, channel_axis, spatial_axes)
-    if arranged is not None:
-        return _Images(arranged, array, given, spacing, weights, mask).parameters()
-    return problem_of(
-        array,
-        given,
-        channel_axis=channel_axis,
-        spatial_axes=spatial_axes,
-        spacing=spacing,
-        weights=weights,
-        mask=mask,
-    ).parameters
+    with limited_threads(given.threads):
+        if arranged is not None:
+            return _Images(arranged, array, given, spacing, weights, mask).parameters()
+        return problem_of(
+            array,
+            given,
+            channel_axis=channel_axis,
+            spatial_axes=spatial_axes,
+            spacing=spacing,
+            weights=weights,
+            mask=mask,
+        ).parameters
 
 
 def _given(fields: dict[str, Any], **positional: float | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The machine, as the system limits it for this process: its control groups, and the processors they leave.
+"""The machine, as the system limits it for this process: its control groups, the processors they leave, and threads.
 
 On Linux a container is a control group; its limits, and those of the groups around it, hold for this process.
 """
@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 _PROCESS = Path("/proc/self")
 _GROUPS = Path("/sys/fs/cgroup")
+_limit: ContextVar[int | None] = ContextVar("limit", default=None)  # of threads
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -89,3 +96,39 @@ def _processors(group: ControlGroup) -> int | None:
     if not (quota.isdecimal() and period.isdecimal() and int(period)):
         return None
     return -(-int(quota) // int(period))
+
+
+@contextmanager
+def limited_threads(most: int | None) -> Iterator[None]:
+    """Context manager: inside, `usable_threads` returns this number; None changes nothing."""
+    before = _limit.set(most or _limit.get())
+    try:
+        yield
+    finally:
+        _limit.reset(before)
+
+
+def usable_threads() -> int:
+    """Return the number of threads for work on one image: that of `limited_threads`, or `available_threads`."""
+    return _limit.get() or available_threads()
+
+
+def on_threads(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
+    """Call ``work``, which should release the interpreter's lock, with each part; return the results in their order.
+
+    The first exception ends it. Inside ``work`` the threads are not limited, so it must not call this function.
+    """
+    every = list(parts)
+    threads = min(usable_threads(), len(every))
+    if threads < 2:
+        return [work(part) for part in every]
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            return list(pool.map(work, every))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def on_bands(work: Callable[[slice], None], rows: int, height: int) -> None:
+    """Call ``work`` with the rows of each band of this height, as `on_threads` does."""
+    on_threads(work, (slice(top, min(top + height, rows)) for top in range(0, rows, height)))

@@ -6,6 +6,15 @@ A noisy colour JPEG is made of the sample photographs. What decoding it with Pil
 encoding with Pillow at the same options take is added up, and the command is timed beside them: in this process, and
 as a process of its own with the start of Python in it. All take turns, and medians are compared; processor times
 too, which other work on the machine disturbs less. The peak memory is that of the process of its own. Needs Linux.
+
+Then the command chooses its parameters itself, and a table shows how its time divides, for this JPEG or for the
+formats named by --formats:
+
+decode    opening the file, decoding its pixels and reading its metadata
+estimate  conversion to planes, the noise, and the choice of the parameters
+solve     the solve, and conversion to an image
+encode    encoding, writing, and checking the written file
+rest      loading the kernels, the plan, rounding, hints, and all else
 """
 
 from __future__ import annotations
@@ -16,9 +25,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 from PIL import Image
@@ -26,16 +38,28 @@ from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.samples import PHOTOGRAPHS, clean, with_noise
-from tvdenoise import denoise
+from tvdenoise import api, denoise
+from tvdenoise.batch import planes, runner
 from tvdenoise.commands.app import app
+from tvdenoise.files.decoded import DecodedImage
+from tvdenoise.files.writing import encode as encoded
+from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 SIGMA = 10 / 255
 MU = 1.4 / SIGMA
 QUALITY = 95
 PARTS = ("decode", "solve", "encode")
+#: The functions whose times divide that of the command; none calls another.
+STAGES = {
+    "decode": (runner, "open_within"),
+    "estimate": (api, "problem_of"),
+    "solve": (api, "_solution_of"),
+    "encode": (planes, "write"),
+}
+FORMATS = ("jpg", "png", "png16", "webp", "avif", "tif", "tif16")
 #: The command, and its own peak memory: what the system tells of a child counts its parent's, too.
 APART = """
 import re, sys
@@ -49,14 +73,17 @@ finally:
 Times = np.ndarray  # seconds, and seconds of processors
 
 
-def write_photograph(path: Path, rows: int, columns: int) -> None:
-    """A noisy colour JPEG of that size, of mirrored copies of a sample."""
+def photograph(rows: int, columns: int) -> np.ndarray:
+    """A noisy colour image of that size in [0, 1], of mirrored copies of a sample."""
     sample = clean(PHOTOGRAPHS[2], colour=True)
     whole = np.concatenate((sample, sample[::-1]))
     whole = np.concatenate((whole, whole[:, ::-1]), axis=1)
     tiles = (-(-rows // whole.shape[0]), -(-columns // whole.shape[1]), 1)
-    picture = with_noise(np.tile(whole, tiles)[:rows, :columns], SIGMA, seed=0)
-    values = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    return np.clip(with_noise(np.tile(whole, tiles)[:rows, :columns], SIGMA, seed=0), 0, 1)
+
+
+def write_photograph(path: Path, values: np.ndarray) -> None:
+    """A JPEG with halved chroma."""
     Image.fromarray(values).save(path, quality=QUALITY, subsampling="4:2:0")
 
 
@@ -100,10 +127,56 @@ def now() -> Times:
     return np.array((time.perf_counter(), sum(os.times()[:4])))
 
 
-def compare(folder: Path, rows: int, columns: int, runs: int) -> None:
+@contextmanager
+def timed_stages() -> Iterator[dict[str, Times]]:
+    """The times spent in each stage inside."""
+    spent = {stage: np.zeros(2) for stage in STAGES}
+
+    def timed(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            start = now()
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                spent[stage] += now() - start
+
+        return call
+
+    with ExitStack() as stack:
+        for stage, (module, name) in STAGES.items():
+            stack.enter_context(mock.patch.object(module, name, timed(stage, getattr(module, name))))
+        yield spent
+
+
+def divide(folder: Path, picture: np.ndarray, formats: Sequence[str], runs: int) -> None:
+    """Print how the time of the command divides, for files of these formats."""
+    print("\nseconds, and of processors, that `tvdenoise run` takes when it chooses the parameters")
+    print("format " + "".join(f"{name:>16}" for name in (*STAGES, "rest", "together")))
+    for name in formats:
+        extension = name.removesuffix("16")
+        source, target = folder / f"divided.{extension}", folder / f"result.{extension}"
+        dtype = np.dtype(np.uint16 if name.endswith("16") else np.uint8)
+        values = np.rint(picture * np.iinfo(dtype).max).astype(dtype)
+        if extension == "jpg":
+            write_photograph(source, values)
+        else:
+            source.write_bytes(encoded(DecodedImage(values), FORMAT_BY_EXTENSION[source.suffix]))
+        records = []
+        for _ in range(runs + 1):
+            with timed_stages() as spent:
+                start = now()
+                run_here(["run", str(source), "-o", str(target), "--overwrite"])
+                together = now() - start
+            records.append([*spent.values(), together - sum(spent.values()), together])
+        shown = (f"{time:.2f} ({processor:.2f})" for time, processor in np.median(records[1:], axis=0))
+        print(f"{name:<7}" + "".join(f"{each:>16}" for each in shown))
+
+
+def compare(folder: Path, values: np.ndarray, runs: int) -> None:
     """Print the times, their ratios and the peak memory."""
     source, target = folder / "photograph.jpg", folder / "denoised.jpg"
-    write_photograph(source, rows, columns)
+    rows, columns = values.shape[:2]
+    write_photograph(source, values)
     arguments = ["run", str(source), "-o", str(target), "--mu", repr(MU), "--overwrite"]
     noisy = decode(source)
     denoised = np.rint(denoise(noisy, MU, channel_axis=-1).image.clip(0, 1) * 255).astype(np.uint8)
@@ -137,9 +210,14 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each")
     parser.add_argument("--size", type=int, nargs=2, default=(4000, 6000), metavar=("ROWS", "COLUMNS"))
+    parser.add_argument("--formats", nargs="+", default=["jpg"], choices=FORMATS, help="files to divide")
+    parser.add_argument("--divide", action="store_true", help="print the division only")
     options = parser.parse_args()
+    picture = photograph(*options.size).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        compare(Path(folder), *options.size, options.runs)
+        if not options.divide:
+            compare(Path(folder), np.rint(picture * 255).astype(np.uint8), options.runs)
+        divide(Path(folder), picture, options.formats, options.runs)
 
 
 if __name__ == "__main__":

@@ -149,9 +149,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     lengths: list[int] = []
     values = Segments.values
 
-    def counting(segments: Segments, number: int, stream: BinaryIO) -> np.ndarray:
+    def counting(segments: Segments, number: int, data: bytes) -> np.ndarray:
         lengths.append(segments.places[number][1])
-        return values(segments, number, stream)
+        return values(segments, number, data)
 
     monkeypatch.setattr(Segments, "values", counting)
     return lengths

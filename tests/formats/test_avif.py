@@ -13,10 +13,12 @@ from support.metadata import PROFILE, XMP, exif_bytes, information
 from support.round_trips import gradual, gradual_image
 from support.values import noise, pixels
 from tvdenoise.errors import UnsupportedImageError
+from tvdenoise.files.decoded import DecodedImage
 from tvdenoise.files.reading import read
 from tvdenoise.files.writing import encode
 from tvdenoise.formats.avif import AvifTraits
 from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
+from tvdenoise.machine import limited_threads
 
 pytestmark = pytest.mark.skipif(not features.check("avif"), reason="this Pillow was built without AVIF")
 AVIF = FORMAT_BY_EXTENSION[".avif"]
@@ -37,6 +39,18 @@ def test_the_chroma_subsampling_of_the_input_is_kept(
 def test_a_lower_quality_makes_a_smaller_file() -> None:
     sizes = [len(encode(gradual_image("RGBA"), AVIF, quality)) for quality in (30, None)]
     assert sizes[0] < sizes[1] / 2
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (70, 130, 3), (300, 200, 4)])
+def test_the_file_does_not_depend_on_the_number_of_threads(shape: tuple[int, ...]) -> None:
+    values = gradual(*shape)
+    alpha = values[..., 3] if shape[2:] == (4,) else None
+    image = DecodedImage(values if len(shape) < 3 else np.ascontiguousarray(values[..., :3]), alpha)
+    written = []
+    for threads in (1, 2, 3, 7):
+        with limited_threads(threads):
+            written.append(encode(image, AVIF))
+    assert written == written[:1] * 4
 
 
 @pytest.mark.slow

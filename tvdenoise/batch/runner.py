@@ -36,6 +36,7 @@ from tvdenoise.files.slices import naming_slice
 from tvdenoise.files.stack import Stack
 from tvdenoise.files.writing import require_carried
 from tvdenoise.formats.registry import format_for
+from tvdenoise.machine import limited_threads
 from tvdenoise.model.preparation import clock
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Runner:
         """Run a job on a number of threads (None: all). Any error becomes a failed outcome, so other jobs go on."""
         start = clock()
         try:
-            with self._denoiser.announcing():
+            with self._denoiser.announcing(), limited_threads(self._settings.threads or threads):
                 return self._do(job, start, threads)
         except TvdenoiseError as error:
             failure = error

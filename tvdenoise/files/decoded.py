@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tvdenoise.machine import on_bands
 from tvdenoise.precision import precision_of
 
 if TYPE_CHECKING:
@@ -33,11 +34,13 @@ def stored(denoised: NDArray[np.floating], dtype: np.dtype[Any]) -> NDArray[Any]
     working = precision_of(dtype)
     scale = working.type(limits.max)
     result = np.empty(denoised.shape, dtype)
-    height = max(1, _BAND * len(result) // result.size)
-    for top in range(0, len(result), height):
-        scaled = denoised[top : top + height] * scale
+
+    def convert(rows: slice) -> None:
+        scaled = denoised[rows] * scale
         np.rint(scaled, out=scaled)
-        result[top : top + height] = np.clip(scaled, limits.min, limits.max, out=scaled)
+        result[rows] = np.clip(scaled, limits.min, limits.max, out=scaled)
+
+    on_bands(convert, len(result), max(1, _BAND * len(result) // result.size))
     return result
 
 

@@ -6,5 +6,5 @@ animation   frames of animated formats
 boxes       the boxes of AVIF, HEIF and JPEG 2000
 thumbnails  small copies of an image in its metadata
 multi_picture  the index of the images that follow a JPEG
-png, png_chunks, gif, webp, jpeg, jp2, avif, heic, bmp, pnm, tiff   one family each
+png, png_chunks, png_pixels, gif, webp, jpeg, jp2, avif, heic, bmp, pnm, tiff   one family each
 """

@@ -18,6 +18,7 @@ from tvdenoise.files.pillow import image_of
 from tvdenoise.formats.boxes import ColourCodes, colour_codes, item_properties, notes_of_companions
 from tvdenoise.formats.family import Family, Format, Inspection, split_alpha, stretched
 from tvdenoise.formats.tiff.directories import ORIENTATION, orientation_of
+from tvdenoise.machine import usable_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,8 +121,10 @@ def _options(image: DecodedImage, quality: int | None) -> dict[str, Any]:
         "quality": usual if quality is None else quality,
         "subsampling": traits.subsampling if image.has_channel_axis else "4:0:0",
         "autotiling": False,  # its output depends on the number of processors
-        "max_threads": 1,
-        "speed": 8,  # three times as fast as the default 6, at a loss of 0.3 dB
+        "max_threads": max(
+            2, usable_threads()
+        ),  # the output for one thread differs from that for two or more
+        "speed": 9,  # nine times as fast as the default 6, at a loss of 0.2 dB in files 2 % larger
         "icc_profile": image.metadata.icc,
         "xmp": image.metadata.xmp or b"",
     }

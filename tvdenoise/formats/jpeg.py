@@ -134,7 +134,7 @@ _UNTRUE = (("APP0", _THUMBNAIL), ("APP10", b"AROT"), ("APP11", b""))
 _OF_OTHERS = (("APP2", MULTI_PICTURE), ("APP2", _GAIN_MAP))
 _MOST_NAMES = 8
 _LARGEST_TRAILING_DATA = 1 << 26  # bytes of trailing data that are kept
-_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]", re.DOTALL)
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # begins with a single byte, which is found fast
 _LITTLE, _BLOCK = 1 << 6, 1 << 20  # bytes searched at a time, first and later
 _LONGEST_NAME = 32
 

@@ -44,8 +44,6 @@ from tvdenoise.formats.png_chunks import (
     TEXT_CHUNKS,
     Chunk,
     chunks_of,
-    decode,
-    encode,
     is_copied,
     keeps_background,
     notes_elsewhere,
@@ -53,6 +51,7 @@ from tvdenoise.formats.png_chunks import (
     packed,
     with_new_text,
 )
+from tvdenoise.formats.png_pixels import decode, encode
 from tvdenoise.formats.thumbnails import (
     Miniature,
     notes_of_dropped,

@@ -1,6 +1,6 @@
-"""Chunks of a PNG: reading and writing them, which of other programs' chunks are copied, and 16-bit pixels.
+"""Chunks of a PNG: reading and writing them, and which of other programs' chunks are copied.
 
-Pillow would truncate pixels of 16 bits to 8. The chunks with a place in `Metadata` are kept by `tvdenoise.formats.png`.
+The chunks with a place in `Metadata` are kept by `tvdenoise.formats.png`.
 """
 
 from __future__ import annotations
@@ -11,21 +11,9 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-import numpy as np
-from PIL import Image, ImageFile
+from typing import BinaryIO
 
 from tvdenoise.errors import UnreadableImageError
-from tvdenoise.files.pillow import SILENT_LIBRARIES
-from tvdenoise.formats.family import split_alpha
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from tvdenoise.files.decoded import DecodedImage
-
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 BLOCK = 1 << 20  # bytes read at a time
@@ -121,72 +109,6 @@ def notes_elsewhere(kept: Mapping[bytes, bytes], kinds: Collection[bytes]) -> tu
 def _named(kinds: Collection[bytes]) -> tuple[str, ...]:
     names = ", ".join(kind.decode("latin-1") for kind in sorted(kinds))
     return (f"its PNG chunks {names} are dropped",) if names else ()
-
-
-_GREY = 0
-_DECODED = {b"IHDR", b"IDAT", b"IEND"}
-
-
-def decode(opened: ImageFile.ImageFile, stream: BinaryIO) -> tuple[NDArray[Any], NDArray[Any] | None] | None:
-    """Decode 16-bit colour and 16-bit alpha, which Pillow truncates to 8 bits; None for other kinds."""
-    position = stream.tell()
-    depth, colour = next(chunks_of(stream, {b"IHDR"})).contents[8:10]
-    if depth != 16 or (colour == _GREY and "transparency" not in opened.info):
-        stream.seek(position)
-        return None
-    import imagecodecs
-
-    chunks = list(chunks_of(stream, _DECODED | {b"tRNS"}))
-    transparent = next((chunk.contents for chunk in chunks if chunk.kind == b"tRNS"), None)
-    columns, rows = opened.size
-    _require_no_excess(chunks, 2 * rows * (1 + columns * 2 * len(opened.getbands())) + BLOCK)
-    pixels = b"".join(packed(chunk.kind, chunk.contents) for chunk in chunks if chunk.kind in _DECODED)
-    with SILENT_LIBRARIES:  # libpng prints what it finds odd
-        values = np.asarray(imagecodecs.png_decode(SIGNATURE + pixels))
-    if values.dtype != np.uint16 or values.shape[1::-1] != opened.size:
-        raise ValueError("its header is invalid")
-    if transparent is not None:
-        same = values == np.frombuffer(transparent, ">u2")
-        hidden = same.all(axis=-1) if values.ndim == 3 else same
-        return values, np.where(hidden, 0, 65535).astype(np.uint16)
-    return split_alpha(values)
-
-
-def _require_no_excess(chunks: list[Chunk], most: int) -> None:
-    """Raise UnreadableImageError if more compressed data follow the pixels: libpng would read through them.
-
-    most: limit of decompressed bytes, at least twice the pixels' size.
-    """
-    inflater = zlib.decompressobj()
-    for chunk in chunks:
-        data = chunk.contents if chunk.kind == b"IDAT" else b""
-        while data and not inflater.eof:
-            most -= len(inflater.decompress(data, BLOCK))
-            data = inflater.unconsumed_tail
-            if most < 0:
-                raise UnreadableImageError(
-                    "the file is damaged (it holds more than its pixels)", "use an undamaged copy"
-                )
-
-
-def encode(image: DecodedImage, options: Mapping[str, Any]) -> bytes | None:
-    """Encode 16-bit colour and alpha, which Pillow cannot write, with the metadata chunks that Pillow writes."""
-    if image.kind not in ("LA;16", "RGB;16", "RGBA;16"):
-        return None
-    import imagecodecs
-
-    frame = BytesIO()
-    Image.new("L", (1, 1)).save(frame, "PNG", **options)
-    values = image.intensities if image.alpha is None else np.dstack((image.intensities, image.alpha))
-    encoded = imagecodecs.png_encode(np.ascontiguousarray(values), level=6)
-    pixels: dict[bytes, list[bytes]] = {kind: [] for kind in _DECODED}
-    for chunk in chunks_of(BytesIO(encoded), _DECODED):
-        if chunk.kind in pixels:
-            pixels[chunk.kind].append(packed(chunk.kind, chunk.contents))
-    parts = [SIGNATURE]
-    for chunk in chunks_of(BytesIO(frame.getvalue()), None):
-        parts += pixels.get(chunk.kind) or [packed(chunk.kind, chunk.contents)]
-    return b"".join(parts)
 
 
 _RAW_PROFILE = re.compile(rb"Raw profile type (exif|APP1|8bim|iptc)", re.IGNORECASE)

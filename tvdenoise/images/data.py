@@ -12,6 +12,7 @@ from scipy.ndimage import binary_opening, uniform_filter
 
 from tvdenoise.images.impulses import Impulses
 from tvdenoise.images.validity import holds_nodata, near_clipped
+from tvdenoise.machine import on_bands
 from tvdenoise.model.colour import RGB_CHANNELS, to_opponent
 from tvdenoise.model.fidelity import Fidelity
 from tvdenoise.options import checked
@@ -29,8 +30,7 @@ _LARGEST_INTEGER = 2**53
 _ROUNDING = 12**-0.5
 #: Noise below this part of a step does not change a rounded value.
 _LEAST_PART_OF_STEP = 0.1
-#: Values converted at a time, which fit the cache.
-_BAND = 1 << 16
+_BAND = 1 << 17  # values converted at a time
 Value = TypeVar("Value", bound=np.generic)
 
 
@@ -154,28 +154,42 @@ class Layout:
         channels_first = transposed[np.newaxis] if self.channel_axis is None else transposed
         scalar = self.precision.type
         planes = np.empty(channels_first.shape, self.precision)
-        height = max(1, _BAND // max(planes[0, :1].size, 1))
-        with np.errstate(over="ignore", invalid="ignore"):  # at missing pixels
-            for channel, plane in zip(channels_first, planes, strict=True):
-                for top in range(0, len(plane), height):
-                    band = plane[top : top + height]
-                    np.subtract(
-                        channel[top : top + height], scalar(self.centre), out=band, dtype=self.precision
-                    )
+
+        def convert(rows: slice) -> None:
+            with np.errstate(over="ignore", invalid="ignore"):  # at missing pixels
+                for channel, plane in zip(channels_first, planes, strict=True):
+                    band = plane[rows]
+                    np.subtract(channel[rows], scalar(self.centre), out=band, dtype=self.precision)
                     if self.unit != 1.0:
                         np.divide(band, scalar(self.unit), out=band)
+
+        on_bands(convert, planes.shape[1], _band_of(planes))
         return planes
 
     def image(self, planes: NDArray[np.floating]) -> NDArray[np.floating]:
         """Convert planes, which are overwritten, to an image in the shape and units of results."""
         scalar = self.precision.type
-        np.multiply(planes, scalar(self.unit), out=planes)
-        if self.centre:
-            np.add(planes, scalar(self.centre), out=planes)
-        if self.dtype.kind != "f" and self.data_range != 1.0:
-            np.divide(planes, scalar(self.data_range), out=planes)
-        transposed = planes[0] if self.channel_axis is None else planes
-        return np.ascontiguousarray(np.transpose(transposed, np.argsort(self._order)), dtype=self.precision)
+        without_axis = planes[0] if self.channel_axis is None else planes
+        image = np.transpose(without_axis, np.argsort(self._order))
+        result = planes  # already in the order of the image
+        if not image.flags.c_contiguous or planes.dtype != self.precision:
+            image = np.empty(image.shape, self.precision)
+            result = np.transpose(image, self._order)
+            result = result[np.newaxis] if self.channel_axis is None else result
+
+        def convert(rows: slice) -> None:
+            for plane, channel in zip(planes, result, strict=True):
+                band = plane[rows]
+                np.multiply(band, scalar(self.unit), out=band)
+                if self.centre:
+                    np.add(band, scalar(self.centre), out=band)
+                if self.dtype.kind != "f" and self.data_range != 1.0:
+                    np.divide(band, scalar(self.data_range), out=band)
+                if result is not planes:
+                    channel[rows] = band
+
+        on_bands(convert, planes.shape[1], _band_of(planes))
+        return image
 
     def pixel_shape(self, image: NDArray[np.generic]) -> tuple[int, ...]:
         """Return the shape of the image without its channel axis, as for masks and weights."""
@@ -206,6 +220,12 @@ class Layout:
         else:
             scale = self.precision.type(self.data_range)
             np.copyto(result, image.astype(self.precision) / scale, where=where)
+
+
+def _band_of(planes: NDArray[np.floating]) -> int:
+    """Return how many rows (of volumes: planes) to convert at a time, so that they stay in the processor's cache."""
+    values = planes.size // planes.shape[1]
+    return max(1, _BAND // int(values))
 
 
 def _axes_of_image(shape: tuple[int, ...], channel_axis: int | None) -> tuple[int | None, tuple[int, ...]]:

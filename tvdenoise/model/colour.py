@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tvdenoise.machine import on_bands
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -28,22 +30,23 @@ _BAND = 1 << 16  # pixels rotated at a time
 
 
 def _rotate(planes: NDArray[np.floating], rotation: NDArray[np.float64], out: NDArray[np.floating]) -> None:
-    """Multiply the (3, ..., H, W) planes by a 3×3 matrix, in their precision, in bands that fit the cache.
+    """Multiply the (3, ..., H, W) planes by a 3×3 matrix, in their precision, on threads in bands that fit the cache.
 
     Both arrays are contiguous; out may be the planes themselves.
     """
     matrix = rotation.astype(planes.dtype)
     columns = planes.shape[-1]
     planes, out = (array.reshape(RGB_CHANNELS, -1, columns) for array in (planes, out))
-    rows = planes.shape[1]
-    height = max(1, _BAND // columns)
-    for top in range(0, rows, height):
-        band = planes[:, top : top + height]
+
+    def rotate(rows: slice) -> None:
+        band = planes[:, rows]
         rotated = np.multiply.outer(matrix[:, 0], band[0])
         for coefficients, plane in zip(matrix.T[1:], band[1:], strict=True):
             for coefficient, result in zip(coefficients, rotated, strict=True):
                 np.add(result, plane * coefficient, out=result)
-        out[:, top : top + height] = rotated
+        out[:, rows] = rotated
+
+    on_bands(rotate, planes.shape[1], max(1, _BAND // columns))
 
 
 def to_opponent(rgb: NDArray[np.floating], out: NDArray[np.floating] | None = None) -> NDArray[np.floating]:

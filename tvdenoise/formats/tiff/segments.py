@@ -1,4 +1,4 @@
-"""Segments (strips and tiles) of a TIFF: tifffile locates and decompresses those that a window touches.
+"""Segments (strips and tiles) of a TIFF: tifffile locates and decompresses those that a window touches, on threads.
 
 tifffile's own `asarray` and `decode` are not used: the former fills missing segments with zeros, and reads a single
 uncompressed strip whole; the latter refuses a last strip that is compressed with all its rows.
@@ -20,6 +20,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from tvdenoise.errors import UnreadableImageError
 from tvdenoise.formats.tiff.directories import ORIENTATION, truncated
 from tvdenoise.formats.tiff.samples import Samples, known_samples
+from tvdenoise.machine import on_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -115,8 +116,14 @@ class Segments:
         """Bytes of a row of a segment in memory."""
         return self.grid.columns * self.grid.samples * self.kind.dtype.itemsize
 
-    def values(self, number: int, stream: BinaryIO) -> NDArray[Any]:
-        """Decode the values (rows, columns, samples) of a segment, in native byte order.
+    def stored(self, number: int, stream: BinaryIO) -> bytes:
+        """Read a segment as it is stored."""
+        offset, length = self.places[number]
+        stream.seek(offset)
+        return stream.read(length)
+
+    def values(self, number: int, data: bytes) -> NDArray[Any]:
+        """Decode the values (rows, columns, samples) of a segment, in native byte order, from its stored bytes.
 
         Raises UnreadableImageError if it is too short.
         """
@@ -126,9 +133,6 @@ class Segments:
         grid = self.grid
         _, top, _ = grid.place(number)
         rows = grid.stored_rows(top)
-        offset, length = self.places[number]
-        stream.seek(offset)
-        data = stream.read(length)
         if self.compression != _UNCOMPRESSED:
             decompress = tifffile.TIFF.DECOMPRESSORS[self.compression]
             data = decompress(data, out=grid.rows * self.row_bytes + _EXCESS)
@@ -220,15 +224,27 @@ class TiffRegions:
         grid = self._segments.grid
         shape = rows.stop - rows.start, columns.stop - columns.start, self._samples.count
         values = np.empty(shape, self.dtype)
+
+        def place(number: int, segment: NDArray[Any]) -> None:
+            layer, top, left = grid.place(number)
+            first_row, first_column = max(top, rows.start), max(left, columns.start)
+            part = segment[first_row - top : rows.stop - top, first_column - left : columns.stop - left]
+            down, across = first_row - rows.start, first_column - columns.start
+            target = values[down:, across:, layer : layer + grid.samples]
+            target[: part.shape[0], : part.shape[1]] = part[: target.shape[0], : target.shape[1]]
+
+        def decode(number: int) -> None:
+            with self._lock:
+                data = self._segments.stored(number, self._stream)
+            place(number, self._segments.values(number, data))
+
+        numbers = list(self._touched(rows, columns))
+        if len(numbers) > self._most_kept:  # there is little to gain from the cache
+            on_threads(decode, numbers)
+            return values
         with self._lock:
-            for number in self._touched(rows, columns):
-                layer, top, left = grid.place(number)
-                segment = self._segment(number)
-                first_row, first_column = max(top, rows.start), max(left, columns.start)
-                part = segment[first_row - top : rows.stop - top, first_column - left : columns.stop - left]
-                down, across = first_row - rows.start, first_column - columns.start
-                target = values[down:, across:, layer : layer + grid.samples]
-                target[: part.shape[0], : part.shape[1]] = part[: target.shape[0], : target.shape[1]]
+            for number in numbers:
+                place(number, self._segment(number))
         return values
 
     def _touched(self, rows: slice, columns: slice) -> Iterator[int]:
@@ -246,7 +262,8 @@ class TiffRegions:
             return self._kept[number]
         if len(self._kept) >= self._most_kept:
             self._kept.popitem(last=False)
-        self._kept[number] = self._segments.values(number, self._stream)
+        data = self._segments.stored(number, self._stream)
+        self._kept[number] = self._segments.values(number, data)
         return self._kept[number]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
@@ -59,6 +59,7 @@ from tvdenoise.formats.tiff.samples import (
     WHITE_IS_ZERO,
     alpha_among,
 )
+from tvdenoise.machine import on_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,6 +76,7 @@ _NO_PREDICTOR, _HORIZONTAL = 1, 2
 _FORMATS = {"u": 1, "i": 2, "f": 3}
 _SUB_DIRECTORIES = 330
 _STRIP = 1 << 20  # bytes
+_BANDS = 32  # rows of segments that are encoded together
 _SIDE = 16  # tile sides are multiples of it
 _LARGEST_TERM = 2**32 - 1  # of a fraction
 _ROOM_FOR_TAGS = 1 << 26  # bytes
@@ -373,14 +375,16 @@ class Pages:
         for layer, part in enumerate(np.split(values, opened.storage.layers, axis=-1)):
             self._append_to(opened, layer, part)
 
-    def append_layer(self, layer: int, values: NDArray[Any]) -> None:
-        """Write the next segments of a layer of the page; values: as for `Storage.encoded`."""
+    def append_layer(self, layer: int, parts: list[NDArray[Any]]) -> None:
+        """Write the next segments of a layer of the page, encoded on threads; parts: each as for `Storage.encoded`."""
         assert self._page is not None
-        self._append_to(self._page, layer, values)
+        self._append_to(self._page, layer, *parts)
 
-    def _append_to(self, opened: _Open, layer: int, values: NDArray[Any]) -> None:
-        assert opened.storage is not None
-        for data in opened.storage.encoded(values, self._layout.order):
+    def _append_to(self, opened: _Open, layer: int, *parts: NDArray[Any]) -> None:
+        storage = opened.storage
+        assert storage is not None
+        encoded = on_threads(lambda values: list(storage.encoded(values, self._layout.order)), parts)
+        for data in chain.from_iterable(encoded):
             opened.places[layer].append((self._stream.tell(), len(data)))
             self._stream.write(data)
         if not self._has_one_directory:
@@ -478,8 +482,12 @@ def _append(pages: Pages, image: DecodedImage, given: Mapping[str, Any]) -> None
     storage = _storage_of(image, rows, columns, traits_of(image).tile)
     pages.begin(given["fields"], storage)
     for layer in range(storage.layers):
-        for _, values in _bands(image, storage):
-            pages.append_layer(layer, values[..., layer : layer + 1] if storage.is_planar else values)
+        bands = _bands(image, storage)
+        while together := list(islice(bands, _BANDS)):
+            parts = [
+                values[..., layer : layer + 1] if storage.is_planar else values for _, values in together
+            ]
+            pages.append_layer(layer, parts)
     overviews = _overviews_of(image, storage, pages)
     for window, values in _bands(image, storage) if overviews else ():
         for overview in overviews:
