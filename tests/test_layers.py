@@ -39,6 +39,7 @@ CONFINED = {
     "PIL": {"files", "formats", "pictures"},
     "imagecodecs": {"files", "formats"},
     "pillow_heif": {"formats"},
+    "llvmlite": {"model"},
     "numba": {"model"},
     "matplotlib": {"pictures"},
     "platformdirs": {"model"},

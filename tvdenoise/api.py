@@ -22,10 +22,6 @@ from tvdenoise.noise.model import NoiseModel
 from tvdenoise.options import Count, Options, checked, with_option_keywords
 from tvdenoise.parameters import MOST_SAMPLED_IMAGES, Parameters, in_data_ranges, median_of, problem_of
 from tvdenoise.solver.descent import Solution, Status, TracePoint
-from tvdenoise.tiling.passes import Scratch, TiledSolution, Windows
-from tvdenoise.tiling.plan import TilingPlan
-from tvdenoise.tiling.refining import Refinement
-from tvdenoise.tiling.source import Reader, Source, Stage, Tell, tell_nobody
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -35,6 +31,9 @@ if TYPE_CHECKING:
     from tvdenoise.model.engines import Evaluation
     from tvdenoise.parameters import Problem
     from tvdenoise.solver.descent import Minimiser
+    from tvdenoise.tiling.passes import TiledSolution
+    from tvdenoise.tiling.plan import TilingPlan
+    from tvdenoise.tiling.source import Source, Tell
 
 
 @with_option_keywords
@@ -381,7 +380,7 @@ def denoise_tiled(
     folder: str | None = None,
     spacing: Sequence[float] | None = None,
     overlap: int | None = None,
-    tell: Tell = tell_nobody,
+    tell: Tell | None = None,
     **fields: Any,
 ) -> Iterator[TiledSolution]:
     """Minimise J as `tvdenoise.denoise` does, with the same parameters and one certificate for the whole image.
@@ -403,9 +402,15 @@ def denoise_tiled(
     need the whole image. Raises the same errors, TooLittleMemoryError (a ValueError) if the memory is too small, and
     OSError if the scratch file cannot be written.
     """
+    from tvdenoise.tiling.passes import Scratch, TiledSolution, Windows
+    from tvdenoise.tiling.plan import TilingPlan
+    from tvdenoise.tiling.refining import Refinement
+    from tvdenoise.tiling.source import Reader, Stage, tell_nobody
+
     given = Options.of(options, _given(fields, mu=mu, epsilon=epsilon))
     if given.impulses != "off":
         raise ValueError("impulses cannot be removed in parts, which know only a part of the image")
+    tell = tell or tell_nobody
     plan = TilingPlan.of(
         Reader.of(source, given),
         given,

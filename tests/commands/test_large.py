@@ -398,7 +398,7 @@ def test_the_command_keeps_to_the_memory_that_it_is_given(dtype, stored: dict, t
         where = ("-o", f"{name}.tif", "--report", f"{name}.jsonl")
         ended, _, megabytes = measured(tmp_path, "a.tif", *where, *options)
         assert ended.returncode == 0, ended.stderr
-        assert name == "whole" or megabytes * 2**20 <= 300e6
+        assert name == "whole" or megabytes * 2**20 <= 0.95 * 300e6  # code takes more on some machines
         reports.append(report(tmp_path / f"{name}.jsonl"))
     assert (tmp_path / "again.tif").read_bytes() == (tmp_path / "parts.tif").read_bytes()
     whole, in_parts = (tiff_values(tmp_path / f"{name}.tif") for name in ("whole", "parts"))

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.fft import dctn
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.special import gammaincinv
 from threadpoolctl import threadpool_info
 
 from support.measurements import scene
 from support.samples import PHOTOGRAPHS, SAMPLES, clean, correlated, photons, with_noise
 from tvdenoise import estimate_noise
 from tvdenoise.model.colour import from_opponent
+from tvdenoise.noise import estimation
 from tvdenoise.noise.blocks import Blocks, spectrum_of
 from tvdenoise.noise.estimation import PATCHES, covariance_of_patches, sigma_of_patches
 from tvdenoise.noise.evidence import (
@@ -324,3 +326,25 @@ def test_photon_noise_is_found_on_flat_areas_with_edges_between_them(areas, peak
     model = estimate_noise(np.random.default_rng(0).poisson(areas() * peak) / peak)
     assert model.kind is NoiseKind.INTENSITY
     assert model.channels[0].sigma == pytest.approx(np.sqrt(areas().mean() / peak), rel=0.2)
+
+
+def test_flat_blocks_have_far_less_energy_than_noise_at_any_frequency():
+    energies = Blocks.of_windows(np.full((1, 400, 8, 8), 0.7, np.float32)).energies
+    assert max(energies[..., 1:, :].max(), energies[..., :, 1:].max()) < 1e-20
+    np.testing.assert_allclose(energies[..., 0, 0], (8 * 0.7) ** 2, rtol=1e-6)
+
+
+def test_quantiles_are_those_of_the_gamma_distribution():
+    for rank, quantile in estimation._QUANTILES.items():
+        assert quantile == pytest.approx(gammaincinv(rank / 2, 1 - 1e-6), rel=1e-12)
+    for side in (7, 5, 3):
+        assert estimation._energy_threshold(side) > 0
+
+
+def test_a_spectrum_is_interpolated_linearly_between_its_points():
+    spectrum = np.random.default_rng(0).uniform(0.5, 2, (BLOCK, BLOCK))
+    noise = ChannelNoise.of(np.zeros(1), np.ones(1), spectrum, np.ones(1, np.intp))
+    down, across = np.fft.fftfreq(37), np.fft.fftfreq(50)
+    places = [np.minimum(np.abs(each) * 2 * BLOCK, BLOCK - 1) for each in (down, across)]
+    expected = map_coordinates(noise.spectrum, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest")
+    np.testing.assert_allclose(noise._power(down, across), expected, rtol=1e-12)

@@ -42,7 +42,13 @@ class OwnTime:
     def _look(self) -> None:
         """Record how long each thread has waited; the last record of an ended thread stays."""
         for process in self._processes:
-            for path in Path(f"/proc/{process}/task").glob("*/schedstat"):
+            tasks = Path(f"/proc/{process}/task")
+            try:
+                threads = os.listdir(tasks)
+            except OSError:  # the process has ended, or the system has no /proc
+                continue
+            for thread in threads:
+                path = tasks / thread / "schedstat"
                 try:
                     self._waited[path] = int(path.read_text().split()[1]) / 1e9
                 except (OSError, IndexError):  # the thread has just ended

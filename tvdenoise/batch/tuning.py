@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.ndimage import uniform_filter
 
 from tvdenoise.batch.denoiser import Denoiser
 from tvdenoise.errors import TvdenoiseError, UnsupportedImageError, UsageError
@@ -121,6 +120,8 @@ def _step(means: NDArray[Any], axis: int) -> NDArray[Any]:
 
 def _means(marks: NDArray[Any], window: tuple[int, int]) -> NDArray[Any]:
     """Mean over each window of blocks, indexed by its first block."""
+    from scipy.ndimage import uniform_filter
+
     down, across = window
     origin = [-(side // 2) for side in window]
     means = uniform_filter(marks.astype(np.float64), window, mode="constant", origin=origin)

@@ -1,11 +1,13 @@
-"""The entry point of the command line, its top level, and four changes to what Typer makes of commands.
+"""The entry point of the command line, its top level, and five changes to what Typer makes of commands.
 
 In the help, sentences fill the lines of any terminal, flags have no type, and arguments are shown by name alone
-(``INPUT...`` where there may be several). Usage errors are one line.
+(``INPUT...`` where there may be several). Usage errors are one line. Words reach the commands as they were typed,
+without pydantic, which would check that text is text and takes 0.1 s to import.
 """
 
 from __future__ import annotations
 
+import functools
 import gc
 import inspect
 import logging
@@ -31,6 +33,7 @@ from tvdenoise.files.paths import printable
 
 #: Typer's own class, or Click's in older versions of Typer.
 _UsageError: type[Any] = typer.BadParameter.__bases__[0]
+_CONVERSION = "conversion_by_typer"  # the attribute that keeps a parameter's own method
 _SEVERAL = "..."  # follows the name of an argument that may be repeated
 
 
@@ -39,7 +42,7 @@ class Command(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Its parameters, including those that Typer adds."""
-        return _plainly_shown(super().get_params(ctx))
+        return _as_typed(_plainly_shown(super().get_params(ctx)))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The words after the command's name in the usage line."""
@@ -52,7 +55,7 @@ class Group(TyperGroup):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Its parameters, including those that Typer adds."""
-        return _plainly_shown(super().get_params(ctx))
+        return _as_typed(_plainly_shown(super().get_params(ctx)))
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Parse the options of the top level."""
@@ -83,6 +86,27 @@ def _plainly_shown(parameters: Iterable[Any]) -> list[Any]:
         elif getattr(parameter, "is_flag", False) and parameter.metavar is None:
             parameter.metavar = ""
     return found
+
+
+def _as_typed(parameters: list[Any]) -> list[Any]:
+    """The parameters, all of which are flags or text, without Typer's conversion of typed words and of missing ones."""
+    for parameter in parameters:
+        if not hasattr(parameter, _CONVERSION):
+            setattr(parameter, _CONVERSION, parameter.process_value)
+            parameter.process_value = functools.partial(_processed, parameter)
+    return parameters
+
+
+def _processed(parameter: Any, ctx: Any, value: Any) -> Any:
+    """The value of a parameter that Click has found among the words, or its default."""
+    is_several = parameter.multiple or parameter.nargs == -1
+    if value is None and not parameter.required:
+        value = () if is_several else None
+        return value if parameter.callback is None else parameter.callback(ctx, parameter, value)
+    words = value if is_several else [value]
+    if parameter.callback is None and words and all(isinstance(word, str) for word in words):
+        return list(words) if is_several else value
+    return getattr(parameter, _CONVERSION)(ctx, value)
 
 
 def _no_type(ctx: Any) -> None:  # the name by which Typer passes it

@@ -6,4 +6,5 @@ impulses     pixels that no neighbour supports
 metrics      PSNR and SSIM
 specks       specks of black-and-white images
 validity     values that stand for missing data, and clipped ones
+windows      sums over the window around each pixel
 """

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from scipy.ndimage import binary_opening, uniform_filter
 
 from tvdenoise.images.impulses import Impulses
 from tvdenoise.images.validity import holds_nodata, near_clipped
@@ -322,6 +321,8 @@ def fill(planes: NDArray[np.floating], is_missing: NDArray[np.bool_]) -> None:
 
     is_missing: the shape of one channel; at least one pixel must be known. Missing pixels may hold anything, NaN too.
     """
+    from scipy.ndimage import uniform_filter
+
     is_known = ~is_missing
     known = is_known.astype(np.float32)
     waiting, side = is_missing.copy(), _LEAST_SIDE
@@ -345,6 +346,8 @@ def with_noise_where_missing(
     gets the deviation of a known pixel nearby from its 3×3 mean: it has 8/9 of the variance of the noise, and the
     filled value, a mean of eight, has the rest. Holes of 3×3 pixels and more are masked out.
     """
+    from scipy.ndimage import binary_opening, uniform_filter
+
     noisy = planes.copy()
     rng = np.random.default_rng(0)
     window = (1,) * (is_missing.ndim - 2) + (3, 3)

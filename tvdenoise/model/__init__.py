@@ -5,9 +5,10 @@ penalties       the smoothed absolute value h: hyperbola or Huber's function
 fidelity        pixel weights of the fidelity μ/2 ‖x − f‖²
 colour          the luminance/opponent basis
 objective       J, its gradient, its Lipschitz constant, the certificate
-engines         step and evaluation of J: the sparse definition, or fused kernels on bands of rows
-kernels         the fused sweep for images
-volume_kernels  the fused sweep for volumes and weights
+engines         step and evaluation of J: the sparse definition, or the fused sweep on bands of rows
+kernels         the fused sweep, compiled for each form of J
+threads         helper threads that stay
 kernel_cache    cache of compiled kernels in the user's cache folder
+preparation     the time that loading and compiling kernels takes, and who is told of it
 part_sums       J and ‖∇J‖² over a part of an image
 """

@@ -236,10 +236,7 @@ def form_of(objective: Objective) -> Form:
     Known numbers of channels and simple scalings have forms of their own only where that makes the sweep faster.
     """
     channels, fidelity = len(objective.noisy), objective.fidelity
-    if fidelity is None:
-        kind = PLAIN
-    else:
-        kind = GAPPED if fidelity.absent else WEIGHTED
+    kind = PLAIN if fidelity is None else GAPPED if fidelity.absent else WEIGHTED
     is_deep = objective.noisy.ndim == 4
     shares = objective.tv == "isotropic" and kind != GAPPED
     known = (1,) if is_deep else (1, 3)

@@ -1,10 +1,10 @@
 """The fused sweeps: one pass over memory takes a step and computes everything the next step needs.
 
-For each row of a band, a sweep sets x ← x − τ d, replaces the direction d by the objective gradient g over the metric m
-at the new x, and adds up the penalties, ‖x − f‖², ‖g‖² and what the step rules need. The rows involved stay in the fastest cache, so a sweep costs
-little more than moving x, d and f through memory.
+For each row of a band, a sweep sets x ← x − τ d, replaces the direction d by the objective gradient g over the metric
+m at the new x, and adds up the penalties, ‖x − f‖², ‖g‖² and what the step rules need. The rows involved stay in the
+fastest cache, so a sweep costs little more than moving x, d and f through memory.
 
-`sweeps` compiles these functions for one `Form` of the objective; whatever the form decides is a constant in the
+`sweep_for` makes the sweep for one `Form` of the objective; whatever the form decides is a constant in the
 compiled code. Three rules keep the code as fast as C:
 
 - The row functions are small and take contiguous rows, because the compiler vectorises a loop only if it can prove,
@@ -286,7 +286,7 @@ def rows_for(form: Form) -> Rows:  # noqa: PLR0915
             flags[j] = 1 if is_within else 0
 
     @row
-    def weigh(weights, flags, x, fidelity, z, i, left, right, scales, epsilon):
+    def weigh(weights, flags, x, fidelity, z, i, left, right, scales, epsilon):  # noqa: PLR0912
         """Fill the weights of the differences that leave row i of plane z, between two columns; return the sum of h.
 
         weights: (1, 1, columns) if shared; (3, channels or 1, columns) for the differences to the next plane, row
@@ -457,7 +457,7 @@ def rows_for(form: Form) -> Rows:  # noqa: PLR0915
 
 
 @cache
-def sweep_for(form: Form) -> Any:
+def sweep_for(form: Form) -> Any:  # noqa: PLR0915
     """Return the function that steps and evaluates bands of rows in place; it is compiled when first called."""
     is_isotropic, is_deep = form.tv == "isotropic", form.is_deep
     known_channels = form.channels
@@ -466,7 +466,9 @@ def sweep_for(form: Form) -> Any:
     has_weights = form.fidelity != PLAIN
     weigh, update, flow_between = rows_for(form)
 
-    def sweep(x, d, noisy, fidelity, starts, mu, epsilon, scales, metric, counter, step_length, sums):
+    def sweep(  # noqa: PLR0915
+        x, d, noisy, fidelity, starts, mu, epsilon, scales, metric, counter, step_length, sums
+    ):  # fmt: skip
         """Claim bands from a shared counter, step and evaluate them, until none is left.
 
         x, d, noisy: (channels, planes, rows, columns). fidelity: (planes, rows, columns), coded; empty if plain.

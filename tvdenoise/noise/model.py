@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import map_coordinates, uniform_filter
+
+from tvdenoise.images.windows import window_sums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 #: Side of the blocks whose cosine transform gives the spectrum.
 BLOCK = 8
-#: Side of the window over which intensities are averaged before the variance is looked up.
-_WINDOW = 5
+#: Intensities are averaged over this distance (rows and columns) before the variance is looked up.
+_REACH = 2
 #: Quadrature points for integrals over the frequencies of one axis.
 _QUADRATURE = 64
 #: Estimators disagree if they differ by more than this part, of a level of at least this part of a step.
@@ -109,11 +110,15 @@ class ChannelNoise:
 
     def _power(self, down: NDArray[np.floating], across: NDArray[np.floating]) -> NDArray[np.float64]:
         """Interpolate the spectrum, whose points lie at k/16, at frequencies in cycles per pixel."""
-        places = (np.minimum(np.abs(frequencies) * 2 * BLOCK, BLOCK - 1) for frequencies in (down, across))
-        power: NDArray[np.float64] = map_coordinates(
-            self.spectrum, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest"
-        )
+        power: NDArray[np.float64] = _hats(down) @ self.spectrum @ _hats(across).T
         return power
+
+
+def _hats(frequencies: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the weights (frequencies, 8) of a spectrum's points in its linear interpolation."""
+    places = np.minimum(np.abs(frequencies) * 2 * BLOCK, BLOCK - 1)
+    weights: NDArray[np.float64] = np.maximum(1 - np.abs(places[:, np.newaxis] - np.arange(BLOCK)), 0)
+    return weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,5 +176,8 @@ class NoiseModel:
     def draw(self, planes: NDArray[np.floating], seed: int) -> NDArray[np.float32]:
         """Draw noise of this kind for planes (channels, rows, columns), or plane by plane for a volume."""
         rng = np.random.default_rng(seed)
-        intensities = uniform_filter(planes[0], _WINDOW, mode="nearest", axes=(-2, -1))
+        intensities = planes[0]
+        if any(np.ptp(channel.variances) > 0 for channel in self.channels):
+            side = 2 * _REACH + 1
+            intensities = window_sums(planes[0], _REACH, "edge", np.float64) / side**2
         return np.stack([channel.draw(intensities, rng) for channel in self.channels])

@@ -3,4 +3,5 @@
 descent     the iteration, its states and the solution
 step_rules  the step length: Barzilai-Borwein, or 1/L
 stopping    the stopping rule: the certificate
+compiled    the descent compiled as a whole, for small images
 """

@@ -1,7 +1,7 @@
 """The whole descent in compiled code, for images so small that Python would take longer than the sweeps.
 
-It runs on one thread, and calls the same sweep, step rule and stopping rule as `tvdenoise.solver.descent`, so it reaches
-the same iterates, bit for bit.
+It runs on one thread, and calls the same sweep, step rule and stopping rule as `tvdenoise.solver.descent`, so it
+reaches the same iterates, bit for bit.
 """
 
 from __future__ import annotations

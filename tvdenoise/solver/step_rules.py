@@ -89,16 +89,22 @@ class BarzilaiBorwein:
 
     def next(self, step_length: float, before: Evaluation, after: Evaluation) -> float:  # noqa: ARG002
         """Return the next step length."""
-        lengths = after.squared_length_before, after.gradient_product, after.squared_length
-        return next_step(step_length, after.value, *lengths, *self.memory)
+        return next_step(
+            step_length,
+            after.value,
+            after.squared_length_before,
+            after.gradient_product,
+            after.squared_length,
+            *self.memory,
+        )
 
 
 class Memory(NamedTuple):
     """What the rule of Barzilai and Borwein remembers, in arrays that it changes.
 
     limits: the longest step, and the factor of the accepted values up to which a value is accepted.
-    short_steps, accepted: the last ones, in no order. counts: of short steps, of accepted values, and of rejected values
-    since the last accepted one.
+    short_steps, accepted: the last ones, in no order. counts: of short steps, of accepted values, and of values
+    rejected since the last accepted one.
     """
 
     limits: NDArray[np.float64]

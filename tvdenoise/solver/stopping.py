@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ def bound_of(squared_norm: float, weight: float, mu: float, sums: float, roundin
     squared_norm: ‖∇J‖²_{W⁻¹}. weight: N, or the sum of the weights. sums, rounding: as in `Certificate`.
     It is also compiled, for `tvdenoise.solver.compiled`.
     """
-    return np.sqrt(squared_norm / weight) / mu * (1 + sums) + rounding
+    return math.sqrt(squared_norm / weight) / mu * (1 + sums) + rounding
 
 
 @dataclass(frozen=True)
@@ -121,4 +122,4 @@ class Certificate:
             return rms / objective.typical_mu * (1 + self.sums) + self.rounding
         if evaluation.squared_dual_norm is not None:
             squared_norm = evaluation.squared_dual_norm
-        return float(bound_of(squared_norm, *self.constants))
+        return bound_of(squared_norm, *self.constants)

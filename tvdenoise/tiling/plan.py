@@ -150,10 +150,10 @@ class StreamedEvidence:
 
     def windows(self, grid: WindowGrid, channels: slice, inner: int | None = None) -> NDArray[np.floating]:
         """Return the windows (channels, windows, side, side) of these channels on a grid; inner: see `windows_of`."""
-        taken = middles(self._windows[grid].taken, inner)
-        excluded = np.count_nonzero(taken[-1] < INFORMATIVE, axis=(1, 2))
-        chosen = taken[:-1][channels]
-        if excluded.any():
+        windows = self._windows[grid]
+        chosen = middles(windows.taken[channels], inner)
+        excluded = windows.excluded_pixels(inner)
+        if excluded is not None and excluded.any():
             chosen = chosen[:, least_excluded(excluded)]
         return chosen if self._depth == 1 else varied(chosen)
 
@@ -161,8 +161,9 @@ class StreamedEvidence:
         """Return how many windows of a grid hold no excluded pixel; None if no pixel is excluded."""
         if not self._has_excluded:
             return None
-        flags = middles(self._windows[grid].taken[-1], inner)
-        return int(np.count_nonzero((flags >= INFORMATIVE).all(axis=(1, 2))))
+        windows = self._windows[grid]
+        excluded = windows.excluded_pixels(inner)
+        return windows.count if excluded is None else int(np.count_nonzero(excluded == 0))
 
     def planes(self) -> NDArray[np.floating]:
         """Return the planes, which must be too thin for windows."""
@@ -184,15 +185,28 @@ def held_whole(shape: tuple[int, ...]) -> int:
 
 
 class _Windows:
-    """The windows of a grid, taken from rows added in order."""
+    """The windows of a grid, taken from rows added in order.
+
+    count: the number of windows. taken: (channels, windows, side, side).
+    """
 
     def __init__(self, grid: WindowGrid, shape: tuple[int, int, int]) -> None:
+        """shape: (channels and flags, rows, columns)."""
         channels, rows, columns = shape
         self._side, self._step = grid.side, grid.step(rows, columns)
         self._across = len(range(0, columns - grid.side + 1, self._step))
-        down = len(range(0, rows - grid.side + 1, self._step))
-        self.taken = np.empty((channels, down * self._across, grid.side, grid.side), np.float32)
+        self.count = len(range(0, rows - grid.side + 1, self._step)) * self._across
+        self.taken = np.empty((channels - 1, self.count, grid.side, grid.side), np.float32)
+        #: Where a window holds excluded pixels; None as long as none does.
+        self._excluded: NDArray[np.bool_] | None = None
         self._next = 0
+
+    def excluded_pixels(self, inner: int | None) -> NDArray[np.intp] | None:
+        """Return the number of excluded pixels in (the middle of) each window; None if there are none at all."""
+        if self._excluded is None:
+            return None
+        counts: NDArray[np.intp] = np.count_nonzero(middles(self._excluded, inner), axis=(1, 2))
+        return counts
 
     def add(self, before: NDArray[np.floating], rows: NDArray[np.floating], seen: int) -> None:
         """Take the windows that these rows complete; before: the last of the ``seen`` rows."""
@@ -203,8 +217,12 @@ class _Windows:
                 held = before[:, before.shape[1] - (seen - top) :]
                 strip = np.concatenate([held, rows[:, : self._side - held.shape[1]]], axis=1)
             windows = np.lib.stride_tricks.sliding_window_view(strip, (self._side, self._side), axis=(1, 2))
-            place = self._next * self._across
-            self.taken[:, place : place + self._across] = windows[:, 0, :: self._step]
+            place = slice(self._next * self._across, (self._next + 1) * self._across)
+            self.taken[:, place] = windows[:-1, 0, :: self._step]
+            if strip[-1].min() < INFORMATIVE:
+                if self._excluded is None:
+                    self._excluded = np.zeros(self.taken.shape[1:], bool)
+                self._excluded[place] = windows[-1, 0, :: self._step] < INFORMATIVE
             self._next += 1
 
 
@@ -456,8 +474,9 @@ def _chosen(own: Options, reader: Reader, method: Method, surveyed: Survey) -> t
     """Return the form with the parameters that `tvdenoise.denoise` would choose, and the noise they suit."""
 
     def evidence() -> NoiseEvidence:
-        assert surveyed.noise is not None
-        return surveyed.noise
+        found, surveyed.noise = surveyed.noise, None  # its memory is free again before the choice
+        assert found is not None
+        return found
 
     noise = noise_for(own, reader.layout, reader.channels, evidence)
     least = reader.layout.least_sigma
