@@ -174,3 +174,25 @@ def test_neither_the_start_nor_the_noisy_image_is_modified():
         engine.advance(0.01)
     assert np.array_equal(start, kept[0])
     assert np.array_equal(objective.noisy, kept[1])
+
+
+@pytest.mark.parametrize("gap", [0, 16, 64, 4096])
+@pytest.mark.parametrize("shape", [(1, 1, 200), (1, 2, 203), (3, 4, 130)])
+def test_where_arrays_lie_in_memory_never_changes_a_byte(shape, gap):
+    objective, start = _objective(shape, np.float32, "isotropic", PENALTIES["hyperbolic"](0.03))
+    results = []
+    for is_in_order in (True, False):
+        engine = FusedEngine(objective, start, 1, preconditioned=True)
+        memory = np.empty(3 * (start.nbytes + gap), np.uint8)
+        places = [memory[k * (start.nbytes + gap) :][: start.nbytes] for k in range(3)]
+        if not is_in_order:
+            places.reverse()
+        x, d, noisy = (place.view(np.float32).reshape(engine.operands.x.shape) for place in places)
+        x[...], d[...], noisy[...] = engine.operands.x, 0, engine.operands.noisy
+        engine.operands = engine.operands._replace(x=x, d=d, noisy=noisy)
+        evaluations = [engine.advance(step) for step in (0.0, 0.5, 0.7)]
+        results.append((x.tobytes(), d.tobytes(), evaluations))
+    engine = FusedEngine(objective, start, 1, preconditioned=True)
+    evaluations = [engine.advance(step) for step in (0.0, 0.5, 0.7)]
+    results.append((engine.iterate.tobytes(), engine.direction.tobytes(), evaluations))
+    assert results[0] == results[1] == results[2]

@@ -18,7 +18,7 @@ import pytest
 from support.processes import ROOT
 from tvdenoise import __version__, denoise
 from tvdenoise.model.kernel_cache import KernelFolder
-from tvdenoise.model.kernels import WEIGHTED, Form, sweep_for
+from tvdenoise.model.kernels import WEIGHTED, KernelForm, sweep_for
 from tvdenoise.solver.compiled import descend_for
 
 PACKAGE = ROOT / "tvdenoise"
@@ -440,13 +440,17 @@ def test_a_second_process_compiles_nothing_and_leaves_the_cache_as_it_is(site, h
 def test_only_what_is_used_is_compiled(site, home):
     _run("import numpy, tvdenoise; tvdenoise.denoise(numpy.zeros((9, 9), 'f4'), 10.0)", site, home)
     names = [path.name.rpartition("-")[0] for path in _kernels(home)]
-    form = Form().name
+    form = KernelForm().name
     assert sorted(names) == [f"descend_{form}", "step_borders", f"sweep_{form}"]
 
 
 def test_read_only_arrays_need_no_kernels_of_their_own():
     noisy = np.random.default_rng(0).random((20, 30)).astype(np.float32)
-    used = [kind(form) for kind in (sweep_for, descend_for) for form in (Form(), Form(fidelity=WEIGHTED))]
+    used = [
+        kind(form)
+        for kind in (sweep_for, descend_for)
+        for form in (KernelForm(), KernelForm(fidelity=WEIGHTED))
+    ]
 
     def denoise_both():
         denoise(noisy, 10.0)

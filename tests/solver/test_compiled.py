@@ -34,9 +34,7 @@ CASES = {
     "colour": (COLOUR, {"channel_axis": -1}),
     "weights": (IMAGE, {"weights": WEIGHTS}),
     "held": (IMAGE, {"mask": WEIGHTS > 0.5}),
-    "absent": (GAPS, {"nan": "keep"}),
-    "volume": (np.stack([IMAGE, IMAGE[::-1]]), {"spatial_axes": (0, 1, 2)}),
-    "huber": (IMAGE, {"penalty": "huber", "tv": "anisotropic"}),
+    "four channels": (np.stack([IMAGE] * 4), {"channel_axis": 0}),
     "limit": (IMAGE, {"max_iterations": 7}),
     "precision": (IMAGE, {"tolerance": 0}),
 }
@@ -68,7 +66,7 @@ def test_it_goes_on_after_python_has_looked_at_signals(in_python, monkeypatch):
     assert (limited.iterations, limited.status) == (6, Status.ITERATION_LIMIT)
 
 
-def test_missing_pixels_several_threads_and_fixed_steps_are_left_to_python(monkeypatch):
+def test_several_threads_fixed_steps_and_rare_forms_are_left_to_python(monkeypatch):
     steps = []
     monkeypatch.setattr(compiled, "descend_for", None)
     monkeypatch.setattr(
@@ -77,4 +75,7 @@ def test_missing_pixels_several_threads_and_fixed_steps_are_left_to_python(monke
     denoise(IMAGE, 14.0, weights=(WEIGHTS > 0.5).astype(float))
     denoise(np.tile(IMAGE, (12, 3)), 14.0, threads=2)
     denoise(IMAGE, 14.0, step="fixed", max_iterations=9)
-    assert len(steps) == 3
+    denoise(GAPS, 14.0, nan="keep")
+    denoise(np.stack([IMAGE, IMAGE[::-1]]), 14.0, spatial_axes=(0, 1, 2))
+    denoise(IMAGE, 14.0, penalty="huber", tv="anisotropic")
+    assert len(steps) == 6

@@ -70,13 +70,19 @@ def test_steps_stay_between_the_safe_one_and_the_inverse_of_the_least_curvature_
         assert rule.next(step_length, START, after) == pytest.approx(expected)
 
 
-def test_a_value_that_stays_too_high_leads_to_safe_steps_until_it_falls():
+def test_values_that_stay_too_high_lead_to_safe_steps_which_grow_while_the_value_falls():
     rule = BarzilaiBorwein(_objective(), DOUBLE)
     step_length = rule.first(START)
     curvature = np.full(5, 0.8)
-    steps = [rule.next(step_length, START, _after(curvature, step_length, value=2.0)) for _ in range(12)]
-    assert steps[0] > SAFE_STEP
-    assert steps[-4:] == [SAFE_STEP] * 4
+
+    def steps_after(values):
+        return [rule.next(step_length, START, _after(curvature, step_length, value)) for value in values]
+
+    risen = steps_after(np.linspace(2, 3, 12))
+    assert risen[0] > SAFE_STEP
+    assert risen[-4:] == [SAFE_STEP] * 4
+    assert steps_after([2.9, 2.8, 2.85]) == [2 * step_length, 2 * step_length, SAFE_STEP]
+    assert steps_after(np.linspace(2.8, 2, 500))[-4:] == [SAFE_STEP] * 4
     assert rule.next(step_length, START, _after(curvature, step_length, value=0.9)) > SAFE_STEP
 
 

@@ -15,7 +15,7 @@ from tvdenoise import Status, denoise
 from tvdenoise.api import denoise_tiled
 from tvdenoise.images.data import Layout, data_of
 from tvdenoise.model.engines import FusedEngine
-from tvdenoise.model.kernels import Form, sweep_for
+from tvdenoise.model.kernels import KernelForm, sweep_for
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import Hyperbolic
 from tvdenoise.options import Options
@@ -387,10 +387,10 @@ def test_the_reported_least_memory_is_enough_and_slightly_less_is_not(is_volume)
 def test_a_read_only_array_needs_no_kernels_of_its_own():
     image = noisy(shape=(300, 300))
     with denoise_tiled(ArraySource(image), MU, memory=2_000_000):
-        known = len(sweep_for(Form()).signatures)
+        known = len(sweep_for(KernelForm()).signatures)
     image.flags.writeable = False
     with denoise_tiled(ArraySource(image), MU, memory=2_000_000):
-        assert len(sweep_for(Form()).signatures) == known
+        assert len(sweep_for(KernelForm()).signatures) == known
 
 
 def test_blocks_cover_the_image_in_order():

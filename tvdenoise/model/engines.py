@@ -22,7 +22,7 @@ from tvdenoise.model.kernels import (
     SUMS,
     UNSCALED,
     WEIGHTED,
-    Form,
+    KernelForm,
     step_borders,
     sweep_for,
 )
@@ -230,13 +230,16 @@ class FusedEngine:
         )
 
 
-def form_of(objective: Objective) -> Form:
+def form_of(objective: Objective) -> KernelForm:
     """Return the form of an objective, for which the sweep is compiled.
 
-    Known numbers of channels and simple scalings have forms of their own only where that makes the sweep faster.
+    Known numbers of channels and simple scalings have forms of their own only where that makes the sweep faster, and
+    the component-wise total variation treats all weights as if pixels might be absent.
     """
     channels, fidelity = len(objective.noisy), objective.fidelity
     kind = PLAIN if fidelity is None else GAPPED if fidelity.absent else WEIGHTED
+    if kind == WEIGHTED and objective.tv != "isotropic":
+        kind = GAPPED
     is_deep = objective.noisy.ndim == 4
     shares = objective.tv == "isotropic" and kind != GAPPED
     known = (1,) if is_deep else (1, 3)
@@ -246,7 +249,7 @@ def form_of(objective: Objective) -> Form:
             scaling = BY_CHANNEL
         elif objective.channel_weights == (1.0,):
             scaling = UNSCALED
-    return Form(
+    return KernelForm(
         channels if shares and channels in known else 0,
         objective.penalty.name,
         objective.tv,

@@ -4,12 +4,15 @@ For each row of a band, a sweep sets x ← x − τ d, replaces the direction d 
 m at the new x, and adds up the penalties, ‖x − f‖², ‖g‖² and what the step rules need. The rows involved stay in the
 fastest cache, so a sweep costs little more than moving x, d and f through memory.
 
-`sweep_for` makes the sweep for one `Form` of the objective; whatever the form decides is a constant in the
+`sweep_for` makes the sweep for one `KernelForm` of the objective; whatever the form decides is a constant in the
 compiled code. Three rules keep the code as fast as C:
 
 - The row functions are small and take contiguous rows, because the compiler vectorises a loop only if it can prove,
   with few run-time checks, that its arrays do not overlap.
 - Rows go from function to function as pointers: an array takes seven words, and counts its references.
+- The columns beside column j have unsigned indices. A signed one may be negative and count from the end, so the
+  compiler bounds a row by twice its length; if another array happens to lie there, it takes the loop that is not
+  vectorised, which rounds differently. Results must not depend on where arrays lie in memory.
 - A band owns its rows. Those next to the border between two bands are stepped beforehand (`step_borders`), so that a
   band never reads a row that another one is changing.
 
@@ -46,7 +49,7 @@ UNSCALED, BY_CHANNEL, BY_AXIS = "unscaled", "by_channel", "by_axis"
 PLAIN, WEIGHTED, GAPPED = "plain", "weighted", "gapped"
 
 
-class Form(NamedTuple):
+class KernelForm(NamedTuple):
     """What a sweep knows when it is compiled.
 
     channels: 1 or 3; 0 stands for any other number.
@@ -146,7 +149,7 @@ class Rows(NamedTuple):
 
 
 @cache
-def rows_for(form: Form) -> Rows:  # noqa: PLR0915
+def rows_for(form: KernelForm) -> Rows:  # noqa: PLR0915
     """Return the row functions of a form. They take pointers to rows, and the number of columns.
 
     The weight of a difference z is h'(z)/z. If the total variation is isotropic, all differences of a pixel share one
@@ -198,7 +201,7 @@ def rows_for(form: Form) -> Rows:  # noqa: PLR0915
         total = zero
         for j in range(n - 1):
             squared = squared_length(
-                behind[j] - here[j] if is_deep else zero, below[j] - here[j], here[j + 1] - here[j],
+                behind[j] - here[j] if is_deep else zero, below[j] - here[j], here[np.uintp(j + 1)] - here[j],
                 scale_deep, scale_down, scale_across,
             )  # fmt: skip
             weight, value = penalise(squared, epsilon)
@@ -224,10 +227,15 @@ def rows_for(form: Form) -> Rows:  # noqa: PLR0915
         across0, across1, across2 = scales[0, 2], scales[1, 2], scales[2, 2]
         total = zero
         for j in range(n - 1):
+            right_of_j = np.uintp(j + 1)
             squared = (
-                squared_length(zero, below0[j] - here0[j], here0[j + 1] - here0[j], zero, down0, across0)
-                + squared_length(zero, below1[j] - here1[j], here1[j + 1] - here1[j], zero, down1, across1)
-                + squared_length(zero, below2[j] - here2[j], here2[j + 1] - here2[j], zero, down2, across2)
+                squared_length(zero, below0[j] - here0[j], here0[right_of_j] - here0[j], zero, down0, across0)
+                + squared_length(
+                    zero, below1[j] - here1[j], here1[right_of_j] - here1[j], zero, down1, across1
+                )
+                + squared_length(
+                    zero, below2[j] - here2[j], here2[right_of_j] - here2[j], zero, down2, across2
+                )
             )
             weight, value = penalise(squared, epsilon)
             total += value
@@ -415,8 +423,8 @@ def rows_for(form: Form) -> Rows:  # noqa: PLR0915
         residuals, norm, product, before, now, dual, missing = zero, zero, zero, zero, zero, zero, zero
         for j in range(1, n - 1):
             gradient, direction, metric, squared_residual, of_dual, of_missing = pixel_at(
-                j, j - 1, j + 1, above, here, below, noisy, across, down, down_above, deep_flow, deep_metric,
-                fidelity, scale_down, scale_across, mu, metric_unit, metric_mu, metric_scale,
+                j, np.uintp(j - 1), np.uintp(j + 1), above, here, below, noisy, across, down, down_above,
+                deep_flow, deep_metric, fidelity, scale_down, scale_across, mu, metric_unit, metric_mu, metric_scale,
                 of_across, of_across, of_down, of_above,
             )  # fmt: skip
             residuals += squared_residual
@@ -429,8 +437,8 @@ def rows_for(form: Form) -> Rows:  # noqa: PLR0915
             d[j] = direction
         for j in range(0, n, max(1, n - 1)):  # the ends, which lack a neighbour
             gradient, direction, metric, squared_residual, of_dual, of_missing = pixel_at(
-                j, max(j - 1, 0), min(j + 1, n - 1), above, here, below, noisy, across, down, down_above,
-                deep_flow, deep_metric, fidelity, scale_down, scale_across, mu, metric_unit, metric_mu,
+                j, np.uintp(max(j - 1, 0)), np.uintp(min(j + 1, n - 1)), above, here, below, noisy, across, down,
+                down_above, deep_flow, deep_metric, fidelity, scale_down, scale_across, mu, metric_unit, metric_mu,
                 metric_scale, of_across if j > 0 else zero, of_across if j < n - 1 else zero, of_down, of_above,
             )  # fmt: skip
             residuals += squared_residual
@@ -457,7 +465,7 @@ def rows_for(form: Form) -> Rows:  # noqa: PLR0915
 
 
 @cache
-def sweep_for(form: Form) -> Any:  # noqa: PLR0915
+def sweep_for(form: KernelForm) -> Any:  # noqa: PLR0915
     """Return the function that steps and evaluates bands of rows in place; it is compiled when first called."""
     is_isotropic, is_deep = form.tv == "isotropic", form.is_deep
     known_channels = form.channels

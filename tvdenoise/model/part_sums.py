@@ -15,7 +15,7 @@ import numpy as np
 from tvdenoise.machine import available_threads
 from tvdenoise.model.engines import Operands, form_of
 from tvdenoise.model.fidelity import ABSENT
-from tvdenoise.model.kernels import GAPPED, Form, kernel, rows_for
+from tvdenoise.model.kernels import GAPPED, KernelForm, kernel, rows_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @cache
-def sum_for(form: Form) -> Any:
+def sum_for(form: KernelForm) -> Any:
     """Return the function that sums over a part of an image; it is compiled when first called."""
     known_channels, is_isotropic = form.channels, form.tv == "isotropic"
     has_gaps = form.fidelity == GAPPED

@@ -102,7 +102,7 @@ def _cosine_energies(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 
     pixels: of the same shape.
     """
-    means = pixels.mean(axis=(1, 2))
+    means = pixels.mean(axis=(1, 2), dtype=np.float64).astype(np.float32)
     pixels = pixels - means[:, np.newaxis, np.newaxis]  # the coefficients of a constant block are exactly 0
     across = np.matmul(_COSINES, pixels)
     down = np.matmul(_COSINES, across.reshape(len(pixels), BLOCK, -1)).reshape(pixels.shape)

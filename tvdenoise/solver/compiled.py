@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tvdenoise.model.kernels import SUMS, Form, compiled, kernel, step_borders, sweep_for
+from tvdenoise.model.kernels import GAPPED, SUMS, KernelForm, compiled, kernel, step_borders, sweep_for
 from tvdenoise.solver.step_rules import BarzilaiBorwein, first_step, next_step
 from tvdenoise.solver.stopping import bound_of
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @cache
-def descend_for(form: Form) -> Any:
+def descend_for(form: KernelForm) -> Any:
     """Return the function that runs a descent of a form; it is compiled when first called."""
     sweep = sweep_for(form)
     first, following, bound = (
@@ -71,9 +71,12 @@ _LARGEST, _VALUES_AT_A_TIME = 1 << 19, 1 << 22
 
 
 def suits(engine: FusedEngine, rule: object, certificate: Certificate) -> bool:
-    """Return True if a descent can run here, and is faster than in Python."""
+    """Return True if a descent can run here, is faster than in Python, and usual enough to be compiled."""
     is_small = engine.threads == 1 and engine.iterate.size <= _LARGEST
-    return is_small and isinstance(rule, BarzilaiBorwein) and certificate.objective.is_strongly_convex
+    form = engine.form
+    is_usual = form.tv == "isotropic" and form.penalty == "hyperbolic" and form.fidelity != GAPPED
+    is_possible = isinstance(rule, BarzilaiBorwein) and certificate.objective.is_strongly_convex
+    return is_small and is_usual and not form.is_deep and is_possible
 
 
 def evaluations(

@@ -26,8 +26,9 @@ _SHORT_STEPS = 6
 _ACCEPTED_VALUES = 8
 #: ... plus the rounding of their sums, in units of the precision.
 _VALUE_ROUNDING = 16
-#: After so many rejected values in a row, safe steps follow.
-_PATIENCE = 8
+#: After so many rejected values in a row, safe steps follow, each longer than the last one by a factor as long as the
+#: value falls; after many more, safe steps alone.
+_PATIENCE, _LAST_PATIENCE, _GROWTH = 8, 500, 2
 #: The step that always descends: the curvature is at most twice the metric (see `Objective.metric`).
 SAFE_STEP = 0.5
 #: The longest step, times L/μ, if missing pixels leave directions without a lower bound of the curvature.
@@ -69,7 +70,8 @@ class BarzilaiBorwein:
 
     These steps may raise the value. Undoing a step would cost a copy of the iterate and its gradient; instead, a
     value above the last accepted ones is followed by short steps, and if a few of them do not bring it back down,
-    by safe steps, which always descend (a watchdog; Grippo and Sciandrone, Comput. Optim. Appl. 23, 2002).
+    by safe steps, which always descend (a watchdog; Grippo and Sciandrone, Comput. Optim. Appl. 23, 2002), and which
+    grow as long as the value falls.
     """
 
     def __init__(self, objective: Objective, precision: np.dtype[np.floating]) -> None:
@@ -77,7 +79,7 @@ class BarzilaiBorwein:
         least = convexity if convexity > 0 else objective.typical_mu / _LONGEST_STEP
         rounding = _VALUE_ROUNDING * float(np.finfo(precision).eps)
         self.memory = Memory(
-            np.array([objective.lipschitz / least, 1 + rounding]),
+            np.array([objective.lipschitz / least, 1 + rounding, np.inf]),
             np.full(_SHORT_STEPS, np.inf),
             np.full(_ACCEPTED_VALUES, -np.inf),
             np.zeros(3, np.int64),
@@ -102,7 +104,7 @@ class BarzilaiBorwein:
 class Memory(NamedTuple):
     """What the rule of Barzilai and Borwein remembers, in arrays that it changes.
 
-    limits: the longest step, and the factor of the accepted values up to which a value is accepted.
+    limits: the longest step, the factor of the accepted values up to which a value is accepted, and the last value.
     short_steps, accepted: the last ones, in no order. counts: of short steps, of accepted values, and of values
     rejected since the last accepted one.
     """
@@ -152,9 +154,13 @@ def next_step(
         short = step_length * descent / change
     short_steps[counts[0] % short_steps.shape[0]] = short
     counts[0] += 1
+    has_risen, limits[2] = value > limits[2], value
     if value > accepted.max() * limits[1]:
         counts[2] += 1
-        chosen = short_steps.min() if counts[2] <= _PATIENCE else SAFE_STEP
+        if counts[2] <= _PATIENCE:
+            chosen = short_steps.min()
+        else:
+            chosen = SAFE_STEP if has_risen or counts[2] > _LAST_PATIENCE else _GROWTH * step_length
     else:
         counts[2] = 0
         accepted[counts[1] % accepted.shape[0]] = value
