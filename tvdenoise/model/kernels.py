@@ -5,7 +5,7 @@ m at the new x, and adds up the penalties, ‖x − f‖², ‖g‖² and what t
 fastest cache, so a sweep costs little more than moving x, d and f through memory.
 
 `sweep_for` makes the sweep for one `KernelForm` of the objective; whatever the form decides is a constant in the
-compiled code. Three rules keep the code as fast as C:
+compiled code. Four rules keep the code as fast as C, and its results the same everywhere:
 
 - The row functions are small and take contiguous rows, because the compiler vectorises a loop only if it can prove,
   with few run-time checks, that its arrays do not overlap.
