@@ -29,6 +29,7 @@ from tvdenoise import denoise
 from tvdenoise.model.engines import FusedEngine
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import Hyperbolic
+from tvdenoise.solver.step_rules import SAFE_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -143,9 +144,9 @@ def one_evaluation(pictures: Sequence[np.ndarray], runs: int, rows: int, columns
     noisy = with_noise(mosaic([grey(picture) for picture in pictures], rows, columns), seed=1)
     copy = np.empty_like(noisy)
     objective = Objective(noisy[np.newaxis], MU, Hyperbolic(0.14 / MU))
-    with FusedEngine(objective, objective.noisy, THREADS) as engine:
+    with FusedEngine(objective, objective.noisy, THREADS, preconditioned=True) as engine:
         sweep, copying = seconds(
-            partial(engine.advance, 0.001), partial(np.copyto, copy, noisy), runs=5 * runs
+            partial(engine.advance, SAFE_STEP), partial(np.copyto, copy, noisy), runs=5 * runs
         )
     print(f"one evaluation, {rows}×{columns}: {sweep * 1e3:.1f} ms, {sweep / copying:.1f} times numpy.copyto")
     tracemalloc.start()

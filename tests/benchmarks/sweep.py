@@ -5,14 +5,15 @@
 
 The twins (sweep_twin.c) are compiled here by gcc, which must be installed, and run on one thread. They are no part of
 the package. Before anything is timed, gcc's report must say that it vectorised their inner loops, and their iterates,
-gradients and sums must equal those of the package to rounding, borders included.
+directions and sums must equal those of the package to rounding, borders included. The direction is the objective
+gradient over the metric, as in the solver.
 
 All take turns. A ratio is the median of the ratios of neighbouring runs; times are the least ones. With one thread
 they are those of the processor, which other work on the machine disturbs less; with two they are by the clock, so two
 processors should be idle.
 
 sweeps  one evaluation on one thread, nanoseconds a value (a colour pixel has three values)
-floor   one evaluation of a large grey image beside a loop that moves as many bytes: it reads x, g and f, writes x and g
+floor   one evaluation of a large grey image beside a loop that moves as many bytes: it reads x, d and f, writes x and d
 solves  `denoise` of small grey images with a given mu beside as many sweeps of the twin
 """
 
@@ -38,10 +39,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from support.samples import PHOTOGRAPHS, clean, volume, with_noise
 from tvdenoise import denoise
 from tvdenoise.model.colour import chroma_weights, to_opponent
-from tvdenoise.model.engines import fused_engine
+from tvdenoise.model.engines import FusedEngine
 from tvdenoise.model.fidelity import Fidelity
+from tvdenoise.model.kernels import SUMS
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import Hyperbolic
+from tvdenoise.solver.step_rules import SAFE_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,6 +66,17 @@ ROUNDING = 2e-6
 #: Samples last about so long: shorter than what the system gives a process at a time.
 SAMPLE = 1.5e-3
 BYTES = 20  # that a sweep moves for each pixel
+#: `tvdenoise.model.kernels.SUMS`; without weights the last two are left out.
+NAMES = (
+    "penalties",
+    "squared residual",
+    "squared gradient norm",
+    "product",
+    "squared length before",
+    "squared length",
+    "squared dual norm",
+    "squared norm where missing",
+)
 
 # The twins
 
@@ -99,8 +113,8 @@ class Twin:
     def __init__(self, library: ctypes.CDLL, objective: Objective) -> None:
         noisy = objective.noisy
         self.objective = objective
-        self.iterate, self.gradient, self.sums = noisy.copy(), np.zeros_like(noisy), np.zeros(6)
-        arrays, scales = [self.iterate, self.gradient, noisy], []
+        self.iterate, self.direction, self.sums = noisy.copy(), np.zeros_like(noisy), np.zeros(SUMS)
+        arrays, scales = [self.iterate, self.direction, noisy], []
         if noisy.ndim == 4:
             sweep = library.sweep_volume
         elif objective.fidelity is not None:
@@ -121,13 +135,8 @@ class Twin:
         )
 
     def advance(self, step_length: float) -> None:
-        """Set x ← x − τ g and g ← ∇J(x), and fill the sums."""
+        """Set x ← x − τ d and d ← ∇J(x)/m, and fill the sums."""
         self._sweep(ctypes.c_float(step_length), *self._parameters)
-
-    @property
-    def value(self) -> float:
-        """J at the iterate."""
-        return float(self.sums[0] + self.objective.mu / 2 * self.sums[1])
 
 
 def address(array: np.ndarray) -> ctypes.c_void_p:
@@ -161,31 +170,31 @@ def objective_of(kind: str, shape: Sequence[int]) -> Objective:
     return Objective(noisy[np.newaxis], MU, Hyperbolic(epsilon), fidelity=fidelity)
 
 
+def engine_of(objective: Objective, threads: int = 1) -> FusedEngine:
+    """The engine as the solver uses it, at the noisy image."""
+    return FusedEngine(objective, objective.noisy, threads, preconditioned=True)
+
+
 def check(library: ctypes.CDLL, kind: str, shape: Sequence[int]) -> None:
-    """Exit unless three steps of the twin give the iterate, the gradient and the sums of the package to rounding."""
+    """Exit unless three steps of the twin give the iterate, the direction and the sums of the package to rounding."""
     objective = objective_of(kind, shape)
     twin = Twin(library, objective)
-    with fused_engine(objective, objective.noisy, threads=1) as engine:
-        for step_length in (0.0, 1 / objective.lipschitz, 3 / objective.lipschitz):
+    count = SUMS if objective.fidelity is not None else SUMS - 2
+    with engine_of(objective) as engine:
+        for step_length in (0.0, SAFE_STEP, 2 * SAFE_STEP):
             twin.advance(step_length)
-            found = engine.advance(step_length)
-            squares = max(
-                found.squared_gradient_norm, 1e-2 * objective.noisy.size
-            )  # the terms of ∇J are up to 1
+            engine.advance(step_length)
+            sums = engine.sums.sum(axis=0)
+            # A norm may vanish where its terms do not: those of ∇J are up to 1, intensities about 0.1.
+            norm = max(sums[2], 1e-2 * objective.noisy.size)
+            length = max(sums[4], sums[5], 1e-2 * objective.noisy.size)
+            residual = max(sums[1], 1e-2 * objective.noisy.size)
+            scales = (sums[0], residual, norm, length, length, length, norm + sums[6], norm)
             compared = {
                 "iterate": (twin.iterate, engine.iterate, 1.0),
-                "gradient": (twin.gradient, engine.gradient, objective.lipschitz),
-                "value": (twin.value, found.value, found.value),
-                "squared norm": (twin.sums[2], found.squared_gradient_norm, squares),
-                "product": (twin.sums[3], found.gradient_product, squares),
+                "direction": (twin.direction, engine.direction, 1.0),
+                **dict(zip(NAMES[:count], zip(twin.sums, sums, scales, strict=True), strict=False)),
             }
-            if objective.fidelity is not None:
-                compared["dual norm"] = (
-                    twin.sums[4],
-                    found.squared_dual_norm,
-                    found.squared_dual_norm + squares,
-                )
-                compared["missing norm"] = (twin.sums[5], found.squared_missing_norm, squares)
             for name, (ours, theirs, scale) in compared.items():
                 error = np.abs(np.subtract(ours, theirs)).max() / scale
                 if not error <= ROUNDING:
@@ -244,10 +253,9 @@ def sweeps(library: ctypes.CDLL, kinds: Sequence[str], pairs: int) -> None:
         for shape in VOLUMES if kind == "volume" else IMAGES:
             objective = objective_of(kind, shape)
             twin = Twin(library, objective)
-            step_length = 1 / objective.lipschitz
             size = objective.noisy.size
-            with fused_engine(objective, objective.noisy, threads=1) as engine:
-                actions = (partial(engine.advance, step_length), partial(twin.advance, step_length))
+            with engine_of(objective) as engine:
+                actions = (partial(engine.advance, SAFE_STEP), partial(twin.advance, SAFE_STEP))
                 times = seconds(actions, fitting(pairs, size), clock_for(1))
             ours, theirs = times.min(axis=0) / size * 1e9
             print(
@@ -269,23 +277,19 @@ def floor(library: ctypes.CDLL, pairs: int) -> None:
         # Each thread has an image of its own: a part of the whole.
         part = objective_of("grey", (LARGE[0] // threads, LARGE[1]))
         twins = [Twin(library, part) for _ in range(threads)]
-        step_length = 1 / objective.lipschitz
 
         def move(twin: Twin) -> None:
-            arrays = map(address, (twin.iterate, twin.gradient, twin.objective.noisy))
+            arrays = map(address, (twin.iterate, twin.direction, twin.objective.noisy))
             library.stream(ctypes.c_long(twin.iterate.size), *arrays, ctypes.c_float(0.5))
 
-        def sweep(twin: Twin, step_length: float = step_length) -> None:
-            twin.advance(step_length)
+        def sweep(twin: Twin) -> None:
+            twin.advance(SAFE_STEP)
 
-        with (
-            ThreadPoolExecutor(threads) as pool,
-            fused_engine(objective, objective.noisy, threads=threads) as engine,
-        ):
+        with ThreadPoolExecutor(threads) as pool, engine_of(objective, threads) as engine:
             actions = [
                 lambda pool=pool, move=move, twins=twins: list(pool.map(move, twins)),
                 lambda pool=pool, sweep=sweep, twins=twins: list(pool.map(sweep, twins)),
-                partial(engine.advance, step_length),
+                partial(engine.advance, SAFE_STEP),
             ]
             times = seconds(actions, pairs, clock_for(threads))
         least = times.min(axis=0) / size * 1e9
@@ -301,28 +305,24 @@ def solves(library: ctypes.CDLL, pairs: int) -> None:
     print("\nWhole solves of a grey image with a given mu: ms")
     print("| size | threads | evaluations | `denoise` | its median | sweeps of the C twin | ratio |")
     print("|---|---|---|---|---|---|---|")
-    for shape in (SMALL, SMALLEST):
+    for shape, threads in ((SMALL, 1), (SMALL, 2), (SMALLEST, 1)):
         objective = objective_of("grey", shape)
         noisy = objective.noisy[0]
         twin = Twin(library, objective)
-        step_length = 1 / objective.lipschitz
-        evaluations = denoise(noisy, MU).iterations
+        solve = partial(denoise, noisy, mu=MU, threads=threads)
+        evaluations = solve().iterations
 
-        def sweep(
-            twin: Twin = twin, step_length: float = step_length, evaluations: int = evaluations
-        ) -> None:
+        def sweep(twin: Twin = twin, evaluations: int = evaluations) -> None:
             for _ in range(evaluations):
-                twin.advance(step_length)
+                twin.advance(SAFE_STEP)
 
-        for threads in (1, 2):
-            actions = (partial(denoise, noisy, MU, threads=threads), sweep)
-            times = seconds(actions, pairs, clock_for(threads))
-            ours, theirs = times.min(axis=0) * 1e3
-            print(
-                f"| {'×'.join(map(str, shape))} | {threads} | {evaluations} | {ours:.2f} "
-                f"| {np.median(times[:, 0]) * 1e3:.2f} | {theirs:.2f} | {ratio(times):.2f} |",
-                flush=True,
-            )
+        times = seconds((solve, sweep), pairs, clock_for(threads))
+        ours, theirs = times.min(axis=0) * 1e3
+        print(
+            f"| {'×'.join(map(str, shape))} | {threads} | {evaluations} | {ours:.2f} "
+            f"| {np.median(times[:, 0]) * 1e3:.2f} | {theirs:.2f} | {ratio(times):.2f} |",
+            flush=True,
+        )
 
 
 def main() -> None:

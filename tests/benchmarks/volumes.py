@@ -26,6 +26,7 @@ from tvdenoise import Solution, denoise
 from tvdenoise.model.engines import FusedEngine
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import Hyperbolic
+from tvdenoise.solver.step_rules import SAFE_STEP
 
 AXES = (0, 1, 2)
 PART = (64, 96, 96)
@@ -61,12 +62,12 @@ def evaluations(noisy: np.ndarray, runs: int) -> None:
     """Print one evaluation of the volume and of an image of as many pixels, by the clock and by the processor."""
     image = noisy.reshape(-1, 4 * noisy.shape[-1])
     engines = [
-        FusedEngine(objective, objective.noisy, THREADS)
+        FusedEngine(objective, objective.noisy, THREADS, preconditioned=True)
         for objective in (
             Objective(values[np.newaxis], MU, Hyperbolic(0.14 / MU)) for values in (noisy, image)
         )
     ]
-    deep, flat = seconds(*(partial(engine.advance, 0.001) for engine in engines), runs=5 * runs)
+    deep, flat = seconds(*(partial(engine.advance, SAFE_STEP) for engine in engines), runs=5 * runs)
     busy_deep, busy_flat = (_least_processor_time(engine, 5 * runs) for engine in engines)
     for engine in engines:
         engine.__exit__()
@@ -80,7 +81,7 @@ def _least_processor_time(engine: FusedEngine, runs: int) -> float:
     times = []
     for _ in range(runs):
         start = time.process_time()
-        engine.advance(0.001)
+        engine.advance(SAFE_STEP)
         times.append(time.process_time() - start)
     return min(times)
 
