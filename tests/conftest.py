@@ -25,10 +25,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background; comm
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_kernels() -> None:
-    """Compile once, so that no test reads the announcement of it."""
-    for channels in (1, 3):
-        shape = (8, 8) if channels == 1 else (8, 8, channels)
-        denoise(np.zeros(shape, np.float32), 10.0, channel_axis=None if channels == 1 else -1)
+    """Compile the usual kernels once, so that no test reads the announcement of it, and processes find them."""
+    values = np.random.default_rng(0).random((40, 40, 3), np.float32)
+    grey, mask = values[..., 0], values[..., 1] > 0.2
+    for image, axis in ((grey, None), (values, -1)):
+        denoise(image, channel_axis=axis)
+        denoise(image, 10.0, channel_axis=axis, mask=mask)
 
 
 @pytest.fixture

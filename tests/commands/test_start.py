@@ -67,7 +67,7 @@ def test_a_png_is_denoised_without_what_other_files_need(make_image, tmp_path: P
             "PIL.WebPImagePlugin",
             "tifffile",
         ),
-        *("multiprocessing", "tvdenoise.model.volume_kernels", "tvdenoise.tiling"),
+        *("multiprocessing", "tvdenoise.tiling.plan", "tvdenoise.tiling"),
     )
     script = (
         "import sys\n"

@@ -81,6 +81,43 @@ def test_an_interrupted_caller_waits_for_its_helpers(team):
     assert len(ended) == 2
 
 
+def test_interruptions_while_it_waits_neither_hang_nor_leave_a_helper_at_work(team, monkeypatch):
+    class Interrupted:
+        """A queue whose reader is interrupted just after it has read, and once more before."""
+
+        def __init__(self, queue):
+            self.queue, self.left = queue, 2
+
+        def put(self, item):
+            self.queue.put(item)
+
+        def get(self):
+            if self.left != 1:
+                self.queue.get()
+            self.left -= 1
+            if self.left >= 0:
+                raise KeyboardInterrupt
+
+    for _ in range(3):
+        ended = []
+        for helper in team._helpers:
+            monkeypatch.setattr(helper, "done", Interrupted(helper.done))
+
+        def work(ended=ended):
+            if threading.current_thread().name == "tvdenoise-helper":
+                time.sleep(0.05)
+                ended.append(None)
+
+        with pytest.raises(KeyboardInterrupt):
+            team(work)
+        assert len(ended) == 2
+        assert all(helper.work is None for helper in team._helpers)
+        monkeypatch.undo()
+        calls = []
+        team(lambda calls=calls: calls.append(None))
+        assert len(calls) == 3
+
+
 def _solved(image, count):
     return denoise(image, 10.0, threads=count).image.tobytes()
 

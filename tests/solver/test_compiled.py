@@ -56,12 +56,14 @@ def test_it_equals_the_descent_in_python_bit_for_bit(case, trace, in_python, mon
     assert len(found.trace) == (found.iterations if trace else 0)
 
 
-def test_it_goes_on_after_python_has_looked_at_signals(in_python, monkeypatch):
-    monkeypatch.setattr(compiled, "_VALUES_AT_A_TIME", 3 * IMAGE.size)
-    found = denoise(IMAGE, 14.0)
-    assert found.iterations > 6
-    assert found.iterations % 3
-    assert found.image.tobytes() == in_python(IMAGE, 14.0).image.tobytes()
+def test_it_goes_on_after_python_has_looked_at_signals_and_ends_where_python_does(in_python, monkeypatch):
+    expected = in_python(IMAGE, 14.0)
+    assert expected.iterations > 6
+    for count in (1, 3, expected.iterations - 1, expected.iterations, expected.iterations + 1):
+        monkeypatch.setattr(compiled, "_VALUES_AT_A_TIME", count * IMAGE.size)
+        found = denoise(IMAGE, 14.0)
+        assert found.iterations == expected.iterations
+        assert found.image.tobytes() == expected.image.tobytes()
     limited = denoise(IMAGE, 14.0, max_iterations=6)
     assert (limited.iterations, limited.status) == (6, Status.ITERATION_LIMIT)
 

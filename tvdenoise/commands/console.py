@@ -126,6 +126,7 @@ class Console:
     def __init__(
         self, *, quiet: bool, verbose: bool, debug: bool, count: int, eta: Eta | None = None
     ) -> None:
+        self._tells_compilation = True
         self._quiet = quiet
         self._verbose = verbose
         self._debug = debug
@@ -212,8 +213,10 @@ class Console:
             yield details
 
     def tell_compilation(self) -> None:
-        """Explain why the first run on a machine takes longer."""
-        self.tell_message("compiling the fast kernel for this machine (once; a few seconds)")
+        """Explain, once, why the first run on a machine takes longer; each worker may compile."""
+        if self._tells_compilation:
+            self._tells_compilation = False
+            self.tell_message("compiling the fast kernel for this machine (once; a few seconds)")
 
     def tell_shared(self, settings: FileOptions) -> None:
         """Print the parameters that all files share."""

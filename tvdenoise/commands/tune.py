@@ -250,7 +250,7 @@ def tune(
         sheet = output or _beside(image)
         settings = asked.options()
         shown = _shown_settings(grid, strength, settings.mu)
-        tuner = Tuner(shown, settings, _box(crop), lambda: _tell_compilation(quiet=quiet))
+        tuner = Tuner(shown, settings, _box(crop), _Compilation(quiet=quiet).tell)
         _require_file(image)
         require_sheet_name(sheet)
         _refuse_replacing(sheet, image, reference)
@@ -350,6 +350,17 @@ def _refuse_replacing(sheet: str, *inputs: str | None) -> None:
             raise UsageError(f"-o {printable(sheet)} is an input", "give the sheet another name with -o")
 
 
-def _tell_compilation(*, quiet: bool) -> None:
-    if not quiet:
-        print("compiling the fast kernel for this machine (once; a few seconds)", file=sys.stderr, flush=True)
+class _Compilation:
+    """Explains, once, why the first run on a machine takes longer."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._is_told = quiet
+
+    def tell(self) -> None:
+        if not self._is_told:
+            self._is_told = True
+            print(
+                "compiling the fast kernel for this machine (once; a few seconds)",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -156,6 +156,8 @@ def rows_for(form: KernelForm) -> Rows:  # noqa: PLR0915
     weight; those to absent pixels are zero, so with gaps each axis has its own.
     """
     is_hyperbolic, is_isotropic = form.penalty == "hyperbolic", form.tv == "isotropic"
+    if form.penalty not in ("hyperbolic", "huber"):
+        raise ValueError(f"the kernels have no penalty {form.penalty!r}")
     known_channels, is_deep = form.channels, form.is_deep
     is_scaled, by_axis = form.scaling != UNSCALED, form.scaling == BY_AXIS
     has_weights, has_gaps = form.fidelity != PLAIN, form.fidelity == GAPPED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class _State:
-    """listener: told of compilations; seconds: spent so far; depth: of kernels that need others; since: when begun."""
+    """listeners: the last is told of compilations; seconds: spent so far; depth: of kernels that need others.
 
-    listener: Callable[[], None] | None = None
+    since: when the outermost one was begun.
+    """
+
+    listeners: list[Callable[[], None]] = field(default_factory=list)
     seconds: float = 0.0
     depth: int = 0
     since: float = 0.0
@@ -39,21 +42,23 @@ def end() -> None:
 
 
 def announce() -> None:
-    """Tell the listener that a kernel has to be compiled."""
-    if _state.listener is not None:
-        _state.listener()
+    """Tell the last listener that a kernel has to be compiled."""
+    for listener in _state.listeners[-1:]:
+        listener()
 
 
 @contextmanager
 def announcing(listener: Callable[[], None]) -> Iterator[None]:
     """Within the context, call ``listener`` before each compilation of a kernel, in any thread of this process."""
-    before, _state.listener = _state.listener, listener
+    _state.listeners.append(listener)
     try:
         yield
     finally:
-        _state.listener = before
+        _state.listeners.remove(listener)
 
 
 def clock() -> float:
     """Return a time in seconds that stands still while kernels are loaded or compiled."""
-    return time.perf_counter() - _state.seconds
+    now = time.perf_counter()
+    running = now - _state.since if _state.depth else 0.0
+    return now - _state.seconds - running

@@ -1,7 +1,7 @@
 """Helper threads that stay: a team hands one piece of work to all of its threads, and waits until all are done.
 
 Starting threads and handing out tasks through a queue costs more than a sweep of a small image. Here a hand-over is
-one lock released and one acquired. Helpers that no team uses wait for the next one, for as long as the process lives.
+one lock released and one queue read. Helpers that no team uses wait for the next one, for as long as the process lives.
 
 They survive what happens to a process: a child after a fork, which has no threads, starts new ones; teams of
 concurrent callers share no helper; and an interpreter that ends does not wait for helpers, which are daemons that hold
@@ -11,6 +11,7 @@ no lock. A team never returns while one of its threads is still at work.
 from __future__ import annotations
 
 import os
+from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
@@ -19,14 +20,17 @@ if TYPE_CHECKING:
 
 
 class _Helper:
-    """A thread that calls a piece of work each time it is told to go."""
+    """A thread that calls a piece of work each time it is told to go.
+
+    work: what it is at; it sets this to None when it has ended, just before it says so in ``done``.
+    """
 
     def __init__(self) -> None:
         self.work: Callable[[], None] | None = None
         self.error: BaseException | None = None
-        self.go, self.done = Lock(), Lock()
+        self.go = Lock()
         self.go.acquire()
-        self.done.acquire()
+        self.done: SimpleQueue[None] = SimpleQueue()
         Thread(target=self._serve, name="tvdenoise-helper", daemon=True).start()
 
     def _serve(self) -> None:
@@ -37,19 +41,25 @@ class _Helper:
                 self.work()
             except BaseException as error:  # noqa: BLE001 raised by the team
                 self.error = error
-            self.done.release()
+            self.work = None
+            self.done.put(None)
 
-    def wait(self) -> BaseException | None:
-        """Wait until the work is done, whatever interrupts the waiting; return the error of either."""
-        interruption: BaseException | None = None
-        while self.work is not None:
-            try:
-                self.done.acquire()
-                self.work = None
-            except BaseException as error:  # noqa: BLE001 such as KeyboardInterrupt, raised by the team
-                interruption = error
-        raised, self.error = self.error or interruption, None
-        return raised
+
+def _wait_for(helpers: list[_Helper]) -> list[BaseException]:
+    """Wait until all helpers have ended, whatever interrupts the waiting; return the errors of both."""
+    errors: list[BaseException] = []
+    while any(helper.work is not None for helper in helpers):
+        try:
+            for helper in helpers:
+                while helper.work is not None:
+                    helper.done.get()  # perhaps of earlier work, if that waiting was interrupted
+        except BaseException as error:  # noqa: BLE001 such as KeyboardInterrupt, raised by the team
+            errors.append(error)
+    for helper in helpers:
+        if helper.error is not None:
+            errors.append(helper.error)
+            helper.error = None
+    return errors
 
 
 #: Helpers without a team.
@@ -89,13 +99,13 @@ class Team:
                 helper.go.release()
             work()
         finally:
-            errors = [helper.wait() for helper in self._helpers]
-        for error in filter(None, errors):
-            raise error
+            errors = _wait_for(self._helpers)
+        if errors:
+            raise errors[0]
 
     def dismiss(self) -> None:
         """Give the helpers back."""
         if self._process == os.getpid():
-            _idle.extend(self._helpers)
+            _idle.extend(helper for helper in self._helpers if helper.work is None)
         self._helpers = []
         self._size = 1

@@ -36,7 +36,7 @@ def descend_for(form: KernelForm) -> Any:
         x, d, noisy, fidelity, starts, mu, epsilon, scales, metric, counter, sums, limits, short_steps, accepted,
         counts, step, constants, record,
     ):  # fmt: skip
-        """Evaluate until the bound is met or the record is full; return the number of evaluations.
+        """Evaluate until the bound is met or the record is full; return the number of evaluations, negative if met.
 
         step: the length of the next step, overwritten. constants: μ, the value of absent pixels, which sum bounds the
         distance, the constants of `bound_of`, and the bound that ends the descent. record: (evaluations, `SUMS`).
@@ -60,7 +60,7 @@ def descend_for(form: KernelForm) -> Any:
                 )
             squared_norm = totals[6] if constants[2] else totals[2]
             if bound(squared_norm, constants[3], constants[4], constants[5], constants[6]) <= constants[7]:
-                return done + 1
+                return -(done + 1)
         return record.shape[0]
 
     return kernel(descend, form.name, fast_math=False)
@@ -99,7 +99,7 @@ def evaluations(
     while limit > 0:
         record = record[:limit]
         done = descend(*engine.operands, engine.counter, engine.sums, *rule.memory, step, constants, record)
-        yield [engine.evaluation(totals) for totals in record[:done]]
-        if done < len(record):
+        yield [engine.evaluation(totals) for totals in record[: abs(done)]]
+        if done < 0:
             return
         limit -= done

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from tvdenoise.model.engines import Engine, Evaluation
     from tvdenoise.model.fidelity import Fidelity
     from tvdenoise.noise.model import NoiseModel
-    from tvdenoise.solver.compiled import evaluations, suits
-from tvdenoise.solver.step_rules import StepRule
+    from tvdenoise.solver.step_rules import StepRule
 
 
 class Progress:

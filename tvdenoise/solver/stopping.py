@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _RESULT_ROUNDINGS = 8
 #: The error of the two weighted differences of a pixel's gradient along one axis, in unit roundoffs.
 _GRADIENT_ROUNDINGS = 8
-#: A row is summed in at least this many parallel parts.
-_LANES = 16
+#: A row is summed in at least this many parallel parts: the lanes of the shortest vectors that the compiler uses.
+_LANES = 4
 #: The default tolerance, times μ.
 DEFAULT_TOLERANCE = 0.03
 #: The default tolerance is at most this part of the span of the intensities.

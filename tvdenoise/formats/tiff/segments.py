@@ -20,7 +20,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from tvdenoise.errors import UnreadableImageError
 from tvdenoise.formats.tiff.directories import ORIENTATION, truncated
 from tvdenoise.formats.tiff.samples import Samples, known_samples
-from tvdenoise.machine import on_threads
+from tvdenoise.machine import on_threads, usable_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -239,7 +239,8 @@ class TiffRegions:
             place(number, self._segments.values(number, data))
 
         numbers = list(self._touched(rows, columns))
-        if len(numbers) > self._most_kept:  # there is little to gain from the cache
+        # There is little to gain from the cache then; more threads would take more memory than it.
+        if len(numbers) > self._most_kept >= usable_threads():
             on_threads(decode, numbers)
             return values
         with self._lock:
