@@ -18,6 +18,7 @@ from support.processes import environment
 from support.values import Values, noise
 from tvdenoise import denoise
 from tvdenoise.commands.app import app
+from tvdenoise.commands.console import Console
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background; commands that run here take it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -50,6 +51,9 @@ def make_image(tmp_path: Path) -> Callable[..., Path]:
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
     """``tvdenoise`` in this process, in the test's folder."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        Console, "tell_compilation", lambda _: None
+    )  # of kernels that no test has used before
 
     def invoke(*arguments: str | Path, stdin: bytes | None = None) -> Result:
         return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)

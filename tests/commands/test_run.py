@@ -11,10 +11,13 @@ from PIL import Image
 import tvdenoise
 from support.processes import temporaries
 from support.values import noise, pixels
+from tvdenoise.commands.console import Console
 from tvdenoise.model import preparation
 from tvdenoise.model.kernel_cache import KernelCache
 from tvdenoise.model.kernels import sweep_for
 from tvdenoise.solver.compiled import descend_for
+
+TELL_COMPILATION = Console.tell_compilation  # tests are silent about it
 
 
 def test_the_result_is_what_the_library_computes(make_image, command, tmp_path: Path) -> None:
@@ -193,6 +196,7 @@ def test_a_surprise_in_one_file_is_that_file_s_failure(
 def test_a_compilation_is_announced_once_and_loading_is_not(make_image, command, monkeypatch) -> None:
     make_image("a.png")
     text = "compiling the fast kernel for this machine (once"
+    monkeypatch.setattr(Console, "tell_compilation", TELL_COMPILATION)
     assert text not in command("run", "a.png").stderr
     monkeypatch.setattr(
         KernelCache, "load_overload", lambda *_: preparation.begin() or preparation.announce()

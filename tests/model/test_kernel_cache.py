@@ -155,7 +155,7 @@ def test_the_kernels_of_other_packages_stay_where_numba_puts_them(site, home):
     script = SMALLEST + "from other import double\nprint(double(2), double.stats.cache_path)"
     assert _run(script, site, home) == ["True", "4", str(site / "__pycache__")]
     assert list((site / "__pycache__").glob("other.double-*.nbi"))
-    assert [path.name.partition("-")[0] for path in _kernels(home)] == ["advance_row"]
+    assert [path.name.partition("-")[0] for path in _kernels(home)] == ["step_borders"]
     assert [path for path in home.rglob("*") if path.suffix in (".nbi", ".nbc")] == []
 
 
@@ -399,17 +399,54 @@ def test_leftovers_of_the_first_version_beside_the_modules_are_removed(site, hom
 
 
 @pytest.mark.slow
-def test_processes_that_compile_at_the_same_time_leave_one_kernel(site, home):
+def test_of_processes_that_need_a_kernel_at_the_same_time_one_compiles_it(site, home):
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
     environment |= {"PYTHONPATH": str(site), "HOME": str(home), "XDG_CACHE_HOME": ""}
     with contextlib.ExitStack() as stack:
         started = [
-            stack.enter_context(subprocess.Popen([sys.executable, "-c", SMALLEST], env=environment, cwd=site))
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", SMALLEST],
+                    env=environment,
+                    cwd=site,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
             for _ in range(3)
         ]
-        assert [process.wait(60) for process in started] == [0, 0, 0]
+        told = sorted(process.communicate(timeout=60)[0].strip() for process in started)
+    assert [process.returncode for process in started] == [0, 0, 0]
+    assert told.count("True") >= 1
     assert len(_kernels(home)) == 1
+    assert not list(home.rglob("*.lock"))
     assert _run(SMALLEST, site, home) == ["False"]
+
+
+@pytest.mark.slow
+def test_a_process_waits_for_another_that_compiles_and_takes_the_lock_of_a_dead_one(site, home):
+    _run(SMALLEST, site, home)
+    (kernel,) = _kernels(home)
+    content = kernel.read_bytes()
+    kernel.unlink()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"import fcntl, sys; f = open({str(kernel) + '.lock'!r}, 'ab'); "
+         "fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert holder.stdout.readline() == "held\n"
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    environment |= {"PYTHONPATH": str(site), "HOME": str(home), "XDG_CACHE_HOME": ""}
+    waiting = subprocess.Popen(
+        [sys.executable, "-c", SMALLEST], env=environment, cwd=site, stdout=subprocess.PIPE, text=True
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiting.wait(4)
+    kernel.write_bytes(content)
+    kernel.chmod(0o600)
+    holder.kill()  # which ends its lock
+    assert waiting.communicate(timeout=60)[0] == "False\n"
+    holder.communicate()
 
 
 #: Denoises images of several forms, on one thread and on two; prints how many kernels had to be compiled.
@@ -458,7 +495,7 @@ def test_read_only_arrays_need_no_kernels_of_their_own():
 
     denoise_both()
     known = [len(kernel.signatures) for kernel in used]
-    assert min(known) > 0
+    assert sum(known) > 0
     noisy.flags.writeable = False
     denoise_both()
     assert [len(kernel.signatures) for kernel in used] == known

@@ -263,7 +263,7 @@ def test_iterations_are_the_work_in_evaluations_of_the_whole(monkeypatch):
     monkeypatch.setattr(FusedEngine, "advance", counted(FusedEngine.advance, evaluated))
     monkeypatch.setattr(compiled, "_LARGEST", 0)  # so that every evaluation is such a step
     image = noisy()
-    with denoise_tiled(ArraySource(image), MU, memory=800_000, overlap=4) as result:
+    with denoise_tiled(ArraySource(image), MU, memory=800_000, overlap=2) as result:
         assert result.passes > 1
         assert result.solution.iterations == -(-sum(evaluated) // image.size)
 
@@ -328,7 +328,7 @@ def test_no_scratch_file_is_left_however_a_solve_ends(tmp_path, stage):
             raise KeyboardInterrupt
 
     run = denoise_tiled(
-        ArraySource(noisy()), MU, memory=800_000, overlap=4, folder=os.fspath(tmp_path), tell=tell
+        ArraySource(noisy()), MU, memory=800_000, overlap=2, folder=os.fspath(tmp_path), tell=tell
     )
     if stage is None:
         with run:

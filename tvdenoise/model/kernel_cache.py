@@ -23,6 +23,7 @@ import re
 import secrets
 import stat
 import sys
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,11 @@ from numba.core.serialize import dumps
 from tvdenoise import __version__
 from tvdenoise.model import preparation
 
+try:
+    import fcntl
+except ImportError:  # Windows: each process compiles for itself
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -46,7 +52,9 @@ _MODEL = Path(__file__).parent
 _SOURCES = (_MODEL, _MODEL.parent / "solver")
 _PREFIX = "kernels-"
 _NAME = re.compile(rf"{_PREFIX}(?P<version>[^-]+)-[0-9a-f]{{16}}")
-_SUFFIX = ".kernel"
+_SUFFIX, _LOCK = ".kernel", ".lock"
+#: A process waits at most so many seconds for another one that compiles a kernel, then compiles it too.
+_LONGEST_WAIT, _BETWEEN_LOOKS = 60, 0.05
 #: How many folders of one version to keep, for different checkouts, interpreters and releases of Numba.
 _KEPT = 8
 #: Files that version 0.1.0 left beside the modules.
@@ -64,6 +72,7 @@ class KernelCache:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._name = f"{function.__module__}.{function.__qualname__}"
+        self._lock: _Lock | None = None
 
     @property
     def cache_path(self) -> str | None:
@@ -74,9 +83,12 @@ class KernelCache:
         """Return the kernel for these types and the processor of ``target``; None if it has to be compiled."""
         preparation.begin()
         loaded = self._loaded(signature, target)
+        if loaded is None and self._waits(signature, target):
+            loaded = self._loaded(signature, target)
         if loaded is None:
             preparation.announce()
         else:
+            self._unlock()
             preparation.end()
         return loaded
 
@@ -95,6 +107,12 @@ class KernelCache:
     def save_overload(self, signature: Any, compiled: Any) -> None:
         """Store a kernel that has just been compiled, replacing an unreadable one."""
         preparation.end()
+        try:
+            self._save(signature, compiled)
+        finally:
+            self._unlock()
+
+    def _save(self, signature: Any, compiled: Any) -> None:
         folder = kernel_folder()
         if folder is None or compiled.library.has_dynamic_globals:  # addresses valid in this process only
             return
@@ -102,6 +120,21 @@ class KernelCache:
         content: bytes = dumps((key, compiled._reduce()))
         with contextlib.suppress(OSError):
             folder.write(self._file(key), content)
+
+    def _waits(self, signature: Any, target: Any) -> bool:
+        """Lock the kernel until it is saved; return True if another process was compiling it and has ended."""
+        folder = kernel_folder()
+        if folder is None:
+            return False
+        name = self._file(self._key(signature, target.codegen())) + _LOCK
+        with contextlib.suppress(OSError):
+            self._lock = folder.locked(name)
+        return self._lock is not None and self._lock.has_waited
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def _key(self, signature: Any, codegen: Any) -> tuple[str, ...]:
         return (self._name, *map(repr, signature), *codegen.magic_tuple())
@@ -145,6 +178,12 @@ class KernelFolder:
         if is_new and not self.is_chosen:
             self._remove_older()
 
+    def locked(self, name: str) -> _Lock:
+        """Lock a name among processes. Raises OSError if that fails or the folder is not private."""
+        if self._make() and not self.is_chosen:
+            self._remove_older()
+        return _Lock(self.path / name)
+
     def _make(self) -> bool:
         """Make the folder and its missing parents with mode 0700; return True if it is new."""
         if self.is_chosen:
@@ -187,6 +226,28 @@ class KernelFolder:
             if _LEFTOVER.fullmatch(path.name):
                 with contextlib.suppress(OSError):
                     path.unlink()
+
+
+class _Lock:
+    """A file that one process at a time holds, until it releases it or ends; others wait, but not forever."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.has_waited = False
+        self._file = open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115
+        deadline = time.monotonic() + _LONGEST_WAIT
+        while fcntl is not None and time.monotonic() < deadline:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                self.has_waited = True
+                time.sleep(_BETWEEN_LOOKS)
+
+    def release(self) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+        self._file.close()
 
 
 @cache
@@ -267,6 +328,6 @@ def _remove(folder: Path) -> None:
     """Remove a folder's kernels, and the folder if nothing else is left in it."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
-            if re.search(rf"{_SUFFIX}(\..*\.tmp)?$", path.name):
+            if re.search(rf"{_SUFFIX}({_LOCK}|\..*\.tmp)?$", path.name):
                 path.unlink(missing_ok=True)
         folder.rmdir()
