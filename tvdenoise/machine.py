@@ -19,6 +19,7 @@ from typing import TypeVar
 _PROCESS = Path("/proc/self")
 _GROUPS = Path("/sys/fs/cgroup")
 _limit: ContextVar[int | None] = ContextVar("limit", default=None)  # of threads
+_BAND = 1 << 17  # values of a band
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
@@ -129,6 +130,10 @@ def on_threads(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[Re
             pool.shutdown(cancel_futures=True)
 
 
-def on_bands(work: Callable[[slice], None], rows: int, height: int) -> None:
-    """Call ``work`` with the rows of each band of this height, as `on_threads` does."""
+def on_bands(work: Callable[[slice], None], rows: int, values: int) -> None:
+    """Call ``work`` with the rows of each band, on threads, as `on_threads` does.
+
+    rows: the number of rows. values: the number of values in all of them; those of a band fit the cache.
+    """
+    height = max(1, _BAND * rows // values)
     on_threads(work, (slice(top, min(top + height, rows)) for top in range(0, rows, height)))

@@ -43,7 +43,7 @@ LARGE = (2500, 2500)  # a little too large for the least that --memory takes
 def compiled_kernels_for_parts() -> None:
     """Compile once, as that takes more memory than the least that is given here."""
     for channels in (1, 3):
-        Denoiser(FileOptions(), lambda: None).prepare(channels)
+        Denoiser(FileOptions(), lambda: None).prepare_parts(channels)
 
 
 def smooth(rows: int, columns: int, channels: int = 1, dtype: type = np.uint8, seed: int = 0) -> np.ndarray:

@@ -42,13 +42,13 @@ def test_the_fixed_step_is_one_over_the_lipschitz_constant():
     objective = _objective()
     rule = FixedStep(objective)
     assert rule.first(START) == 1 / objective.lipschitz
-    assert rule.next(0.3, START, START) == 1 / objective.lipschitz
+    assert rule.next(0.3, START) == 1 / objective.lipschitz
 
 
 def test_the_step_is_the_inverse_curvature_if_there_is_only_one():
     rule = BarzilaiBorwein(_objective(), DOUBLE)
     step_length = rule.first(START)
-    assert rule.next(step_length, START, _after(np.full(5, 0.8), step_length)) == pytest.approx(1 / 0.8)
+    assert rule.next(step_length, _after(np.full(5, 0.8), step_length)) == pytest.approx(1 / 0.8)
 
 
 def test_similar_curvatures_give_a_long_step_and_different_ones_a_short_step():
@@ -58,7 +58,7 @@ def test_similar_curvatures_give_a_long_step_and_different_ones_a_short_step():
         curvatures = np.array(given)
         first, second = np.sum(METRIC * curvatures), np.sum(METRIC * curvatures**2)
         expected = np.sum(METRIC) / first if is_long else first / second
-        assert rule.next(step_length, START, _after(curvatures, step_length)) == pytest.approx(expected)
+        assert rule.next(step_length, _after(curvatures, step_length)) == pytest.approx(expected)
 
 
 def test_steps_stay_between_the_safe_one_and_the_inverse_of_the_least_curvature_in_the_metric():
@@ -67,7 +67,7 @@ def test_steps_stay_between_the_safe_one_and_the_inverse_of_the_least_curvature_
         rule = BarzilaiBorwein(objective, DOUBLE)
         step_length = rule.first(START)
         after = _after(np.full(5, curvature), step_length)
-        assert rule.next(step_length, START, after) == pytest.approx(expected)
+        assert rule.next(step_length, after) == pytest.approx(expected)
 
 
 def test_values_that_stay_too_high_lead_to_safe_steps_which_grow_while_the_value_falls():
@@ -76,14 +76,14 @@ def test_values_that_stay_too_high_lead_to_safe_steps_which_grow_while_the_value
     curvature = np.full(5, 0.8)
 
     def steps_after(values):
-        return [rule.next(step_length, START, _after(curvature, step_length, value)) for value in values]
+        return [rule.next(step_length, _after(curvature, step_length, value)) for value in values]
 
     risen = steps_after(np.linspace(2, 3, 12))
     assert risen[0] > SAFE_STEP
     assert risen[-4:] == [SAFE_STEP] * 4
     assert steps_after([2.9, 2.8, 2.85]) == [2 * step_length, 2 * step_length, SAFE_STEP]
     assert steps_after(np.linspace(2.8, 2, 500))[-4:] == [SAFE_STEP] * 4
-    assert rule.next(step_length, START, _after(curvature, step_length, value=0.9)) > SAFE_STEP
+    assert rule.next(step_length, _after(curvature, step_length, value=0.9)) > SAFE_STEP
 
 
 RULES = pytest.mark.parametrize("is_fixed", [True, False])

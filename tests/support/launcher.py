@@ -19,9 +19,9 @@ _LIMIT = 180  # seconds
 _SERVER = f"""
 import json, os, signal, sys
 from tvdenoise.commands.app import main
-from tvdenoise.model.kernels import prepare
+from tvdenoise import denoise
 import imagecodecs, numpy, tvdenoise.batch.run, tvdenoise.files.writing
-prepare()
+denoise(numpy.zeros((2, 2), numpy.float32), 1.0)
 for line in sys.stdin:
     folder, output, messages, *arguments = json.loads(line)
     if (child := os.fork()) == 0:

@@ -77,13 +77,12 @@ def of_type_range(dtype: np.dtype[Any], data_range: float | None) -> float:
 class Denoiser:
     """Denoises images and volumes with the same settings.
 
-    announce_compilation: called once if the kernels need compiling.
+    announce_compilation: called before each compilation of a kernel.
     """
 
     def __init__(self, settings: FileOptions, announce_compilation: Callable[[], None]) -> None:
         self._settings = settings
         self._announce_compilation = announce_compilation
-        self._has_announced = False
         self._mask_file = mask_file_of(settings)
 
     def masks(
@@ -200,20 +199,12 @@ class Denoiser:
             return None
         return _done(choose_parameters, values, options, **(layout | {"mask": where}))
 
-    def prepare(self, parts_of: int | None = None) -> None:
-        """Load what every solve needs.
-
-        parts_of: the number of channels of an image that is solved in parts. All kernels that it needs are loaded
-        too, because they take memory.
-        """
-        if self._settings.engine != "fused":
-            return
-        from tvdenoise.model.kernels import prepare
-
-        with self.announcing():
-            prepare()
-            for channels in set() if parts_of is None else {1, parts_of}:  # a band, or the whole
-                self._prepare_parts(channels)
+    def prepare_parts(self, channels: int) -> None:
+        """Load the kernels for solving an image with this number of channels in parts, because they take memory."""
+        if self._settings.engine == "fused":
+            with self.announcing():
+                for count in {1, channels}:  # a band, or the whole
+                    self._prepare_parts(count)
 
     def _prepare_parts(self, channels: int) -> None:
         from tvdenoise.model.engines import FusedEngine
@@ -234,14 +225,9 @@ class Denoiser:
 
     @contextmanager
     def announcing(self) -> Iterator[None]:
-        """Within the context, announce the first compilation of a kernel; it takes seconds, once on a machine."""
-        with preparation.announcing(self._announce_once):
+        """Within the context, announce each compilation of a kernel; it takes seconds, once on a machine."""
+        with preparation.announcing(self._announce_compilation):
             yield
-
-    def _announce_once(self) -> None:
-        if not self._has_announced:
-            self._has_announced = True
-            self._announce_compilation()
 
 
 def _done(function: Callable[..., Result], noisy: NDArray[Any], options: Options, **arguments: Any) -> Result:

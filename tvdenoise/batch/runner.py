@@ -95,8 +95,8 @@ class Runner:
             notes = origin.notes if origin is not None and job.in_place else ()
             form = self._format_of(job, first.codec)
             work = self._work(job, found, form, threads)
-            if not first.is_bilevel:
-                self._denoiser.prepare(first.channels if work.is_in_parts else None)
+            if work.is_in_parts:
+                self._denoiser.prepare_parts(first.channels)
             self._write(job, work, form, origin, is_read_on=not isinstance(found, DecodedImage))
         return _done(job, work, notes, start)
 
@@ -113,7 +113,8 @@ class Runner:
         form = self._format_of(job.slices[0], stack.first.codec)
         require_carried(stack.first, form)
         work = SliceVolume(stack, form, self._denoiser, settings, job, job.folder, threads, progress)
-        self._denoiser.prepare(stack.first.channels if work.is_in_parts else None)
+        if work.is_in_parts:
+            self._denoiser.prepare_parts(stack.first.channels)
         before = [self._before(*pair, form) for pair in zip(job.slices, origins, strict=True)]
         work.write_slices(before, [origin.times if settings.preserve_times else None for origin in origins])
         notes = dict.fromkeys(note for origin in origins if job.in_place for note in origin.notes)

@@ -241,7 +241,6 @@ class Tuner:
         box = self._box(image, orientation)
         clean = None if reference is None else self._crop_of_reference(reference, image, box)
         try:
-            Denoiser(self._settings, self._announce_compilation).prepare()
             parameters, rows = self._choose(image)
             given = [each.epsilon for row in rows for each in row if "--epsilon" in dict(each.options)]
             require_typeable(max(given, default=0.0), image, self._settings.nodata_of(image.nodata))

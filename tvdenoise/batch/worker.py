@@ -69,7 +69,6 @@ def main() -> None:
     setup: Setup = parent.receive()
     denoiser = Denoiser(setup.settings, lambda: parent.send(Compiling()))
     runner = Runner(setup.settings, denoiser, replacement_log=_ParentsReplacementLog(parent, setup.replaced))
-    denoiser.prepare()
     parent.send(Prepared())
     while True:
         task: Task = parent.receive()

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import tvdenoise
@@ -57,7 +57,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Compiling:
-    """From a worker: the kernels are being compiled, which takes a while."""
+    """From a worker: it is compiling a kernel, which takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class _Worker:
         self._job: Job | None = None
 
     def prepare(self, setup: Setup) -> None:
-        """Load or compile the kernels. Raises WorkerLostError."""
+        """Send the settings. Raises WorkerLostError."""
         self._ask(setup)
 
     def do(self, job: Job, threads: int) -> Outcome:
@@ -229,9 +229,6 @@ class WorkerPool:
         self._outcomes: SimpleQueue[Outcome | BaseException] = SimpleQueue()
         self._alive: set[_Worker] = set()
         self._lock = Lock()
-        # Kept by the first thread with a job: all others wait until it has compiled, so it must not wait for memory.
-        self._first = Lock()
-        self._is_compiled = Event()
         self._ended = False
 
     def outcomes(self, jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
@@ -253,11 +250,10 @@ class WorkerPool:
         try:
             while (taken := self._share.take()) is not None:
                 job, threads = taken
-                is_first = self._first.acquire(blocking=False)
                 try:
                     if worker is None:
                         worker = self._new_worker()
-                        self._prepare(worker, is_first=is_first)
+                        worker.prepare(self._setup)
                     outcome = worker.do(job, threads)
                 except WorkerLostError as error:
                     outcome = failed(str(job.source), str(job.target), error)
@@ -268,8 +264,6 @@ class WorkerPool:
                 self._outcomes.put(outcome)
         except BaseException as error:  # noqa: BLE001  # raised by `outcomes`
             self._outcomes.put(error)
-        finally:
-            self._is_compiled.set()
 
     def _new_worker(self) -> _Worker:
         worker = _Worker(self._replacement_log, self._announce_compilation)
@@ -279,15 +273,6 @@ class WorkerPool:
                 return worker
         worker.end()
         raise WorkerLostError("the run has ended")
-
-    def _prepare(self, worker: _Worker, *, is_first: bool) -> None:
-        """Make a worker load the kernels; the first worker compiles them if they are missing."""
-        try:
-            if not is_first:
-                self._is_compiled.wait()
-            worker.prepare(self._setup)
-        finally:
-            self._is_compiled.set()
 
     def _forget(self, worker: _Worker | None) -> None:
         if worker is not None:

@@ -115,6 +115,10 @@ _PATIENCE = 0.5  # seconds before a single image gets a bar
 _FEW = 20  # files; larger runs print only warnings and failures
 
 
+#: Why the first run on a machine takes longer.
+COMPILING = "compiling the fast kernel for this machine (once; a few seconds)"
+
+
 class Console:
     """Prints the messages of a run, and counts its outcomes in `tally`.
 
@@ -216,7 +220,7 @@ class Console:
         """Explain, once, why the first run on a machine takes longer; each worker may compile."""
         if self._tells_compilation:
             self._tells_compilation = False
-            self.tell_message("compiling the fast kernel for this machine (once; a few seconds)")
+            self.tell_message(COMPILING)
 
     def tell_shared(self, settings: FileOptions) -> None:
         """Print the parameters that all files share."""

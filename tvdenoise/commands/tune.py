@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
@@ -182,8 +183,11 @@ def _open(url: str) -> None:
     Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
 
+@cache  # once
 def _announce_compilation() -> None:
-    _tell("compiling the fast kernel for this machine (once; a few seconds)")
+    from tvdenoise.commands.console import COMPILING
+
+    _tell(COMPILING)
 
 
 def _tell(message: str) -> None:
@@ -240,6 +244,7 @@ def tune(
     with exit_codes(debug=debug, continuation="no sheet was written"):
         from tvdenoise.batch.measures import refuse_existing
         from tvdenoise.batch.tuning import Tuner
+        from tvdenoise.commands.console import Console
         from tvdenoise.errors import UsageError
         from tvdenoise.files.paths import printable
         from tvdenoise.pictures.contact_sheet import require_sheet_name, save_sheet
@@ -250,7 +255,8 @@ def tune(
         sheet = output or _beside(image)
         settings = asked.options()
         shown = _shown_settings(grid, strength, settings.mu)
-        tuner = Tuner(shown, settings, _box(crop), _Compilation(quiet=quiet).tell)
+        console = Console(quiet=quiet, verbose=False, debug=False, count=1)
+        tuner = Tuner(shown, settings, _box(crop), console.tell_compilation)
         _require_file(image)
         require_sheet_name(sheet)
         _refuse_replacing(sheet, image, reference)
@@ -348,19 +354,3 @@ def _refuse_replacing(sheet: str, *inputs: str | None) -> None:
     for name in inputs:
         if name is not None and os.path.realpath(name) == os.path.realpath(sheet):
             raise UsageError(f"-o {printable(sheet)} is an input", "give the sheet another name with -o")
-
-
-class _Compilation:
-    """Explains, once, why the first run on a machine takes longer."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._is_told = quiet
-
-    def tell(self) -> None:
-        if not self._is_told:
-            self._is_told = True
-            print(
-                "compiling the fast kernel for this machine (once; a few seconds)",
-                file=sys.stderr,
-                flush=True,
-            )

@@ -40,7 +40,7 @@ def stored(denoised: NDArray[np.floating], dtype: np.dtype[Any]) -> NDArray[Any]
         np.rint(scaled, out=scaled)
         result[rows] = np.clip(scaled, limits.min, limits.max, out=scaled)
 
-    on_bands(convert, len(result), max(1, _BAND * len(result) // result.size))
+    on_bands(convert, len(result), result.size)
     return result
 
 

@@ -29,7 +29,6 @@ _LARGEST_INTEGER = 2**53
 _ROUNDING = 12**-0.5
 #: Noise below this part of a step does not change a rounded value.
 _LEAST_PART_OF_STEP = 0.1
-_BAND = 1 << 17  # values converted at a time
 Value = TypeVar("Value", bound=np.generic)
 
 
@@ -162,7 +161,7 @@ class Layout:
                     if self.unit != 1.0:
                         np.divide(band, scalar(self.unit), out=band)
 
-        on_bands(convert, planes.shape[1], _band_of(planes))
+        on_bands(convert, planes.shape[1], planes.size)
         return planes
 
     def image(self, planes: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -187,7 +186,7 @@ class Layout:
                 if result is not planes:
                     channel[rows] = band
 
-        on_bands(convert, planes.shape[1], _band_of(planes))
+        on_bands(convert, planes.shape[1], planes.size)
         return image
 
     def pixel_shape(self, image: NDArray[np.generic]) -> tuple[int, ...]:
@@ -219,12 +218,6 @@ class Layout:
         else:
             scale = self.precision.type(self.data_range)
             np.copyto(result, image.astype(self.precision) / scale, where=where)
-
-
-def _band_of(planes: NDArray[np.floating]) -> int:
-    """Return how many rows (of volumes: planes) to convert at a time, so that they stay in the processor's cache."""
-    values = planes.size // planes.shape[1]
-    return max(1, _BAND // int(values))
 
 
 def _axes_of_image(shape: tuple[int, ...], channel_axis: int | None) -> tuple[int | None, tuple[int, ...]]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tvdenoise.images.windows import box_sums
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -90,18 +92,6 @@ def _add_crowded(flags: NDArray[np.bool_], counts: NDArray[np.uint8]) -> None:
         band = mirrored[top : top + height + 2 * _CLIPPED_REACH]
         if band.any():
             counts[top : top + height] += (box_sums(band, side) >= needed).view(np.uint8)
-
-
-def box_sums(values: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Return the sums over all windows of side × side values (rows, columns), which must be at most 255."""
-    for axis in (0, 1):
-        moved = np.swapaxes(values, 0, axis)
-        kept = len(moved) - side + 1
-        total = np.add(moved[:kept], moved[1 : kept + 1]) if side > 1 else moved
-        for shift in range(2, side):
-            total += moved[shift : shift + kept]
-        values = np.swapaxes(total, 0, axis)
-    return values
 
 
 def clipping_levels(

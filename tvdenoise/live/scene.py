@@ -125,9 +125,7 @@ class Scene:
         """
         image = read(source, settings.max_megapixels, may_be_bilevel=False)
         require_tunable(image)
-        denoiser = Denoiser(settings, announce_compilation)
-        denoiser.prepare()
-        chosen = denoiser.choose(image)
+        chosen = Denoiser(settings, announce_compilation).choose(image)
         require_typeable(chosen.epsilon, image, settings.nodata_of(image.nodata))
         values = image.noisy()
         layout = Layout.of(values, -1 if image.has_channel_axis else None, settings.data_range)

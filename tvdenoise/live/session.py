@@ -183,7 +183,7 @@ class Saver:
 
 
 def _say_nothing() -> None:
-    """Say nothing: the kernels have been compiled before anything is saved."""
+    """Say nothing of compilations: who saves looks at the page, not at a terminal."""
 
 
 class PageClosedError(Exception):

@@ -7,8 +7,8 @@ colour          the luminance/opponent basis
 objective       J, its gradient, its Lipschitz constant, the certificate
 engines         step and evaluation of J: the sparse definition, or the fused sweep on bands of rows
 kernels         the fused sweep, compiled for each form of J
-threads         helper threads that stay
+threads         persistent helper threads
 kernel_cache    cache of compiled kernels in the user's cache folder
-preparation     the time that loading and compiling kernels takes, and who is told of it
+preparation     the time that loading and compiling kernels takes, and listeners to compilations
 part_sums       J and ‖∇J‖² over a part of an image
 """

@@ -26,8 +26,6 @@ ROTATION = np.array(
 )
 RGB_CHANNELS = 3
 
-_BAND = 1 << 16  # pixels rotated at a time
-
 
 def _rotate(planes: NDArray[np.floating], rotation: NDArray[np.float64], out: NDArray[np.floating]) -> None:
     """Multiply the (3, ..., H, W) planes by a 3×3 matrix, in their precision, on threads in bands that fit the cache.
@@ -46,7 +44,7 @@ def _rotate(planes: NDArray[np.floating], rotation: NDArray[np.float64], out: ND
                 np.add(result, plane * coefficient, out=result)
         out[:, rows] = rotated
 
-    on_bands(rotate, planes.shape[1], max(1, _BAND // columns))
+    on_bands(rotate, planes.shape[1], planes.size)
 
 
 def to_opponent(rgb: NDArray[np.floating], out: NDArray[np.floating] | None = None) -> NDArray[np.floating]:

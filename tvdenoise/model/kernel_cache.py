@@ -83,8 +83,9 @@ class KernelCache:
         """Return the kernel for these types and the processor of ``target``; None if it has to be compiled."""
         preparation.begin()
         loaded = self._loaded(signature, target)
-        if loaded is None and self._waits(signature, target):
-            loaded = self._loaded(signature, target)
+        if loaded is None:
+            self._hold(signature, target)
+            loaded = self._loaded(signature, target)  # another process may have compiled it meanwhile
         if loaded is None:
             preparation.announce()
         else:
@@ -121,15 +122,13 @@ class KernelCache:
         with contextlib.suppress(OSError):
             folder.write(self._file(key), content)
 
-    def _waits(self, signature: Any, target: Any) -> bool:
-        """Lock the kernel until it is saved; return True if another process was compiling it and has ended."""
+    def _hold(self, signature: Any, target: Any) -> None:
+        """Lock the kernel until it is saved, after any process that is compiling it."""
         folder = kernel_folder()
-        if folder is None:
-            return False
-        name = self._file(self._key(signature, target.codegen())) + _LOCK
-        with contextlib.suppress(OSError):
-            self._lock = folder.locked(name)
-        return self._lock is not None and self._lock.has_waited
+        if folder is not None:
+            name = self._file(self._key(signature, target.codegen())) + _LOCK
+            with contextlib.suppress(OSError):
+                self._lock = folder.locked(name)
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -164,7 +163,7 @@ class KernelFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file atomically. Raises OSError if that fails or the folder is not private."""
-        is_new = self._make()
+        self._make()
         mode = 0o666 if self.is_chosen else 0o600
         temporary = self.path / f"{name}.{secrets.token_hex(8)}.tmp"
         try:
@@ -175,20 +174,17 @@ class KernelFolder:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-        if is_new and not self.is_chosen:
-            self._remove_older()
 
     def locked(self, name: str) -> _Lock:
         """Lock a name among processes. Raises OSError if that fails or the folder is not private."""
-        if self._make() and not self.is_chosen:
-            self._remove_older()
+        self._make()
         return _Lock(self.path / name)
 
-    def _make(self) -> bool:
-        """Make the folder and its missing parents with mode 0700; return True if it is new."""
+    def _make(self) -> None:
+        """Make the folder and its missing parents with mode 0700; if it is new, remove older ones."""
         if self.is_chosen:
             self.path.mkdir(parents=True, exist_ok=True)
-            return False
+            return
         above = self.path.parent.parent
         missing = []
         while not os.path.lexists(above):
@@ -196,7 +192,8 @@ class KernelFolder:
             above = above.parent
         _check_above(above)
         is_new = [_make_private(folder) for folder in (*reversed(missing), self.path.parent, self.path)]
-        return is_new[-1]
+        if is_new[-1]:
+            self._remove_older()
 
     def _check(self) -> None:
         """Raise PermissionError unless the folder and its parent are private."""
@@ -233,7 +230,6 @@ class _Lock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.has_waited = False
         self._file = open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115
         deadline = time.monotonic() + _LONGEST_WAIT
         while fcntl is not None and time.monotonic() < deadline:
@@ -241,7 +237,6 @@ class _Lock:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError:
-                self.has_waited = True
                 time.sleep(_BETWEEN_LOOKS)
 
     def release(self) -> None:

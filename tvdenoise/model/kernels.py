@@ -562,9 +562,3 @@ def sweep_for(form: KernelForm) -> Any:  # noqa: PLR0915
             band = _claim(counter)
 
     return kernel(sweep, form.name)
-
-
-def prepare() -> None:
-    """Load what every sweep needs from the cache, or compile it."""
-    x = np.zeros((1, 1, 1, 1), np.float32)
-    step_borders(x, x, np.float32(0), np.array([0, 1]))

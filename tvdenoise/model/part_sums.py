@@ -6,20 +6,17 @@ another part.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tvdenoise.machine import available_threads
+from tvdenoise.machine import limited_threads, on_threads
 from tvdenoise.model.engines import Operands, form_of
 from tvdenoise.model.fidelity import ABSENT
 from tvdenoise.model.kernels import GAPPED, KernelForm, kernel, rows_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from tvdenoise.model.objective import Objective
@@ -99,7 +96,8 @@ def value_of_part(
             operands.x, operands.noisy, operands.fidelity, part, operands.scales, operands.epsilon, sums[band]
         )
 
-    _do(sum_rows, len(starts), threads)
+    with limited_threads(threads):
+        on_threads(sum_rows, range(len(starts)))
     penalties, squared_residual = sums.sum(axis=0)
     return float(penalties + objective.mu / 2 * squared_residual)
 
@@ -117,7 +115,8 @@ def squared_norm_of_part(
         first = starts[band]
         sums[band] = sum_of_squares(inner[:, :, first : min(first + _ROWS, box[3])])
 
-    _do(sum_rows, len(starts), threads)
+    with limited_threads(threads):
+        on_threads(sum_rows, range(len(starts)))
     return float(sums.sum())
 
 
@@ -130,14 +129,3 @@ def _box(part: tuple[slice, ...]) -> list[int]:
     """Return start and stop of a part along planes, rows and columns."""
     deep = part if len(part) == 3 else (slice(0, 1), *part)
     return [end for each in deep for end in (each.start, each.stop)]
-
-
-def _do(work: Callable[[int], None], count: int, threads: int | None) -> None:
-    """Call ``work`` with each number below the count, in threads."""
-    most = min(threads or available_threads(), count)
-    if most <= 1:
-        for number in range(count):
-            work(number)
-        return
-    with ThreadPoolExecutor(most) as pool:
-        list(pool.map(work, range(count)))

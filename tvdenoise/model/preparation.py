@@ -1,4 +1,4 @@
-"""Loading and compiling kernels: the time that it takes in this process, and who is told of a compilation."""
+"""Loading and compiling kernels: the time that it takes in this process, and listeners to compilations."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _state = _State()
 
 
 def begin() -> None:
-    """A kernel is about to be loaded or compiled."""
+    """Start the time of a kernel that is about to be loaded or compiled."""
     if _state.depth == 0:
         _state.since = time.perf_counter()
     _state.depth += 1
 
 
 def end() -> None:
-    """A kernel has been loaded or compiled."""
+    """Stop the time of a kernel that has been loaded or compiled."""
     _state.depth -= 1
     if _state.depth == 0:
         _state.seconds += time.perf_counter() - _state.since

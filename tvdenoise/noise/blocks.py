@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 #: The grid of blocks, spread evenly over the image.
 BLOCKS = WindowGrid(BLOCK, stride=2, most=30_000)
-#: So many blocks are transformed at a time, in little memory.
-_AT_ONCE = 2048
 _CLASSES = 12
 #: A class of intensities holds at least this part and this number of blocks.
 _LEAST_PART, _LEAST_BLOCKS = 0.03, 300

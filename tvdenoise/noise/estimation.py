@@ -47,12 +47,10 @@ _SETTLED = 0.005
 _QUANTILES = {45: 52.599064780726216, 21: 33.573254366197, 5: 17.94409343980521}
 #: With fewer patches for each of their pixels, the smallest eigenvalue of the covariance is far too low.
 _LEAST_PER_PIXEL = 4
-#: The patches to look at at a time, which fit the cache.
+#: The number of patches per batch, which fits the cache.
 _PATCHES_AT_A_TIME = 8192
 #: A plane with a shorter side counts as thin: it has too few patches.
 _LEAST_SHAPE = 32
-#: So many patches are taken at a time, in double precision.
-_AT_ONCE = 4096
 _MEDIAN_OF_ABSOLUTE_NORMAL = 0.6744897501960817
 #: The part of the bias for pure noise that is corrected.
 _BIAS = 0.5

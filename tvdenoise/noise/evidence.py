@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 
 from tvdenoise.images.data import with_noise_where_missing
+from tvdenoise.images.windows import box_sums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,16 +84,13 @@ def middles(windows: NDArray[Value], side: int | None) -> NDArray[Value]:
 
 def excluded_pixels(where: NDArray[np.bool_], grid: WindowGrid, inner: int | None = None) -> NDArray[np.intp]:
     """Return the number of false pixels in (the middle of) each window of a grid."""
-    step, margin = grid.step(*where.shape), 0 if inner is None else (grid.side - inner) // 2
-    counts = (~where).view(np.uint8)
-    for axis in (0, 1):  # a window holds at most 64 pixels, so that its sums fit
-        moved = np.swapaxes(counts, 0, axis)
-        kept = len(moved) - grid.side + 1
-        total = moved[margin : margin + kept : step].copy()
-        for shift in range(margin + 1, grid.side - margin):
-            total += moved[shift : shift + kept : step]
-        counts = np.swapaxes(total, 0, axis)
-    return counts.astype(np.intp).ravel()
+    margin = 0 if inner is None else (grid.side - inner) // 2
+    rows, columns = where.shape
+    flags = (~where[margin : rows - margin, margin : columns - margin]).view(np.uint8)
+    # A window holds at most 64 pixels, so its sum fits the type.
+    counts = box_sums(flags, grid.side - 2 * margin, grid.step(rows, columns))
+    excluded: NDArray[np.intp] = counts.astype(np.intp).ravel()
+    return excluded
 
 
 def least_excluded(excluded: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -53,7 +53,7 @@ def descend_for(form: KernelForm) -> Any:
                     totals[k] += sums[band, k]
             value = totals[0] - constants[1] + constants[0] / 2 * totals[1]
             if counts[1] == 0:
-                step[0] = first(value, limits, short_steps, accepted, counts)
+                step[0] = first(value, accepted, counts)
             else:
                 step[0] = following(
                     step[0], value, totals[4], totals[3], totals[5], limits, short_steps, accepted, counts
@@ -71,7 +71,7 @@ _LARGEST, _VALUES_AT_A_TIME = 1 << 19, 1 << 22
 
 
 def suits(engine: FusedEngine, rule: object, certificate: Certificate) -> bool:
-    """Return True if a descent can run here, is faster than in Python, and usual enough to be compiled."""
+    """Return True if this module can run a descent, and if it is small and usual enough to be worth compiling."""
     is_small = engine.threads == 1 and engine.iterate.size <= _LARGEST
     form = engine.form
     is_usual = form.tv == "isotropic" and form.penalty == "hyperbolic" and form.fidelity != GAPPED

@@ -118,9 +118,9 @@ def descend(engine: Engine, step_rule: StepRule) -> Iterator[Evaluation]:
     yield evaluation
     step_length = step_rule.first(evaluation)
     while True:
-        before, evaluation = evaluation, engine.advance(step_length)
+        evaluation = engine.advance(step_length)
         yield evaluation
-        step_length = step_rule.next(step_length, before, evaluation)
+        step_length = step_rule.next(step_length, evaluation)
 
 
 @dataclass(frozen=True)
@@ -188,23 +188,24 @@ class Descent:
         """Run the solve; see the function `states`."""
         return states(self.engine, self.step_rule, self.certificate, self.max_iterations)
 
-    def run(self, heard: Callable[[Evaluation], None] | None = None) -> State:
-        """Run the solve as fast as possible; return its last state. heard: called with each evaluation."""
+    def run(self, listener: Callable[[Evaluation], None] | None = None) -> State:
+        """Run the solve as fast as possible; return its last state. listener: called with each evaluation."""
         if not (
             isinstance(self.engine, FusedEngine) and suits(self.engine, self.step_rule, self.certificate)
         ):
             for state in self.states():
-                if heard is not None:
-                    heard(state.evaluation)
+                if listener is not None:
+                    listener(state.evaluation)
             return state
         assert isinstance(self.step_rule, BarzilaiBorwein)
         count = 0
-        for some in evaluations(self.engine, self.step_rule, self.certificate, self.max_iterations):
-            count += len(some)
-            if heard is not None:
-                for evaluation in some:
-                    heard(evaluation)
-        return State(count, some[-1], ended(self.certificate, some[-1], is_last=count >= self.max_iterations))
+        for batch in evaluations(self.engine, self.step_rule, self.certificate, self.max_iterations):
+            count += len(batch)
+            if listener is not None:
+                for evaluation in batch:
+                    listener(evaluation)
+        status = ended(self.certificate, batch[-1], is_last=count >= self.max_iterations)
+        return State(count, batch[-1], status)
 
 
 @dataclass(frozen=True)
@@ -319,13 +320,13 @@ class Method:
             followed = None if progress is None else Progress(certificate, progress)
             points = []
 
-            def hear(evaluation: Evaluation) -> None:
+            def record(evaluation: Evaluation) -> None:
                 if trace:
                     points.append(TracePoint(evaluation.value, certificate.distance_bound(evaluation)))
                 if followed is not None:
                     followed.add(evaluation)
 
-            state = descent.run(hear if trace or progress is not None else None)
+            state = descent.run(record if trace or progress is not None else None)
             assert state.status is not None
             return Minimiser(
                 x=descent.iterate,

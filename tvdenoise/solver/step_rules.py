@@ -41,8 +41,8 @@ class StepRule(Protocol):
     def first(self, start: Evaluation) -> float:
         """Return the length of the first step."""
 
-    def next(self, step_length: float, before: Evaluation, after: Evaluation) -> float:
-        """Return the length of the step after one of ``step_length`` between two evaluations."""
+    def next(self, step_length: float, after: Evaluation) -> float:
+        """Return the length of the step after one of ``step_length`` that led to an evaluation."""
 
 
 class FixedStep:
@@ -55,7 +55,7 @@ class FixedStep:
         """Return 1/L."""
         return self._step_length
 
-    def next(self, step_length: float, before: Evaluation, after: Evaluation) -> float:  # noqa: ARG002
+    def next(self, step_length: float, after: Evaluation) -> float:  # noqa: ARG002
         """Return 1/L."""
         return self._step_length
 
@@ -87,9 +87,9 @@ class BarzilaiBorwein:
 
     def first(self, start: Evaluation) -> float:
         """Return the safe step, since the curvature is not known yet."""
-        return first_step(start.value, *self.memory)
+        return first_step(start.value, self.memory.accepted, self.memory.counts)
 
-    def next(self, step_length: float, before: Evaluation, after: Evaluation) -> float:  # noqa: ARG002
+    def next(self, step_length: float, after: Evaluation) -> float:
         """Return the next step length."""
         return next_step(
             step_length,
@@ -118,13 +118,7 @@ class Memory(NamedTuple):
 # These two functions are also compiled, for `tvdenoise.solver.compiled`, so they use numbers and arrays only.
 
 
-def first_step(
-    value: float,
-    limits: NDArray[np.float64],  # noqa: ARG001
-    short_steps: NDArray[np.float64],  # noqa: ARG001
-    accepted: NDArray[np.float64],
-    counts: NDArray[np.int64],
-) -> float:
+def first_step(value: float, accepted: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
     """Return the first step length after a start with this value."""
     accepted[0] = value
     counts[1] = 1
