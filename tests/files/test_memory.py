@@ -34,6 +34,16 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_SMALL", 0)
 
 
+def bytes_that_the_large_one_takes_more(folder: Path, *options: str) -> float:
+    """Run small.tif and large.tif; the first run compiles the kernels, which takes memory, too, and does not count."""
+    peaks = []
+    for name in ("small.tif", "small.tif", "large.tif"):
+        ended, _, peak = measured(folder, name, "--max-iterations", "3", "--overwrite", *options)
+        assert ended.returncode == 0, ended.stderr
+        peaks.append(peak)
+    return (peaks[2] - peaks[1]) * 2**20
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="measured as Linux tells it")
 @pytest.mark.parametrize(
@@ -50,14 +60,10 @@ def test_the_estimate_bounds_what_the_command_takes_and_not_by_far(shape, dtype,
     values = (noise(*shape, dtype=np.float32) * 0.1 + 0.4) * np.iinfo(dtype).max
     photometric = "rgb" if shape[2:] == (3,) else "minisblack"
     layout = {"photometric": photometric, "planarconfig": "contig" if len(shape) == 3 else None}
-    peaks = []
     for name, part in (("small.tif", values[:20, :30]), ("large.tif", values)):
         tifffile.imwrite(tmp_path / name, part.astype(dtype), **layout)
-        ended, _, peak = measured(tmp_path, name, "--max-iterations", "3")
-        assert ended.returncode == 0, ended.stderr
-        peaks.append(peak)
     needed = header_of(tmp_path / "large.tif").bytes_needed
-    taken = (peaks[1] - peaks[0]) * 2**20
+    taken = bytes_that_the_large_one_takes_more(tmp_path)
     assert taken <= needed <= 1.7 * taken  # 1.5 of larger pictures
 
 
@@ -76,14 +82,10 @@ def test_the_estimate_for_volumes_bounds_what_the_command_takes(
         values[noise(*shape) > 250] = np.nan
     else:
         values *= 255
-    peaks = []
     for name, part in (("small.tif", values[:4, :20, :30]), ("large.tif", values)):
         tifffile.imwrite(tmp_path / name, part.astype(dtype), photometric="minisblack")
-        ended, _, peak = measured(tmp_path, name, "--volume", "--max-iterations", "3", *options)
-        assert ended.returncode == 0, ended.stderr
-        peaks.append(peak)
     needed = header_of(tmp_path / "large.tif").volume_bytes_needed(has_weights=bool(options))
-    taken = (peaks[1] - peaks[0]) * 2**20
+    taken = bytes_that_the_large_one_takes_more(tmp_path, "--volume", *options)
     assert taken <= needed <= 2.5 * taken  # 1.5 of larger volumes
 
 

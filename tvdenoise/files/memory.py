@@ -91,7 +91,6 @@ _COPIES = 3.25  # of the stored values: the decoder's, ours, the result, and the
 #: Bytes per pixel for despeckling a 1-bit image: the decoder's, ours, specks, the result, and the encoder's.
 BYTES_OF_BILEVEL = 8
 _CHOICE = 48_000_000  # approximate bytes for choosing the parameters, on a sample of bounded size
-_CHOICE_IN_VOLUMES = 48_000_000  # as much again: the noise is estimated in several planes
 _SMALL = 1 << 26  # bytes that need no check
 _CODE = 150_000_000  # bytes of code that is loaded only after an image has been read
 _USABLE = 0.8  # of the available memory, for denoising in parts
@@ -148,7 +147,7 @@ def volume_bytes_needed(
     one = bytes_needed(
         columns, rows, channels + has_alpha, bytes_per_sample, has_alpha=has_alpha, is_double=is_double
     )
-    return voxels * a_voxel + one + _CHOICE_IN_VOLUMES
+    return voxels * a_voxel + one
 
 
 @dataclass(frozen=True)
