@@ -19,7 +19,7 @@ from typing import TypeVar
 _PROCESS = Path("/proc/self")
 _GROUPS = Path("/sys/fs/cgroup")
 _limit: ContextVar[int | None] = ContextVar("limit", default=None)  # of threads
-_BAND = 1 << 17  # values of a band
+_BAND, _SMALL = 1 << 17, 1 << 20  # values of a band, and of arrays for which threads take longer to start
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
@@ -131,9 +131,11 @@ def on_threads(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[Re
 
 
 def on_bands(work: Callable[[slice], None], rows: int, values: int) -> None:
-    """Call ``work`` with the rows of each band, on threads, as `on_threads` does.
+    """Call ``work`` with the rows of each band; if there are many values, on threads, as `on_threads` does.
 
     rows: the number of rows. values: the number of values in all of them; those of a band fit the cache.
     """
     height = max(1, _BAND * rows // values)
-    on_threads(work, (slice(top, min(top + height, rows)) for top in range(0, rows, height)))
+    bands = [slice(top, min(top + height, rows)) for top in range(0, rows, height)]
+    with limited_threads(1 if values <= _SMALL else None):
+        on_threads(work, bands)

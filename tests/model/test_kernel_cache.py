@@ -448,7 +448,7 @@ from tvdenoise.model import preparation
 missed = []
 with preparation.announcing(lambda: missed.append(1)):
     rng = np.random.default_rng(0)
-    denoise(rng.random((300, 300), np.float32), threads=2)
+    denoise(rng.random((600, 500), np.float32), threads=2)
     denoise(rng.random((40, 40, 3), np.float32), channel_axis=-1)
     denoise(rng.random((40, 40)), 10.0, tv="anisotropic")
 print(len(missed))

@@ -125,7 +125,7 @@ def _solved(image, count):
 @pytest.fixture(scope="module")
 def image():
     """Return an image of several bands."""
-    return np.random.default_rng(0).random((600, 300), np.float32)
+    return np.random.default_rng(0).random((600, 500), np.float32)
 
 
 def test_concurrent_callers_share_no_helper_and_get_the_same_bytes(image):
@@ -161,7 +161,7 @@ def test_the_interpreter_ends_while_helpers_wait():
     script = """
 import numpy as np, threading
 from tvdenoise import denoise
-denoise(np.random.default_rng(0).random((600, 300), np.float32), 10.0, threads=3)
+denoise(np.random.default_rng(0).random((600, 500), np.float32), 10.0, threads=3)
 assert any(thread.name == "tvdenoise-helper" for thread in threading.enumerate())
 """
     ended = subprocess.run(

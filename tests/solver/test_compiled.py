@@ -11,6 +11,7 @@ from tvdenoise.solver.descent import descend
 
 IMAGE = with_noise(crop(clean("camera")), 25 / 255, seed=1).astype(np.float32)
 COLOUR = np.stack([IMAGE, IMAGE[::-1], IMAGE.T], axis=-1)
+LARGE = np.tile(IMAGE, (12, 12))[:513, :512]  # by a row too large for one thread
 WEIGHTS = np.random.default_rng(2).uniform(0.2, 2, IMAGE.shape)
 GAPS = np.where(np.random.default_rng(3).random(IMAGE.shape) < 0.1, np.nan, IMAGE)
 
@@ -68,6 +69,17 @@ def test_it_goes_on_after_python_has_looked_at_signals_and_ends_where_python_doe
     assert (limited.iterations, limited.status) == (6, Status.ITERATION_LIMIT)
 
 
+def test_small_images_have_one_thread_whatever_is_allowed(monkeypatch):
+    threads = []
+    monkeypatch.setattr(
+        "tvdenoise.solver.descent.suits",
+        lambda *given: threads.append(given[0].threads) or compiled.suits(*given),
+    )
+    for image, keywords in ((LARGE[:512], {}), (LARGE, {}), (LARGE[:512], {"step": "fixed"})):
+        denoise(image, 14.0, threads=2, max_iterations=1, **keywords)
+    assert threads == [1, 2, 2]
+
+
 def test_several_threads_fixed_steps_and_rare_forms_are_left_to_python(monkeypatch):
     steps = []
     monkeypatch.setattr(compiled, "descend_for", None)
@@ -75,7 +87,7 @@ def test_several_threads_fixed_steps_and_rare_forms_are_left_to_python(monkeypat
         "tvdenoise.solver.descent.descend", lambda *given: steps.append(given) or descend(*given)
     )
     denoise(IMAGE, 14.0, weights=(WEIGHTS > 0.5).astype(float))
-    denoise(np.tile(IMAGE, (12, 3)), 14.0, threads=2)
+    denoise(LARGE, 14.0, threads=2)
     denoise(IMAGE, 14.0, step="fixed", max_iterations=9)
     denoise(GAPS, 14.0, nan="keep")
     denoise(np.stack([IMAGE, IMAGE[::-1]]), 14.0, spatial_axes=(0, 1, 2))

@@ -7,8 +7,8 @@ fastest cache, so a sweep costs little more than moving x, d and f through memor
 `sweep_for` makes the sweep for one `KernelForm` of the objective; whatever the form decides is a constant in the
 compiled code. Four rules keep the code as fast as C, and its results the same everywhere:
 
-- The row functions are small and take contiguous rows, because the compiler vectorises a loop only if it can prove,
-  with few run-time checks, that its arrays do not overlap.
+- The row functions take contiguous rows, and what they write to overlaps no other row that they take (`_NoAlias`).
+  Otherwise the compiler would have to check that when the loop runs, and gives up if there are many rows.
 - Rows go from function to function as pointers: an array takes seven words, and counts its references.
 - The columns beside column j have unsigned indices. A signed one may be negative and count from the end, so the
   compiler bounds a row by twice its length; if another array happens to lie there, it takes the loop that is not
@@ -28,6 +28,7 @@ import numba
 import numpy as np
 from numba import carray, types  # type: ignore[attr-defined]
 from numba.core import cgutils
+from numba.core.compiler import Compiler
 from numba.extending import intrinsic
 
 from tvdenoise.model.fidelity import ABSENT
@@ -71,15 +72,30 @@ class KernelForm(NamedTuple):
         """The form as a part of a function's name."""
         return "_".join(map(str, self))
 
+    @property
+    def is_usual(self) -> bool:
+        """True for images with the default penalty and total variation; `tvdenoise.solver.compiled` knows these."""
+        is_default = self.penalty == "hyperbolic" and self.tv == "isotropic"
+        return is_default and not self.is_deep and self.fidelity != GAPPED
 
-def compiled(function: Callable[..., Any], form: str = "", *, fast_math: bool = True) -> Any:
+
+class _NoAlias(Compiler):
+    """Compiles functions that write to no memory which two of their arguments reach, and says so (C's restrict)."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.state.flags.noalias = True
+
+
+def compiled(function: Callable[..., Any], form: str = "", *, fast_math: bool = True, **options: Any) -> Any:
     """Compile a function that releases the interpreter's lock.
 
     The name gets the form, because compiled functions of one name are one function to the linker.
     """
     function.__name__ = "_".join(filter(None, (function.__name__, form)))
     function.__qualname__ = function.__name__
-    return numba.njit(function, nogil=True, fastmath=FAST_MATH if fast_math else False, error_model="numpy")
+    fast = FAST_MATH if fast_math else False
+    return numba.njit(function, nogil=True, fastmath=fast, error_model="numpy", **options)
 
 
 def kernel(function: Callable[..., Any], form: str = "", *, fast_math: bool = True) -> Any:
@@ -145,7 +161,6 @@ class Rows(NamedTuple):
 
     weigh: Any
     update: Any
-    flow_between: Any
 
 
 @cache
@@ -164,10 +179,13 @@ def rows_for(form: KernelForm) -> Rows:  # noqa: PLR0915
     shares = is_isotropic and not has_gaps
     first_axis = 0 if is_deep else 1
 
-    def row(function: Callable[..., Any]) -> Any:
-        return compiled(function, form.name)
+    def part(function: Callable[..., Any]) -> Any:
+        return compiled(function, form.name, forceinline=True)
 
-    @row
+    def row(function: Callable[..., Any]) -> Any:
+        return compiled(function, form.name, pipeline_class=_NoAlias)
+
+    @part
     def squared_length(deep, down, across, scale_deep, scale_down, scale_across):
         if not is_scaled:
             squared = down * down + across * across
@@ -177,7 +195,7 @@ def rows_for(form: KernelForm) -> Rows:  # noqa: PLR0915
             squared = scale_down * (down * down + across * across)
         return squared + scale_deep * (deep * deep) if is_deep else squared
 
-    @row
+    @part
     def penalise(squared, epsilon):
         """Return h'(z)/z and h(z) of s = |z|²."""
         if is_hyperbolic:  # 1/√(s + ε²) and √(s + ε²)
@@ -280,9 +298,9 @@ def rows_for(form: KernelForm) -> Rows:  # noqa: PLR0915
             weights[j] = weight
         return total
 
-    @row
+    @part
     def multiply_row(weights, factors, flags, n):
-        """Set weights to flagged factors."""
+        """Set weights to flagged factors, which may be the weights themselves."""
         weights, factors, flags = carray(weights, n), carray(factors, n), carray(flags, n)
         for j in range(n):
             weights[j] = factors[j] * flags[j]
@@ -353,7 +371,7 @@ def rows_for(form: KernelForm) -> Rows:  # noqa: PLR0915
                     multiply_row(row_of(weights, (axis, 0, 0)), shared, row_of(flags, (axis, 0)), n)
         return total
 
-    @row
+    @part
     def flow_at(j, left, right, above, here, below, across, down, down_above, scale_down, scale_across):
         """Return ∇ᵀ h'(∇x) within a plane at column j: inflow less outflow."""
         x = here[j]
@@ -368,27 +386,30 @@ def rows_for(form: KernelForm) -> Rows:  # noqa: PLR0915
             horizontal = (x - here[left]) * across[left] - (here[right] - x) * across[j]
         return scale_down * vertical + scale_across * horizontal if is_scaled else vertical + horizontal
 
-    @row
+    @part
     def metric_at(j, left, across, down, down_above, of_left, of_across, of_down, of_above):
         """Return the weights of the differences that touch column j within a plane, each times its factor."""
         if shares:
             return of_above * down_above[j] + of_left * down[left] + (of_down + of_across) * down[j]
         return of_above * down_above[j] + of_down * down[j] + of_left * across[left] + of_across * across[j]
 
-    @row
-    def pixel_at(
-        j, left, right, above, here, below, noisy, across, down, down_above, deep_flow, deep_metric, fidelity,
-        scale_down, scale_across, mu, metric_unit, metric_mu, metric_scale, of_left, of_across, of_down, of_above,
-    ):  # fmt: skip
+    @part
+    def pixel_at(j, left, right, rows, scales, constants, factors, of_left, of_across):
         """Return at column j: g, d, m, w (x − f)², and what it adds to the last two sums of `SUMS`."""
+        above, here, below, ahead, behind, noisy, across, down, down_above, deep, deep_ahead, fidelity = rows
+        scale_deep, scale_down, scale_across = scales
+        mu, metric_unit, metric_mu = constants
+        of_above, of_down, of_ahead, of_behind = factors
         zero, one = type(mu)(0), type(mu)(1)
         gradient = flow_at(
             j, left, right, above, here, below, across, down, down_above, scale_down, scale_across
         )
         metric = metric_at(j, left, across, down, down_above, of_left, of_across, of_down, of_above)
         if is_deep:
-            gradient += deep_flow[j]
-            metric += metric_scale * deep_metric[j]
+            x = here[j]
+            weight = down[j] if shares else deep[j]
+            gradient += scale_deep * ((x - ahead[j]) * deep_ahead[j] - (behind[j] - x) * weight)
+            metric += of_ahead * deep_ahead[j] + of_behind * weight
         residual = here[j] - noisy[j]
         if not has_weights:
             gradient += mu * residual
@@ -403,67 +424,60 @@ def rows_for(form: KernelForm) -> Rows:  # noqa: PLR0915
         dual = squared * (one / weight if weight > zero else zero)
         return gradient, direction, metric, bound * residual, dual, squared if weight == zero else zero
 
+    @part
+    def update_columns(is_inner, d, n, rows, scales, constants, factors, of_across):
+        """Update the columns that have neighbours on both sides, or those at the ends; is_inner is a constant."""
+        zero = type(of_across)(0)
+        residuals, norm, product, before, now, dual, missing = zero, zero, zero, zero, zero, zero, zero
+        for k in range(1 if is_inner else 0, n - 1 if is_inner else min(2, n)):
+            j = k if is_inner else k * (n - 1)
+            left = np.uintp(j - 1 if is_inner else max(j - 1, 0))
+            right = np.uintp(j + 1 if is_inner else min(j + 1, n - 1))
+            gradient, direction, metric, squared_residual, of_dual, of_missing = pixel_at(
+                j, left, right, rows, scales, constants, factors,
+                of_across if is_inner or j > 0 else zero, of_across if is_inner or j < n - 1 else zero,
+            )  # fmt: skip
+            residuals += squared_residual
+            norm += gradient * gradient
+            product += gradient * d[j]
+            before += metric * (d[j] * d[j])
+            now += gradient * direction
+            dual += of_dual
+            missing += of_missing
+            d[j] = direction
+        return residuals, norm, product, before, now, dual, missing
+
     @row
     def update(
-        d, above, here, below, noisy, across, down, down_above, deep_flow, deep_metric, fidelity, n, scale_down,
-        scale_across, mu, metric_unit, metric_mu, metric_scale, has_below,
+        d, above, here, below, ahead, behind, noisy, across, down, down_above, deep, deep_ahead, fidelity, n,
+        scale_deep, scale_down, scale_across, mu, metric_unit, metric_mu, metric_scale, has_below, has_behind,
     ):  # fmt: skip
         """Replace a row of d by ∇J/m there; return all sums of `SUMS` but the penalties.
 
-        across, down, down_above: the weights of the differences to the right of, below and above each pixel; only
-        those down are read if all share one. deep_flow, deep_metric: what the differences between planes add.
+        above, below: the rows beside this one; ahead, behind: those of the planes beside this one.
+        across, down, deep, down_above, deep_ahead: the weights of the differences from this row to the next column,
+        row and plane, and from the row above and the plane ahead to this one. Only those down are read of the first
+        three if all share one.
         metric_unit, metric_mu, metric_scale: m is the first, plus w times the second, plus the third times the
-        weights of all differences that touch the pixel. has_below: 0 in the last row, else 1.
+        weights of all differences that touch the pixel. has_below, has_behind: 0 in the last row or plane, else 1.
         """
-        d, noisy = carray(d, n), carray(noisy, n)
-        above, here, below = carray(above, n), carray(here, n), carray(below, n)
-        across, down, down_above = carray(across, n), carray(down, n), carray(down_above, n)
-        deep_flow, deep_metric, fidelity = carray(deep_flow, n), carray(deep_metric, n), carray(fidelity, n)
-        of_above, of_across = metric_scale * scale_down, metric_scale * scale_across
-        of_down = of_above * has_below
-        zero = type(mu)(0)
-        residuals, norm, product, before, now, dual, missing = zero, zero, zero, zero, zero, zero, zero
-        for j in range(1, n - 1):
-            gradient, direction, metric, squared_residual, of_dual, of_missing = pixel_at(
-                j, np.uintp(j - 1), np.uintp(j + 1), above, here, below, noisy, across, down, down_above,
-                deep_flow, deep_metric, fidelity, scale_down, scale_across, mu, metric_unit, metric_mu, metric_scale,
-                of_across, of_across, of_down, of_above,
-            )  # fmt: skip
-            residuals += squared_residual
-            norm += gradient * gradient
-            product += gradient * d[j]
-            before += metric * (d[j] * d[j])
-            now += gradient * direction
-            dual += of_dual
-            missing += of_missing
-            d[j] = direction
-        for j in range(0, n, max(1, n - 1)):  # the ends, which lack a neighbour
-            gradient, direction, metric, squared_residual, of_dual, of_missing = pixel_at(
-                j, np.uintp(max(j - 1, 0)), np.uintp(min(j + 1, n - 1)), above, here, below, noisy, across, down,
-                down_above, deep_flow, deep_metric, fidelity, scale_down, scale_across, mu, metric_unit, metric_mu,
-                metric_scale, of_across if j > 0 else zero, of_across if j < n - 1 else zero, of_down, of_above,
-            )  # fmt: skip
-            residuals += squared_residual
-            norm += gradient * gradient
-            product += gradient * d[j]
-            before += metric * (d[j] * d[j])
-            now += gradient * direction
-            dual += of_dual
-            missing += of_missing
-            d[j] = direction
-        return residuals, norm, product, before, now, dual if has_weights else norm, missing
+        d = carray(d, n)
+        rows = (
+            carray(above, n), carray(here, n), carray(below, n), carray(ahead, n), carray(behind, n), carray(noisy, n),
+            carray(across, n), carray(down, n), carray(down_above, n), carray(deep, n), carray(deep_ahead, n),
+            carray(fidelity, n),
+        )  # fmt: skip
+        scales, constants = (scale_deep, scale_down, scale_across), (mu, metric_unit, metric_mu)
+        of_above, of_ahead = metric_scale * scale_down, metric_scale * scale_deep
+        factors = (of_above, of_above * has_below, of_ahead, of_ahead * has_behind)
+        of_across = metric_scale * scale_across
+        a = update_columns(True, d, n, rows, scales, constants, factors, of_across)
+        b = update_columns(False, d, n, rows, scales, constants, factors, of_across)
+        norm = a[1] + b[1]
+        dual = a[5] + b[5] if has_weights else norm
+        return a[0] + b[0], norm, a[2] + b[2], a[3] + b[3], a[4] + b[4], dual, a[6] + b[6]
 
-    @row
-    def flow_between(flow, metric, before, here, behind, weights, weights_before, n, scale, has_behind):
-        """Compute a row of ∇ᵀ h'(∇x) for the differences to the planes before and behind, and of their weights."""
-        flow, before, here, behind = carray(flow, n), carray(before, n), carray(here, n), carray(behind, n)
-        metric, weights, weights_before = carray(metric, n), carray(weights, n), carray(weights_before, n)
-        for j in range(n):
-            x = here[j]
-            flow[j] = scale * ((x - before[j]) * weights_before[j] - (behind[j] - x) * weights[j])
-            metric[j] = scale * (weights_before[j] + has_behind * weights[j])
-
-    return Rows(weigh, update, flow_between)
+    return Rows(weigh, update)
 
 
 @cache
@@ -474,9 +488,9 @@ def sweep_for(form: KernelForm) -> Any:  # noqa: PLR0915
     shares = is_isotropic and form.fidelity != GAPPED
     kinds = 1 if shares else 3
     has_weights = form.fidelity != PLAIN
-    weigh, update, flow_between = rows_for(form)
+    weigh, update = rows_for(form)
 
-    def sweep(  # noqa: PLR0915
+    def sweep(
         x, d, noisy, fidelity, starts, mu, epsilon, scales, metric, counter, step_length, sums
     ):  # fmt: skip
         """Claim bands from a shared counter, step and evaluate them, until none is left.
@@ -497,8 +511,6 @@ def sweep_for(form: KernelForm) -> Any:  # noqa: PLR0915
         # The weights of this plane and the one before, from the row above the band on; of an image, of two rows.
         kept_planes, kept_rows = (2, tallest + 1) if is_deep else (1, 2)
         weights = np.empty((kept_planes, kept_rows, kinds, 1 if is_isotropic else channels, columns), x.dtype)
-        between = np.empty((2, columns), x.dtype)
-        deep_flow, deep_metric = row_of(between, (0, 0)), row_of(between, (1, 0))
         none, one = x.dtype.type(0), x.dtype.type(1)
         flags = np.ones((3, columns), x.dtype)
         band = _claim(counter)
@@ -532,22 +544,17 @@ def sweep_for(form: KernelForm) -> Any:  # noqa: PLR0915
                         own = 0 if is_isotropic else c
                         deep, down, across = (0, 0, 0) if shares else (0, 1, 2)
                         here = row_of(x, (c, z, i, 0))
-                        if is_deep:
-                            flow_between(
-                                deep_flow, deep_metric, row_of(x, (c, max(z - 1, 0), i, 0)), here,
-                                row_of(x, (c, min(z + 1, planes - 1), i, 0)),
-                                row_of(weights, (now, row, deep, own, 0)),
-                                row_of(weights, (before, row, deep, own, 0)), columns, scales[c, 0],
-                                one if z < planes - 1 else none,
-                            )  # fmt: skip
                         residual, norm, product, length_before, length, dual, missing = update(
-                            row_of(d, (c, z, i, 0)), row_of(x, (c, z, max(i - 1, 0), 0)), here,
-                            row_of(x, (c, z, min(i + 1, rows - 1), 0)), row_of(noisy, (c, z, i, 0)),
+                            row_of(d, (c, z, i, 0)),
+                            row_of(x, (c, z, max(i - 1, 0), 0)), here, row_of(x, (c, z, min(i + 1, rows - 1), 0)),
+                            row_of(x, (c, max(z - 1, 0), i, 0)), row_of(x, (c, min(z + 1, planes - 1), i, 0)),
+                            row_of(noisy, (c, z, i, 0)),
                             row_of(weights, (now, row, across, own, 0)), row_of(weights, (now, row, down, own, 0)),
-                            row_of(weights, (now, above, down, own, 0)), deep_flow, deep_metric,
-                            row_of(fidelity, (z, i, 0)) if has_weights else deep_flow,
-                            columns, scales[c, 1], scales[c, 2], mu, metric[0], metric[1], metric[2],
-                            one if i < rows - 1 else none,
+                            row_of(weights, (now, above, down, own, 0)), row_of(weights, (now, row, deep, own, 0)),
+                            row_of(weights, (before, row, deep, own, 0)),
+                            row_of(fidelity, (z, i, 0)) if has_weights else here,
+                            columns, scales[c, 0], scales[c, 1], scales[c, 2], mu, metric[0], metric[1], metric[2],
+                            one if i < rows - 1 else none, one if z < planes - 1 else none,
                         )  # fmt: skip
                         residuals += residual
                         norms += norm

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tvdenoise.model.kernels import GAPPED, SUMS, KernelForm, compiled, kernel, step_borders, sweep_for
+from tvdenoise.model.engines import form_of
+from tvdenoise.model.kernels import SUMS, KernelForm, compiled, kernel, step_borders, sweep_for
 from tvdenoise.solver.step_rules import BarzilaiBorwein, first_step, next_step
 from tvdenoise.solver.stopping import bound_of
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tvdenoise.model.engines import Evaluation, FusedEngine
+    from tvdenoise.model.objective import Objective
     from tvdenoise.solver.stopping import Certificate
 
 
@@ -66,17 +68,25 @@ def descend_for(form: KernelForm) -> Any:
     return kernel(descend, form.name, fast_math=False)
 
 
-#: The most values of an image for which this pays, and about how many values are swept before Python looks at signals.
-_LARGEST, _VALUES_AT_A_TIME = 1 << 19, 1 << 22
+#: The most values of an image for which this pays: at all, and where helper threads might sweep instead.
+_LARGEST, _LARGEST_FOR_ONE_THREAD = 1 << 19, 1 << 18
+_VALUES_AT_A_TIME = 1 << 22  # swept before Python looks at signals, about
+
+
+def threads_for(objective: Objective, threads: int | None) -> int | None:
+    """Return the number of threads that an engine should have if the step rule is `BarzilaiBorwein`.
+
+    That is one where this module is faster than helper threads, which wait for Python between the sweeps.
+    """
+    is_small = objective.noisy.size <= _LARGEST_FOR_ONE_THREAD
+    return 1 if is_small and objective.is_strongly_convex and form_of(objective).is_usual else threads
 
 
 def suits(engine: FusedEngine, rule: object, certificate: Certificate) -> bool:
     """Return True if this module can run a descent, and if it is small and usual enough to be worth compiling."""
     is_small = engine.threads == 1 and engine.iterate.size <= _LARGEST
-    form = engine.form
-    is_usual = form.tv == "isotropic" and form.penalty == "hyperbolic" and form.fidelity != GAPPED
     is_possible = isinstance(rule, BarzilaiBorwein) and certificate.objective.is_strongly_convex
-    return is_small and is_usual and not form.is_deep and is_possible
+    return is_small and engine.form.is_usual and is_possible
 
 
 def evaluations(

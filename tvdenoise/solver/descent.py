@@ -13,7 +13,7 @@ from tvdenoise.model.engines import FusedEngine, SparseEngine
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import PENALTIES
 from tvdenoise.options import Options, default_of
-from tvdenoise.solver.compiled import evaluations, suits
+from tvdenoise.solver.compiled import evaluations, suits, threads_for
 from tvdenoise.solver.step_rules import BarzilaiBorwein, FixedStep
 from tvdenoise.solver.stopping import Certificate
 
@@ -343,4 +343,5 @@ class Method:
         has_metric = self.options.step != "fixed"
         if self.is_sparse:
             return SparseEngine(objective, start, preconditioned=has_metric)
-        return FusedEngine(objective, start, self.options.threads, preconditioned=has_metric)
+        threads = threads_for(objective, self.options.threads) if has_metric else self.options.threads
+        return FusedEngine(objective, start, threads, preconditioned=has_metric)
