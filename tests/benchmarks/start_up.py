@@ -43,7 +43,7 @@ total(np.ones((4, 4), np.float32))
 
 #: A stage by the function that does it: module and name.
 STAGES = {
-    "kernels": ("tvdenoise.batch.denoiser", "Denoiser.prepare"),
+    "kernels": ("tvdenoise.model.kernel_cache", "KernelCache.load_overload"),
     "reading": ("tvdenoise.batch.runner", "open_within"),
     "noise": ("tvdenoise.parameters", "noise_for"),
     "choice": ("tvdenoise.parameters", "choose"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tvdenoise.formats import avif, bmp, gif, heic, jp2, jpeg, png, pnm, tiff, webp
+from tvdenoise.formats import avif, bmp, gif, heic, jp2, jpeg, png, pnm, webp
+from tvdenoise.formats.tiff import family as tiff
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,3 @@ overviews    overviews of a page, which are made anew
 ome          planes and axes in OME's XML
 writing      writing pages and their tags
 """
-
-from tvdenoise.formats.tiff.family import FAMILY
-
-__all__ = ["FAMILY"]
