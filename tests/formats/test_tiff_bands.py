@@ -184,7 +184,7 @@ def test_volumes_of_bands(couples: bool, command, tmp_path: Path):
     [
         ((1500, 1400, 5), "300MB", ()),
         ((1000, 1400, 3), "300MB", ("--couple-bands",)),
-        ((6, 400, 700, 2), "320MB", ("--volume",)),
+        ((9, 400, 700, 2), "320MB", ("--volume",)),
     ],
     ids=["apart", "coupled", "volume"],
 )
