@@ -23,6 +23,7 @@ LAYERS = (
     ("api",),
     ("tiling",),
     ("parameters",),
+    ("learning",),
     ("solver",),
     ("noise",),
     ("images",),

@@ -4,6 +4,7 @@ api         the public functions
 compat      the call of scikit-image's function for the same problem
 options     `Options`, the one record of options: type, range, default and help of each
 parameters  the choice of μ and ε for the noise of an image
+learning    learning the filters of a prior from clean images
 machine     the limits of containers, and the processors they leave
 errors      exceptions with their exit codes
 model, solver, noise, images, tiling   the mathematics, its solution, the noise, arrays, images too large to hold
@@ -19,7 +20,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tvdenoise.api import choose_parameters, denoise, denoise_tiled, estimate_noise
+    from tvdenoise.api import Gradients, choose_parameters, denoise, denoise_tiled, estimate_noise, vjp
+    from tvdenoise.model.prior_file import LearnedPrior, read_prior
     from tvdenoise.noise.model import NoiseModel
     from tvdenoise.options import Options
     from tvdenoise.parameters import Parameters
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "ArraySource",
+    "Gradients",
+    "LearnedPrior",
     "NoiseModel",
     "Options",
     "Parameters",
@@ -41,10 +45,14 @@ __all__ = [
     "denoise",
     "denoise_tiled",
     "estimate_noise",
+    "read_prior",
+    "vjp",
 ]
 
 _HOMES = {
     "ArraySource": "tvdenoise.tiling.source",
+    "Gradients": "tvdenoise.api",
+    "LearnedPrior": "tvdenoise.model.prior_file",
     "NoiseModel": "tvdenoise.noise.model",
     "Options": "tvdenoise.options",
     "Parameters": "tvdenoise.parameters",
@@ -55,6 +63,8 @@ _HOMES = {
     "denoise": "tvdenoise.api",
     "denoise_tiled": "tvdenoise.api",
     "estimate_noise": "tvdenoise.api",
+    "read_prior": "tvdenoise.model.prior_file",
+    "vjp": "tvdenoise.api",
 }
 
 

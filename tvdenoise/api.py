@@ -14,14 +14,17 @@ import numpy as np
 from tvdenoise.images.arrangement import Arrangement, array_of
 from tvdenoise.images.data import data_of, fill
 from tvdenoise.machine import limited_threads
-from tvdenoise.model.colour import RGB_CHANNELS, from_opponent
+from tvdenoise.model.colour import RGB_CHANNELS, from_opponent, to_opponent
 from tvdenoise.model.fidelity import ABSENT, HELD, Fidelity
+from tvdenoise.model.filters import FilterObjective
+from tvdenoise.model.objective import Objective
 from tvdenoise.noise.estimation import estimate_planes
 from tvdenoise.noise.evidence import noise_shown
 from tvdenoise.noise.model import NoiseModel
 from tvdenoise.options import Count, Options, checked, with_option_keywords
 from tvdenoise.parameters import MOST_SAMPLED_IMAGES, Parameters, in_data_ranges, median_of, problem_of
 from tvdenoise.solver.descent import Solution, Status, TracePoint
+from tvdenoise.solver.implicit import of_filters, of_total_variation
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from tvdenoise.images.arrangement import Place
     from tvdenoise.images.data import Layout
     from tvdenoise.model.engines import Evaluation
+    from tvdenoise.model.filters import ByBank
     from tvdenoise.parameters import Problem
     from tvdenoise.solver.descent import Minimiser
     from tvdenoise.tiling.passes import TiledSolution
@@ -140,18 +144,23 @@ def _solution_of(
         found = _with_filled_impulses(found, problem)
     data, chosen, scale = problem.data, problem.parameters, layout.scale
     kept, opponent = data.kept, data.opponent
+    is_learned = problem.method.bank is not None
+    of_value = scale**2 if is_learned else scale  # the unit of J
     del problem, data  # frees memory for the result
     return Solution(
         image=_image(found, layout, kept, opponent),
         mu=chosen.mu,
         epsilon=chosen.epsilon,
+        level=1 / chosen.mu if is_learned else None,
         noise=chosen.noise,
         tolerance=found.tolerance * scale,
         status=found.status,
         iterations=found.iterations,
-        value=found.value * scale,
+        value=found.value * of_value,
         distance_bound=found.distance_bound * scale,
-        trace=tuple(TracePoint(point.value * scale, point.distance_bound * scale) for point in found.trace),
+        trace=tuple(
+            TracePoint(point.value * of_value, point.distance_bound * scale) for point in found.trace
+        ),
         absent=0 if found.objective.fidelity is None else found.objective.fidelity.absent - removed,
         impulses=removed,
     )
@@ -217,6 +226,101 @@ def choose_parameters(
         ).parameters
 
 
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """Derivatives of a function of the denoised image.
+
+    noisy: by the noisy image, with its shape and in its units.
+    mu, epsilon: by the parameters of total variation, in units of the data range; None with learned filters.
+    level, bank: by the level of learned filters, and by their weights (a `tvdenoise.model.filters.ByBank`); None with
+        total variation.
+    residual: the relative residual of the linear system that was solved.
+    """
+
+    noisy: NDArray[np.floating]
+    mu: float | None
+    epsilon: float | None
+    level: float | None
+    bank: ByBank | None
+    residual: float
+
+
+@with_option_keywords
+def vjp(
+    noisy: ArrayLike,
+    solution: Solution,
+    cotangent: ArrayLike,
+    mu: float | None = None,
+    epsilon: float | None = None,
+    *,
+    accuracy: float = 1e-6,
+    options: Options | None = None,
+    channel_axis: int | None = None,
+    spatial_axes: Sequence[int] | None = None,
+    spacing: Sequence[float] | None = None,
+    weights: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    **fields: Any,
+) -> Gradients:
+    """Differentiate through `denoise`: the vector-Jacobian product of the minimiser.
+
+    noisy: the image, of a floating type. solution: what `denoise` returned for it. cotangent: the derivative of a
+    function of ``solution.image`` by that image, with its shape.
+    accuracy: the relative residual of the linear system with the Hessian of J, which conjugate gradients solve in
+        double precision. The solution should be as exact: give `denoise` a small ``tolerance``.
+    All other arguments are those that `denoise` had. Parameters that it chose count as given: how the choice depends on
+    the image is left out.
+
+    Raises ValueError for Huber's function, which has no second derivative, for missing pixels, impulses, stacks and
+    ``chroma_only``; TypeError for integers, and as `denoise`.
+    """
+    given = Options.of(options, _given(fields, mu=mu, epsilon=epsilon))
+    given = given.with_choice(solution.mu, solution.epsilon)
+    array, by_image = array_of(noisy), array_of(cotangent)
+    if array.dtype.kind != "f":
+        raise TypeError(f"derivatives are by an image of a floating type, not {array.dtype}")
+    if by_image.shape != array.shape or solution.image.shape != array.shape:
+        raise ValueError(f"solution and cotangent must have the shape {array.shape} of the image")
+    if Arrangement.of(array.shape, channel_axis, spatial_axes) is not None:
+        raise ValueError("derivatives are those of one image; take the images of the stack one by one")
+    if given.impulses != "off" or given.chroma_only:
+        raise ValueError("there are no derivatives with impulses or chroma_only")
+    with limited_threads(given.threads):
+        problem = problem_of(
+            array, given, channel_axis=channel_axis, spatial_axes=spatial_axes, spacing=spacing, weights=weights,
+            mask=mask,
+        )  # fmt: skip
+        layout = replace(problem.data.layout, dtype=np.dtype(np.float64))
+        x, c = (_opponent_planes(one, each) for one, each in (
+            (layout, solution.image), (replace(layout, centre=0.0, unit=1.0), by_image),
+        ))  # fmt: skip
+        fidelity = problem.data.fidelity
+        if fidelity is not None:
+            fidelity = Fidelity(fidelity.coded.astype(np.float64))
+        planes = problem.data.planes.astype(np.float64)
+        objective = problem.method.posed(planes, problem.mu, problem.epsilon, fidelity)
+        if isinstance(objective, FilterObjective):
+            found = of_filters(objective, x, layout.unit * c, accuracy, given.threads)
+        else:
+            found = of_total_variation(cast(Objective, objective), x, layout.unit * c, accuracy)
+    by_noisy = from_opponent(found.noisy) if len(found.noisy) == RGB_CHANNELS else found.noisy
+    image = replace(layout, centre=0.0, unit=1 / layout.unit).image(by_noisy)
+    scale = layout.scale
+    return Gradients(
+        noisy=image.astype(solution.image.dtype),
+        mu=None if found.mu is None else found.mu * scale,
+        epsilon=None if found.epsilon is None else found.epsilon / scale,
+        level=None if found.level is None else found.level / scale,
+        bank=found.bank,
+        residual=found.residual,
+    )
+
+
+def _opponent_planes(layout: Layout, image: NDArray[np.generic]) -> NDArray[np.floating]:
+    planes = layout.planes(image)
+    return to_opponent(planes) if len(planes) == RGB_CHANNELS else planes
+
+
 def _given(fields: dict[str, Any], **positional: float | None) -> dict[str, Any]:
     """The keywords, and the arguments that may be positional."""
     return fields | {name: value for name, value in positional.items() if value is not None}
@@ -279,6 +383,7 @@ class _Images:
             image=image,
             mu=chosen.mu,
             epsilon=chosen.epsilon,
+            level=solutions[0].level,
             noise=chosen.noise,
             tolerance=max(solution.tolerance for solution in solutions),
             status=max((solution.status for solution in solutions), key=_STATUSES.index),
@@ -408,6 +513,8 @@ def denoise_tiled(
     from tvdenoise.tiling.source import Reader, Stage, tell_nobody
 
     given = Options.of(options, _given(fields, mu=mu, epsilon=epsilon))
+    if given.is_learned:
+        raise ValueError("learned filters need the whole image in memory; use total variation (prior tv)")
     if given.impulses != "off":
         raise ValueError("impulses cannot be removed in parts, which know only a part of the image")
     tell = tell or tell_nobody

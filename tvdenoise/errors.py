@@ -65,3 +65,7 @@ class SeveralImagesError(UnsupportedImageError):
 
 class UnwritableImageError(TvdenoiseError):
     """The result cannot be written."""
+
+
+class PriorError(UsageError):
+    """The file is not a prior that can be used."""

@@ -132,6 +132,27 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Prior:
+    """Total variation, "tv"; learned filters of this package, "learned"; those of a file, by its name; or a prior."""
+
+    def check(self, name: str, value: Any) -> Any:
+        """The name, or the prior. Raises ValueError."""
+        if isinstance(value, str) and value:
+            return value
+        if hasattr(value, "bank"):
+            return value
+        raise ValueError(f"{name} must be tv, learned, or a prior file, not {value!r}")
+
+    def text(self, value: Any) -> str:
+        """A word for the command line: how the prior was named."""
+        return value if isinstance(value, str) else str(value.name)
+
+    def recorded(self, value: Any) -> str:
+        """A word for records and reports: it names learned filters themselves, by a digest."""
+        return value if isinstance(value, str) else f"learned-{value.digest}"
+
+
+@dataclass(frozen=True)
 class Flag:
     """On or off."""
 
@@ -189,7 +210,7 @@ class Name:
         return value
 
 
-Kind = Number | Level | Count | Choice | Flag | Distances | Size | Name
+Kind = Number | Level | Count | Choice | Prior | Flag | Distances | Size | Name
 
 
 @dataclass(frozen=True)
@@ -213,6 +234,9 @@ class Spec:
     colour_only: bool = False
 
 
+#: The options that only total variation has, and those that learned filters cannot do, which need all pixels.
+_OF_TOTAL_VARIATION = ("mu", "epsilon", "tv", "penalty", "chroma")
+_WITHOUT_FILTERS = ("chroma_only", "impulses", "nan", "nodata", "mask", "volume", "memory")
 STRENGTH_PANEL, ADVANCED_PANEL, FILES_PANEL, VOLUMES_PANEL = (
     "Strength and accuracy",
     "Advanced",
@@ -288,6 +312,11 @@ class Options:
         differences to them are zero, they are no unknowns, neither the noise nor μ depends on them, and they are
         returned unchanged.
     impulses: "off" keeps, and "on" removes, pixels that no neighbour supports; "auto" only clear impulses.
+    prior: "tv" for total variation; "learned" for the filters that come with the package; the name of a file that
+        ``tvdenoise learn`` wrote, or what `tvdenoise.read_prior` returns. With learned filters J(x) = R(x) +
+        ½ ‖x − f‖², and level takes the place of mu and epsilon.
+    level: the level s of learned filters, > 0, about the standard deviation of the noise: larger is smoother. None
+        chooses it for the noise of the image.
 
     Raises ValueError and TypeError for values outside their range, and ContradictionError (a ValueError) for
     options that contradict each other.
@@ -418,11 +447,28 @@ class Options:
         shapes_result=True,
     )
 
+    prior: Any = _option(  # noqa: RUF009  # as every other field
+        "tv",
+        Prior(),
+        "What tells an image from noise: total variation (tv), the learned filters that come with tvdenoise (learned), "
+        "or those of a file written by tvdenoise learn.",
+        "tv|learned|FILE",
+        shapes_result=True,
+    )
+    level: float | None = _option(
+        None,
+        Number(1e-60, 1e60, is_intensity=True, asked_at_most=1.0),
+        "With learned filters: smooth noise of about this standard deviation. By default the level is chosen for the "
+        "noise of the image.",
+        "INTENSITY|auto",
+    )
+
     def __post_init__(self) -> None:
         for name, spec in specs(type(self)).items():
             value = getattr(self, name)
             if value is not None or _default(type(self), name) is not None:
                 object.__setattr__(self, name, spec.kind.check(name, value))
+        self._check_prior()
         if self.mu is not None and self.sigma is not None:
             raise ContradictionError(
                 "{sigma} only serves to choose {mu}, which is also given", "give only one of them"
@@ -441,6 +487,43 @@ class Options:
                 "{chroma_only} keeps the brightness, which the missing pixels of {nan} do not have",
                 "leave out one of them",
             )
+
+    def _check_prior(self) -> None:
+        """Raise ContradictionError for options that do not go with the prior."""
+        if not self.is_learned:
+            if self.level is not None:
+                raise ContradictionError(
+                    "{level} is that of learned filters, and {prior} is tv",
+                    "give {prior} learned, or leave out {level}",
+                )
+            return
+        for name in _OF_TOTAL_VARIATION:
+            if getattr(self, name) != _default(type(self), name):
+                remedy = "set {level} instead" if name == "mu" else "leave out one of them"
+                raise ContradictionError(
+                    f"{{{name}}} belongs to total variation, and {{prior}} is not tv", remedy
+                )
+        for name in _WITHOUT_FILTERS:
+            if name in specs(type(self)) and getattr(self, name) != _default(type(self), name):
+                raise ContradictionError(
+                    f"learned filters need all pixels, so {{prior}} does not go with {{{name}}}",
+                    "leave out one of them",
+                )
+        if self.level is not None and (self.sigma is not None or self.strength != 1):
+            other = "{strength}" if self.sigma is None else "{sigma}"
+            raise ContradictionError(
+                f"{other} only serves to choose {{level}}, which is given", "give only one of them"
+            )
+
+    @property
+    def is_learned(self) -> bool:
+        """True if learned filters take the place of total variation."""
+        return bool(self.prior != "tv")
+
+    @property
+    def given_mu(self) -> float | None:
+        """μ, or the reciprocal of the level, which takes its place with learned filters; None if it is to be chosen."""
+        return 1 / self.level if self.level is not None else self.mu
 
     @classmethod
     def of(cls, options: Options | None, given: Mapping[str, Any]) -> Options:
@@ -461,19 +544,24 @@ class Options:
         return Options(**{name: getattr(self, name) for name in specs(Options)})
 
     def with_choice(self, mu: float, epsilon: float | None = None) -> Self:
-        """These options with a chosen μ, and perhaps ε, and without the fields that only serve to choose μ."""
+        """These options with a chosen μ, and perhaps ε, and without the fields that only serve to choose μ.
+
+        With learned filters, mu is the reciprocal of the level.
+        """
         dropped = {
             name: _default(type(self), name)
             for name, spec in specs(type(self)).items()
             if spec.serves_to_choose
         }
         chosen = {"mu": mu} if epsilon is None else {"mu": mu, "epsilon": epsilon}
+        if self.is_learned:
+            chosen = {"level": 1 / mu}
         return replace(self, **(dropped | chosen))
 
     @property
     def estimates_noise(self) -> bool:
         """True if μ is chosen for noise that is estimated from the image."""
-        return self.mu is None and self.sigma is None and isinstance(self.noise, str)
+        return self.given_mu is None and self.sigma is None and isinstance(self.noise, str)
 
     def changed(self) -> dict[str, Any]:
         """The fields that differ from their defaults."""
@@ -494,7 +582,7 @@ class Options:
         """The fields that determine the minimiser, with μ and ε; all, or only those that differ from the defaults."""
         changed = self.changed()
         return {
-            name: specs(Options)[name].kind.text(getattr(self, name))
+            name: _recorded(specs(Options)[name].kind, getattr(self, name))
             for name in SHAPING
             if name in changed or not only_changed
         }
@@ -608,8 +696,11 @@ class FileOptions(Options):
             raise ContradictionError("{spacing} requires {volume}", "give both, or leave it out")
         if self.mask_above is not None and self.mask is None:
             raise ContradictionError("{mask_above} requires {mask}", "give both, or leave it out")
-        if self.per_plane and self.mu is not None:
-            raise ContradictionError("{per_plane} chooses {mu}, which is given", "give only one of them")
+        if self.per_plane and self.given_mu is not None:
+            given = "{level}" if self.is_learned else "{mu}"
+            raise ContradictionError(
+                f"{{per_plane}} chooses {given}, which is given", "give only one of them"
+            )
         for name in ("per_plane", "first_frame"):
             if self.volume and getattr(self, name):
                 raise ContradictionError(
@@ -650,6 +741,10 @@ class FileOptions(Options):
         common = replace(common, nodata=self.nodata_of(nodata))
         shared = dict(self.shared_mu).get(channels) if mu is None else mu
         return common if shared is None else common.with_choice(shared)
+
+
+def _recorded(kind: Kind, value: Any) -> str:
+    return kind.recorded(value) if isinstance(kind, Prior) else kind.text(value)
 
 
 def _restored(cls: type[Options], mapping: Mapping[str, Any]) -> Options:

@@ -16,24 +16,26 @@ import numpy as np
 from tvdenoise.images.data import Data, Layout, data_of
 from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights, require_colour
 from tvdenoise.model.fidelity import Fidelity
+from tvdenoise.model.prior_file import LearnedPrior, prior_named
 from tvdenoise.noise.estimation import estimate, estimate_chroma, estimate_white
 from tvdenoise.noise.evidence import ArrayEvidence, noise_shown, unclipped_pixels
 from tvdenoise.noise.model import NoiseKind, NoiseModel
 from tvdenoise.solver.descent import Method
-from tvdenoise.solver.stopping import DEFAULT_TOLERANCE, Certificate
+from tvdenoise.solver.stopping import Certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
+    from tvdenoise.model.filters import FilterBank
     from tvdenoise.noise.evidence import NoiseEvidence
     from tvdenoise.options import Options
 
 
 Value = TypeVar("Value", bound=np.generic)
-#: The most values (pixels times channels) in a sample.
-_MOST_VALUES = 300_000
+#: The most values (pixels times channels) in a sample; with learned filters, whose solves take longer.
+_MOST_VALUES, _MOST_FILTERED_VALUES = 300_000, 60_000
 #: Tiles along each axis; fewer in volumes where tiles would be shorter than `_LEAST_RUN` and have too many seams.
 _TILES = 4
 _LEAST_RUN = 16
@@ -52,13 +54,13 @@ def sample(planes: NDArray[np.floating]) -> NDArray[np.floating]:
     return planes if indices is None else take_indices(planes, indices)
 
 
-def sample_indices(shape: Sequence[int]) -> list[NDArray[np.intp]] | None:
+def sample_indices(shape: Sequence[int], most_values: int = _MOST_VALUES) -> list[NDArray[np.intp]] | None:
     """Return the sample's indices along each spatial axis of a shape (channels, ...); None if it is the whole."""
     size = int(np.prod(shape))
-    if size <= _MOST_VALUES:
+    if size <= most_values:
         return None
     spatial = shape[1:]
-    scale = (_MOST_VALUES / size) ** (1 / len(spatial))
+    scale = (most_values / size) ** (1 / len(spatial))
     kept = [max(8, int(length * scale)) for length in spatial]
     if len(spatial) == 2:
         return [_spread_indices(length, most, _TILES) for length, most in zip(spatial, kept, strict=True)]
@@ -228,7 +230,8 @@ class Risk:
         typical = 1.0 if fidelity is None else fidelity.typical
         least = least_epsilon(planes, fidelity, weighted_chroma=method.has_weighted_chroma)
         if fidelity is None:
-            indices = sample_indices(planes.shape)
+            most = _MOST_VALUES if method.bank is None else _MOST_FILTERED_VALUES
+            indices = sample_indices(planes.shape, most)
             if indices is not None:
                 planes = take_indices(planes, indices)
                 unclipped = None if unclipped is None else take_indices(unclipped, indices)
@@ -312,6 +315,8 @@ class Risk:
             )
         exactness = _PROBE_EXACTNESS if self.noisy.dtype == np.float32 else _PROBE_EXACTNESS_DOUBLE
         tolerance = self.part * exactness * self.level
+        if self.method.bank is not None:  # whose bound holds for the worst direction, far above the distance
+            tolerance /= 1 - self.method.bank.concavity
         step = self.noisy.dtype.type(self.part) * self.probe.astype(self.noisy.dtype, copy=False)
         minimise = partial(
             self.method.minimise,
@@ -416,6 +421,8 @@ def choose(
     if mu is None:
         assert noise is not None
         mu = choose_mu(data, noise, method, epsilon) / strength
+    if method.bank is not None:
+        return mu, 0.0
     if epsilon is None:
         weighted, span = method.has_weighted_chroma, float(np.ptp(method.solved(planes)))
         least = least_epsilon(planes, fidelity, weighted_chroma=weighted)
@@ -443,6 +450,8 @@ def _mu_for_noise(noise: NoiseModel, method: Method, least_sigma: float, risk: C
     """Return the μ of least risk, or one that follows from the noise level if there is no noise or no guide."""
     if noise.sigma < least_sigma:
         return mu_without_noise(least_sigma, method)
+    if method.bank is not None and noise.kind is NoiseKind.WHITE:
+        return 1 / noise.sigma  # the filters are learned for a level that equals the noise's
     estimated = risk()
     return estimated.best_mu() if estimated.is_informed else mu_for(noise.sigma) * method.gain
 
@@ -521,13 +530,15 @@ def problem_of(
         nan=options.nan,
         nodata=options.nodata,
         impulses=options.impulses,
-        finds_clipped=options.mu is None,
+        finds_clipped=options.given_mu is None,
     )
     method = method_of(options, len(data.planes), data.axis_weights)
+    if method.bank is not None:
+        require_whole_image(data)
     solved = data.chroma() if options.chroma_only else data
     own = in_units(options, data.layout)
     noise = noise_for(own, data.layout, data.channels, lambda: ArrayEvidence.of(*noise_shown(data)))
-    mu, epsilon = choose(data, method, noise, own.mu, own.epsilon, own.strength)
+    mu, epsilon = choose(data, method, noise, own.given_mu, own.epsilon, own.strength)
     if noise is not None and noise.sigma >= data.layout.least_sigma and own.tolerance is None:
         solved = _in_sufficient_precision(solved, method, mu, epsilon)
     return Problem(solved, method, mu, epsilon, own.tolerance, noise)
@@ -539,9 +550,9 @@ _RAISED = 3.0
 
 def _in_sufficient_precision(data: Data, method: Method, mu: float, epsilon: float) -> Data:
     """Return the data in double precision if single precision certifies too little for such faint noise."""
-    objective = method.objective(data.planes, mu, epsilon, data.fidelity)
+    objective = method.posed(data.planes, mu, epsilon, data.fidelity)
     floor = Certificate.of(objective, 0.0, data.planes.dtype).floor
-    if data.planes.dtype == np.float64 or floor <= _RAISED * DEFAULT_TOLERANCE / objective.typical_mu:
+    if data.planes.dtype == np.float64 or floor <= _RAISED * objective.default_tolerance:
         return data
     return data.in_double_precision()
 
@@ -554,7 +565,7 @@ def in_units(options: Options, layout: Layout) -> Options:
     scale = layout.scale
     changed = {
         name: value / scale
-        for name in ("sigma", "epsilon", "tolerance")
+        for name in ("sigma", "epsilon", "tolerance", "level")
         if (value := getattr(options, name)) is not None
     }
     if options.mu is not None:
@@ -584,15 +595,41 @@ def method_of(options: Options, channels: int, axis_weights: tuple[float, ...] |
     """The method for an image with this number of channels; three are red, green and blue.
 
     axis_weights: one factor for the differences along each axis; None means ones.
-    Raises ValueError for ``chroma_only`` with another number of channels.
+    Raises ValueError for ``chroma_only`` with another number of channels, and for learned filters that do not suit the
+    channels; PriorError if they cannot be read.
     """
     if options.chroma_only:
         require_colour(channels)
+    if options.is_learned:
+        return Method(options, (1.0,) * channels, axis_weights, bank_of(options.prior, channels))
     weights: tuple[float, ...] = (1.0,) * channels
     if channels == RGB_CHANNELS:
         luminance, *opponents = chroma_weights(options.chroma)
         weights = tuple(opponents) if options.chroma_only else (luminance, *opponents)
     return Method(options, weights, axis_weights)
+
+
+def bank_of(prior: LearnedPrior | str, channels: int) -> FilterBank:
+    """Return the learned filters for an image. Raises ValueError if they do not suit it, and as `prior_named`."""
+    if isinstance(prior, str):
+        prior = prior_named(prior)
+    bank = prior.bank
+    if bank.channels not in (1, channels):
+        raise ValueError(f"the prior is for images of {bank.channels} channels, and this one has {channels}")
+    return bank
+
+
+def require_whole_image(data: Data) -> None:
+    """Raise ValueError for data that learned filters cannot take."""
+    if data.planes.ndim != 3:
+        raise ValueError(
+            "learned filters denoise images, and this is a volume; use total variation (prior tv)"
+        )
+    if data.fidelity is not None:
+        raise ValueError(
+            "learned filters need all pixels, and some of these are masked, hidden, missing or weighted; use total "
+            "variation (prior tv)"
+        )
 
 
 def noise_for(
@@ -604,7 +641,7 @@ def noise_for(
     model, the estimated model, or white noise of the estimated level; for ``chroma_only`` that of the two opponents.
     Raises ValueError if the model has another number of channels than the image.
     """
-    if own.mu is not None:
+    if own.given_mu is not None:
         return None
     if own.sigma is not None:
         return replace(NoiseModel.white(own.sigma, channels - own.chroma_only), step=layout.step)

@@ -30,6 +30,7 @@ FIELDS = [
     "reason",
     "mu",
     "epsilon",
+    "level",
     "sigma",
     "noise",
     "correlation",
@@ -46,6 +47,7 @@ FIELDS = [
     "tv",
     "penalty",
     "impulses",
+    "prior",
     "seconds",
     "notes",
 ]

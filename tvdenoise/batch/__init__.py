@@ -24,6 +24,7 @@ shared_parameters  the same parameters for a set
 outcome            the outcome of a file and of a run
 report, report_format   the report and its summary; the format of its lines
 measures           noise and similarity of files
+learning           learning a prior from clean images
 watch, folder_events   a watched folder
 tuning             the cells of a contact sheet, and choosing their crop
 """

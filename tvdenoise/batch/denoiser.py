@@ -139,7 +139,9 @@ class Denoiser:
         from tvdenoise.images.impulses import suspected
 
         settings = self._settings
-        if settings.impulses != "off" or settings.mu is not None or min(image.size) < _LEAST_SIDE_FOR_HINTS:
+        if settings.impulses != "off" or settings.given_mu is not None or settings.is_learned:
+            return ()
+        if min(image.size) < _LEAST_SIDE_FOR_HINTS:
             return ()
         count = suspected(image.intensities, image.visible, settings.nodata_of(image.nodata))
         if count == 0:
@@ -191,7 +193,7 @@ class Denoiser:
         """
         from tvdenoise.api import choose_parameters
 
-        if telling is None or options.mu is not None:
+        if telling is None or options.given_mu is not None:
             return None
         where = telling & layout["mask"] if "mask" in layout else telling
         layout = {name: value for name, value in layout.items() if name != "weights"}

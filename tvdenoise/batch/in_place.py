@@ -45,13 +45,17 @@ class NoReplacementLog:
 
 
 def record_of(solution: Solution | None, options: FileOptions) -> str:
-    """The line stored in an output that records μ, ε and the options that shape the result.
+    """The line stored in an output that records μ and ε, or the level, and the options that shape the result.
 
     solution: None for an image that was only despeckled.
     """
     if solution is None:
         return f"tvdenoise {__version__}; impulses=on"
-    parameters = {"mu": repr(float(solution.mu)), "epsilon": repr(float(solution.epsilon)), **options.shape()}
+    if solution.level is not None:
+        chosen = {"level": repr(float(solution.level))}
+    else:
+        chosen = {"mu": repr(float(solution.mu)), "epsilon": repr(float(solution.epsilon))}
+    parameters = chosen | options.shape()
     return f"tvdenoise {__version__}; " + "; ".join(f"{name}={text}" for name, text in parameters.items())
 
 

@@ -32,6 +32,7 @@ class Figures:
     pixels: of all masks, 0 without a mask; in_mask: those of them that are denoised, None without a mask.
     shape: the options that, with mu and epsilon, define the minimiser.
     nothing_done: why the result is the input, a sentence; None if it is not.
+    level: of learned filters, whose mu is its reciprocal and whose epsilon is 0; None with total variation.
     """
 
     mu: float
@@ -54,6 +55,7 @@ class Figures:
     in_mask: int | None = None
     shape: Mapping[str, str] = field(default_factory=dict)
     nothing_done: str | None = None
+    level: float | None = None
 
 
 @dataclass(frozen=True)

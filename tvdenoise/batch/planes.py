@@ -126,7 +126,7 @@ class Planes(Work):
             return
         is_shared = len(channels) == 1 and stack.first.channels in dict(self._settings.shared_mu)
         is_shared = is_shared and not self._in_bands
-        if self._settings.per_plane or self._settings.mu is not None or is_shared:
+        if self._settings.per_plane or self._settings.given_mu is not None or is_shared:
             return
         samples = {
             number: channel for channel in channels for number in stack.sample(channel, MOST_SAMPLED_IMAGES)

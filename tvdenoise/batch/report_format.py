@@ -13,13 +13,13 @@ from typing import Any, Protocol
 from tvdenoise.batch.outcome import FileStatus, Outcome, SharedParameters
 from tvdenoise.options import SHAPING
 
-_CHOSEN = ("mu", "epsilon", "sigma", "noise", "correlation", "growth")
+_CHOSEN = ("mu", "epsilon", "level", "sigma", "noise", "correlation", "growth")
 _FIGURES = (*_CHOSEN, "iterations", "distance_bound", "converged", "planes", "volumes", "spacing", "in_mask")
 FIELDS = ("source", "target", "status", "reason", *_FIGURES, *SHAPING, "seconds", "notes")
 REPLACING = "replacing"  # status of a line that announces a replacement
 PARAMETERS = "parameters"  # status of a line with shared parameters
 _WHOLE = ("iterations", "planes", "volumes", "in_mask")
-_NUMBERS = (*_WHOLE, "mu", "epsilon", "sigma", "correlation", "growth", "distance_bound", "seconds")
+_NUMBERS = (*_WHOLE, "mu", "epsilon", "level", "sigma", "correlation", "growth", "distance_bound", "seconds")
 _COLUMNS = (*FIELDS, "sha256", "channels")  # of CSV
 
 Entry = Mapping[str, Any]
@@ -28,6 +28,8 @@ Entry = Mapping[str, Any]
 def entry_of(outcome: Outcome) -> dict[str, Any]:
     """An outcome as a mapping of ``FIELDS``; non-finite numbers become None."""
     figures = {name: getattr(outcome.figures, name, None) for name in _FIGURES}
+    if figures["level"] is not None:
+        figures |= {"mu": None, "epsilon": None}
     return {
         "source": outcome.source,
         "target": outcome.target,

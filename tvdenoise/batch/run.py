@@ -17,6 +17,7 @@ from tvdenoise.batch.work import Progress, no_progress
 from tvdenoise.batch.worker_pool import WorkerPool
 from tvdenoise.errors import UsageError
 from tvdenoise.files.atomic import sweep
+from tvdenoise.files.memory import bytes_of_filters
 from tvdenoise.machine import available_threads
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tvdenoise.batch.outputs import Job
     from tvdenoise.batch.plan import Plan, Streams
     from tvdenoise.batch.request import Request
+    from tvdenoise.files.opening import Header
     from tvdenoise.options import FileOptions
 
 
@@ -153,12 +155,16 @@ def workforce_for(
 
 
 def _with_memory(jobs: tuple[Job, ...], settings: FileOptions) -> tuple[Job, ...]:
-    """Set the memory of each job to that of a volume if the settings denoise stacks as volumes."""
-    if not settings.volume:
+    """Set the memory of each job if stacks are denoised as volumes, or images by learned filters."""
+    if not (settings.volume or settings.is_learned):
         return jobs
     return tuple(
-        job
-        if (header := job.header) is None
-        else replace(job, needed=header.volume_bytes_needed(has_weights=settings.has_weights))
+        job if job.header is None else replace(job, needed=_bytes_needed(job.header, settings))
         for job in jobs
     )
+
+
+def _bytes_needed(header: Header, settings: FileOptions) -> int:
+    if settings.volume:
+        return header.volume_bytes_needed(has_weights=settings.has_weights)
+    return header.bytes_needed + bytes_of_filters(header.columns, header.rows)

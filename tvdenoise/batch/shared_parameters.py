@@ -57,6 +57,10 @@ def refuse_useless(request: Request, settings: FileOptions) -> None:
     """Raise UsageError if parameters cannot be shared, or if a run that continues this one would choose others."""
     if settings.mu is not None:
         raise UsageError("--shared-parameters chooses mu, and --mu sets it", "give only one of them")
+    if settings.is_learned:
+        raise UsageError(
+            "--shared-parameters chooses mu, which learned filters do not have", "set --level instead"
+        )
     if settings.per_plane:
         reason = "--shared-parameters chooses one mu for all, and --per-plane one for each image"
         raise UsageError(reason, "give only one of them")

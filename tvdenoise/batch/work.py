@@ -205,11 +205,13 @@ class FileSummary:
         if not self._solutions:
             return None
         solutions, noise = self._solutions, _noise(chosen or self._solutions)
+        levels = [solution.level for solution in solutions if solution.level is not None]
         worst = next((s for s in solutions if not s.converged), solutions[0])
         return Figures(
             mu=statistics.median_low(solution.mu for solution in solutions),
             epsilon=statistics.median_low(solution.epsilon for solution in solutions),
             sigma=None if noise is None else noise.sigma,
+            level=statistics.median_high(levels) if levels else None,
             iterations=sum(solution.iterations for solution in solutions),
             distance_bound=max(solution.distance_bound for solution in solutions),
             converged=worst.converged,
@@ -252,7 +254,8 @@ def nothing_done(solutions: Sequence[Solution], *, is_unchanged: bool) -> str | 
     if not is_unchanged:
         return None
     if all(each.noise is None for each in solutions):
-        return "nothing done: with so large a mu the result equals the input at the depth of the file"
+        what = "large a mu" if solutions[0].level is None else "small a level"
+        return f"nothing done: with so {what} the result equals the input at the depth of the file"
     return "nothing done: the noise found is below the depth of the file"
 
 

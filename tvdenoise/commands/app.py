@@ -24,6 +24,7 @@ from typer.core import TyperCommand, TyperGroup
 import tvdenoise
 from tvdenoise.commands.compare import compare
 from tvdenoise.commands.help import show_help
+from tvdenoise.commands.learn import learn
 from tvdenoise.commands.noise import noise
 from tvdenoise.commands.report import report
 from tvdenoise.commands.run import run
@@ -161,7 +162,7 @@ def top(
     """
 
 
-for _command in (run, watch, tune, noise, compare, report):
+for _command in (run, watch, tune, noise, compare, learn, report):
     app.command(cls=Command, help=help_of(_command))(_command)
 app.command("help", cls=Command, help=help_of(show_help))(show_help)
 

@@ -68,9 +68,15 @@ def line_of(outcome: Outcome) -> str:
     if math.isfinite(figures.distance_bound):
         close = f"within {exactness(figures)} of the exact minimiser"
     return (
-        f"{route}: {nothing}{_planes(figures)}{_mask(figures)}{_noise(figures)}mu {figures.mu:.3g}{_spread(figures)}, "
-        f"epsilon {figures.epsilon:.2g}, {evaluations}, {close}, {outcome.seconds:.2f} s"
+        f"{route}: {nothing}{_planes(figures)}{_mask(figures)}{_noise(figures)}{_parameters(figures)}, "
+        f"{evaluations}, {close}, {outcome.seconds:.2f} s"
     )
+
+
+def _parameters(figures: Figures) -> str:
+    if figures.level is not None:
+        return f"learned filters, level {figures.level * 255:.3g}/255{_spread(figures)}"
+    return f"mu {figures.mu:.3g}{_spread(figures)}, epsilon {figures.epsilon:.2g}"
 
 
 def details_of(outcome: Outcome) -> str | None:
@@ -114,7 +120,7 @@ def _noise(figures: Figures) -> str:
 
 def _noise_details(figures: Figures) -> str:
     if figures.sigma is None:
-        return "mu was given"
+        return "mu was given" if figures.level is None else "the level was given"
     return (
         f"noise level {figures.sigma * 255:.3g}/255, correlation of neighbours {figures.correlation:.2f}, "
         f"growth with intensity ×{figures.growth:.2g}"

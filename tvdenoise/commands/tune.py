@@ -198,7 +198,9 @@ def _tell(message: str) -> None:
 _SHEET_ALONE = ("reference", "grid", "strength", "crop", "overwrite", "as_json")
 #: The options of files that matter even if no file is written.
 _FOR_READING = ("data_range", "max_megapixels")
-_WITHOUT = {name for name in specs(FileOptions) if name not in specs(Options)} | {"strength", "nan"}
+_WITHOUT = {name for name in specs(FileOptions) if name not in specs(Options)} | {
+    "strength", "nan", "prior", "level",
+}  # fmt: skip
 _LARGEST_PORT = 65535
 
 

@@ -64,6 +64,10 @@ class Asked:
         given = {name: value for name, value in values if value is not None}
         if "mask" in given:
             given["mask"] = os.path.abspath(given["mask"])
+        if given.get("prior", default_of("prior")) != default_of("prior"):
+            from tvdenoise.model.prior_file import prior_named
+
+            given["prior"] = prior_named(given["prior"])  # now, so that a bad file is known before any work
         try:
             return FileOptions(**given)
         except ContradictionError as error:

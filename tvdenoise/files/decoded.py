@@ -123,7 +123,7 @@ def fill_hidden(intensities: NDArray[Any], visible: NDArray[np.bool_]) -> NDArra
 
 
 _RECORD = re.compile(
-    r"tvdenoise [0-9][^;\s]*; (?:mu=[^;\s]+; epsilon=[^;\s]+|impulses=on)(?:; [a-z_]+=[^;\s]+)*"
+    r"tvdenoise [0-9][^;\s]*; (?:mu=[^;\s]+; epsilon=[^;\s]+|level=[^;\s]+|impulses=on)(?:; [a-z_]+=[^;\s]+)*"
 )
 _SEPARATOR = " | "  # between other programs' text and the record
 

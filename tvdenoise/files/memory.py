@@ -87,6 +87,8 @@ _FLOAT, _DOUBLE = 4, 8  # bytes
 _GREY_PLANES = 3  # the noisy image, the iterate and the gradient, in single precision
 _COLOUR_PLANES = 4  # per channel: those, and one for the colour rotation
 _WEIGHTED_PLANES, _WEIGHTED_PLANES_A_CHANNEL = 3, 4  # for volumes with masked or missing pixels
+#: With learned filters, more: the smoothed image that the coarse ones see, the gradient there, and that smoothed.
+_FILTER_PLANES = 3
 _COPIES = 3.25  # of the stored values: the decoder's, ours, the result, and the encoded data
 #: Bytes per pixel for despeckling a 1-bit image: the decoder's, ours, specks, the result, and the encoder's.
 BYTES_OF_BILEVEL = 8
@@ -122,6 +124,11 @@ def bytes_needed(
         planes = _GREY_PLANES + colours + 2  # the results of all bands, and a copy of one
     a_value = _DOUBLE if is_double else _FLOAT
     return math.ceil(columns * rows * (a_value * planes + _COPIES * channels * bytes_per_sample)) + _CHOICE
+
+
+def bytes_of_filters(columns: int, rows: int) -> int:
+    """Return the memory that learned filters need besides `bytes_needed`; they take one channel after the other."""
+    return _FILTER_PLANES * _FLOAT * columns * rows
 
 
 def volume_bytes_needed(

@@ -8,6 +8,9 @@ objective       J, its gradient, its Lipschitz constant, the certificate
 engines         step and evaluation of J: the sparse definition, or the fused sweep on bands of rows
 kernels         the fused sweep, compiled for each form of J
 threads         persistent helper threads
+filters         learned filters in the place of the image gradient, their potentials and bounds
+filter_engine, filter_kernels   step and evaluation of J with learned filters, on tiles
+prior_file      learned priors in files
 kernel_cache    cache of compiled kernels in the user's cache folder
 preparation     the time that loading and compiling kernels takes, and listeners to compilations
 part_sums       J and ‖∇J‖² over a part of an image

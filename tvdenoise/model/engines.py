@@ -1,7 +1,7 @@
 """Engines that step and evaluate J: the sparse definition, and the fused sweep on bands of rows.
 
 An engine holds the iterate x and the direction d there; `advance` sets x ← x − τ d and evaluates J. The direction is
-the objective gradient g or, if preconditioned, g divided by `Objective.metric`, pixel by pixel.
+the objective gradient g or, if preconditioned, g divided by the objective's metric, pixel by pixel.
 The fused engine updates x and d in place, so it needs two arrays of the image's size beside the noisy image.
 Bands depend on the shape alone, so results are byte-identical for any number of threads.
 """
@@ -31,7 +31,7 @@ from tvdenoise.model.threads import Team
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tvdenoise.model.objective import Objective
+    from tvdenoise.model.objective import Minimisable, Objective
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Engine(Protocol):
     """An iterate, the direction there, and the step that updates both."""
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> Minimisable:
         """The objective to minimise."""
 
     @property
@@ -72,7 +72,7 @@ class SparseEngine:
     """The definition: scipy's sparse operators in double precision, one line for each formula."""
 
     def __init__(
-        self, objective: Objective, start: NDArray[np.floating], *, preconditioned: bool = False
+        self, objective: Minimisable, start: NDArray[np.floating], *, preconditioned: bool = False
     ) -> None:
         self.objective = objective
         self.iterate = start.astype(np.float64)

@@ -140,6 +140,15 @@ class Fidelity:
         known = gradient[:, self.is_known]
         return float(np.sum(np.square(known, dtype=np.float64) / self.coded[self.is_known]))
 
+    def gradient_rms(self, squared_gradient_norm: float, squared_missing_norm: float, channels: int) -> float:
+        """Return rms(∇J) over the unknowns, or over the missing pixels among them if that is larger.
+
+        A few missing pixels in a large image hardly count in the former.
+        """
+        every = squared_gradient_norm / (max(self.count, 1) * channels)
+        missing = squared_missing_norm / (max(self.missing, 1) * channels)
+        return float(np.sqrt(max(every, missing)))
+
     def squared_missing_norm(self, gradient: NDArray[np.floating]) -> float:
         """Return ‖g‖² of a gradient (channels, ...) over the missing pixels."""
         return float(np.sum(np.square(gradient[:, self.coded == 0], dtype=np.float64)))

@@ -11,16 +11,81 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from tvdenoise.model.penalties import Hyperbolic
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from scipy import sparse
 
     from tvdenoise.model.fidelity import Fidelity
     from tvdenoise.model.penalties import Penalty
+
+
+#: The default tolerance, times μ.
+_TOLERANCE = 0.03
+#: The error of the two weighted differences of a pixel's gradient along one axis, in unit roundoffs.
+_ROUNDINGS = 8
+
+
+class Minimisable(Protocol):
+    """What the solver knows of an objective: `Objective`, and `tvdenoise.model.filters.FilterObjective`.
+
+    The properties are explained there.
+    """
+
+    @property
+    def noisy(self) -> NDArray[np.floating]:
+        """f, (channels, rows, columns) or (channels, planes, rows, columns)."""
+
+    @property
+    def fidelity(self) -> Fidelity | None:
+        """The weights of pixels; None for ones."""
+
+    @property
+    def lipschitz(self) -> float:
+        """L, a Lipschitz constant of ∇J."""
+
+    @property
+    def convexity(self) -> float:
+        """A lower bound of the curvature of J in every direction; 0 if there is none."""
+
+    @property
+    def is_strongly_convex(self) -> bool:
+        """True if there is a certificate."""
+
+    @property
+    def modulus(self) -> float:
+        """The modulus of strong convexity in the norm that the certificate bounds."""
+
+    @property
+    def typical_mu(self) -> float:
+        """The weight of the fidelity, on average."""
+
+    @property
+    def total_weight(self) -> float:
+        """N, or the sum of the weights."""
+
+    @property
+    def default_tolerance(self) -> float:
+        """In intensity units."""
+
+    def gradient_rounding(self, largest: float) -> float:
+        """Return the error of a pixel's computed gradient, in unit roundoffs, for intensities up to ``largest``."""
+
+    def value(self, x: NDArray[np.floating]) -> float:
+        """Return J(x)."""
+
+    def gradient(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return ∇J(x)."""
+
+    def metric(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return m, which divides the gradient."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +138,20 @@ class Objective:
         return self.mu if self.fidelity is None else self.mu * self.fidelity.least
 
     @property
+    def modulus(self) -> float:
+        """μ: J is μ-strongly convex in the norm of W, which the certificate bounds."""
+        return self.mu
+
+    @property
+    def default_tolerance(self) -> float:
+        """0.03/μ (μ times the mean weight), in intensity units."""
+        return _TOLERANCE / self.typical_mu
+
+    def gradient_rounding(self, largest: float) -> float:  # noqa: ARG002 differences do not depend on it
+        """Return the error of a pixel's computed gradient, in unit roundoffs, for intensities up to ``largest``."""
+        return _ROUNDINGS * (self.noisy.ndim - 1) * max(self.channel_weights)
+
+    @property
     def typical_mu(self) -> float:
         """μ times the mean weight."""
         return self.mu if self.fidelity is None else self.mu * self.fidelity.typical
@@ -85,17 +164,6 @@ class Objective:
         √(Σ w (x − x*)² / Σ w).
         """
         return float(np.sqrt(squared_gradient_norm / self.total_weight) / self.mu)
-
-    def gradient_rms(self, squared_gradient_norm: float, squared_missing_norm: float) -> float:
-        """Return rms(∇J) over the unknowns, or over the missing pixels among them if that is larger.
-
-        A few missing pixels in a large image hardly count in the former.
-        """
-        assert self.fidelity is not None
-        channels = len(self.noisy)
-        every = squared_gradient_norm / (max(self.fidelity.count, 1) * channels)
-        missing = squared_missing_norm / (max(self.fidelity.missing, 1) * channels)
-        return float(np.sqrt(max(every, missing)))
 
     @cached_property
     def total_weight(self) -> float:
@@ -129,10 +197,14 @@ class Objective:
 
     def _squared_lengths(self, differences: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return |z|² for each h: one for each pixel if isotropic, one for each component if anisotropic."""
+        return self._joined(differences**2)
+
+    def _joined(self, products: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sum of the components that share one h."""
         if self.tv == "anisotropic":
-            return differences**2
-        squared: NDArray[np.float64] = (differences**2).reshape(-1, self.noisy[0].size).sum(axis=0)
-        return squared
+            return products
+        joined: NDArray[np.float64] = products.reshape(-1, self.noisy[0].size).sum(axis=0)
+        return joined
 
     def value(self, x: NDArray[np.floating]) -> float:
         """Return J(x)."""
@@ -158,6 +230,44 @@ class Objective:
             return self.total_variation_gradient(x) + self.mu * residual
         gradient = self.total_variation_gradient(x) + self.mu * self._bound(residual)
         return np.where(self.fidelity.is_free, gradient, 0.0)
+
+    def curvature(self, x: NDArray[np.floating]) -> Callable[[NDArray[np.floating]], NDArray[np.float64]]:
+        """Return the function d ↦ ∇²R(x) d, with R(x) = Σ h(K x) and d of the shape of the image.
+
+        For z = K x and y = K d it is Kᵀ (w y + 2 w' z ⟨z, y⟩), where w is the weight h'(z)/z, w' its derivative by
+        |z|², and the product is taken over the components that share one h. Raises ValueError for Huber's function,
+        which has no second derivative.
+        """
+        penalty = self._smooth_penalty
+        differences = self.image_gradient @ x.astype(np.float64).ravel()
+        squared = self._squared_lengths(differences)
+        weight, slope = penalty.weight(squared), penalty.weight_slope(squared)
+        copies = differences.size // weight.size
+        every_weight, every_slope = np.tile(weight, copies), np.tile(slope, copies)
+
+        def product(d: NDArray[np.floating]) -> NDArray[np.float64]:
+            across = self.image_gradient @ d.astype(np.float64).ravel()
+            along = self._joined(differences * across)
+            flow = every_weight * across + 2 * every_slope * np.tile(along, copies) * differences
+            flowed: NDArray[np.float64] = self.image_gradient.T @ flow
+            return flowed.reshape(d.shape)
+
+        return product
+
+    def gradient_by_epsilon(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return ∂∇J/∂ε at x, with the shape of the image. Raises ValueError for Huber's function."""
+        penalty = self._smooth_penalty
+        differences = self.image_gradient @ x.astype(np.float64).ravel()
+        factors = penalty.weight_by_epsilon(self._squared_lengths(differences))
+        flow = np.tile(factors, differences.size // factors.size) * differences
+        flowed: NDArray[np.float64] = self.image_gradient.T @ flow
+        return flowed.reshape(x.shape)
+
+    @property
+    def _smooth_penalty(self) -> Hyperbolic:
+        if not isinstance(self.penalty, Hyperbolic):
+            raise ValueError(f"the penalty {self.penalty.name} has no second derivative; use hyperbolic")
+        return self.penalty
 
     def metric(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return m, the diagonal of μW + Kᵀ U K, where U = h'(z)/z at z = K x; it has the shape of the image.

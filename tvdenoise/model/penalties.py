@@ -55,6 +55,14 @@ class Hyperbolic:
         """1/√(s + ε²)."""
         return 1.0 / np.sqrt(squared + self.epsilon**2)
 
+    def weight_slope(self, squared: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The derivative of the weight by s, −(s + ε²)^(−3/2)/2."""
+        return -0.5 * self.weight(squared) ** 3
+
+    def weight_by_epsilon(self, squared: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The derivative of the weight by ε, −ε (s + ε²)^(−3/2)."""
+        return -self.epsilon * self.weight(squared) ** 3
+
 
 @dataclass(frozen=True)
 class Huber:

@@ -3,5 +3,6 @@
 descent     the iteration, its states and the solution
 step_rules  the step length: Barzilai-Borwein, or 1/L
 stopping    the stopping rule: the certificate
+implicit    derivatives of the minimiser by the image and the parameters
 compiled    the descent compiled as a whole, for small images
 """

@@ -93,7 +93,7 @@ def evaluations(
     engine: FusedEngine, rule: BarzilaiBorwein, certificate: Certificate, limit: int
 ) -> Iterator[list[Evaluation]]:
     """Descend until the certificate is met or exhausted, or for ``limit`` evaluations; yield these some at a time."""
-    descend, objective = descend_for(engine.form), certificate.objective
+    descend, objective = descend_for(engine.form), engine.objective
     constants = np.array(
         [
             objective.mu,

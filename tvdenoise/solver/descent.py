@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from tvdenoise.model.engines import FusedEngine, SparseEngine
+from tvdenoise.model.filters import FilterObjective, FilterPrior
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import PENALTIES
 from tvdenoise.options import Options, default_of
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
     from tvdenoise.model.engines import Engine, Evaluation
     from tvdenoise.model.fidelity import Fidelity
+    from tvdenoise.model.filter_engine import FilterEngine
+    from tvdenoise.model.filters import FilterBank
+    from tvdenoise.model.objective import Minimisable
     from tvdenoise.noise.model import NoiseModel
     from tvdenoise.solver.step_rules import StepRule
 
@@ -74,7 +78,9 @@ class Solution:
     """A denoised image with its parameters and certificate.
 
     image: the denoised image, with the shape of the input.
-    mu, epsilon: the parameters of J, in units of the data range (1/range and range).
+    mu, epsilon: the parameters of J, in units of the data range (1/range and range). With learned filters mu is
+        1/level, and epsilon is 0.
+    level: of learned filters, in units of the data range; None with total variation.
     noise: the noise that mu was chosen for; None if mu was given.
     tolerance: the requested distance bound.
     status: how the solve ended.
@@ -100,6 +106,7 @@ class Solution:
     trace: tuple[TracePoint, ...] = ()
     absent: int = 0
     impulses: int = 0
+    level: float | None = None
 
     @property
     def sigma(self) -> float | None:
@@ -160,7 +167,7 @@ class Minimiser:
     """The result of a solve: the iterate and its certificate; the fields are those of `Solution`."""
 
     x: NDArray[np.floating]
-    objective: Objective
+    objective: Minimisable
     status: Status
     iterations: int
     value: float
@@ -173,8 +180,8 @@ class Minimiser:
 class Descent:
     """A solve ready to run: the objective, the engine with the iterate, the step rule and the certificate."""
 
-    objective: Objective
-    engine: FusedEngine | SparseEngine
+    objective: Minimisable
+    engine: FusedEngine | SparseEngine | FilterEngine
     step_rule: StepRule
     certificate: Certificate
     max_iterations: int
@@ -214,11 +221,14 @@ class Method:
 
     channel_weights: a factor for each channel's image gradient; axis_weights: a factor for the differences along
     each axis, None for ones.
+    bank: learned filters in the place of the image gradient; None for total variation. In the place of μ stands the
+    reciprocal 1/s of their level, which has the same unit and the same effect; there is no ε.
     """
 
     options: Options = field(default_factory=Options)
     channel_weights: tuple[float, ...] = (1.0,)
     axis_weights: tuple[float, ...] | None = None
+    bank: FilterBank | None = None
 
     @property
     def has_weighted_chroma(self) -> bool:
@@ -253,16 +263,29 @@ class Method:
     def objective(
         self, noisy: NDArray[np.floating], mu: float, epsilon: float, fidelity: Fidelity | None = None
     ) -> Objective:
-        """Return J for an image (channels, rows, columns) or a volume (channels, planes, rows, columns)."""
+        """Return J with total variation, for an image (channels, rows, columns) or a volume (channels, planes, ...)."""
         penalty = PENALTIES[self.options.penalty](epsilon)
         return Objective(
             noisy, mu, penalty, self.options.tv, self.channel_weights, self.axis_weights, fidelity
         )
 
+    def posed(
+        self, noisy: NDArray[np.floating], mu: float, epsilon: float, fidelity: Fidelity | None = None
+    ) -> Minimisable:
+        """Return J with total variation, or with learned filters of level 1/μ.
+
+        Raises ValueError for what learned filters cannot do.
+        """
+        if self.bank is None:
+            return self.objective(noisy, mu, epsilon, fidelity)
+        if fidelity is not None:
+            raise ValueError("learned filters treat all pixels alike; masks and weights need total variation")
+        return FilterObjective(noisy, FilterPrior(self.bank, 1 / mu))
+
     @contextmanager
     def descent(
         self,
-        objective: Objective,
+        objective: Minimisable,
         start: NDArray[np.floating],
         *,
         tolerance: float | None = None,
@@ -307,7 +330,7 @@ class Method:
         floor_part: as in `descent`. trace: record the value and the bound at each evaluation.
         progress: called with the completed part after each evaluation; see `Progress`.
         """
-        objective = self.objective(noisy, mu, epsilon, fidelity)
+        objective = self.posed(noisy, mu, epsilon, fidelity)
         with self.descent(
             objective,
             noisy if start is None else start,
@@ -339,9 +362,16 @@ class Method:
                 trace=tuple(points),
             )
 
-    def _engine(self, objective: Objective, start: NDArray[np.floating]) -> FusedEngine | SparseEngine:
+    def _engine(
+        self, objective: Minimisable, start: NDArray[np.floating]
+    ) -> FusedEngine | SparseEngine | FilterEngine:
         has_metric = self.options.step != "fixed"
         if self.is_sparse:
             return SparseEngine(objective, start, preconditioned=has_metric)
+        if isinstance(objective, FilterObjective):
+            from tvdenoise.model.filter_engine import FilterEngine  # its kernels take time to import
+
+            return FilterEngine(objective, start, self.options.threads, preconditioned=has_metric)
+        assert isinstance(objective, Objective)
         threads = threads_for(objective, self.options.threads) if has_metric else self.options.threads
         return FusedEngine(objective, start, threads, preconditioned=has_metric)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tvdenoise.model.engines import Evaluation
-    from tvdenoise.model.objective import Objective
+    from tvdenoise.model.objective import Minimisable
 
 
 #: Take a short step if the short one is less than this part of the long one.
@@ -48,7 +48,7 @@ class StepRule(Protocol):
 class FixedStep:
     """The textbook step τ = 1/L along the objective gradient: J never rises."""
 
-    def __init__(self, objective: Objective) -> None:
+    def __init__(self, objective: Minimisable) -> None:
         self._step_length = 1 / objective.lipschitz
 
     def first(self, start: Evaluation) -> float:  # noqa: ARG002
@@ -74,7 +74,7 @@ class BarzilaiBorwein:
     grow as long as the value falls.
     """
 
-    def __init__(self, objective: Objective, precision: np.dtype[np.floating]) -> None:
+    def __init__(self, objective: Minimisable, precision: np.dtype[np.floating]) -> None:
         convexity = objective.convexity
         least = convexity if convexity > 0 else objective.typical_mu / _LONGEST_STEP
         rounding = _VALUE_ROUNDING * float(np.finfo(precision).eps)

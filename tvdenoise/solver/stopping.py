@@ -10,29 +10,26 @@ import numpy as np
 
 if TYPE_CHECKING:
     from tvdenoise.model.engines import Evaluation
-    from tvdenoise.model.objective import Objective
+    from tvdenoise.model.objective import Minimisable
 
 
 #: The error of the stored result, in unit roundoffs of the largest intensity: the colour rotation and its inverse,
 #: and the conversion to the units of the input.
 _RESULT_ROUNDINGS = 8
-#: The error of the two weighted differences of a pixel's gradient along one axis, in unit roundoffs.
-_GRADIENT_ROUNDINGS = 8
 #: A row is summed in at least this many parallel parts: the lanes of the shortest vectors that the compiler uses.
 _LANES = 4
-#: The default tolerance, times μ.
-DEFAULT_TOLERANCE = 0.03
 #: The default tolerance is at most this part of the span of the intensities.
 _LARGEST_TOLERANCE = 0.03
 
 
-def bound_of(squared_norm: float, weight: float, mu: float, sums: float, rounding: float) -> float:
+def bound_of(squared_norm: float, weight: float, modulus: float, sums: float, rounding: float) -> float:
     """Return ‖∇J(x)‖/(μ√N) plus rounding, an upper bound of rms(x − x*); see `Objective.distance_bound`.
 
-    squared_norm: ‖∇J‖²_{W⁻¹}. weight: N, or the sum of the weights. sums, rounding: as in `Certificate`.
+    squared_norm: ‖∇J‖²_{W⁻¹}. weight: N, or the sum of the weights. modulus: μ, or another modulus of strong
+    convexity. sums, rounding: as in `Certificate`.
     It is also compiled, for `tvdenoise.solver.compiled`.
     """
-    return math.sqrt(squared_norm / weight) / mu * (1 + sums) + rounding
+    return math.sqrt(squared_norm / weight) / modulus * (1 + sums) + rounding
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class Certificate:
     floor: the least bound that the precision can certify.
     """
 
-    objective: Objective
+    objective: Minimisable
     tolerance: float
     rounding: float
     sums: float
@@ -57,7 +54,7 @@ class Certificate:
     @classmethod
     def of(
         cls,
-        objective: Objective,
+        objective: Minimisable,
         tolerance: float | None,
         precision: np.dtype[np.floating],
         stored: np.dtype[np.floating] | None = None,
@@ -69,8 +66,8 @@ class Certificate:
         extremes: the least and the largest value of the noisy image, if the objective does not hold the image.
         returned: the error that the conversion of the stored result adds, such as that of a large offset.
 
-        The default tolerance is 0.03/μ (μ times the mean weight), at most 3 % of the span of the intensities, and
-        at least the floor.
+        The default tolerance is that of the objective, at most 3 % of the span of the intensities, and at least the
+        floor.
 
         An iterate rounded to multiples of u·max|f| has a gradient with an error of up to L times as much, and so a
         bound of about L/μ · u · max|f|; unequal weights increase it.
@@ -78,23 +75,21 @@ class Certificate:
         unit = float(np.finfo(precision).eps) / 2
         low, high = extremes or (objective.noisy.min(), objective.noisy.max())
         largest = float(max(high, -low))
-        widest = max(objective.channel_weights)
         stored_unit = float(np.finfo(stored or precision).eps) / 2
-        roundings = _GRADIENT_ROUNDINGS * (objective.noisy.ndim - 1)
         gain = 1.0 if objective.fidelity is None else objective.fidelity.gain
-        of_gradient = roundings * unit * widest / objective.mu * gain
+        of_gradient = unit * objective.gradient_rounding(largest) / objective.modulus * gain
         rounding = _RESULT_ROUNDINGS * stored_unit * largest + returned + of_gradient
-        floor = max(8 * unit * largest * objective.lipschitz / objective.mu * gain, 2 * rounding)
+        floor = max(8 * unit * largest * objective.lipschitz / objective.modulus * gain, 2 * rounding)
         if tolerance is None:
             span = float(high - low)
-            tolerance = max(min(DEFAULT_TOLERANCE / objective.typical_mu, _LARGEST_TOLERANCE * span), floor)
+            tolerance = max(min(objective.default_tolerance, _LARGEST_TOLERANCE * span), floor)
         sums = unit * objective.noisy.shape[-1] / _LANES
         return cls(objective, tolerance, rounding, sums, floor)
 
     @property
     def constants(self) -> tuple[float, float, float, float]:
         """The arguments of `bound_of` after the squared norm."""
-        return self.objective.total_weight, self.objective.mu, self.sums, self.rounding
+        return self.objective.total_weight, self.objective.modulus, self.sums, self.rounding
 
     def distance_bound(self, evaluation: Evaluation) -> float:
         """Return ‖∇J(x)‖/(μ√N) plus rounding, an upper bound of rms(x − x*); infinity if pixels are missing."""
@@ -118,7 +113,9 @@ class Certificate:
         """Return the distance bound; rms(∇J)/μ if pixels are missing."""
         objective, squared_norm = self.objective, evaluation.squared_gradient_norm
         if not objective.is_strongly_convex:
-            rms = objective.gradient_rms(squared_norm, evaluation.squared_missing_norm)
+            assert objective.fidelity is not None
+            channels = len(objective.noisy)
+            rms = objective.fidelity.gradient_rms(squared_norm, evaluation.squared_missing_norm, channels)
             return rms / objective.typical_mu * (1 + self.sums) + self.rounding
         if evaluation.squared_dual_norm is not None:
             squared_norm = evaluation.squared_dual_norm

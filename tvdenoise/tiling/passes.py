@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tvdenoise.model.fidelity import ABSENT, HELD, Fidelity
+from tvdenoise.model.objective import Objective
 from tvdenoise.model.part_sums import value_of_part
 from tvdenoise.solver.descent import Status
 from tvdenoise.tiling.partition import blending_weights, fading_weights, product_of
@@ -252,6 +253,7 @@ class Windows:
         x = found.x.astype(self.scratch.precision, copy=False)
         every = tuple(slice(0, length) for length in x.shape[1:])
         objective, status = found.objective, found.status
+        assert isinstance(objective, Objective)
         del found
 
         def value(at: NDArray[np.floating]) -> float:

@@ -18,6 +18,7 @@ from tvdenoise.images.data import (
 from tvdenoise.images.validity import RangeEnds, near_levels
 from tvdenoise.model.colour import RGB_CHANNELS
 from tvdenoise.model.fidelity import Fidelity
+from tvdenoise.model.objective import Objective
 from tvdenoise.noise.blocks import BLOCKS
 from tvdenoise.noise.estimation import PATCHES, is_thin
 from tvdenoise.noise.evidence import examined_planes, is_mostly_clipped, least_excluded, middles, varied
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tvdenoise.images.data import Layout
-    from tvdenoise.model.objective import Objective
     from tvdenoise.noise.evidence import NoiseEvidence, WindowGrid
     from tvdenoise.noise.model import NoiseModel
     from tvdenoise.options import Options
@@ -456,6 +456,7 @@ class TilingPlan:
         form, noise = _chosen(own, reader, method, surveyed)
         certificate = form.certificate(reader, own.tolerance, surveyed)
         if overlap is None:
+            assert isinstance(certificate.objective, Objective)
             margins = overlap_for(certificate.objective, reader.shape, budget)
         else:
             margins = (overlap,) * len(reader.shape)

@@ -1,0 +1,174 @@
+"""Learned filters beside total variation and BM3D, on pictures whose clean version is known.
+
+    python tests/benchmarks/learned_filters.py white FOLDER [--colour]     # white noise, added to clean pictures
+    python tests/benchmarks/learned_filters.py pairs NOISY CLEAN           # two folders, matched in sorted order
+    python tests/benchmarks/learned_filters.py speed [--colour]            # seconds at one megapixel
+
+All columns have the mean PSNR in dB of the same noisy pictures:
+
+noisy     the input
+tv        total variation with the best μ for each picture, or with the chosen one for pairs
+given     learned filters at the level of the noise
+chosen    learned filters, the level chosen for the noise that is found
+bm3d      BM3D or CBM3D, told the noise level (with --bm3d; pip install bm3d, whose licence is not free for all uses)
+
+--prior takes the files of other priors, one column each. Processor seconds are those of one picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from parameter_choice import axis_of, pictures
+
+from support.samples import PHOTOGRAPHS, clean, psnr, with_noise
+from tvdenoise import denoise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+SIDE = 500
+MEGAPIXEL = (1000, 1000)
+
+
+def best_total_variation(noisy: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The result with the μ of the highest PSNR."""
+    axis = axis_of(truth)
+    centre = np.log(denoise(noisy, channel_axis=axis).mu)
+
+    def loss(log_mu: float) -> float:
+        return -psnr(denoise(noisy, float(np.exp(log_mu)), channel_axis=axis).image, truth)
+
+    found = minimize_scalar(loss, bounds=(centre - 0.7, centre + 0.7), options={"xatol": 0.02})
+    return denoise(noisy, float(np.exp(found.x)), channel_axis=axis).image
+
+
+def bm3d(noisy: np.ndarray, sigma: float) -> np.ndarray:
+    """The result of the reference implementation."""
+    import bm3d
+
+    if noisy.ndim == 3:
+        return np.asarray(bm3d.bm3d_rgb(noisy.astype(float), sigma))
+    return np.asarray(bm3d.bm3d(noisy.astype(float), sigma))
+
+
+def methods_of(
+    given: argparse.Namespace, sigma: float | None
+) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
+    """The methods by the name of their column: functions of the noisy and the clean picture."""
+    methods: dict[str, Any] = {"noisy": lambda noisy, _: noisy}
+    if sigma is None:
+        methods["tv"] = lambda noisy, _: denoise(noisy, channel_axis=axis_of(noisy)).image
+    else:
+        methods["tv"] = best_total_variation
+    for prior in given.prior:
+        name = "" if prior == "learned" else f" {Path(prior).stem}"
+        if sigma is not None:
+            methods[f"given{name}"] = lambda noisy, _, prior=prior: (
+                denoise(noisy, prior=prior, level=sigma, channel_axis=axis_of(noisy)).image
+            )
+        methods[f"chosen{name}"] = lambda noisy, _, prior=prior: (
+            denoise(noisy, prior=prior, channel_axis=axis_of(noisy)).image
+        )
+    if given.bm3d and sigma is not None:
+        methods["bm3d"] = lambda noisy, _: bm3d(noisy, sigma)
+    return methods
+
+
+def table(
+    title: str,
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
+    methods: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]],
+) -> None:
+    """Print the mean PSNR of each method, and its processor seconds a picture."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
+    for noisy, truth in pairs:
+        for name, method in methods.items():
+            start = time.process_time()
+            result = method(noisy, truth)
+            found[name].append((psnr(np.clip(result, 0, 1), truth), time.process_time() - start))
+    count = len(found["noisy"])
+    print(f"\n{title}, {count} pictures")
+    for name, values in found.items():
+        decibels, seconds = np.mean(values, axis=0)
+        print(f"  {name:20} {decibels:6.2f} dB {seconds:8.2f} s", flush=True)
+
+
+def white(given: argparse.Namespace) -> None:
+    truths = [
+        truth[:SIDE, :SIDE]
+        for index, (_, truth) in enumerate(pictures(given.folders[0], grey=not given.colour))
+        if index % given.stride == 0
+    ]
+    for level in given.levels:
+        sigma = level / 255
+        pairs = (
+            (with_noise(truth, sigma, seed=k).astype(np.float32), truth) for k, truth in enumerate(truths)
+        )
+        table(f"white noise {level:g}/255", pairs, methods_of(given, sigma))
+
+
+def pairs(given: argparse.Namespace) -> None:
+    noisy, truth = (list(pictures(folder)) for folder in given.folders)
+    both = [(a, b) for (_, a), (_, b) in zip(noisy, truth, strict=True)][:: given.stride]
+    table(f"pairs in {given.folders[0]}", both, methods_of(given, None))
+
+
+def speed(given: argparse.Namespace) -> None:
+    sample = clean(PHOTOGRAPHS[2], colour=given.colour)
+    tiles = (
+        -(-MEGAPIXEL[0] // sample.shape[0]),
+        -(-MEGAPIXEL[1] // sample.shape[1]),
+        *(1,) * (sample.ndim - 2),
+    )
+    truth = np.tile(sample, tiles)[: MEGAPIXEL[0], : MEGAPIXEL[1]].astype(np.float32)
+    sigma = 25 / 255
+    noisy = with_noise(truth, sigma, seed=0).astype(np.float32)
+    methods = {
+        f"learned {prior}": lambda prior=prior: denoise(
+            noisy, prior=prior, level=sigma, channel_axis=axis_of(noisy)
+        )
+        for prior in given.prior
+    }
+    if given.bm3d:
+        methods["bm3d"] = lambda: bm3d(noisy, sigma)
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    for _ in range(given.runs):
+        for name, method in methods.items():
+            start = time.perf_counter()
+            solution = method()
+            seconds[name].append(time.perf_counter() - start)
+            if name != "bm3d":
+                certified = solution.distance_bound / sigma
+                print(f"  {name}: {solution.iterations} evaluations, certified within {certified:.3f} σ")
+    for name, values in seconds.items():
+        print(f"{name}: {np.median(values):.2f} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("white", "pairs", "speed"))
+    parser.add_argument("folders", nargs="*", type=Path)
+    parser.add_argument("--prior", nargs="+", default=["learned"])
+    parser.add_argument("--levels", nargs="+", type=float, default=[15.0, 25.0, 50.0], help="of 255")
+    parser.add_argument("--colour", action="store_true")
+    parser.add_argument("--bm3d", action="store_true")
+    parser.add_argument("--stride", type=int, default=1, help="every so manieth picture")
+    parser.add_argument("--runs", type=int, default=3)
+    given = parser.parse_args()
+    {"white": white, "pairs": pairs, "speed": speed}[given.what](given)
+
+
+if __name__ == "__main__":
+    main()

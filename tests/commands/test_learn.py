@@ -1,0 +1,131 @@
+"""``tvdenoise learn``: learns priors from files, and continues what was interrupted bit for bit."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tvdenoise.model.prior_file import LearnedPrior
+
+QUICK = ("--filters", "16", "--coarse", "8", "--size", "5", "--rho", "0.9")
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A folder of small clean images of steps."""
+    folder = tmp_path / "clean"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        colours = np.kron(rng.integers(0, 256, (6, 7, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+        Image.fromarray(colours).save(folder / f"{number}.png")
+    return folder
+
+
+def _read(path):
+    return LearnedPrior.from_bytes(path.read_bytes())
+
+
+def test_an_interrupted_course_continues_bit_for_bit(command, photographs, tmp_path):
+    whole, parts = tmp_path / "whole.prior", tmp_path / "parts.prior"
+    learn = ("learn", photographs, *QUICK, "--steps", "4")
+    result = command(*learn, "-o", whole)
+    assert result.exit_code == 0, result.stderr
+    assert "16 filters, rho 0." in result.stderr
+    stopped = command(*learn, "-o", parts, "--minutes", "0.001")
+    assert "the same command continues" in stopped.stderr
+    assert (tmp_path / "parts.prior.state").exists()
+    assert 0 < _read(parts).steps < 4
+    continued = command(*learn, "-o", parts)
+    assert "continuing after step" in continued.stderr
+    assert parts.read_bytes() == whole.read_bytes()
+    assert not (tmp_path / "parts.prior.state").exists()
+    assert _read(whole).learned_from == ("0.png", "1.png", "2.png")
+
+
+def test_a_state_of_another_command_is_refused_and_outputs_are_kept(command, photographs, tmp_path):
+    output = tmp_path / "a.prior"
+    command("learn", photographs, *QUICK, "-o", output, "--minutes", "0.001")
+    before = output.read_bytes()
+    refused = command("learn", photographs, *QUICK, "-o", output, "--seed", "1")
+    assert refused.exit_code == 2
+    assert "another course" in refused.stderr
+    (tmp_path / "a.prior.state").unlink()
+    refused = command("learn", photographs, *QUICK, "-o", output)
+    assert refused.exit_code == 2
+    assert "already exists; add --overwrite" in refused.stderr
+    assert output.read_bytes() == before
+    assert (
+        command("learn", photographs, *QUICK, "-o", output, "--overwrite", "--minutes", "0.001").exit_code
+        == 0
+    )
+
+
+def test_colour_filters_see_three_channels(command, photographs, tmp_path):
+    output = tmp_path / "colour.prior"
+    result = command(
+        "learn",
+        photographs,
+        "--colour",
+        "--filters",
+        "24",
+        "--coarse",
+        "0",
+        "--size",
+        "3",
+        "--steps",
+        "1",
+        "-o",
+        output,
+    )
+    assert result.exit_code == 0, result.stderr
+    assert _read(output).bank.channels == 3
+
+
+def test_a_prior_is_drawn(command, photographs, tmp_path):
+    prior, drawing = tmp_path / "a.prior", tmp_path / "a.png"
+    command("learn", photographs, *QUICK, "-o", prior, "--steps", "1")
+    assert command("learn", "--show", prior, "-o", drawing).exit_code == 0
+    with Image.open(drawing) as picture:
+        assert picture.width > 500
+        assert len(picture.convert("RGB").getcolors(1 << 24)) > 100
+    assert "already exists" in command("learn", "--show", prior, "-o", drawing).stderr
+    assert command("learn", "--show", drawing, "-o", tmp_path / "b.png").exit_code == 2
+    assert command("learn", "--show", prior, "-o", tmp_path / "b.txt").exit_code == 2
+    assert "takes no images" in command("learn", photographs, "--show", prior, "-o", drawing).stderr
+    assert "no clean images" in command("learn", "-o", prior).stderr
+
+
+def test_images_that_cannot_be_learned_from_are_named_and_left_out(command, photographs, tmp_path):
+    Image.new("L", (9, 9)).save(photographs / "small.png")
+    Image.new("RGBA", (40, 40)).save(photographs / "hidden.png")
+    (photographs / "broken.png").write_bytes(b"no image")
+    result = command("learn", photographs, *QUICK, "-o", tmp_path / "a.prior", "--steps", "1")
+    assert result.exit_code == 1
+    for name, reason in (("small", "at least 32 pixels"), ("hidden", "hidden"), ("broken", "not an image")):
+        assert any(name in line and reason in line for line in result.stderr.splitlines())
+    assert len(_read(tmp_path / "a.prior").learned_from) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--size", "4"), "--size must be an odd number"),
+        (("--size", "1"), "--size must be an odd number"),
+        (("--filters", "73"), "change --filters"),
+        (("--coarse", "49"), "change --filters, --coarse"),
+        (("--coarse", "-1"), "--coarse must be"),
+        (("--rho", "1"), "--rho must be"),
+        (("--rho", "nan"), "--rho must be"),
+        (("--seed", "-1"), "--seed must be"),
+        (("--minutes", "0"), "--minutes must be"),
+        (("--steps", "x"), "--steps must be"),
+    ],
+)
+def test_filters_that_cannot_be_are_refused(command, photographs, tmp_path, options, reason):
+    result = command("learn", photographs, "-o", tmp_path / "a.prior", *options)
+    assert result.exit_code == 2
+    assert reason in result.stderr
+
+
+def test_nothing_to_learn_from_has_its_exit_code(command, tmp_path):
+    assert command("learn", tmp_path, "-o", tmp_path / "a.prior").exit_code == 3

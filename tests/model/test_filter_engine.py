@@ -1,0 +1,145 @@
+"""The fused kernel for learned filters equals the definition, at every border and for any number of threads."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from support.banks import random_bank, zero_sum
+from tvdenoise.model import filter_kernels
+from tvdenoise.model.filter_engine import FilterEngine, Kernels
+from tvdenoise.model.filters import PARITIES, FilterObjective, FilterPrior, Potentials, parity_part
+
+#: channels, rows, columns, general and symmetric filters, side, whether every second filter is of scale 2.
+CASES = [
+    (1, 1, 1, 1, 1, 7, False),
+    (1, 2, 150, 2, 5, 7, False),
+    (1, 13, 5, 0, 4, 7, False),
+    (2, 4, 9, 1, 2, 5, False),
+    (3, 3, 131, 1, 3, 3, False),
+    (1, 140, 9, 5, 0, 9, False),
+    (1, 11, 13, 1, 3, 7, True),
+    (1, 5, 140, 0, 5, 7, True),
+    (2, 30, 7, 2, 4, 5, True),
+    (1, 1, 2, 0, 3, 3, True),
+]
+PRECISIONS = [(np.float32, 1e-5), (np.float64, 1e-13)]
+
+
+def _problem(case, dtype):
+    channels, rows, columns, general, symmetric, side, coarse = case
+    rng = np.random.default_rng(case)
+    bank = random_bank(general, symmetric, channels, side, coarse=coarse)
+    noisy, start = rng.random((2, channels, rows, columns)).astype(dtype)
+    return FilterObjective(noisy, FilterPrior(bank, 0.3)), start
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_step_follows_the_negative_gradient_and_evaluates_there(case, dtype, tolerance):
+    objective, start = _problem(case, dtype)
+    with FilterEngine(objective, start, threads=2) as engine:
+        first = engine.advance(0.0)
+        assert first.value == pytest.approx(objective.value(start), rel=tolerance, abs=0.01 * tolerance)
+        before = engine.gradient.copy()
+        scale = np.linalg.norm(objective.prior.gradient(start)) + np.linalg.norm(start - objective.noisy)
+        assert np.linalg.norm(before - objective.gradient(start)) <= tolerance * scale
+        evaluation = engine.advance(0.9)
+        x = start - dtype(0.9 / objective.lipschitz) * before
+        assert np.array_equal(engine.iterate, x)
+        assert np.linalg.norm(engine.gradient - objective.gradient(x)) <= tolerance * scale
+        assert evaluation.value == pytest.approx(objective.value(x), rel=tolerance, abs=0.01 * tolerance)
+        norm, product = (np.vdot(engine.gradient, other) for other in (engine.gradient, before))
+        assert evaluation.squared_gradient_norm == pytest.approx(norm, abs=tolerance * scale**2)
+        lengths = (evaluation.squared_length_before, evaluation.gradient_product, evaluation.squared_length)
+        expected = np.array([np.vdot(before, before), product, norm]) / objective.lipschitz
+        assert lengths == pytest.approx(expected, abs=tolerance * scale**2)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_product_with_the_hessian_equals_the_definition(case, dtype, tolerance):
+    objective, start = _problem(case, dtype)
+    direction = np.random.default_rng(1).standard_normal(start.shape).astype(dtype)
+    with FilterEngine(objective, start, threads=2) as engine:
+        product = engine.hessian_product(direction)
+    expected = objective.hessian_product(start, direction)
+    assert np.linalg.norm(product - expected) <= 3 * tolerance * np.linalg.norm(expected)
+
+
+def test_the_number_of_threads_never_changes_a_byte(monkeypatch):
+    monkeypatch.setattr(filter_kernels, "TILE_ROWS", 16)
+    objective, start = _problem((1, 90, 260, 2, 3, 7, True), np.float32)
+    results = []
+    for threads in (1, 2, 5):
+        with FilterEngine(objective, start, threads) as engine:
+            evaluations = [engine.advance(step) for step in (0.0, 0.5, 1.0)]
+            v = engine.hessian_product(start)
+            slopes = b"".join(one.tobytes() for one in engine.derivative(start))
+            results.append((evaluations, engine.iterate.tobytes(), v.tobytes(), slopes))
+    assert len(engine._tiles) > 10, "the image must be cut into tiles for this to test anything"
+    assert results[1:] == results[:1] * 2
+
+
+@pytest.mark.parametrize("case", CASES[1:], ids=str)
+def test_derivatives_by_the_bank_are_differences(case):
+    objective, start = _problem(case, np.float64)
+    bank = objective.prior.bank
+    rng = np.random.default_rng(2)
+    v = rng.standard_normal(start.shape)
+    prior = FilterPrior(bank, 1.0)
+    with FilterEngine(replace(objective, prior=prior), start, threads=1) as engine:
+        slope = engine.derivative(v)
+
+    def product(changed):
+        return float(np.vdot(FilterPrior(changed, 1.0).gradient(start), v))
+
+    h = 1e-6
+    parts = [
+        parity_part(one, PARITIES[parity])
+        for one, parity in zip(zero_sum(bank.symmetric.shape, 4), bank.symmetric_parities, strict=True)
+    ]
+    changes = {
+        "general": zero_sum(bank.general.shape, 3),
+        "symmetric": np.array(parts).reshape(bank.symmetric.shape),
+    }
+    for name, change in changes.items():
+        ahead, behind = (replace(bank, **{name: getattr(bank, name) + s * change}) for s in (h, -h))
+        difference = (product(ahead) - product(behind)) / (2 * h)
+        assert np.vdot(getattr(slope, name), change) == pytest.approx(difference, rel=1e-5, abs=1e-7)
+    p = bank.potentials
+    for name in ("scale", "inner", "share", "outer"):
+        change = rng.standard_normal(len(p.scale)) * getattr(p, name) * 0.1
+        change *= 1 if name != "share" else (1 - p.share)
+        ahead, behind = (
+            replace(bank, potentials=replace(p, **{name: getattr(p, name) + s * change})) for s in (h, -h)
+        )
+        difference = (product(ahead) - product(behind)) / (2 * h)
+        assert getattr(slope, name) @ change == pytest.approx(difference, rel=1e-5, abs=1e-7)
+
+
+def test_potentials_of_padding_add_nothing():
+    layout = filter_kernels.BankLayout.of(random_bank(1, 0))
+    packed = filter_kernels._packed_potentials(Potentials(*np.array([[1.0], [0.1], [0.5], [2.0]])), layout)
+    assert (packed[layout.potential_of < 0] == [0, 1, 0, 1, 0]).all()
+    assert (layout.potential_of < 0).any()
+
+
+def test_results_do_not_depend_on_where_arrays_lie_in_memory():
+    objective, start = _problem((1, 40, 130, 0, 9, 7, False), np.float32)
+    packed = Kernels(objective.prior.bank, 1.0, np.float32).fine.packed
+    tiles = filter_kernels.tiles_of(40, 130, 3)
+    none = np.zeros((0, 0, 0), np.float32)
+    kept, results = [], set()
+    for shift in range(12):
+        kept.append(np.zeros(997 * (shift + 1)))  # moves what the kernel allocates
+        buffer = np.zeros(3 * (start.size + 64), np.float32)
+        x, f, g = (
+            buffer[k * (start.size + shift) + shift :][: start.size].reshape(start.shape) for k in range(3)
+        )
+        x[:], f[:], g[:] = start, objective.noisy, 0
+        sums = np.zeros((len(tiles), filter_kernels.SUMS))
+        for tile in range(len(tiles)):
+            filter_kernels.sweep_tile(x, f, none, g, tiles, tile, *packed, sums)
+        results.add(g.tobytes() + sums.tobytes())
+    assert len(results) == 1

@@ -1,0 +1,103 @@
+"""Prior files are read back bit for bit, and whatever else stands in one is refused."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from support.banks import random_bank
+from tvdenoise.errors import PriorError
+from tvdenoise.model.filters import FilterPrior
+from tvdenoise.model.prior_file import MOST_BYTES, LearnedPrior, prior_named
+
+
+def _prior(general=2, symmetric=3, channels=1, coarse=False):
+    bank = random_bank(general, symmetric, channels, coarse=coarse)
+    factor = 0.9 / FilterPrior(bank, 1.0).concavity
+    bank = replace(bank, potentials=replace(bank.potentials, scale=factor * bank.potentials.scale))
+    return LearnedPrior(bank, (5.0, 60.0), ("a.png", "ä\n.tif"), 3000, 1)
+
+
+@pytest.mark.parametrize(("general", "symmetric", "channels"), [(2, 3, 1), (0, 4, 3), (1, 0, 1)])
+@pytest.mark.parametrize("coarse", [False, True])
+def test_a_prior_is_read_back_bit_for_bit(general, symmetric, channels, coarse):
+    prior = _prior(general, symmetric, channels, coarse)
+    same = LearnedPrior.from_bytes(prior.to_bytes())
+    assert np.array_equal(same.bank.filters, prior.bank.filters)
+    for name in ("scale", "inner", "share", "outer"):
+        assert np.array_equal(getattr(same.bank.potentials, name), getattr(prior.bank.potentials, name))
+    assert (same.levels, same.learned_from, same.steps, same.seed) == ((5, 60), ("a.png", "ä\n.tif"), 3000, 1)
+    assert same.rho == prior.rho == pytest.approx(0.9)
+    assert same.to_bytes() == prior.to_bytes()
+
+
+def test_the_digest_names_the_bank_alone():
+    prior = _prior()
+    assert replace(prior, learned_from=(), steps=7).digest == prior.digest
+    p = prior.bank.potentials
+    other = replace(prior.bank, potentials=replace(p, scale=p.scale * (1 + 1e-15)))
+    assert replace(prior, bank=other).digest != prior.digest
+
+
+def _changed(change):
+    entries = json.loads(_prior().to_bytes())
+    change(entries)
+    return json.dumps(entries).encode()
+
+
+def _scaled(entries):
+    entries["potentials"]["scale"] = [1.2 * one for one in entries["potentials"]["scale"]]
+
+
+HOSTILE = {
+    "a pickle": b"\x80\x04\x95.",
+    "nothing": b"",
+    "another text": b"[1, 2]",
+    "nested": b"[" * 200_000,
+    "huge": b" " * (MOST_BYTES + 1),
+    "not UTF-8": b'{"format": "\xff"}',
+    "a later version": _changed(lambda e: e.update(version=2)),
+    "a version that is no number": _changed(lambda e: e.update(version={"a": [1] * 1000})),
+    "no filters": _changed(lambda e: e.update(general=[], symmetric=[])),
+    "filters missing": _changed(lambda e: e.pop("general")),
+    "a ragged list": _changed(lambda e: e["general"][0][0].pop()),
+    "text for a number": _changed(lambda e: e["general"][0][0][0].__setitem__(0, "1")),
+    "a number for a list": _changed(lambda e: e.update(symmetric=7)),
+    "a list for the potentials": _changed(lambda e: e.update(potentials=[1])),
+    "NaN": _changed(lambda e: e["general"][0][0][0].__setitem__(0, float("nan"))),
+    "infinity": _changed(lambda e: e["potentials"]["outer"].__setitem__(0, float("inf"))),
+    "a huge integer": _changed(lambda e: e["general"][0][0][0].__setitem__(0, 10**400)),
+    "a sum that is not zero": _changed(lambda e: e["general"][0][0][0].__setitem__(0, 5.0)),
+    "no parity": _changed(lambda e: e.update(symmetric=[*e["general"], e["symmetric"][0]])),
+    "a wrong shape": _changed(lambda e: e.update(shape=[1, 5])),
+    "a huge shape": _changed(lambda e: e.update(shape=[1, 10**9])),
+    "a shape of truth values": _changed(lambda e: e.update(shape=[True, 7])),
+    "too few potentials": _changed(lambda e: e["potentials"]["scale"].pop()),
+    "too few scales": _changed(lambda e: e["scales"].pop()),
+    "a scale of 3": _changed(lambda e: e["scales"].__setitem__(0, 3)),
+    "scales that are no numbers": _changed(lambda e: e.update(scales="12112")),
+    "a share of 1": _changed(lambda e: e["potentials"]["share"].__setitem__(0, 1.0)),
+    "levels that are no range": _changed(lambda e: e.update(levels=[5, 1])),
+    "names that are no text": _changed(lambda e: e.update(learned_from=[1])),
+    "rho above 1, although it claims less": _changed(_scaled),
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_file_is_refused(content):
+    with pytest.raises(PriorError) as refused:
+        LearnedPrior.from_bytes(content)
+    assert len(str(refused.value)) < 400
+    assert refused.value.remedy
+
+
+def test_the_filters_of_the_package_are_small_certified_and_name_their_origin():
+    prior = prior_named("learned")
+    assert prior is prior_named("learned")  # read once
+    assert prior.name == "learned"
+    assert prior.bank.channels == 1
+    assert 0.9 < prior.rho < 0.96
+    assert len(prior.to_bytes()) < 250_000
+    assert len(prior.learned_from) == 37
+    assert {name.partition("_")[0] for name in prior.learned_from} == {"budgie", "lomiri", "popos"}

@@ -1,0 +1,181 @@
+"""``tvdenoise learn``: learn a prior from clean images."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tvdenoise.commands import typer_options
+from tvdenoise.commands.exits import exit_codes
+from tvdenoise.commands.typer_options import positive, whole
+from tvdenoise.errors import UsageError
+from tvdenoise.files.paths import printable
+
+if TYPE_CHECKING:
+    from tvdenoise.batch.learning import Learning, LearningReport
+    from tvdenoise.errors import TvdenoiseError
+
+
+_PANEL = "Learning"
+_LARGEST_SIDE, _LARGEST_RHO = 15, 0.99
+#: Seconds between reports where standard error is no terminal.
+_BETWEEN = 60.0
+
+
+def _number(text: str) -> Any:
+    return typer.Option(metavar="NUMBER", help=text, rich_help_panel=_PANEL)
+
+
+def learn(
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="File of the prior, or of the drawing.")
+    ],
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="CLEAN", help="Clean images, or folders of them.")
+    ] = None,
+    show: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PRIOR",
+            help="Draw filters and potentials of a prior as a .png, .svg or .pdf file; learn nothing.",
+        ),
+    ] = None,
+    steps: Annotated[str, _number("Length of the schedule, in steps.")] = "4000",
+    minutes: Annotated[str | None, _number("Stop after so many minutes, before the schedule ends.")] = None,
+    filters: Annotated[str, _number("Number of filters.")] = "48",
+    coarse: Annotated[
+        str,
+        _number("How many of the filters take every second pixel of a smoothed image, and see twice as far."),
+    ] = "24",
+    size: Annotated[str, _number("Side of a filter, an odd number.")] = "7",
+    rho: Annotated[
+        str,
+        _number(
+            "How far from convex the potentials may be; 0 for convex ones. The bound grows with 1/(1 - RHO)."
+        ),
+    ] = "0.95",
+    colour: Annotated[
+        bool,
+        typer.Option(
+            "--colour", help="Learn filters over the channels of colour images.", rich_help_panel=_PANEL
+        ),
+    ] = False,
+    seed: Annotated[str, _number("Seed of patches and noise.")] = "0",
+    recursive: typer_options.Recursive = False,
+    include: typer_options.Include = None,
+    exclude: typer_options.Exclude = None,
+    overwrite: typer_options.Overwrite = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    debug: typer_options.Debug = False,
+) -> None:
+    """Learn a prior from clean images: filters and potentials that take the place of the image gradient.
+
+    Noise of many levels is added to parts of the images, and the filters are changed so that denoising brings back the
+    clean parts. The result follows from the images, the options and the seed. Prior and state are saved every minute
+    and on interruption; the same command continues bit for bit. Learning uses all processors and takes about half an
+    hour. The PSNR is that of images that are not learned from, with noise of 25/255.
+
+    [bold]Examples[/bold]
+
+    tvdenoise learn photographs/ -o photographs.prior
+    tvdenoise learn clean/*.tif -o cells.prior --minutes 30
+    tvdenoise learn --show cells.prior -o filters.png
+    """
+    with exit_codes(debug=debug, continuation="what was learned is kept; the same command continues"):
+        from tvdenoise.batch.learning import Learning, LearningRequest, clean_images
+        from tvdenoise.batch.request import Patterns
+
+        if show is not None:
+            if inputs:
+                raise UsageError("--show takes no images", "leave out the images, or --show")
+            _draw(show, output, overwrite=overwrite)
+            return
+        if not inputs:
+            raise UsageError("no clean images are given", "name images or folders")
+        side = whole("--size", size, _LARGEST_SIDE) or 1
+        if side % 2 == 0 or side == 1:
+            raise UsageError(f"--size must be an odd number from 3, not {size}", "the default is 7")
+        request = LearningRequest(
+            tuple(inputs), output, whole("--steps", steps) or 1, positive("--minutes", minutes),
+            whole("--filters", filters) or 1, _from_zero("--coarse", coarse), side, _rho(rho),
+            seed=_from_zero("--seed", seed), colour=colour, overwrite=overwrite, recursive=recursive,
+            patterns=Patterns(tuple(include or ()), tuple(exclude or ())),
+        )  # fmt: skip
+        request.start()
+        failed = []
+
+        def fail(source: Path, error: TvdenoiseError) -> None:
+            failed.append(source)
+            print(f"tvdenoise: {printable(source)}: {error}", file=sys.stderr)
+
+        with Learning(request, clean_images(request, fail)) as learning:
+            _follow(learning, quiet=quiet)
+            if not quiet:
+                _summarise(learning, output)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _rho(text: str) -> float:
+    try:
+        rho = float(text)
+    except ValueError:
+        rho = -1.0
+    if not 0 <= rho <= _LARGEST_RHO:
+        raise UsageError(f"--rho must be a number from 0 to {_LARGEST_RHO}, not {text!r}")
+    return rho
+
+
+def _from_zero(option: str, text: str) -> int:
+    if not text.isdecimal():
+        raise UsageError(f"{option} must be a whole number, not {text!r}")
+    return int(text)
+
+
+def _draw(prior: str, output: str, *, overwrite: bool) -> None:
+    """Draw a prior. Raises PriorError, UsageError, UnwritableImageError and OSError."""
+    from tvdenoise.batch.measures import refuse_existing
+    from tvdenoise.model.prior_file import read_prior
+    from tvdenoise.pictures.figures import require_plot_name
+    from tvdenoise.pictures.prior_figure import save_prior
+
+    require_plot_name(output)
+    refuse_existing(output, overwrite=overwrite)
+    save_prior(read_prior(Path(prior)), output)
+
+
+def _follow(learning: Learning, *, quiet: bool) -> None:
+    """Learn, with a line that says how far it is."""
+    is_terminal = sys.stderr.isatty()
+    if learning.step and not quiet:
+        print(f"tvdenoise: continuing after step {learning.step}", file=sys.stderr)
+    told, psnr = -_BETWEEN, None
+    for report in learning.run():
+        psnr = report.psnr or psnr
+        now = time.monotonic()
+        if quiet or now < told + (1.0 if is_terminal else _BETWEEN):
+            continue
+        told = now
+        print(_line(report, psnr), end="\r" if is_terminal else "\n", file=sys.stderr, flush=True)
+    if is_terminal and not quiet:
+        print("\x1b[2K", end="\r", file=sys.stderr)
+
+
+def _line(report: LearningReport, psnr: float | None) -> str:
+    from tvdenoise.commands.output import duration
+
+    judged = "" if psnr is None else f", PSNR {psnr:.2f} dB"
+    return f"step {report.step} of {report.steps}{judged}, {duration(report.seconds_left)} left"
+
+
+def _summarise(learning: Learning, output: str) -> None:
+    prior = learning.prior
+    state = "" if learning.is_finished else "; the same command continues"
+    print(
+        f"{printable(output)}: {len(prior.bank.filters)} filters, rho {prior.rho:.2f}, {prior.steps} steps, "
+        f"PSNR {learning.psnr():.2f} dB{state}",
+        file=sys.stderr,
+    )

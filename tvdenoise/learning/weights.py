@@ -1,0 +1,242 @@
+"""The numbers that are learned, the bank that they stand for, and derivatives by them.
+
+The numbers are free: every choice of them stands for a bank whose filters sum to zero and have norm 1, whose ε₁ is
+above a floor, and whose ρ is at most a given value. The last is kept by a common factor τ on all shares c.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from tvdenoise.model.filters import PARITIES, ByBank, FilterBank, Potentials, cosine_atoms
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+#: How closely τ is found: ρ lies within this part below the given value.
+_SEARCH = 1e-10
+#: What a learned bank starts with: ε₁ above its floor, ε₂, a times the number of filters, and c.
+_INNER, _OUTER, _SCALE, _SHARE = 0.11, 3.0, 1.5, 0.8
+#: Coefficients below it are zero but for rounding.
+_ROUNDING = 1e-9
+
+
+class Weights(NamedTuple):
+    """The numbers that are learned.
+
+    general: (G, channels, n² − 1), the coefficients of the general filters in the cosine transform without its
+    constant. symmetric: (S, channels, n² − 1), those of the symmetric filters.
+    scale: log a. inner: log(ε₁ − floor). outer: log(ε₂ − ε₁). share: logit of c before the common factor. (G + S,)
+    each.
+    """
+
+    general: NDArray[np.float64]
+    symmetric: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    inner: NDArray[np.float64]
+    outer: NDArray[np.float64]
+    share: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a bank is to keep to.
+
+    side: n. rho: the largest ρ, below 1; 0 for convex potentials. floor: ε₁ is above it;
+    the number of evaluations of a solve rises with 1/ε₁. coarse: so many of the last symmetric filters are of scale 2.
+    """
+
+    side: int = 7
+    rho: float = 0.95
+    floor: float = 0.04
+    coarse: int = 0
+
+    def bank(self, weights: Weights) -> FilterBank:
+        """Return the bank that the weights stand for."""
+        return self._bank(weights)[0]
+
+    def _bank(self, weights: Weights) -> tuple[FilterBank, float]:
+        """Return the bank, and τ."""
+        atoms = cosine_atoms(self.side)
+        general, symmetric = (
+            np.einsum("kca,aij->kcij", _normed(coefficients), atoms)
+            for coefficients in (weights.general, weights.symmetric)
+        )
+        inner = self.floor + np.exp(weights.inner)
+        share = np.zeros_like(weights.share) if self.rho == 0 else 1 / (1 + np.exp(-weights.share))
+        potentials = Potentials(np.exp(weights.scale), inner, share, inner + np.exp(weights.outer))
+        bank = FilterBank(general, symmetric, potentials, self._scales(len(inner)))
+        return self._within(bank)
+
+    def _scales(self, count: int) -> tuple[int, ...]:
+        """Return the scales of so many potentials."""
+        return (1,) * (count - self.coarse) + (2,) * self.coarse
+
+    def _within(self, bank: FilterBank) -> tuple[FilterBank, float]:
+        """Multiply the shares by the largest τ ≤ 1 with ρ(τ) ≤ the largest ρ."""
+        start = bank.potentials
+
+        def excess(factor: float) -> float:
+            concavity = replace(start, share=factor * start.share).concavity
+            return bank.largest_eigenvalue(concavity) - self.rho
+
+        low, high = 0.0, 1.0
+        at_low, at_high = -self.rho, excess(1.0)
+        if at_high <= 0:
+            return bank, 1.0
+        while at_low < -_SEARCH * self.rho and high - low > 1e-15:  # false position, Illinois
+            middle = (low * at_high - high * at_low) / (at_high - at_low)
+            middle = middle if low < middle < high else (low + high) / 2
+            value = excess(middle)
+            if value > 0:
+                high, at_high, at_low = (
+                    middle,
+                    value,
+                    at_low / 2 if at_low < -2 * self.rho * _SEARCH else at_low,
+                )
+            else:
+                low, at_low, at_high = middle, value, at_high / 2
+        potentials = replace(start, share=low * start.share)
+        scaled = FilterBank(bank.general, bank.symmetric, potentials, bank.scales)
+        scaled.__dict__["symbols"] = bank.symbols
+        return scaled, low
+
+    def by_weights(self, weights: Weights, by_bank: ByBank) -> Weights:
+        """Return derivatives by the weights from those by the bank.
+
+        Where τ < 1, a change of the weights changes τ so that ρ stays. So the derivative is that of ℓ − λρ with the λ
+        for which it vanishes along τ.
+        """
+        bank, factor = self._bank(weights)
+        potentials = bank.potentials
+        if factor < 1:
+            of_rho = _by_bank_of_rho(bank)
+            multiplier = (by_bank.share @ potentials.share) / (of_rho.share @ potentials.share)
+            by_bank = ByBank(*(a - multiplier * b for a, b in zip(by_bank, of_rho, strict=True)))
+        atoms = cosine_atoms(self.side)
+        general, symmetric = (
+            _by_coefficients(coefficients, np.einsum("kcij,aij->kca", by_filter, atoms))
+            for coefficients, by_filter in (
+                (weights.general, by_bank.general), (weights.symmetric, by_bank.symmetric),
+            )
+        )  # fmt: skip
+        mask = [_has_parity(self.side, parity) for parity in bank.symmetric_parities]
+        if mask:
+            symmetric = symmetric * np.array(mask)[:, None]
+        unscaled = potentials.share / factor
+        return Weights(
+            general,
+            symmetric,
+            by_bank.scale * potentials.scale,
+            (by_bank.inner + by_bank.outer) * (potentials.inner - self.floor),
+            by_bank.outer * (potentials.outer - potentials.inner),
+            by_bank.share * factor * unscaled * (1 - unscaled),
+        )
+
+
+def _has_parity(side: int, parity: int) -> NDArray[np.bool_]:
+    """Return which atoms have a parity."""
+    u, v = np.divmod(np.arange(1, side**2), side)
+    signs = np.stack([1 - 2 * (u % 2), 1 - 2 * (v % 2)])
+    has: NDArray[np.bool_] = (signs == np.array(PARITIES[parity])[:, None]).all(axis=0)
+    return has
+
+
+def _normed(coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+    norm = np.sqrt((coefficients**2).sum(axis=(1, 2), keepdims=True))
+    unit: NDArray[np.float64] = coefficients / norm
+    return unit
+
+
+def _by_coefficients(
+    coefficients: NDArray[np.float64], by_normed: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The backward pass of `_normed`."""
+    norm = np.sqrt((coefficients**2).sum(axis=(1, 2), keepdims=True))
+    unit = coefficients / norm
+    along = (by_normed * unit).sum(axis=(1, 2), keepdims=True)
+    result: NDArray[np.float64] = (by_normed - along * unit) / norm
+    return result
+
+
+def _by_bank_of_rho(bank: FilterBank) -> ByBank:
+    """Return the derivatives of ρ. A small change of t where ψ'' is least does not matter."""
+    p = bank.potentials
+    _, by_concavity, (general, symmetric) = bank.eigenvalue_slopes(p.concavity)
+    squared = np.where(np.isinf(p.turning_point), 1.0, p.turning_point)
+    by_concavity = np.where(p.concavity > 0, by_concavity, 0.0)
+    u, v = np.sqrt(squared + p.inner**2), np.sqrt(squared + p.outer**2)
+    return ByBank(
+        general,
+        symmetric,
+        by_concavity * p.concavity / p.scale,
+        -by_concavity * p.scale * (2 * p.inner / u**3 - 3 * p.inner**3 / u**5),
+        by_concavity * p.scale * p.outer**2 / v**3,
+        by_concavity * p.scale * p.share * (2 * p.outer / v**3 - 3 * p.outer**3 / v**5),
+    )
+
+
+def starting_weights(terms: Terms, filters: int, channels: int = 1, general: int = 0) -> Weights:
+    """Return the weights to start from: atoms of cosine transforms, in the middle of the filters.
+
+    All atoms of one transform are a tight frame: together they see all frequencies alike. So these come first, from
+    the largest transform that ``filters`` suffice for, and then the lowest of the next one.
+
+    filters: in all channels and scales together; each sees one channel at first, and the same number each. general: how
+    many sets of four of each channel, one of each parity, are combined to filters that are each present with their
+    mirror images.
+    Raises ValueError if there cannot be so many.
+    """
+    side = terms.side
+    fine, coarse = ((filters - terms.coarse) // channels, terms.coarse // channels)
+    if channels * (fine + coarse) != filters or channels * coarse != terms.coarse:
+        raise ValueError(
+            f"{filters} filters, {terms.coarse} of them coarse, cannot be shared by {channels} channels"
+        )
+    if not (1 <= fine < side**2 and coarse < side**2):
+        most = channels * (side**2 - 1)
+        raise ValueError(f"fine filters of side {side} can be 1 to {most}, and coarse ones as many")
+    atoms = _starting_atoms(side, fine)
+    parities = [
+        np.flatnonzero([_has_parity(side, k)[np.abs(one) > _ROUNDING].all() for one in atoms])
+        for k in range(4)
+    ]
+    if general > min(map(len, parities)):
+        raise ValueError(f"{fine} filters hold fewer than {general} sets of all four parities")
+    combined = [sum(atoms[own[k]] for own in parities) / 2 for k in range(general)]
+    rest = [atoms[k] for own in parities for k in own[general:]]
+    symmetric = [_in_each_channel(one, channels, side) for one in (rest, list(_starting_atoms(side, coarse)))]
+    size = channels * (len(combined) + len(rest) + coarse)
+    return Weights(
+        _in_each_channel(combined, channels, side),
+        np.concatenate(symmetric),
+        np.full(size, np.log(_SCALE * channels / filters)),
+        np.full(size, np.log(_INNER)),
+        np.full(size, np.log(_OUTER - _INNER)),
+        np.full(size, np.log(_SHARE / (1 - _SHARE))),
+    )
+
+
+def _starting_atoms(side: int, count: int) -> NDArray[np.float64]:
+    """Return the coefficients of the first atoms, (count, n² − 1)."""
+    small = max(m for m in range(1, side + 1, 2) if m**2 - 1 <= count)
+    found = [cosine_atoms(small, side)]
+    if small < side:
+        wider = small + 2
+        frequency = np.add(*np.divmod(np.arange(1, wider**2), wider))
+        found.append(cosine_atoms(wider, side)[np.argsort(frequency, kind="stable")])
+    coefficients: NDArray[np.float64] = np.einsum("kij,aij->ka", np.concatenate(found), cosine_atoms(side))
+    return coefficients[:count]
+
+
+def _in_each_channel(atoms: list[NDArray[np.float64]], channels: int, side: int) -> NDArray[np.float64]:
+    """Return the coefficients of filters that each see one channel, (channels × atoms, channels, n² − 1)."""
+    size = side**2 - 1
+    own = np.array(atoms).reshape(-1, size)
+    each = np.einsum("cd,ka->ckda", np.eye(channels), own)
+    filters: NDArray[np.float64] = each.reshape(-1, channels, size)
+    return filters

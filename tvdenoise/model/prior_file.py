@@ -1,0 +1,207 @@
+"""Learned priors in files: the bank, what it was learned from, and the checks of what a file claims.
+
+A prior file is JSON text. Numbers are written so that they are read back bit for bit. Nothing in a file is trusted: its
+size, its shapes and ranges are checked before anything is computed, and ρ is computed from the filters and potentials.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tvdenoise.errors import PriorError
+from tvdenoise.model.filters import FilterBank, FilterPrior, Potentials
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+
+#: What the entries "format" and "version" say.
+FORMAT, VERSION = "tvdenoise prior", 1
+#: A file is refused if it is larger than so many bytes, or its bank larger than that.
+MOST_BYTES = 1 << 23
+_MOST_FILTERS, _MOST_CHANNELS, _MOST_SIDE = 512, 4, 15
+_MOST_SOURCES = 100_000
+_REMEDY = "give a file written by tvdenoise learn"
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedPrior:
+    """A bank and its origin.
+
+    levels: the least and the largest noise level it was learned for, in the unit of the clean images' range.
+    learned_from: the names of the clean images. steps, seed: those of the course. name: by which it was asked for.
+    """
+
+    bank: FilterBank
+    levels: tuple[float, float]
+    learned_from: tuple[str, ...]
+    steps: int
+    seed: int
+    name: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        """Priors are equal if they denoise alike."""
+        return isinstance(other, LearnedPrior) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    @cached_property
+    def rho(self) -> float:
+        """The bound of the concavity, computed from the bank."""
+        return FilterPrior(self.bank, 1.0).concavity
+
+    @cached_property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that name the bank: equal for files that denoise alike."""
+        bank = self.bank
+        scales = np.array([bank.scale_of(k) for k in range(len(bank.potentials.scale))], float)
+        parts = (bank.general, bank.symmetric, scales, *_potentials(bank.potentials).values())
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(repr(part.shape).encode() + np.ascontiguousarray(part, "<f8").tobytes())
+        return digest.hexdigest()[:12]
+
+    def to_bytes(self) -> bytes:
+        """Return the content of its file."""
+        bank = self.bank
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            "rho": self.rho,
+            "levels": list(self.levels),
+            "steps": self.steps,
+            "seed": self.seed,
+            "learned_from": list(self.learned_from),
+            "shape": [bank.channels, 2 * bank.radius + 1],
+            "scales": [bank.scale_of(k) for k in range(len(bank.potentials.scale))],
+            "potentials": {name: one.tolist() for name, one in _potentials(bank.potentials).items()},
+            "general": bank.general.tolist(),
+            "symmetric": bank.symmetric.tolist(),
+        }
+        entries = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in content.items())
+        return ("{\n" + ",\n".join(entries) + "\n}\n").encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> LearnedPrior:
+        """Read the content of a file. Raises PriorError unless it is a prior with ρ < 1."""
+        if len(content) > MOST_BYTES:
+            raise PriorError(f"the prior has more than {MOST_BYTES >> 20} MiB", _REMEDY)
+        try:
+            entries = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise PriorError("the file is not a prior", _REMEDY) from error
+        if not isinstance(entries, dict) or entries.get("format") != FORMAT:
+            raise PriorError("the file is not a prior", _REMEDY)
+        if entries.get("version") != VERSION:
+            raise PriorError(
+                f"the prior has the version {str(entries.get('version'))[:20]}, not {VERSION}",
+                "use the version of tvdenoise that wrote it",
+            )
+        try:
+            return cls._of(entries)
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise PriorError(f"the prior is damaged: {reason[:200]}", _REMEDY) from error
+
+    @classmethod
+    def _of(cls, entries: Mapping[str, Any]) -> LearnedPrior:
+        """Raises ValueError, KeyError, TypeError and OverflowError."""
+        channels, side = (_whole(one, "a shape") for one in entries["shape"])
+        if not (1 <= channels <= _MOST_CHANNELS and 1 < side <= _MOST_SIDE):
+            raise ValueError(f"filters of {channels} channels and side {side}")
+        filters = [_numbers(entries[name], 4) for name in ("general", "symmetric")]
+        filters = [one.reshape(-1, channels, side, side) if one.size == 0 else one for one in filters]
+        if not all(one.shape[1:] == (channels, side, side) for one in filters):
+            raise ValueError("the filters do not have the shape that it names")
+        if not 0 < sum(map(len, filters)) <= _MOST_FILTERS:
+            raise ValueError(f"{sum(map(len, filters))} filters")
+        potentials = Potentials(**{name: _numbers(entries["potentials"][name], 1) for name in _FIELDS})
+        scales = tuple(_whole(one, "a scale") for one in entries["scales"])
+        prior = cls(
+            FilterBank(filters[0], filters[1], potentials, scales),
+            _levels(entries["levels"]),
+            _names(entries["learned_from"]),
+            _whole(entries["steps"], "the number of steps"),
+            _whole(entries["seed"], "the seed"),
+        )
+        if not prior.rho < 1:
+            raise ValueError(f"ρ is {prior.rho:.3g}, so that there need not be one minimiser")
+        return prior
+
+
+def read_prior(path: str | Path) -> LearnedPrior:
+    """Read a file that ``tvdenoise learn`` wrote. Raises PriorError unless it is a prior with ρ < 1."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise PriorError(f"the prior cannot be read: {error.strerror or error}", _REMEDY) from error
+    return replace(LearnedPrior.from_bytes(content), name=str(path))
+
+
+#: The name of the filters that come with the package, and their file.
+SHIPPED = "learned"
+_SHIPPED_FILE = Path(__file__).with_name("photographs.prior")
+
+
+def prior_named(name: str) -> LearnedPrior:
+    """Return the prior that comes with the package, or that of a file; raises as `read_prior`."""
+    if name == SHIPPED:
+        return _shipped()
+    return read_prior(name)
+
+
+@cache
+def _shipped() -> LearnedPrior:
+    return replace(read_prior(_SHIPPED_FILE), name=SHIPPED)
+
+
+_FIELDS = ("scale", "inner", "share", "outer")
+
+
+def _potentials(potentials: Potentials) -> dict[str, NDArray[np.float64]]:
+    return {name: getattr(potentials, name) for name in _FIELDS}
+
+
+def _numbers(entry: Any, dimensions: int) -> NDArray[np.float64]:
+    """Return nested lists of numbers as an array. Raises ValueError, TypeError and OverflowError."""
+    if not isinstance(entry, list):
+        raise TypeError("a list of numbers is missing")
+    found = np.array(entry)  # ragged lists raise ValueError
+    if found.size and (found.dtype.kind not in "fiu" or found.ndim != dimensions):
+        raise ValueError("a list of numbers has another shape or holds something else")
+    return found.astype(np.float64)
+
+
+def _whole(entry: Any, name: str) -> int:
+    if not isinstance(entry, int) or isinstance(entry, bool) or not 0 <= entry < 1 << 63:
+        raise ValueError(f"{name} is not a whole number")
+    return entry
+
+
+def _levels(entry: Any) -> tuple[float, float]:
+    low, high = (float(one) for one in entry)
+    if not (0 < low <= high and math.isfinite(high)):
+        raise ValueError("the noise levels are no range")
+    return low, high
+
+
+def _names(entry: Any) -> tuple[str, ...]:
+    if (
+        not isinstance(entry, list)
+        or len(entry) > _MOST_SOURCES
+        or not all(isinstance(e, str) for e in entry)
+    ):
+        raise ValueError("the names of the images are no list of names")
+    return tuple(entry)
