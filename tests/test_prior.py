@@ -65,7 +65,7 @@ def test_filters_over_three_channels_denoise_colour_images_alone():
 
 
 def test_the_level_is_chosen_for_the_noise():
-    assert choose_parameters(NOISY, prior=PRIOR, sigma=SIGMA).mu == pytest.approx(1 / SIGMA)
+    assert choose_parameters(NOISY, prior=PRIOR, sigma=SIGMA).level == pytest.approx(SIGMA)
     found = denoise(NOISY, prior=PRIOR)
     assert found.noise is not None
     assert found.level == pytest.approx(found.sigma)
@@ -110,14 +110,11 @@ def test_an_image_without_noise_comes_back():
         {"penalty": "huber"},
         {"chroma": 2.0},
         {"chroma_only": True},
-        {"impulses": "on"},
-        {"nan": "keep"},
-        {"nodata": 0.0},
         {"level": 0.1, "sigma": 0.1},
         {"level": 0.1, "strength": 2.0},
     ],
 )
-def test_options_of_total_variation_and_of_missing_pixels_contradict_learned_filters(keywords):
+def test_options_of_total_variation_contradict_learned_filters(keywords):
     with pytest.raises(ContradictionError):
         Options(prior=PRIOR, **keywords)
     Options(prior=PRIOR, level=0.1)
@@ -132,14 +129,59 @@ def test_a_level_needs_learned_filters():
     ("image", "keywords"),
     [
         (np.stack([NOISY] * 4), {"spatial_axes": (0, 1, 2)}),
-        (NOISY, {"mask": NOISY > 0.3}),
         (NOISY, {"weights": np.where(NOISY > 0.3, 1.0, 2.0)}),
-        (np.ma.array(NOISY, mask=0.9 * NOISY.max() < NOISY), {}),
     ],
 )
-def test_volumes_masks_weights_and_absent_pixels_are_refused(image, keywords):
+def test_volumes_and_unequal_weights_are_refused(image, keywords):
     with pytest.raises(ValueError, match="use total variation"):
         denoise(image, prior=PRIOR, **keywords)
+
+
+MASK = np.indices(NOISY.shape).sum(axis=0) % 64 > 20
+
+
+def test_a_mask_keeps_pixels_bit_for_bit_and_the_bound_is_that_of_the_others():
+    found = denoise(NOISY, prior=PRIOR, level=SIGMA, mask=MASK)
+    whole = denoise(NOISY, prior=PRIOR, level=SIGMA, tolerance=1e-5)
+    assert found.image[~MASK].tobytes() == NOISY[~MASK].tobytes()
+    assert found.converged
+    assert found.distance_bound <= found.tolerance == pytest.approx(0.05 * SIGMA)
+    assert rms((found.image - whole.image)[MASK]) <= found.distance_bound + 1e-4
+    traced = denoise(NOISY, prior=PRIOR, level=SIGMA, mask=MASK, trace=True)
+    assert traced.trace[-1].distance_bound == traced.distance_bound
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "keywords"),
+    [
+        (np.nan, {"nan": "fill"}),
+        (np.nan, {"nan": "keep"}),
+        (-7.0, {"nodata": -7.0}),
+        (40.0, {"impulses": "on"}),
+    ],
+)
+def test_pixels_without_a_value_are_filled_and_hardly_change_the_others(spoilt, keywords):
+    is_spoilt = np.random.default_rng(0).random(NOISY.shape) < 0.02
+    image = np.where(is_spoilt, np.float32(spoilt), NOISY)
+    found = denoise(image, prior=PRIOR, level=SIGMA, **keywords)
+    plain = denoise(NOISY, prior=PRIOR, level=SIGMA)
+    assert found.converged
+    assert np.isfinite(found.distance_bound)
+    assert rms((found.image - plain.image)[~is_spoilt]) < 0.2 * SIGMA
+    if keywords in ({"nan": "keep"}, {"nodata": -7.0}):
+        np.testing.assert_array_equal(found.image[is_spoilt], image[is_spoilt])
+        assert found.absent == np.count_nonzero(is_spoilt)
+    else:
+        assert rms((found.image - TRUTH)[is_spoilt]) < 2 * SIGMA
+    chosen = denoise(image, prior=PRIOR, **keywords)
+    assert chosen.level == pytest.approx(denoise(NOISY, prior=PRIOR).level, rel=0.15)
+
+
+def test_what_missing_pixels_hold_does_not_matter():
+    weights = np.where(MASK, 1.0, 0.0)
+    found = denoise(NOISY, prior=PRIOR, level=SIGMA, weights=weights)
+    other = denoise(np.where(MASK, NOISY, 0.3), prior=PRIOR, level=SIGMA, weights=weights)
+    np.testing.assert_array_equal(found.image, other.image)
 
 
 def test_parts_are_refused():

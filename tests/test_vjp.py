@@ -110,6 +110,7 @@ def test_held_and_absent_pixels_pass_the_cotangent_on():
         (NOISY, TV | {"penalty": "huber"}, ValueError),
         (NOISY, TV | {"weights": np.where(WEIGHTS > 1, 1.0, 0.0)}, ValueError),
         (NOISY, TV | {"impulses": "on"}, ValueError),
+        (NOISY, {"prior": PRIOR, "mask": WEIGHTS > 1}, ValueError),
         (COLOUR, TV | {"chroma_only": True, "channel_axis": -1}, ValueError),
         (VOLUME, TV | {"spatial_axes": (1, 2)}, ValueError),
         ((255 * NOISY).clip(0, 255).astype(np.uint8), TV, TypeError),

@@ -24,6 +24,7 @@ from tvdenoise.noise.model import NoiseModel
 from tvdenoise.options import Count, Options, checked, with_option_keywords
 from tvdenoise.parameters import MOST_SAMPLED_IMAGES, Parameters, in_data_ranges, median_of, problem_of
 from tvdenoise.solver.descent import Solution, Status, TracePoint
+from tvdenoise.solver.filling import filled
 from tvdenoise.solver.implicit import of_filters, of_total_variation
 
 if TYPE_CHECKING:
@@ -128,48 +129,47 @@ def _solution_of(
 ) -> Solution:
     """Solve a problem that nobody else needs any more."""
     layout = problem.data.layout
+    # The bound is over the unknowns, at most so many times that over all pixels.
+    concentration = problem.unknown_part**-0.5
+    tolerance = problem.tolerance
+    if concentration > 1:
+        tolerance = (problem.default_tolerance if tolerance is None else tolerance) / concentration
     found = problem.method.minimise(
         problem.data.planes,
         problem.mu,
         problem.epsilon,
         fidelity=problem.data.fidelity,
-        tolerance=problem.tolerance,
+        tolerance=tolerance,
         stored=layout.precision,
         returned=layout.rounding,
         trace=trace,
         progress=progress,
     )
     removed = 0 if problem.data.impulses is None else int(np.count_nonzero(problem.data.impulses))
-    if removed:
+    if removed and problem.data.fidelity is not None:
         found = _with_filled_impulses(found, problem)
     data, chosen, scale = problem.data, problem.parameters, layout.scale
-    kept, opponent = data.kept, data.opponent
-    is_learned = problem.method.bank is not None
-    of_value = scale**2 if is_learned else scale  # the unit of J
+    kept, opponent, absent = data.kept, data.opponent, problem.absent - removed
+    of_value = scale if chosen.level is None else scale**2  # the unit of J
     del problem, data  # frees memory for the result
     return Solution(
         image=_image(found, layout, kept, opponent),
         mu=chosen.mu,
         epsilon=chosen.epsilon,
-        level=1 / chosen.mu if is_learned else None,
+        level=chosen.level,
         noise=chosen.noise,
-        tolerance=found.tolerance * scale,
+        tolerance=found.tolerance * concentration * scale,
         status=found.status,
         iterations=found.iterations,
         value=found.value * of_value,
-        distance_bound=found.distance_bound * scale,
+        distance_bound=found.distance_bound * concentration * scale,
         trace=tuple(
-            TracePoint(point.value * of_value, point.distance_bound * scale) for point in found.trace
+            TracePoint(point.value * of_value, point.distance_bound * concentration * scale)
+            for point in found.trace
         ),
-        absent=0 if found.objective.fidelity is None else found.objective.fidelity.absent - removed,
+        absent=absent,
         impulses=removed,
     )
-
-
-#: ε to fill impulses with, at least; a part of the span of the intensities.
-_FILLING_EPSILON = 1 / 256
-#: μ ε to fill impulses with, and the most evaluations; the means that they start from are nearly right.
-_FILLING_MU, _FILLING_STEPS = 0.14, 40
 
 
 def _with_filled_impulses(found: Minimiser, problem: Problem) -> Minimiser:
@@ -177,16 +177,11 @@ def _with_filled_impulses(found: Minimiser, problem: Problem) -> Minimiser:
     data, x = problem.data, found.x
     assert data.fidelity is not None
     assert data.impulses is not None
-    coded = np.where(data.fidelity.coded == ABSENT, ABSENT, HELD).astype(x.dtype)
+    coded = np.where(data.fidelity.coded == ABSENT, ABSENT, HELD)
     coded[data.impulses] = 0
     fill(x, (coded == 0) | (coded == ABSENT))
-    epsilon = max(problem.epsilon, _FILLING_EPSILON * float(np.ptp(x)))
-    options = problem.method.options
-    options = replace(options, max_iterations=min(options.max_iterations, _FILLING_STEPS))
-    # Nothing but the total variation acts there; μ only sets the scale of the steps and of the tolerance.
-    method = replace(problem.method, options=options)
-    filled = method.minimise(x, _FILLING_MU / epsilon, epsilon, fidelity=Fidelity(coded))
-    return replace(found, x=filled.x, iterations=found.iterations + filled.iterations)
+    of_impulses = filled(x, coded, problem.method, problem.epsilon)
+    return replace(found, x=of_impulses.x, iterations=found.iterations + of_impulses.iterations)
 
 
 def _masked_like(noisy: Any, image: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -294,6 +289,8 @@ def vjp(
         x, c = (_opponent_planes(one, each) for one, each in (
             (layout, solution.image), (replace(layout, centre=0.0, unit=1.0), by_image),
         ))  # fmt: skip
+        if problem.is_completed:
+            raise ValueError("there are no derivatives of learned filters with masked or missing pixels")
         fidelity = problem.data.fidelity
         if fidelity is not None:
             fidelity = Fidelity(fidelity.coded.astype(np.float64))
@@ -383,7 +380,7 @@ class _Images:
             image=image,
             mu=chosen.mu,
             epsilon=chosen.epsilon,
-            level=solutions[0].level,
+            level=chosen.level,
             noise=chosen.noise,
             tolerance=max(solution.tolerance for solution in solutions),
             status=max((solution.status for solution in solutions), key=_STATUSES.index),

@@ -236,7 +236,7 @@ class Spec:
 
 #: The options that only total variation has, and those that learned filters cannot do, which need all pixels.
 _OF_TOTAL_VARIATION = ("mu", "epsilon", "tv", "penalty", "chroma")
-_WITHOUT_FILTERS = ("chroma_only", "impulses", "nan", "nodata", "mask", "volume", "memory")
+_WITHOUT_FILTERS = ("chroma_only", "volume", "memory")
 STRENGTH_PANEL, ADVANCED_PANEL, FILES_PANEL, VOLUMES_PANEL = (
     "Strength and accuracy",
     "Advanced",
@@ -506,7 +506,7 @@ class Options:
         for name in _WITHOUT_FILTERS:
             if name in specs(type(self)) and getattr(self, name) != _default(type(self), name):
                 raise ContradictionError(
-                    f"learned filters need all pixels, so {{prior}} does not go with {{{name}}}",
+                    f"learned filters denoise whole images, so {{prior}} does not go with {{{name}}}",
                     "leave out one of them",
                 )
         if self.level is not None and (self.sigma is not None or self.strength != 1):

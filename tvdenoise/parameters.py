@@ -15,12 +15,13 @@ import numpy as np
 
 from tvdenoise.images.data import Data, Layout, data_of
 from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights, require_colour
-from tvdenoise.model.fidelity import Fidelity
+from tvdenoise.model.fidelity import HELD, Fidelity
 from tvdenoise.model.prior_file import LearnedPrior, prior_named
 from tvdenoise.noise.estimation import estimate, estimate_chroma, estimate_white
 from tvdenoise.noise.evidence import ArrayEvidence, noise_shown, unclipped_pixels
 from tvdenoise.noise.model import NoiseKind, NoiseModel
 from tvdenoise.solver.descent import Method
+from tvdenoise.solver.filling import filled
 from tvdenoise.solver.stopping import Certificate
 
 if TYPE_CHECKING:
@@ -381,11 +382,16 @@ _LARGEST_MU, _LARGEST_PART = 1e33, 1e17
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """mu, epsilon: the parameters of J, in units of the data range; noise: the basis of mu, None if mu was given."""
+    """The parameters of J, in units of the data range.
+
+    noise: the basis of mu, None if mu was given. level: of learned filters, whose mu is 1/level and whose epsilon is 0;
+    None with total variation.
+    """
 
     mu: float
     epsilon: float
     noise: NoiseModel | None = None
+    level: float | None = None
 
 
 #: The most images of a stack on which its parameters are chosen; odd, so that the median is one of the values.
@@ -490,6 +496,9 @@ class Problem:
     """The image data, the method, and the parameters μ and ε in the units of the planes.
 
     tolerance: as asked, in these units. noise: the basis of μ, in these units; None if μ was given.
+    unknown_part: of the pixels that are solved, over which the bound is meant; below 1 where learned filters solve a
+    whole image whose mask keeps pixels. absent: the number of pixels without data, impulses included.
+    is_completed: learned filters had to be given values for pixels that are none of theirs.
     """
 
     data: Data
@@ -498,6 +507,16 @@ class Problem:
     epsilon: float
     tolerance: float | None
     noise: NoiseModel | None
+    unknown_part: float = 1.0
+    absent: int = 0
+    is_completed: bool = False
+
+    @property
+    def default_tolerance(self) -> float:
+        """The tolerance that the objective suggests, in the units of the planes."""
+        return self.method.posed(
+            self.data.planes, self.mu, self.epsilon, self.data.fidelity
+        ).default_tolerance
 
     @property
     def parameters(self) -> Parameters:
@@ -505,7 +524,8 @@ class Problem:
         scale = self.data.layout.scale
         data = self.data
         noise = None if self.noise is None else in_data_ranges(self.noise, data.layout, data.channels)
-        return Parameters(self.mu / scale, self.epsilon * scale, noise)
+        level = None if self.method.bank is None else scale / self.mu
+        return Parameters(self.mu / scale, self.epsilon * scale, noise, level)
 
 
 def problem_of(
@@ -533,15 +553,23 @@ def problem_of(
         finds_clipped=options.given_mu is None,
     )
     method = method_of(options, len(data.planes), data.axis_weights)
-    if method.bank is not None:
-        require_whole_image(data)
     solved = data.chroma() if options.chroma_only else data
+    unknown_part = 1.0
+    if method.bank is not None:
+        solved = whole_of(data, method)
+        if data.fidelity is not None:
+            unknown_part = max(data.fidelity.count, 1) / data.fidelity.coded.size
     own = in_units(options, data.layout)
     noise = noise_for(own, data.layout, data.channels, lambda: ArrayEvidence.of(*noise_shown(data)))
-    mu, epsilon = choose(data, method, noise, own.given_mu, own.epsilon, own.strength)
+    sampled = data if method.bank is None else solved
+    mu, epsilon = choose(sampled, method, noise, own.given_mu, own.epsilon, own.strength)
     if noise is not None and noise.sigma >= data.layout.least_sigma and own.tolerance is None:
         solved = _in_sufficient_precision(solved, method, mu, epsilon)
-    return Problem(solved, method, mu, epsilon, own.tolerance, noise)
+    absent = 0 if data.fidelity is None else data.fidelity.absent
+    is_completed = method.bank is not None and data.fidelity is not None
+    return Problem(
+        solved, method, mu, epsilon, own.tolerance, noise, unknown_part, absent, is_completed,
+    )  # fmt: skip
 
 
 #: The floor of single precision may raise the default tolerance this much.
@@ -619,17 +647,24 @@ def bank_of(prior: LearnedPrior | str, channels: int) -> FilterBank:
     return bank
 
 
-def require_whole_image(data: Data) -> None:
-    """Raise ValueError for data that learned filters cannot take."""
+def whole_of(data: Data, method: Method) -> Data:
+    """Return the data that learned filters denoise: a whole image, with missing, absent and impulse pixels filled.
+
+    They are filled with the least total variation, and then are noisy values like the others. Nothing is held; what a
+    mask keeps is put back at the end. Raises ValueError for volumes and for unequal weights.
+    """
     if data.planes.ndim != 3:
         raise ValueError(
             "learned filters denoise images, and this is a volume; use total variation (prior tv)"
         )
-    if data.fidelity is not None:
-        raise ValueError(
-            "learned filters need all pixels, and some of these are masked, hidden, missing or weighted; use total "
-            "variation (prior tv)"
-        )
+    fidelity, planes = data.fidelity, data.planes
+    if fidelity is None:
+        return data
+    if not (fidelity.coded[fidelity.is_known] == 1).all():
+        raise ValueError("learned filters know no weights but 0 and 1; use total variation (prior tv)")
+    if fidelity.is_void.any() and np.ptp(planes) > 0:
+        planes = filled(planes, np.where(fidelity.is_void, 0, HELD), method).x
+    return replace(data, planes=planes, fidelity=None)
 
 
 def noise_for(

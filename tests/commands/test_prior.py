@@ -68,7 +68,6 @@ def test_workers_get_the_filters_themselves(process, make_image, prior, tmp_path
         (("--prior", "none.prior"), "the prior cannot be read"),
         (("--prior", "a.png"), "the file is not a prior"),
         (("--prior", "small.prior", "--mu", "10"), "--mu belongs to total variation"),
-        (("--prior", "small.prior", "--mask", "a.png"), "--prior does not go with --mask"),
         (("--prior", "small.prior", "--volume"), "--prior does not go with --volume"),
         (("--prior", "small.prior", "--memory", "1GB"), "--prior does not go with --memory"),
         (("--prior", "small.prior", "--shared-parameters"), "--shared-parameters chooses mu"),
@@ -95,7 +94,6 @@ def test_files_of_all_kinds_keep_what_they_have(name, command, prior, tmp_path):
     elif name == "cmyk.tif":
         Image.fromarray(values, "CMYK").save(tmp_path / name)
     else:
-        values[..., 3] = np.maximum(values[..., 3], 1)  # hidden pixels are refused
         Image.fromarray(values).save(tmp_path / name)
     result = command("run", name, "--prior", prior, "--level", "0.05", "--residual", "residuals")
     assert result.exit_code == 0, result.stderr
@@ -117,11 +115,16 @@ def test_the_images_of_a_stack_have_one_level(command, prior, tmp_path):
     assert (found != values).any(axis=(1, 2)).all()
 
 
-def test_hidden_pixels_are_refused_with_the_remedy(command, make_image, prior, tmp_path):
-    values = noise(20, 30, 4)
+def test_hidden_pixels_are_filled_and_a_mask_keeps_the_rest(command, make_image, prior, tmp_path):
+    values = noise(40, 50, 4)
+    values[..., 3] = 255
     values[3:9, 4:9, 3] = 0
     make_image("a.png", values)
-    result = command("run", "a.png", "--prior", prior)
-    assert result.exit_code == 1
-    assert "use total variation (prior tv)" in result.stderr
-    assert not (tmp_path / "a_denoised.png").exists()
+    make_image("mask.png", np.where(np.indices((40, 50))[1] < 25, 255, 0).astype(np.uint8))
+    result = command("run", "a.png", "--prior", prior, "--mask", "mask.png", "--level", "0.1")
+    assert result.exit_code == 0, result.stderr
+    assert "1,000 of 2,000 pixels in the mask (50 %)" in result.stderr
+    found = np.asarray(Image.open(tmp_path / "a_denoised.png"))
+    np.testing.assert_array_equal(found[:, 25:], values[:, 25:])
+    np.testing.assert_array_equal(found[..., 3], values[..., 3])
+    assert (found[:, :25] != values[:, :25]).any()

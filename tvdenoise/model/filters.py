@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -416,7 +416,7 @@ class FilterObjective:
 
     noisy: NDArray[np.floating]
     prior: FilterPrior
-    fidelity: None = None  # all pixels count alike
+    fidelity: ClassVar[None] = None  # all pixels count alike
 
     def __post_init__(self) -> None:
         """Raise ValueError unless the filters suit the image."""

@@ -3,6 +3,7 @@
 descent     the iteration, its states and the solution
 step_rules  the step length: Barzilai-Borwein, or 1/L
 stopping    the stopping rule: the certificate
+filling     pixels without a value of their own
 implicit    derivatives of the minimiser by the image and the parameters
 compiled    the descent compiled as a whole, for small images
 """
