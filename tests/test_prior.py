@@ -1,6 +1,7 @@
 """Learned filters in the place of total variation: what they do, what follows from the image, what is refused."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -197,6 +198,9 @@ def test_names_of_files_are_read_and_bad_ones_refused(tmp_path):
     path.write_bytes(PRIOR.to_bytes())
     by_name = denoise(NOISY, prior=str(path), level=SIGMA)
     assert by_name.image.tobytes() == denoise(NOISY, prior=read_prior(path), level=SIGMA).image.tobytes()
+    stronger = replace(PRIOR.bank, potentials=PRIOR.bank.potentials.at(1.5))
+    path.write_bytes(replace(PRIOR, bank=stronger).to_bytes())  # another file of that name
+    assert denoise(NOISY, prior=str(path), level=SIGMA).image.tobytes() != by_name.image.tobytes()
     with pytest.raises(PriorError, match="cannot be read"):
         denoise(NOISY, prior=str(tmp_path / "none.prior"))
 

@@ -347,7 +347,7 @@ class Options:
     strength: float = _option(
         1.0,
         Number(1e-6, 1e6),
-        "Divide the automatic mu by this: 2 is smoother, 0.5 gentler.",
+        "Divide the automatic mu by this, or multiply the level of learned filters: 2 is smoother, 0.5 gentler.",
         "NUMBER",
         serves_to_choose=True,
     )

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,14 +157,18 @@ _SHIPPED_FILE = Path(__file__).with_name("photographs.prior")
 
 def prior_named(name: str) -> LearnedPrior:
     """Return the prior that comes with the package, or that of a file; raises as `read_prior`."""
-    if name == SHIPPED:
-        return _shipped()
-    return read_prior(name)
+    path = _SHIPPED_FILE if name == SHIPPED else Path(name)
+    try:
+        status = path.stat()
+    except OSError:
+        return read_prior(path)  # which raises the error
+    return _read_once(path, name, status.st_mtime_ns, status.st_size)
 
 
-@cache
-def _shipped() -> LearnedPrior:
-    return replace(read_prior(_SHIPPED_FILE), name=SHIPPED)
+@lru_cache(maxsize=8)
+def _read_once(path: Path, name: str, *_status: int) -> LearnedPrior:
+    """Read a file that has this status, for all images of a stack or a folder."""
+    return replace(read_prior(path), name=name)
 
 
 _FIELDS = ("scale", "inner", "share", "outer")
