@@ -189,7 +189,7 @@ def test_overviews_of_files_denoised_in_parts_are_the_same(
     before = _pages_of(tmp_path / "a.tif")
     monkeypatch.setattr("tvdenoise.files.memory.MemoryBudget.shortage", lambda *_: "it needs too much memory")
     monkeypatch.setattr("tvdenoise.files.large._AT_ONCE", 2000)
-    result = command("run", "a.tif", "-o", "b.tif", "--memory", "1GB", "--mu", "20")
+    result = command("run", "a.tif", "-o", "b.tif", "--memory", "4GB", "--mu", "20")
     assert result.exit_code == 0, result.stderr
     assert "denoised in 1 part" in result.stderr
     _check(tmp_path / "b.tif", before, values.dtype)
