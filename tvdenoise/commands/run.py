@@ -109,6 +109,7 @@ def run(
     tvdenoise run photo.png --strength 1.5
     tvdenoise run photo.png --mu 20 -o smooth.png
     tvdenoise run photo.png --sigma 15/255
+    tvdenoise run photo.png --prior learned
     tvdenoise run holiday/ --recursive -o denoised/ --report report.jsonl
     tvdenoise run holiday/ --in-place
     tvdenoise run huge.tif --memory 1GB
