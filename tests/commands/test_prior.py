@@ -65,8 +65,8 @@ def test_workers_get_the_filters_themselves(process, make_image, prior, tmp_path
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--prior", "none.prior"), "the prior cannot be read"),
-        (("--prior", "a.png"), "the file is not a prior"),
+        (("--prior", "none.prior"), "none.prior: it cannot be read: No such file"),
+        (("--prior", "a.png"), "a.png: the file is not a prior; give a file written by"),
         (("--prior", "small.prior", "--mu", "10"), "--mu belongs to total variation"),
         (("--prior", "small.prior", "--volume"), "--prior does not go with --volume"),
         (("--prior", "small.prior", "--memory", "1GB"), "--prior does not go with --memory"),

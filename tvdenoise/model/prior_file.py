@@ -146,8 +146,11 @@ def read_prior(path: str | Path) -> LearnedPrior:
         with open(path, "rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise PriorError(f"the prior cannot be read: {error.strerror or error}", _REMEDY) from error
-    return replace(LearnedPrior.from_bytes(content), name=str(path))
+        raise PriorError(f"{path}: it cannot be read: {error.strerror or error}", _REMEDY) from error
+    try:
+        return replace(LearnedPrior.from_bytes(content), name=str(path))
+    except PriorError as error:
+        raise PriorError(f"{path}: {error.reason}", error.remedy) from error
 
 
 #: The name of the filters that come with the package, and their file.
