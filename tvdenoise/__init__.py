@@ -20,12 +20,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tvdenoise.api import Gradients, choose_parameters, denoise, denoise_tiled, estimate_noise, vjp
+    from tvdenoise.api import choose_parameters, denoise, denoise_tiled, estimate_noise, vjp
     from tvdenoise.model.prior_file import LearnedPrior, read_prior
     from tvdenoise.noise.model import NoiseModel
     from tvdenoise.options import Options
     from tvdenoise.parameters import Parameters
     from tvdenoise.solver.descent import Solution, Status
+    from tvdenoise.solver.implicit import Gradients
     from tvdenoise.tiling.passes import TiledSolution
     from tvdenoise.tiling.source import ArraySource
 
@@ -51,7 +52,7 @@ __all__ = [
 
 _HOMES = {
     "ArraySource": "tvdenoise.tiling.source",
-    "Gradients": "tvdenoise.api",
+    "Gradients": "tvdenoise.solver.implicit",
     "LearnedPrior": "tvdenoise.model.prior_file",
     "NoiseModel": "tvdenoise.noise.model",
     "Options": "tvdenoise.options",

@@ -15,7 +15,7 @@ from tvdenoise.images.arrangement import Arrangement, array_of
 from tvdenoise.images.data import data_of, fill
 from tvdenoise.machine import limited_threads
 from tvdenoise.model.colour import RGB_CHANNELS, from_opponent, to_opponent
-from tvdenoise.model.fidelity import ABSENT, HELD, Fidelity
+from tvdenoise.model.fidelity import ABSENT, HELD
 from tvdenoise.model.filters import FilterObjective
 from tvdenoise.model.objective import Objective
 from tvdenoise.noise.estimation import estimate_planes
@@ -25,7 +25,7 @@ from tvdenoise.options import Count, Options, checked, with_option_keywords
 from tvdenoise.parameters import MOST_SAMPLED_IMAGES, Parameters, in_data_ranges, median_of, problem_of
 from tvdenoise.solver.descent import Solution, Status, TracePoint
 from tvdenoise.solver.filling import filled
-from tvdenoise.solver.implicit import of_filters, of_total_variation
+from tvdenoise.solver.implicit import Gradients, of_filters, of_total_variation
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from tvdenoise.images.arrangement import Place
     from tvdenoise.images.data import Layout
     from tvdenoise.model.engines import Evaluation
-    from tvdenoise.model.filters import ByBank
     from tvdenoise.parameters import Problem
     from tvdenoise.solver.descent import Minimiser
     from tvdenoise.tiling.passes import TiledSolution
@@ -221,25 +220,6 @@ def choose_parameters(
         ).parameters
 
 
-@dataclass(frozen=True, eq=False)
-class Gradients:
-    """Derivatives of a function of the denoised image.
-
-    noisy: by the noisy image, with its shape and in its units.
-    mu, epsilon: by the parameters of total variation, in units of the data range; None with learned filters.
-    level, bank: by the level of learned filters, and by their weights (a `tvdenoise.model.filters.ByBank`); None with
-        total variation.
-    residual: the relative residual of the linear system that was solved.
-    """
-
-    noisy: NDArray[np.floating]
-    mu: float | None
-    epsilon: float | None
-    level: float | None
-    bank: ByBank | None
-    residual: float
-
-
 @with_option_keywords
 def vjp(
     noisy: ArrayLike,
@@ -273,43 +253,38 @@ def vjp(
     given = given.with_choice(solution.mu, solution.epsilon)
     array, by_image = array_of(noisy), array_of(cotangent)
     if array.dtype.kind != "f":
-        raise TypeError(f"derivatives are by an image of a floating type, not {array.dtype}")
+        raise TypeError(f"derivatives need an image of a floating type, not {array.dtype}")
     if by_image.shape != array.shape or solution.image.shape != array.shape:
         raise ValueError(f"solution and cotangent must have the shape {array.shape} of the image")
     if Arrangement.of(array.shape, channel_axis, spatial_axes) is not None:
-        raise ValueError("derivatives are those of one image; take the images of the stack one by one")
+        raise ValueError("vjp takes a single image; differentiate the images of a stack one by one")
     if given.impulses != "off" or given.chroma_only:
-        raise ValueError("there are no derivatives with impulses or chroma_only")
+        raise ValueError("vjp supports neither impulses nor chroma_only")
     with limited_threads(given.threads):
         problem = problem_of(
             array, given, channel_axis=channel_axis, spatial_axes=spatial_axes, spacing=spacing, weights=weights,
             mask=mask,
         )  # fmt: skip
-        layout = replace(problem.data.layout, dtype=np.dtype(np.float64))
-        x, c = (_opponent_planes(one, each) for one, each in (
-            (layout, solution.image), (replace(layout, centre=0.0, unit=1.0), by_image),
-        ))  # fmt: skip
         if problem.is_completed:
-            raise ValueError("there are no derivatives of learned filters with masked or missing pixels")
-        fidelity = problem.data.fidelity
-        if fidelity is not None:
-            fidelity = Fidelity(fidelity.coded.astype(np.float64))
-        planes = problem.data.planes.astype(np.float64)
-        objective = problem.method.posed(planes, problem.mu, problem.epsilon, fidelity)
+            raise ValueError("learned filters have no derivatives where pixels are masked or missing")
+        data = problem.data.in_double_precision()
+        layout = replace(data.layout, dtype=np.dtype(np.float64))
+        x = _opponent_planes(layout, solution.image)
+        c = layout.unit * _opponent_planes(replace(layout, centre=0.0, unit=1.0), by_image)
+        objective = problem.method.posed(data.planes, problem.mu, problem.epsilon, data.fidelity)
         if isinstance(objective, FilterObjective):
-            found = of_filters(objective, x, layout.unit * c, accuracy, given.threads)
+            found = of_filters(objective, x, c, accuracy, given.threads)
         else:
-            found = of_total_variation(cast(Objective, objective), x, layout.unit * c, accuracy)
+            found = of_total_variation(cast(Objective, objective), x, c, accuracy)
     by_noisy = from_opponent(found.noisy) if len(found.noisy) == RGB_CHANNELS else found.noisy
     image = replace(layout, centre=0.0, unit=1 / layout.unit).image(by_noisy)
     scale = layout.scale
-    return Gradients(
+    return replace(
+        found,
         noisy=image.astype(solution.image.dtype),
         mu=None if found.mu is None else found.mu * scale,
         epsilon=None if found.epsilon is None else found.epsilon / scale,
         level=None if found.level is None else found.level / scale,
-        bank=found.bank,
-        residual=found.residual,
     )
 
 

@@ -234,7 +234,7 @@ class Spec:
     colour_only: bool = False
 
 
-#: The options that only total variation has, and those that learned filters cannot do, which need all pixels.
+#: The options that only total variation has, and those that learned filters do not support.
 _OF_TOTAL_VARIATION = ("mu", "epsilon", "tv", "penalty", "chroma")
 _WITHOUT_FILTERS = ("chroma_only", "volume", "memory")
 STRENGTH_PANEL, ADVANCED_PANEL, FILES_PANEL, VOLUMES_PANEL = (
@@ -450,8 +450,8 @@ class Options:
     prior: Any = _option(  # noqa: RUF009  # as every other field
         "tv",
         Prior(),
-        "What tells an image from noise: total variation (tv), the learned filters that come with tvdenoise (learned), "
-        "or those of a file written by tvdenoise learn.",
+        "Prior of the image: total variation (tv), the learned filters that come with tvdenoise (learned), or those of "
+        "a file written by tvdenoise learn.",
         "tv|learned|FILE",
         shapes_result=True,
     )
@@ -506,7 +506,7 @@ class Options:
         for name in _WITHOUT_FILTERS:
             if name in specs(type(self)) and getattr(self, name) != _default(type(self), name):
                 raise ContradictionError(
-                    f"learned filters denoise whole images, so {{prior}} does not go with {{{name}}}",
+                    f"learned filters denoise whole images, so {{prior}} cannot be combined with {{{name}}}",
                     "leave out one of them",
                 )
         if self.level is not None and (self.sigma is not None or self.strength != 1):

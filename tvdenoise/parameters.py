@@ -496,9 +496,7 @@ class Problem:
     """The image data, the method, and the parameters μ and ε in the units of the planes.
 
     tolerance: as asked, in these units. noise: the basis of μ, in these units; None if μ was given.
-    unknown_part: of the pixels that are solved, over which the bound is meant; below 1 where learned filters solve a
-    whole image whose mask keeps pixels. absent: the number of pixels without data, impulses included.
-    is_completed: learned filters had to be given values for pixels that are none of theirs.
+    given: the weights of the image's pixels, which ``data`` lacks once learned filters have completed it.
     """
 
     data: Data
@@ -507,9 +505,24 @@ class Problem:
     epsilon: float
     tolerance: float | None
     noise: NoiseModel | None
-    unknown_part: float = 1.0
-    absent: int = 0
-    is_completed: bool = False
+    given: Fidelity | None = None
+
+    @property
+    def is_completed(self) -> bool:
+        """True if learned filters solve a whole image in the place of one with masked or missing pixels."""
+        return self.given is not None and self.data.fidelity is None
+
+    @property
+    def unknown_part(self) -> float:
+        """The part of the solved pixels over which the bound is meant: that in the mask."""
+        if self.given is None or not self.is_completed:
+            return 1.0
+        return max(self.given.count, 1) / self.given.coded.size
+
+    @property
+    def absent(self) -> int:
+        """The number of pixels without data, impulses included."""
+        return 0 if self.given is None else self.given.absent
 
     @property
     def default_tolerance(self) -> float:
@@ -554,22 +567,15 @@ def problem_of(
     )
     method = method_of(options, len(data.planes), data.axis_weights)
     solved = data.chroma() if options.chroma_only else data
-    unknown_part = 1.0
     if method.bank is not None:
         solved = whole_of(data, method)
-        if data.fidelity is not None:
-            unknown_part = max(data.fidelity.count, 1) / data.fidelity.coded.size
     own = in_units(options, data.layout)
     noise = noise_for(own, data.layout, data.channels, lambda: ArrayEvidence.of(*noise_shown(data)))
     sampled = data if method.bank is None else solved
     mu, epsilon = choose(sampled, method, noise, own.given_mu, own.epsilon, own.strength)
     if noise is not None and noise.sigma >= data.layout.least_sigma and own.tolerance is None:
         solved = _in_sufficient_precision(solved, method, mu, epsilon)
-    absent = 0 if data.fidelity is None else data.fidelity.absent
-    is_completed = method.bank is not None and data.fidelity is not None
-    return Problem(
-        solved, method, mu, epsilon, own.tolerance, noise, unknown_part, absent, is_completed,
-    )  # fmt: skip
+    return Problem(solved, method, mu, epsilon, own.tolerance, noise, data.fidelity)
 
 
 #: The floor of single precision may raise the default tolerance this much.

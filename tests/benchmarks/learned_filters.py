@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--levels", nargs="+", type=float, default=[15.0, 25.0, 50.0], help="of 255")
     parser.add_argument("--colour", action="store_true")
     parser.add_argument("--bm3d", action="store_true")
-    parser.add_argument("--stride", type=int, default=1, help="every so manieth picture")
+    parser.add_argument("--stride", type=int, default=1, help="use every Nth picture")
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args()
     {"white": white, "pairs": pairs, "speed": speed}[given.what](given)

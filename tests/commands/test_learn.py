@@ -1,9 +1,13 @@
 """``tvdenoise learn``: learns priors from files, and continues what was interrupted bit for bit."""
 
+import itertools
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from tvdenoise.batch import learning
 from tvdenoise.model.prior_file import LearnedPrior
 
 QUICK = ("--filters", "16", "--coarse", "8", "--size", "5", "--rho", "0.9")
@@ -25,13 +29,21 @@ def _read(path):
     return LearnedPrior.from_bytes(path.read_bytes())
 
 
+@pytest.fixture
+def short_minutes(monkeypatch):
+    """A clock by which each look takes a second, so that 0.05 minutes are a step or two on any machine."""
+    seconds = itertools.count()
+    monkeypatch.setattr(learning, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+
+
+@pytest.mark.usefixtures("short_minutes")
 def test_an_interrupted_course_continues_bit_for_bit(command, photographs, tmp_path):
     whole, parts = tmp_path / "whole.prior", tmp_path / "parts.prior"
     learn = ("learn", photographs, *QUICK, "--steps", "4")
     result = command(*learn, "-o", whole)
     assert result.exit_code == 0, result.stderr
     assert "16 filters, rho 0." in result.stderr
-    stopped = command(*learn, "-o", parts, "--minutes", "0.001")
+    stopped = command(*learn, "-o", parts, "--minutes", "0.05")
     assert "the same command continues" in stopped.stderr
     assert (tmp_path / "parts.prior.state").exists()
     assert 0 < _read(parts).steps < 4
@@ -42,9 +54,10 @@ def test_an_interrupted_course_continues_bit_for_bit(command, photographs, tmp_p
     assert _read(whole).learned_from == ("0.png", "1.png", "2.png")
 
 
+@pytest.mark.usefixtures("short_minutes")
 def test_a_state_of_another_command_is_refused_and_outputs_are_kept(command, photographs, tmp_path):
     output = tmp_path / "a.prior"
-    command("learn", photographs, *QUICK, "-o", output, "--minutes", "0.001")
+    command("learn", photographs, *QUICK, "-o", output, "--minutes", "0.05")
     before = output.read_bytes()
     refused = command("learn", photographs, *QUICK, "-o", output, "--seed", "1")
     assert refused.exit_code == 2
@@ -55,8 +68,7 @@ def test_a_state_of_another_command_is_refused_and_outputs_are_kept(command, pho
     assert "already exists; add --overwrite" in refused.stderr
     assert output.read_bytes() == before
     assert (
-        command("learn", photographs, *QUICK, "-o", output, "--overwrite", "--minutes", "0.001").exit_code
-        == 0
+        command("learn", photographs, *QUICK, "-o", output, "--overwrite", "--minutes", "0.05").exit_code == 0
     )
 
 

@@ -51,9 +51,9 @@ _SAVING = 60.0
 class LearningRequest:
     """What to learn, and from what.
 
-    inputs: files and folders of clean images. output: the prior's file. filters: in all channels and scales together.
-    coarse: how many of them are of scale 2. side: of a filter. rho: the largest ρ, 0 for convex potentials.
-    floor: ε₁ stays above it. levels: least and largest noise level, of 255.
+    inputs: files and folders of clean images. output: the prior's file. steps: the length of the schedule.
+    filters: in all channels and scales together. coarse: how many of them are of scale 2. side: of a filter.
+    rho: the largest ρ, 0 for convex potentials. levels: least and largest noise level, of 255.
     minutes: after so many, learning stops although the schedule has steps left; None for no limit.
     colour: learn filters over all three opponent channels; otherwise over the luminance. overwrite: replace the output
     and forget its state.
@@ -61,13 +61,12 @@ class LearningRequest:
 
     inputs: tuple[str, ...]
     output: str
-    steps: int = 4000
+    steps: int
+    filters: int
+    coarse: int
+    side: int
+    rho: float
     minutes: float | None = None
-    filters: int = 48
-    coarse: int = 24
-    side: int = 7
-    rho: float = 0.95
-    floor: float = 0.04
     levels: tuple[float, float] = (5.0, 60.0)
     seed: int = 0
     colour: bool = False
@@ -84,7 +83,7 @@ class LearningRequest:
     @property
     def terms(self) -> Terms:
         """What the bank is to keep to."""
-        return Terms(self.side, self.rho, self.floor, self.coarse)
+        return Terms(self.side, self.rho, coarse=self.coarse)
 
     def start(self) -> CourseState:
         """Return the first state. Raises UsageError if there cannot be so many filters."""
@@ -97,7 +96,7 @@ class LearningRequest:
 
 @dataclass(frozen=True)
 class LearningReport:
-    """Where a course stands.
+    """The progress of a course.
 
     psnr: on patches that are judged by, with noise of 25/255, in decibels; None if not measured at this step.
     seconds_left: until the end of the schedule, or of the minutes.
@@ -284,13 +283,13 @@ class Learning:
 
 
 def _accept(path: Path) -> None:
-    """Nothing is to be verified."""
+    """Accept the file: its content was made here."""
 
 
 def _key_of(request: LearningRequest, planes: list[NDArray[np.float32]]) -> str:
     """Return a digest of all that decides a course."""
     terms = (
-        request.steps, request.filters, request.coarse, request.side, request.rho, request.floor, request.levels,
+        request.steps, request.filters, request.coarse, request.side, request.rho, request.terms.floor, request.levels,
         request.seed, request.colour,
     )  # fmt: skip
     digest = hashlib.sha256(repr(terms).encode())

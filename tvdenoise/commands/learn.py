@@ -41,11 +41,11 @@ def learn(
         str | None,
         typer.Option(
             metavar="PRIOR",
-            help="Draw filters and potentials of a prior as a .png, .svg or .pdf file; learn nothing.",
+            help="Instead of learning, draw the filters and potentials of this prior as a .png, .svg or .pdf file.",
         ),
     ] = None,
     steps: Annotated[str, _number("Length of the schedule, in steps.")] = "4000",
-    minutes: Annotated[str | None, _number("Stop after so many minutes, before the schedule ends.")] = None,
+    minutes: Annotated[str | None, _number("Stop after this many minutes, even with steps left.")] = None,
     filters: Annotated[str, _number("Number of filters.")] = "48",
     coarse: Annotated[
         str,
@@ -75,9 +75,9 @@ def learn(
     """Learn a prior from clean images: filters and potentials that take the place of the image gradient.
 
     Noise of many levels is added to parts of the images, and the filters are changed so that denoising brings back the
-    clean parts. The result follows from the images, the options and the seed. Prior and state are saved every minute
-    and on interruption; the same command continues bit for bit. Learning uses all processors and takes about half an
-    hour. The PSNR is that of images that are not learned from, with noise of 25/255.
+    clean parts. The result depends only on the images, the options and the seed. Prior and state are saved every minute
+    and on interruption; the same command continues bit for bit. Learning uses all processors, and with the default
+    options takes an hour or two. The PSNR is that of images that are not learned from, with noise of 25/255.
 
     [bold]Examples[/bold]
 
@@ -100,8 +100,8 @@ def learn(
         if side % 2 == 0 or side == 1:
             raise UsageError(f"--size must be an odd number from 3, not {size}", "the default is 7")
         request = LearningRequest(
-            tuple(inputs), output, whole("--steps", steps) or 1, positive("--minutes", minutes),
-            whole("--filters", filters) or 1, _from_zero("--coarse", coarse), side, _rho(rho),
+            tuple(inputs), output, whole("--steps", steps) or 1, whole("--filters", filters) or 1,
+            _from_zero("--coarse", coarse), side, _rho(rho), positive("--minutes", minutes),
             seed=_from_zero("--seed", seed), colour=colour, overwrite=overwrite, recursive=recursive,
             patterns=Patterns(tuple(include or ()), tuple(exclude or ())),
         )  # fmt: skip

@@ -40,7 +40,7 @@ class Schedule:
     tolerance: rms(∇J) of the solves. accuracy: relative residual of the conjugate gradients.
     """
 
-    steps: int = 4000
+    steps: int
     patches: int = 8
     rate: float = 0.02
     filter_rate: float = 0.01
@@ -56,12 +56,10 @@ class Schedule:
 
 @dataclass
 class StepReport:
-    """What a step reports: mean squared error over the noise's variance, evaluations, products, L."""
+    """The mean squared error of a step's patches over the variance of the noise, and the mean number of evaluations."""
 
     error: float
     evaluations: float
-    products: float
-    lipschitz: float
 
 
 class CourseState(NamedTuple):
@@ -111,7 +109,7 @@ class CourseState(NamedTuple):
 
 @dataclass(eq=False)
 class Course:
-    """A state on its way. Batches and noise follow from the sampler's seed and the step."""
+    """A state, and the steps that change it. Batches and noise follow from the sampler's seed and the step."""
 
     terms: Terms
     schedule: Schedule
@@ -157,11 +155,7 @@ class Course:
         The error is the mean of the squared errors over the noise level, not over the variance, which gives each level
         about the same weight in decibels.
         """
-        prior = FilterPrior(self.bank, 1.0)
-        kernels = Kernels(prior.bank, 1.0, patches.noisy.dtype)
-        objectives = [FilterObjective(noisy, prior) for noisy in patches.noisy]
-        lipschitz = objectives[0].lipschitz  # computed once, before threads ask for it
-        objectives[0].convexity  # noqa: B018
+        objectives, kernels = self._objectives(patches)
         weights = patches.levels / patches.levels.sum()
 
         def error(index: int) -> PatchError:
@@ -178,17 +172,12 @@ class Course:
         report = StepReport(
             float(weights @ [one.error for one in errors]),
             float(np.mean([one.evaluations for one in errors])),
-            float(np.mean([one.products for one in errors])),
-            lipschitz,
         )
         return self.terms.by_weights(self.state.weights, by_bank), report
 
     def errors(self, patches: Patches, tolerance: float) -> NDArray[np.float64]:
         """Return the mean squared error of each patch, in units of the noise's variance."""
-        prior = FilterPrior(self.bank, 1.0)
-        kernels = Kernels(prior.bank, 1.0, patches.noisy.dtype)
-        objectives = [FilterObjective(noisy, prior) for noisy in patches.noisy]
-        objectives[0].lipschitz, objectives[0].convexity
+        objectives, kernels = self._objectives(patches)
 
         def error(index: int) -> float:
             with FilterEngine(objectives[index], patches.noisy[index], 1, kernels) as engine:
@@ -196,6 +185,13 @@ class Course:
                 return float(np.mean((engine.iterate - patches.clean[index]).astype(float) ** 2))
 
         return np.array(list(self._map(error, range(len(objectives)))))
+
+    def _objectives(self, patches: Patches) -> tuple[list[FilterObjective], Kernels]:
+        """Return the objective of each patch, and the kernels that they share."""
+        prior = FilterPrior(self.bank, 1.0)
+        _ = prior.lipschitz, prior.concavity  # computed once, before threads ask for them
+        kernels = Kernels(prior.bank, 1.0, patches.noisy.dtype)
+        return [FilterObjective(noisy, prior) for noisy in patches.noisy], kernels
 
     def _map(self, function: Callable[[int], _T], indices: Iterable[int]) -> Iterable[_T]:
         return map(function, indices) if self._pool is None else self._pool.map(function, indices)

@@ -1,8 +1,4 @@
-"""Denoising one patch, and the derivative of its error by the bank.
-
-At the minimiser x* of J, ∇J(x*; θ) = 0, so ∂x*/∂θ = −H⁻¹ ∂∇J/∂θ with the Hessian H of J. For an error ℓ(x*) the
-derivative is −∂⟨v, ∇J(x*; θ)⟩/∂θ with v = H⁻¹ ∂ℓ/∂x. Conjugate gradients find v: H is symmetric and at least 1 − ρ.
-"""
+"""Denoising one patch, and the derivative of its error by the bank (see `tvdenoise.solver.implicit`)."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ import numpy as np
 from tvdenoise.model.filter_engine import FilterEngine
 from tvdenoise.model.filters import ByBank
 from tvdenoise.solver.descent import descend
+from tvdenoise.solver.implicit import solve
 from tvdenoise.solver.step_rules import BarzilaiBorwein
 
 if TYPE_CHECKING:
@@ -49,26 +46,6 @@ def minimise(engine: FilterEngine, tolerance: float) -> int:
     return evaluations
 
 
-def inverse_product(
-    engine: FilterEngine, right: NDArray[np.floating], accuracy: float
-) -> tuple[NDArray[np.floating], int]:
-    """Return v with ∇²J(x) v = right at the iterate, up to a relative residual, and the number of products with ∇²J."""
-    v = np.zeros_like(right)
-    residual = right.copy()
-    direction = right.copy()
-    norm = start = _inner(residual, residual)
-    products = 0
-    while norm > accuracy**2 * start and products < _MOST:
-        product = engine.hessian_product(direction)
-        products += 1
-        step = right.dtype.type(norm / _inner(direction, product))
-        v += step * direction
-        residual -= step * product
-        before, norm = norm, _inner(residual, residual)
-        direction = residual + right.dtype.type(norm / before) * direction
-    return v, products
-
-
 def patch_error(
     objective: FilterObjective,
     clean: NDArray[np.floating],
@@ -83,11 +60,8 @@ def patch_error(
     with FilterEngine(objective, objective.noisy, threads=1, kernels=kernels) as engine:
         evaluations = minimise(engine, tolerance)
         residual = engine.iterate - clean
-        error = _inner(residual, residual) / residual.size
-        v, products = inverse_product(engine, residual * residual.dtype.type(2 / residual.size), accuracy)
-        slope = engine.derivative(v)
-        return PatchError(error, ByBank(*(-one for one in slope)), evaluations, products)
-
-
-def _inner(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    return float(np.einsum("chw,chw->", a, b, dtype=np.float64))
+        error = float(np.mean(np.square(residual, dtype=np.float64)))
+        by_image = residual * residual.dtype.type(2 / residual.size)
+        solved = solve(engine.hessian_product, by_image, accuracy, most=_MOST)
+        slope = engine.derivative(solved.v)
+        return PatchError(error, ByBank(*(-one for one in slope)), evaluations, solved.products)

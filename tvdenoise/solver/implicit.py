@@ -1,4 +1,4 @@
-"""Implicit differentiation: how the minimiser answers to the noisy image and to the parameters.
+"""Implicit differentiation: how the minimiser depends on the noisy image and the parameters.
 
 At the minimiser ∇J(x; f, θ) = 0, so ∇²J dx = −∂∇J/∂f df − ∂∇J/∂θ dθ. For a cotangent c, the derivative of a function
 of x by x, one linear system gives all derivatives: with ∇²J v = c, they are −(∂∇J/∂f)ᵀ v and −⟨∂∇J/∂θ, v⟩ (see
@@ -9,7 +9,7 @@ solution, and conjugate gradients find it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -29,11 +29,14 @@ _MOST = 5000
 
 
 @dataclass(frozen=True, eq=False)
-class PlaneGradients:
-    """Derivatives in units of the planes.
+class Gradients:
+    """Derivatives of a function of the denoised image.
 
-    noisy: (channels, ...). mu, epsilon: of total variation. level: of learned filters. bank: by their weights.
-    residual: ‖c − ∇²J v‖/‖c‖ that was reached.
+    noisy: by the noisy image, with its shape and in its units.
+    mu, epsilon: by the parameters of total variation, in units of the data range; None with learned filters.
+    level, bank: by the level of learned filters, and by their weights (a `tvdenoise.model.filters.ByBank`); None with
+        total variation.
+    residual: the relative residual of the linear system that was solved.
     """
 
     noisy: NDArray[np.floating]
@@ -44,41 +47,63 @@ class PlaneGradients:
     bank: ByBank | None = None
 
 
+class Solved(NamedTuple):
+    """v, with ‖c − H v‖/‖c‖ and the number of products with H that it took."""
+
+    v: NDArray[np.floating]
+    residual: float
+    products: int
+
+
 def solve(
     product: Callable[[NDArray[np.floating]], NDArray[np.floating]],
     right: NDArray[np.floating],
-    metric: NDArray[np.floating],
     accuracy: float,
-) -> tuple[NDArray[np.floating], float]:
-    """Solve H v = c by conjugate gradients, preconditioned by a diagonal; return v and ‖c − H v‖/‖c‖.
+    *,
+    metric: NDArray[np.floating] | None = None,
+    most: int = _MOST,
+) -> Solved:
+    """Solve H v = c by conjugate gradients, in the precision of c.
 
-    accuracy: the relative residual at which to stop.
+    product: d ↦ H d. accuracy: the relative residual at which to stop. metric: a diagonal that preconditions, 0 where v
+    stays 0; None for ones. most: the largest number of products.
     """
-    v = np.zeros_like(right)
-    size = float(np.linalg.norm(right))
-    if size == 0:
-        return v, 0.0
-    residual = right.copy()
-    scaled = np.divide(residual, metric, out=np.zeros_like(residual), where=metric > 0)
-    direction, norm = scaled.copy(), float(np.vdot(residual, scaled))
-    for _ in range(_MOST):
-        if float(np.linalg.norm(residual)) <= accuracy * size:
-            break
+
+    def scaled(residual: NDArray[np.floating]) -> NDArray[np.floating]:
+        if metric is None:
+            return residual
+        result: NDArray[np.floating] = np.zeros_like(residual)
+        np.divide(residual, metric, out=result, where=metric > 0)
+        return result
+
+    v, residual = np.zeros_like(right), right.copy()
+    direction = scaled(residual).copy()
+    squared = start = _inner(residual, residual)
+    norm = _inner(residual, direction)
+    products = 0
+    while squared > accuracy**2 * start and products < most:
         across = product(direction)
-        step = norm / float(np.vdot(direction, across))
+        products += 1
+        step = right.dtype.type(norm / _inner(direction, across))
         v += step * direction
         residual -= step * across
-        scaled = np.divide(residual, metric, out=np.zeros_like(residual), where=metric > 0)
-        before, norm = norm, float(np.vdot(residual, scaled))
-        direction = scaled + norm / before * direction
-    return v, float(np.linalg.norm(residual)) / size
+        squared, ahead = _inner(residual, residual), scaled(residual)
+        before, norm = norm, _inner(residual, ahead)
+        direction = ahead + right.dtype.type(norm / before) * direction
+    return Solved(v, float(np.sqrt(squared / start)) if start else 0.0, products)
+
+
+def _inner(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    axes = "czij"[-a.ndim :]
+    return float(np.einsum(f"{axes},{axes}->", a, b, dtype=np.float64))
 
 
 def of_total_variation(
     objective: Objective, x: NDArray[np.floating], cotangent: NDArray[np.floating], accuracy: float
-) -> PlaneGradients:
-    """Return the derivatives for J with total variation. Raises ValueError for Huber's function and missing pixels.
+) -> Gradients:
+    """Return the derivatives for J with total variation, in units of the planes.
 
+    Raises ValueError for Huber's function and missing pixels.
     x: the minimiser, (channels, ...). cotangent: the derivative of the function by x. Held and absent pixels of x are
     those of the noisy image, and the derivative by them includes that.
     """
@@ -92,9 +117,9 @@ def of_total_variation(
     def product(d: NDArray[np.floating]) -> NDArray[np.floating]:
         return np.where(is_free, curvature(d) + objective.mu * weights * d, 0.0)
 
-    v, residual = solve(product, np.where(is_free, cotangent, 0.0), metric, accuracy)
+    v, residual, _ = solve(product, np.where(is_free, cotangent, 0.0), accuracy, metric=metric)
     bound = np.where(is_free, weights * (x - objective.noisy), 0.0)
-    return PlaneGradients(
+    return Gradients(
         np.where(is_free, objective.mu * weights * v, cotangent - curvature(v)),
         residual,
         mu=-float(np.vdot(bound, v)),
@@ -108,20 +133,20 @@ def of_filters(
     cotangent: NDArray[np.floating],
     accuracy: float,
     threads: int | None,
-) -> PlaneGradients:
+) -> Gradients:
     """Return the derivatives for J with learned filters; the arguments are those of `of_total_variation`."""
     from tvdenoise.model.filter_engine import FilterEngine
 
     level, bank = objective.prior.level, objective.prior.bank
     with FilterEngine(objective, x, threads) as engine:
-        v, residual = solve(engine.hessian_product, cotangent, np.ones_like(x), accuracy)
+        v, residual, _ = solve(engine.hessian_product, cotangent, accuracy)
         engine.advance(0.0)
         of_prior = engine.gradient - (x - objective.noisy)
         along = engine.hessian_product(x) - x
     at_one = FilterObjective(objective.noisy / level, FilterPrior(bank, 1.0))
     with FilterEngine(at_one, x / level, threads) as engine:
         by_bank = engine.derivative(level * v)
-    return PlaneGradients(
+    return Gradients(
         v,
         residual,
         level=-float(np.vdot(of_prior - along, v)) / level,
