@@ -136,14 +136,16 @@ def test_a_killed_worker_costs_its_own_file_only(undisturbed, inputs: Path) -> N
     assert b"24 files: 23 done, 1 failed, 0 skipped" in told
     failures = [line for line in told.decode().splitlines() if line.startswith("tvdenoise: ")]
     assert len(failures) == 1
-    assert re.fullmatch(
-        r"tvdenoise: in/[abc]/\d\d.png: the worker process was killed \(SIGKILL\), probably because memory ran out; "
+    lost = re.fullmatch(
+        r"tvdenoise: in/([abc]/\d\d.png): the worker process was killed \(SIGKILL\), probably because memory ran out; "
         "try fewer --jobs",
         failures[0],
     )
+    assert lost is not None
     assert not temporaries(inputs)
     outputs = tree(inputs / "out")
-    assert len(outputs) == COUNT - 1
+    # The worker may be killed when the output is in its place but not yet reported. Then it is whole.
+    assert undisturbed[1].keys() - outputs.keys() <= {lost[1]}
     assert outputs.items() <= undisturbed[1].items()
     assert (inputs / "report.jsonl").read_text().count('"failed"') == 1
 
