@@ -102,7 +102,7 @@ def test_the_metric_is_the_diagonal_of_the_quadratic_that_touches_the_objective(
 ):
     objective, x = _uneven(shape, tv, penalty, has_codes=has_codes)
     step = 1e-4
-    metric = objective.metric(x).ravel()
+    metric = objective.metric(x).diagonal.ravel()
     differences = objective.image_gradient @ x.ravel()
     weights = penalty.weight(objective._squared_lengths(differences))
     weights = np.tile(weights, differences.size // weights.size)

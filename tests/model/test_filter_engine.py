@@ -8,18 +8,18 @@ import pytest
 from support.banks import random_bank, zero_sum
 from tvdenoise.model import filter_kernels
 from tvdenoise.model.filter_engine import FilterEngine, Kernels
-from tvdenoise.model.filters import PARITIES, FilterObjective, FilterPrior, Potentials, parity_part
+from tvdenoise.model.filters import PARITIES, FilterObjective, FilterPrior, parity_part
 
 #: channels, rows, columns, general and symmetric filters, side, whether every second filter is of scale 2.
 CASES = [
     (1, 1, 1, 1, 1, 7, False),
-    (1, 2, 150, 2, 5, 7, False),
+    (1, 2, 270, 2, 5, 7, False),
     (1, 13, 5, 0, 4, 7, False),
     (2, 4, 9, 1, 2, 5, False),
-    (3, 3, 131, 1, 3, 3, False),
+    (3, 3, 259, 1, 3, 3, False),
     (1, 140, 9, 5, 0, 9, False),
     (1, 11, 13, 1, 3, 7, True),
-    (1, 5, 140, 0, 5, 7, True),
+    (1, 5, 270, 0, 5, 7, True),
     (2, 30, 7, 2, 4, 5, True),
     (1, 1, 2, 0, 3, 3, True),
 ]
@@ -36,23 +36,27 @@ def _problem(case, dtype):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_step_follows_the_negative_gradient_and_evaluates_there(case, dtype, tolerance):
+@pytest.mark.parametrize("preconditioned", [False, True])
+def test_a_step_follows_the_direction_and_evaluates_there(case, preconditioned, dtype, tolerance):
     objective, start = _problem(case, dtype)
-    with FilterEngine(objective, start, threads=2) as engine:
+    with FilterEngine(objective, start, threads=2, preconditioned=preconditioned) as engine:
         first = engine.advance(0.0)
         assert first.value == pytest.approx(objective.value(start), rel=tolerance, abs=0.01 * tolerance)
-        before = engine.gradient.copy()
+        before, direction = engine.gradient.copy(), engine.direction.copy()
         scale = np.linalg.norm(objective.prior.gradient(start)) + np.linalg.norm(start - objective.noisy)
         assert np.linalg.norm(before - objective.gradient(start)) <= tolerance * scale
-        evaluation = engine.advance(0.9)
-        x = start - dtype(0.9 / objective.lipschitz) * before
+        along = objective.metric(before).divide(before) if preconditioned else before
+        assert np.linalg.norm(direction - along) <= tolerance * scale
+        step = 0.9 if preconditioned else 0.9 / objective.lipschitz
+        evaluation = engine.advance(step)
+        x = start - dtype(step) * direction
         assert np.array_equal(engine.iterate, x)
         assert np.linalg.norm(engine.gradient - objective.gradient(x)) <= tolerance * scale
         assert evaluation.value == pytest.approx(objective.value(x), rel=tolerance, abs=0.01 * tolerance)
-        norm, product = (np.vdot(engine.gradient, other) for other in (engine.gradient, before))
+        norm, product = (np.vdot(engine.gradient, other) for other in (engine.gradient, direction))
         assert evaluation.squared_gradient_norm == pytest.approx(norm, abs=tolerance * scale**2)
         lengths = (evaluation.squared_length_before, evaluation.gradient_product, evaluation.squared_length)
-        expected = np.array([np.vdot(before, before), product, norm]) / objective.lipschitz
+        expected = [np.vdot(before, direction), product, np.vdot(engine.gradient, engine.direction)]
         assert lengths == pytest.approx(expected, abs=tolerance * scale**2)
 
 
@@ -118,13 +122,6 @@ def test_derivatives_by_the_bank_are_differences(case):
         assert getattr(slope, name) @ change == pytest.approx(difference, rel=1e-5, abs=1e-7)
 
 
-def test_potentials_of_padding_add_nothing():
-    layout = filter_kernels.BankLayout.of(random_bank(1, 0))
-    packed = filter_kernels._packed_potentials(Potentials(*np.array([[1.0], [0.1], [0.5], [2.0]])), layout)
-    assert (packed[layout.potential_of < 0] == [0, 1, 0, 1, 0]).all()
-    assert (layout.potential_of < 0).any()
-
-
 def test_results_do_not_depend_on_where_arrays_lie_in_memory():
     objective, start = _problem((1, 40, 130, 0, 9, 7, False), np.float32)
     packed = Kernels(objective.prior.bank, 1.0, np.float32).fine.packed
@@ -133,13 +130,13 @@ def test_results_do_not_depend_on_where_arrays_lie_in_memory():
     kept, results = [], set()
     for shift in range(12):
         kept.append(np.zeros(997 * (shift + 1)))  # moves what the kernel allocates
-        buffer = np.zeros(3 * (start.size + 64), np.float32)
-        x, f, g = (
-            buffer[k * (start.size + shift) + shift :][: start.size].reshape(start.shape) for k in range(3)
+        buffer = np.zeros(4 * (start.size + 64), np.float32)
+        x, f, g, d = (
+            buffer[k * (start.size + shift) + shift :][: start.size].reshape(start.shape) for k in range(4)
         )
-        x[:], f[:], g[:] = start, objective.noisy, 0
+        x[:], f[:], g[:], d[:] = start, objective.noisy, 0, 0
         sums = np.zeros((len(tiles), filter_kernels.SUMS))
         for tile in range(len(tiles)):
-            filter_kernels.sweep_tile(x, f, none, g, tiles, tile, *packed, sums)
+            filter_kernels.sweep_tile(x, f, none, g, d, tiles, tile, *packed, sums)
         results.add(g.tobytes() + sums.tobytes())
     assert len(results) == 1

@@ -167,4 +167,4 @@ def _with_memory(jobs: tuple[Job, ...], settings: FileOptions) -> tuple[Job, ...
 def _bytes_needed(header: Header, settings: FileOptions) -> int:
     if settings.volume:
         return header.volume_bytes_needed(has_weights=settings.has_weights)
-    return header.bytes_needed + bytes_of_filters(header.columns, header.rows)
+    return header.bytes_needed + bytes_of_filters(header.columns, header.rows, header.channels)

@@ -87,8 +87,9 @@ _FLOAT, _DOUBLE = 4, 8  # bytes
 _GREY_PLANES = 3  # the noisy image, the iterate and the gradient, in single precision
 _COLOUR_PLANES = 4  # per channel: those, and one for the colour rotation
 _WEIGHTED_PLANES, _WEIGHTED_PLANES_A_CHANNEL = 3, 4  # for volumes with masked or missing pixels
-#: With learned filters, more: the smoothed image that the coarse ones see, the gradient there, and that smoothed.
-_FILTER_PLANES = 3
+#: With learned filters, more per channel: the direction, a transform and its inverse, and of the coarse filters the
+#: smoothed image that they see, the gradient there, and that smoothed.
+_FILTER_PLANES = 6
 _COPIES = 3.25  # of the stored values: the decoder's, ours, the result, and the encoded data
 #: Bytes per pixel for despeckling a 1-bit image: the decoder's, ours, specks, the result, and the encoder's.
 BYTES_OF_BILEVEL = 8
@@ -126,9 +127,12 @@ def bytes_needed(
     return math.ceil(columns * rows * (a_value * planes + _COPIES * channels * bytes_per_sample)) + _CHOICE
 
 
-def bytes_of_filters(columns: int, rows: int) -> int:
-    """Return the memory that learned filters need besides `bytes_needed`; they take one channel after the other."""
-    return _FILTER_PLANES * _FLOAT * columns * rows
+def bytes_of_filters(columns: int, rows: int, channels: int) -> int:
+    """Return the memory that learned filters need besides `bytes_needed`.
+
+    Filters of one channel take one after the other and need less; others have a matrix for each frequency.
+    """
+    return (_FILTER_PLANES + channels) * channels * _FLOAT * columns * rows
 
 
 def volume_bytes_needed(

@@ -191,6 +191,7 @@ class Course:
         prior = FilterPrior(self.bank, 1.0)
         _ = prior.lipschitz, prior.concavity  # computed once, before threads ask for them
         kernels = Kernels(prior.bank, 1.0, patches.noisy.dtype)
+        _ = kernels.metric(self.sampler.shape, 1)
         return [FilterObjective(noisy, prior) for noisy in patches.noisy], kernels
 
     def _map(self, function: Callable[[int], _T], indices: Iterable[int]) -> Iterable[_T]:

@@ -62,6 +62,6 @@ def patch_error(
         residual = engine.iterate - clean
         error = float(np.mean(np.square(residual, dtype=np.float64)))
         by_image = residual * residual.dtype.type(2 / residual.size)
-        solved = solve(engine.hessian_product, by_image, accuracy, most=_MOST)
+        solved = solve(engine.hessian_product, by_image, accuracy, metric=engine.metric, most=_MOST)
         slope = engine.derivative(solved.v)
         return PatchError(error, ByBank(*(-one for one in slope)), evaluations, solved.products)

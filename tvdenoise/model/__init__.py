@@ -10,6 +10,8 @@ kernels         the fused sweep, compiled for each form of J
 threads         persistent helper threads
 filters         learned filters in the place of the image gradient, their potentials and bounds
 filter_engine, filter_kernels   step and evaluation of J with learned filters, on tiles
+products        products of a small matrix with rows, in explicit vectors
+step_metrics    what the objective gradient is divided by
 prior_file      learned priors in files
 kernel_cache    cache of compiled kernels in the user's cache folder
 preparation     the time that loading and compiling kernels takes, and listeners to compilations

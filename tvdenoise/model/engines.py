@@ -26,12 +26,14 @@ from tvdenoise.model.kernels import (
     step_borders,
     sweep_for,
 )
+from tvdenoise.model.step_metrics import PixelMetric
 from tvdenoise.model.threads import Team
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tvdenoise.model.objective import Minimisable, Objective
+    from tvdenoise.model.step_metrics import StepMetric
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class SparseEngine:
     ) -> None:
         self.objective = objective
         self.iterate = start.astype(np.float64)
-        self.direction = np.zeros_like(self.iterate)
+        self.direction: NDArray[np.floating] = np.zeros_like(self.iterate)
         self._preconditioned = preconditioned
 
     def __enter__(self) -> SparseEngine:
@@ -90,8 +92,10 @@ class SparseEngine:
         previous = self.direction
         self.iterate = self.iterate - step_length * previous
         gradient = self.objective.gradient(self.iterate)
-        metric = self.objective.metric(self.iterate) if self._preconditioned else np.ones_like(gradient)
-        self.direction = np.divide(gradient, metric, out=np.zeros_like(gradient), where=metric > 0)
+        metric: StepMetric = PixelMetric(np.ones_like(gradient))
+        if self._preconditioned:
+            metric = self.objective.metric(self.iterate)
+        self.direction = metric.divide(gradient)
         fidelity = self.objective.fidelity
         return Evaluation(
             value=self.objective.value(self.iterate),
@@ -99,7 +103,7 @@ class SparseEngine:
             gradient_product=float(np.vdot(gradient, previous)),
             squared_dual_norm=None if fidelity is None else fidelity.squared_dual_norm(gradient),
             squared_missing_norm=0.0 if fidelity is None else fidelity.squared_missing_norm(gradient),
-            squared_length_before=float(np.vdot(metric * previous, previous)),
+            squared_length_before=float(np.vdot(metric.times(previous), previous)),
             squared_length=float(np.vdot(gradient, self.direction)),
         )
 

@@ -12,18 +12,19 @@ import numpy as np
 from tvdenoise.machine import available_threads
 from tvdenoise.model.engines import Evaluation
 from tvdenoise.model.filter_kernels import (
-    BLOCK,
     SUMS,
     BankLayout,
     Packed,
     derivative_tile,
     hessian_tile,
+    inner_tile,
     pack,
     smooth_tile,
     sweep_tile,
     tiles_of,
 )  # fmt: skip
 from tvdenoise.model.filters import ByBank
+from tvdenoise.model.step_metrics import SpectralMetric
 from tvdenoise.model.threads import Team
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Kernels:
 
     def __init__(self, bank: FilterBank, level: float, dtype: DTypeLike) -> None:
         self.bank = bank
+        self._dtype = dtype
+        self._metrics: dict[tuple[int, int, int], SpectralMetric] = {}
         self._scales = []
         for scale in (1, 2):
             own, numbers = bank.at_scale(scale)
@@ -65,6 +68,13 @@ class Kernels:
         """Scale 2, if the bank has such filters."""
         return self._scales[1] if len(self._scales) > 1 else None
 
+    def metric(self, shape: tuple[int, int], threads: int) -> SpectralMetric:
+        """Return the metric of the steps for images of so many rows and columns."""
+        key = (*shape, threads)
+        if key not in self._metrics:
+            self._metrics[key] = SpectralMetric.of(self.bank, shape, self._dtype, threads)
+        return self._metrics[key]
+
     def joined(self, parts: Sequence[ByBank]) -> ByBank:
         """Return derivatives by the bank from those by the filters of each scale."""
         p = self.bank.potentials
@@ -80,9 +90,9 @@ class Kernels:
 
 
 class FilterEngine:
-    """Holds the iterate x and the objective gradient g there, and steps both in place.
+    """Holds the iterate x, the objective gradient g there and the direction d, and steps them in place.
 
-    If preconditioned, the metric is L everywhere, and the direction is g/L.
+    If preconditioned, d is g over a `SpectralMetric`; otherwise it is g.
 
     start: the first iterate, (channels, rows, columns). threads: all available ones by default. kernels: made from the
     objective's prior by default.
@@ -98,18 +108,22 @@ class FilterEngine:
         preconditioned: bool = True,
     ) -> None:
         prior = objective.prior
-        self._metric = objective.lipschitz if preconditioned else 1.0
         self.objective = objective
         self.iterate = np.array(start, order="C")
-        self.gradient = np.zeros_like(self.iterate)
+        self.gradient = self.direction = np.zeros_like(self.iterate)
         self._noisy = np.require(objective.noisy, requirements=("C", "W"))
         self._kernels = kernels or Kernels(prior.bank, prior.level, self.iterate.dtype)
         _, rows, columns = self.iterate.shape
         self._tiles = tiles_of(rows, columns, prior.bank.radius * (1 if self._kernels.coarse is None else 2))
         self._sums = np.zeros((len(self._tiles), SUMS))
         self._none = np.zeros((0, 0, 0), self.iterate.dtype)
-        self._squared_norm = 0.0
-        self._team = Team(min(threads or available_threads(), len(self._tiles)))
+        self._squared_length = 0.0
+        threads = min(threads or available_threads(), len(self._tiles))
+        self._team = Team(threads)
+        self.metric: SpectralMetric | None = None
+        if preconditioned:
+            self.metric = self._kernels.metric((rows, columns), threads)
+            self.direction = np.zeros_like(self.iterate)
 
     def __enter__(self) -> Self:
         return self
@@ -119,34 +133,42 @@ class FilterEngine:
         self._team.dismiss()
 
     def advance(self, step_length: float) -> Evaluation:
-        """Set x ← x − τ d and d ← ∇J(x)/m."""
-        metric, images = self._metric, self.objective.prior.images_of
-        self.iterate -= self.iterate.dtype.type(step_length / metric) * self.gradient
-        parts = zip(images(self.iterate), images(self._noisy), images(self.gradient), strict=True)
-        sums = np.sum([self._evaluated(*part) for part in parts], axis=0)
-        value, squared_norm, product = map(float, sums)
-        before, self._squared_norm = self._squared_norm, squared_norm
+        """Set x ← x − τ d and d ← M⁻¹ ∇J(x)."""
+        images = self.objective.prior.images_of
+        self.iterate -= self.iterate.dtype.type(step_length) * self.direction
+        arrays = (self.iterate, self._noisy, self.gradient, self.direction)
+        parts = zip(*map(images, arrays), strict=True)
+        value, squared_norm, product = np.sum([self._evaluated(*part) for part in parts], axis=0).tolist()
+        before, self._squared_length = self._squared_length, squared_norm
+        if self.metric is not None:
+            self.metric.divide(self.gradient, out=self.direction)
+            self._run(lambda tile: inner_tile(self.gradient, self.direction, self._tiles, tile, self._sums))
+            self._squared_length = float(self._sums[:, 0].sum())
         return Evaluation(
             value,
             squared_norm,
-            product / metric,
-            squared_length_before=before / metric,
-            squared_length=squared_norm / metric,
+            product,
+            squared_length_before=before,
+            squared_length=self._squared_length,
         )
 
     def _evaluated(
-        self, x: NDArray[np.floating], noisy: NDArray[np.floating], g: NDArray[np.floating]
+        self,
+        x: NDArray[np.floating],
+        noisy: NDArray[np.floating],
+        g: NDArray[np.floating],
+        d: NDArray[np.floating],
     ) -> NDArray[np.float64]:
-        """Set g ← ∇J(x) for what the filters see together; return J, ‖g‖² and ⟨g, g_old⟩."""
+        """Set g ← ∇J(x) for what the filters see together; return J, ‖g‖² and ⟨g, d⟩."""
         rest: NDArray[np.floating] = self._none
         penalties = 0.0
         if self._kernels.coarse is not None:
             smooth = self._smoothed(x)
             of_coarse = np.zeros_like(smooth)
-            self._sweep(smooth, smooth, self._none, of_coarse, self._kernels.coarse)
+            self._sweep(smooth, smooth, self._none, of_coarse, of_coarse, self._kernels.coarse)
             penalties = float(self._sums[:, 0].sum())
             rest = self._smoothed(of_coarse)
-        self._sweep(x, noisy, rest, g, self._kernels.fine)
+        self._sweep(x, noisy, rest, g, d, self._kernels.fine)
         fine, squared_residual, squared_norm, product = self._sums.sum(axis=0)
         return np.array([penalties + fine + squared_residual / 2, squared_norm, product])
 
@@ -156,10 +178,11 @@ class FilterEngine:
         noisy: NDArray[np.floating],
         rest: NDArray[np.floating],
         g: NDArray[np.floating],
+        d: NDArray[np.floating],
         scale: _Scale,
     ) -> None:
         """Evaluate the filters of one scale; see `sweep_tile`."""
-        self._run(lambda tile: sweep_tile(x, noisy, rest, g, self._tiles, tile, *scale.packed, self._sums))
+        self._run(lambda tile: sweep_tile(x, noisy, rest, g, d, self._tiles, tile, *scale.packed, self._sums))
 
     def _smoothed(self, x: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return an image as filters of scale 2 see it; its own adjoint."""
@@ -205,11 +228,11 @@ class FilterEngine:
     def _derivative(self, x: NDArray[np.floating], v: NDArray[np.floating], scale: _Scale) -> ByBank:
         """Return the derivatives for the filters of one scale."""
         layout, packed = scale.layout, scale.packed
-        by_weight = np.zeros((len(self._tiles), len(packed.blocks), BLOCK**2))
+        by_weight = np.zeros((len(self._tiles), len(packed.forward.weights)))
         by_potential = np.zeros((len(self._tiles), layout.shape.parts, 4))
         self._run(
             lambda tile: derivative_tile(
-                x, v, self._tiles, tile, packed.shape, packed.first, packed.blocks, packed.forward,
+                x, v, self._tiles, tile, packed.shape, packed.first, packed.forward,
                 packed.potentials, by_weight, by_potential,
             )
         )  # fmt: skip

@@ -11,9 +11,7 @@ tile the kernel
 The adjoint takes the same steps in reverse order. Compared with direct correlation, three quarters of the
 multiplications are saved.
 
-The products are done in blocks of four rows of parts and four of folds. Rows lie ``PITCH`` values apart in one array:
-with a constant distance, the compiler can prove that they do not overlap and vectorises along them. Their columns have
-unsigned indices, so that this does not depend on where arrays lie in memory (see `tvdenoise.model.kernels`).
+The products are those of `tvdenoise.model.products`; most of the time is spent there.
 
 Tiles recompute the responses around them, beyond the border of the image on its symmetric extension. For a bank closed
 under flips, the adjoint of these responses is the exact gradient at the border.
@@ -28,6 +26,7 @@ import numpy as np
 
 from tvdenoise.model.filters import PARITIES, ByBank, parity_part
 from tvdenoise.model.kernels import compiled, kernel
+from tvdenoise.model.products import LANES, PITCH, Pattern, Products, add_inner_products, multiply
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -35,24 +34,17 @@ if TYPE_CHECKING:
     from tvdenoise.model.filters import FilterBank, Potentials
 
 
-#: Distance between rows of the work space, and the largest number of responses in a row of a tile.
-PITCH = 128
 #: A tile has at most this many rows; it recomputes 4 × reach rows of folds of its neighbours.
 TILE_ROWS = 256
-#: Rows of parts and rows of folds in a block of products.
-BLOCK = 4
-#: Rows are processed in multiples of this length.
-_LANES = 16
-#: Sums over a tile: Σψ, ‖x − f‖², ‖g_new‖², ⟨g_new, g_old⟩.
+#: Sums over a tile: Σψ, ‖x − f‖², ‖g‖² and ⟨g, d⟩.
 SUMS = 4
 
 
 class Shape(NamedTuple):
     """The shape of a bank's folds and parts.
 
-    width: column folds of one channel: even ones from 0, odd ones from ``odd``, each padded to a multiple of `BLOCK`.
-    parts: rows of parts, those of each parity padded to a multiple of `BLOCK`. general: the number of general filters.
-    step: the distance of taps in pixels; ``reach`` in what follows is radius × step.
+    width: column folds of one channel: even ones from 0, odd ones from ``odd``. parts: rows of parts. general: the
+    number of general filters. step: the distance of taps in pixels; ``reach`` in what follows is radius × step.
     """
 
     channels: int
@@ -73,14 +65,15 @@ class Shape(NamedTuple):
 class BankLayout:
     """Where the taps and potentials of a bank stand in the kernels' arrays.
 
-    first: the first row of the parts of each parity, where those of the general filters stand. blocks: (blocks, 2), the
-    rows of parts and of folds of each block of products, in units of `BLOCK`. potential_of: for each row of parts
-    the index of its potential, −1 for padding.
+    first: the first row of the parts of each parity, where those of the general filters stand.
+    forward, backward: the pattern of the parts that are made of folds, and of its adjoint. potential_of: for each row
+    of parts the index of its potential.
     """
 
     shape: Shape
     first: tuple[int, ...]
-    blocks: NDArray[np.intp]
+    forward: Pattern
+    backward: Pattern
     potential_of: NDArray[np.intp]
 
     @classmethod
@@ -95,33 +88,28 @@ class BankLayout:
         for parity in range(len(PARITIES)):
             first.append(len(potential_of))
             own = [*range(generals), *(generals + np.flatnonzero(parities == parity))]
-            potential_of += own + [-1] * (_padded(len(own)) - len(own))
-        even, odd = _padded(bank.radius + 1), _padded(bank.radius)
-        shape = Shape(bank.channels, bank.radius, even + odd, even, len(potential_of), generals, step)
-        blocks = []
-        for parity, (start, end) in enumerate(zip(first, [*first[1:], shape.parts], strict=True)):
-            folds = cls._folds(shape, parity, padded=True)
-            blocks += [
-                (row, fold)
-                for row in range(start, end, BLOCK)
-                for fold in folds.reshape(-1, folds.shape[-1])[:, ::BLOCK].ravel()
-            ]
+            potential_of += own
+        radius = bank.radius
+        shape = Shape(bank.channels, radius, 2 * radius + 1, radius + 1, len(potential_of), generals, step)
+        groups = [
+            (np.arange(start, end), cls._folds(shape, parity).ravel())
+            for parity, (start, end) in enumerate(zip(first, [*first[1:], shape.parts], strict=True))
+        ]
         return cls(
             shape,
             tuple(first),
-            np.array(blocks, np.intp).reshape(-1, 2) // BLOCK,
+            Pattern.of(groups),
+            Pattern.of([(folds, parts) for parts, folds in groups]),
             np.array(potential_of, np.intp),
         )
 
     @staticmethod
-    def _folds(shape: Shape, parity: int, *, padded: bool = False) -> NDArray[np.intp]:
+    def _folds(shape: Shape, parity: int) -> NDArray[np.intp]:
         """Return the rows of folds (channels, along rows, along columns) that the parts of a parity are made of."""
         rows, columns = PARITIES[parity]
         r = shape.radius
         down = np.arange(r + 1) if rows > 0 else np.arange(r + 1, 2 * r + 1)
         across = np.arange(r + 1) if columns > 0 else shape.odd + np.arange(r)
-        if padded:
-            across = np.arange(shape.odd) if columns > 0 else np.arange(shape.odd, shape.width)
         channel = np.arange(shape.channels)[:, None, None]
         return (channel * (2 * r + 1) + down[:, None]) * shape.width + across
 
@@ -133,11 +121,11 @@ class BankLayout:
             weights[rows[:, None, None, None], self._folds(self.shape, parity)] = taps
         return weights
 
-    def by_bank(self, bank: FilterBank, by_block: NDArray[np.float64], by_row: NDArray[np.float64]) -> ByBank:
+    def by_bank(
+        self, bank: FilterBank, by_product: NDArray[np.float64], by_row: NDArray[np.float64]
+    ) -> ByBank:
         """Return derivatives by the bank from those by `Packed.forward` and by a, ε₁², ac, ε₂² of each row."""
-        by_weight = np.zeros((self.shape.parts, self.shape.folds))
-        for (i, j), block in zip(BLOCK * self.blocks, by_block, strict=True):
-            by_weight[i : i + BLOCK, j : j + BLOCK] = block.reshape(BLOCK, BLOCK)
+        by_weight = self.forward.unpacked(by_product, (self.shape.parts, self.shape.folds))
         general, symmetric = np.zeros_like(bank.general), np.zeros_like(bank.symmetric)
         for parity, rows, filters in self._own(general, symmetric, bank.symmetric_parities):
             taps = np.zeros_like(filters)
@@ -146,10 +134,9 @@ class BankLayout:
             part = parity_part(taps, PARITIES[parity])
             general += part[: len(general)]
             symmetric[np.array(bank.symmetric_parities, int) == parity] = part[len(general) :]
-        real = self.potential_of >= 0
         p = bank.potentials
         by_scale, by_inner, by_less, by_outer = (
-            np.bincount(self.potential_of[real], column, len(p.scale)) for column in by_row[real].T
+            np.bincount(self.potential_of, column, len(p.scale)) for column in by_row.T
         )
         return ByBank(
             general,
@@ -180,44 +167,34 @@ class BankLayout:
 class Packed(NamedTuple):
     """A bank at a level, as the kernels take it.
 
-    forward, backward: (blocks, 16), the weights of each block and their transpose. potentials: (parts, 5): a, ε₁²,
-    ac, ε₂² and aε₁ − acε₂.
+    forward, backward: the parts that are made of folds, and the adjoint. potentials: (parts, 5): a, ε₁², ac, ε₂² and
+    aε₁ − acε₂.
     """
 
     shape: tuple[int, ...]
     first: tuple[int, ...]
-    blocks: NDArray[np.intp]
-    forward: NDArray[np.floating]
-    backward: NDArray[np.floating]
+    forward: Products
+    backward: Products
     potentials: NDArray[np.floating]
 
 
 def pack(layout: BankLayout, bank: FilterBank, level: float, dtype: DTypeLike) -> Packed:
     """Pack a bank for images of one precision."""
     weights = layout.weights(bank)
-    blocks = np.array([weights[i : i + BLOCK, j : j + BLOCK] for i, j in BLOCK * layout.blocks])
     return Packed(
         tuple(layout.shape),
         layout.first,
-        layout.blocks,
-        blocks.reshape(-1, BLOCK**2).astype(dtype),
-        blocks.transpose(0, 2, 1).reshape(-1, BLOCK**2).astype(dtype),
+        layout.forward.packed(weights, dtype),
+        layout.backward.packed(weights.T, dtype),
         _packed_potentials(bank.potentials.at(level), layout).astype(dtype),
     )
 
 
 def _packed_potentials(potentials: Potentials, layout: BankLayout) -> NDArray[np.float64]:
-    packed = np.tile([0.0, 1.0, 0.0, 1.0, 0.0], (layout.shape.parts, 1))
-    real = layout.potential_of >= 0
-    own = potentials.of(layout.potential_of[real])
+    own = potentials.of(layout.potential_of)
     less = own.scale * own.share
     columns = (own.scale, own.inner**2, less, own.outer**2, own.scale * own.inner - less * own.outer)
-    packed[real] = np.stack(columns, axis=1)
-    return packed
-
-
-def _padded(count: int) -> int:
-    return -(-count // BLOCK) * BLOCK
+    return np.stack(columns, axis=1)
 
 
 def tiles_of(rows: int, columns: int, reach: int) -> NDArray[np.intp]:
@@ -385,38 +362,6 @@ def _unfold_columns(line, ring, slot, radius, odd, step, n):
 
 
 @compiled
-def _add_block(sums, s, rows, r, weights, k, n):
-    """Add to four rows, block s of sums, the products of four rows, block r, with a 4×4 block of weights."""
-    w00, w01, w02, w03 = weights[k, 0], weights[k, 1], weights[k, 2], weights[k, 3]
-    w10, w11, w12, w13 = weights[k, 4], weights[k, 5], weights[k, 6], weights[k, 7]
-    w20, w21, w22, w23 = weights[k, 8], weights[k, 9], weights[k, 10], weights[k, 11]
-    w30, w31, w32, w33 = weights[k, 12], weights[k, 13], weights[k, 14], weights[k, 15]
-    for j in range(n):
-        first, second, third = np.uintp(PITCH + j), np.uintp(2 * PITCH + j), np.uintp(3 * PITCH + j)
-        a, b, c, d = rows[r, j], rows[r, first], rows[r, second], rows[r, third]
-        sums[s, j] += w00 * a + w01 * b + w02 * c + w03 * d
-        sums[s, first] += w10 * a + w11 * b + w12 * c + w13 * d
-        sums[s, second] += w20 * a + w21 * b + w22 * c + w23 * d
-        sums[s, third] += w30 * a + w31 * b + w32 * c + w33 * d
-
-
-@compiled
-def _parts_of_folds(parts, folds, blocks, forward, n):
-    """Multiply; parts and folds have four rows in one."""
-    _clear_all(parts)
-    for k in range(blocks.shape[0]):
-        _add_block(parts, blocks[k, 0], folds, blocks[k, 1], forward, k, n)
-
-
-@compiled
-def _folds_of_parts(folds, parts, blocks, backward, n):
-    """The adjoint of `_parts_of_folds`."""
-    _clear_all(folds)
-    for k in range(blocks.shape[0]):
-        _add_block(folds, blocks[k, 1], parts, blocks[k, 0], backward, k, n)
-
-
-@compiled
 def _exchange(parts, first, general, n):
     """Replace the parts of the general filters by the responses of each and its mirror images; its own adjoint.
 
@@ -494,8 +439,8 @@ def _add_line(line, row):
 
 
 @compiled
-def _finish_row(g, line, x, noisy):
-    """Replace a row of g by ∇J; return Σ(x − f)², Σ g_new² and Σ g_new g_old."""
+def _finish_row(g, line, x, noisy, d):
+    """Replace a row of g, which may be that of d, by ∇J; return Σ(x − f)², Σ g² and Σ g d."""
     zero = g.dtype.type(0)
     residuals = norm = product = zero
     for j in range(g.shape[0]):
@@ -503,14 +448,14 @@ def _finish_row(g, line, x, noisy):
         gradient = line[j] + residual
         residuals += residual * residual
         norm += gradient * gradient
-        product += gradient * g[j]
+        product += gradient * d[j]
         g[j] = gradient
     return residuals, norm, product
 
 
 @compiled
 def _in_lanes(n):
-    return min((n + _LANES - 1) // _LANES * _LANES, PITCH)
+    return min((n + LANES - 1) // LANES * LANES, PITCH)
 
 
 @compiled
@@ -546,13 +491,26 @@ def smooth_tile(x, smoothed, tiles, k):
 
 
 @kernel
+def inner_tile(a, b, tiles, k, sums):
+    """Set sums[k, 0] to the inner product of two images in tile k."""
+    top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
+    sums[k, 0] = 0.0
+    for c in range(a.shape[0]):
+        for i in range(top, bottom):
+            total = a.dtype.type(0)
+            for j in range(left, right):
+                total += a[c, i, j] * b[c, i, j]
+            sums[k, 0] += total
+
+
+@kernel
 def sweep_tile(
-    x, noisy, rest, g, tiles, k, shape, first, blocks, forward, backward, potentials, sums
+    x, noisy, rest, g, d, tiles, k, shape, first, forward, backward, potentials, sums
 ):  # fmt: skip
     """Replace g by ∇R(x) + x − f, plus ``rest`` unless that is empty, in tile k.
 
-    x, noisy, rest, g: (channels, rows, columns). tiles: see `tiles_of`. shape to potentials: the fields of `Packed`.
-    sums[k] receives the sums over the tile, see `SUMS`.
+    x, noisy, rest, g, d: (channels, rows, columns); g may be d. tiles: see `tiles_of`.
+    shape to potentials: the fields of `Packed`. sums[k] receives the sums over the tile, see `SUMS`.
     """
     channels, radius, width, odd, rows, general, step = shape
     reach = radius * step
@@ -560,9 +518,8 @@ def sweep_tile(
     ring = np.zeros((slots * channels, width * PITCH), x.dtype)
     back = np.zeros((slots * channels, width * PITCH), x.dtype)
     folds = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
-    fold_blocks = folds.reshape(-1, BLOCK * PITCH)
+    fold_rows = folds.reshape(-1, PITCH)
     parts = np.zeros((rows, PITCH), x.dtype)
-    part_blocks = parts.reshape(-1, BLOCK * PITCH)
     line = np.zeros(PITCH + 2 * reach, x.dtype)
     values = np.zeros((1, PITCH), x.dtype)
     value_row = values[0]
@@ -576,7 +533,7 @@ def sweep_tile(
         if i < top - reach:
             continue
         _fold_rows(folds, ring, i, shape)
-        _parts_of_folds(part_blocks, fold_blocks, blocks, forward, n)
+        multiply(parts, fold_rows, forward, n)
         _exchange(parts, first, general, n)
         _clear(values, 0)
         for r in range(rows):
@@ -587,7 +544,7 @@ def sweep_tile(
                 total += value_row[j]
             sums[k, 0] += total
         _exchange(parts, first, general, n)
-        _folds_of_parts(fold_blocks, part_blocks, blocks, backward, n)
+        multiply(fold_rows, parts, backward, n)
         _unfold_rows(back, folds, i, shape)
         i -= reach  # the row of the gradient
         if i < top:
@@ -597,7 +554,7 @@ def sweep_tile(
             if rest.size:
                 _add_line(line, rest[c, i, left:right])
             residuals, norm, product = _finish_row(
-                g[c, i, left:right], line, x[c, i, left:right], noisy[c, i, left:right]
+                g[c, i, left:right], line, x[c, i, left:right], noisy[c, i, left:right], d[c, i, left:right]
             )
             sums[k, 1] += residuals
             sums[k, 2] += norm
@@ -606,7 +563,7 @@ def sweep_tile(
 
 @kernel
 def hessian_tile(
-    x, direction, product, tiles, k, shape, first, blocks, forward, backward, potentials
+    x, direction, product, tiles, k, shape, first, forward, backward, potentials
 ):  # fmt: skip
     """Replace ``product`` by ∇²J(x) d = d + ∇²R(x) d in tile k; arguments as in `sweep_tile`."""
     channels, radius, width, odd, rows, general, step = shape
@@ -616,11 +573,9 @@ def hessian_tile(
     ring_d = np.zeros((slots * channels, width * PITCH), x.dtype)
     back = np.zeros((slots * channels, width * PITCH), x.dtype)
     folds = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
-    fold_blocks = folds.reshape(-1, BLOCK * PITCH)
+    fold_rows = folds.reshape(-1, PITCH)
     parts = np.zeros((rows, PITCH), x.dtype)
-    part_blocks = parts.reshape(-1, BLOCK * PITCH)
     parts_d = np.zeros((rows, PITCH), x.dtype)
-    part_d_blocks = parts_d.reshape(-1, BLOCK * PITCH)
     line = np.zeros(PITCH + 2 * reach, x.dtype)
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
     n = _in_lanes(right - left + 2 * reach)
@@ -632,15 +587,15 @@ def hessian_tile(
         if i < top - reach:
             continue
         _fold_rows(folds, ring, i, shape)
-        _parts_of_folds(part_blocks, fold_blocks, blocks, forward, n)
+        multiply(parts, fold_rows, forward, n)
         _fold_rows(folds, ring_d, i, shape)
-        _parts_of_folds(part_d_blocks, fold_blocks, blocks, forward, n)
+        multiply(parts_d, fold_rows, forward, n)
         _exchange(parts, first, general, n)
         _exchange(parts_d, first, general, n)
         for r in range(rows):
             _bends(parts_d, parts, r, potentials, n)
         _exchange(parts_d, first, general, n)
-        _folds_of_parts(fold_blocks, part_d_blocks, blocks, backward, n)
+        multiply(fold_rows, parts_d, backward, n)
         _unfold_rows(back, folds, i, shape)
         i -= reach  # the row of the product
         if i < top:
@@ -653,32 +608,14 @@ def hessian_tile(
                 to[j] = own[j] + line[j]
 
 
-@compiled
-def _add_products(sums, k, parts, p, folds, f, n):
-    """Add to sums[k] the inner products of the four rows of block p with each of the four rows of block f."""
-    for m in range(BLOCK):
-        part = parts[p, m * PITCH :]
-        s0 = s1 = s2 = s3 = folds.dtype.type(0)
-        for j in range(n):
-            t = part[j]
-            s0 += t * folds[f, j]
-            s1 += t * folds[f, np.uintp(PITCH + j)]
-            s2 += t * folds[f, np.uintp(2 * PITCH + j)]
-            s3 += t * folds[f, np.uintp(3 * PITCH + j)]
-        sums[k, BLOCK * m] += s0
-        sums[k, BLOCK * m + 1] += s1
-        sums[k, BLOCK * m + 2] += s2
-        sums[k, BLOCK * m + 3] += s3
-
-
 @kernel
 def derivative_tile(
-    x, v, tiles, k, shape, first, blocks, forward, potentials, by_weight, by_potential
+    x, v, tiles, k, shape, first, forward, potentials, by_weight, by_potential
 ):  # fmt: skip
     """Differentiate ⟨v, ∇R(x)⟩ = Σ_p Σᵢ (Kᵢ v)_p ψᵢ'((Kᵢ x)_p) by the bank, in tile k.
 
     The derivative by a filter is the correlation of ψ''(Kx) Kv with x plus that of ψ'(Kx) with v.
-    by_weight: (tiles, blocks, 16), by the weights in `Packed.forward`, in double precision.
+    by_weight: (tiles, weights), by the weights of `Packed.forward`, in double precision.
     by_potential: (tiles, parts, 4), by a, ε₁², ac and ε₂² of each row of parts.
     """
     channels, radius, width, _, rows, general, step = shape
@@ -688,12 +625,10 @@ def derivative_tile(
     ring_v = np.zeros((slots * channels, width * PITCH), x.dtype)
     folds = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
     folds_v = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
-    fold_blocks = folds.reshape(-1, BLOCK * PITCH)
-    fold_v_blocks = folds_v.reshape(-1, BLOCK * PITCH)
+    fold_rows = folds.reshape(-1, PITCH)
+    fold_v_rows = folds_v.reshape(-1, PITCH)
     parts = np.zeros((rows, PITCH), x.dtype)
     parts_v = np.zeros((rows, PITCH), x.dtype)
-    part_blocks = parts.reshape(-1, BLOCK * PITCH)
-    part_v_blocks = parts_v.reshape(-1, BLOCK * PITCH)
     line = np.zeros(PITCH + 2 * reach, x.dtype)
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
     n = _in_lanes(right - left + 2 * reach)
@@ -707,8 +642,8 @@ def derivative_tile(
             continue
         _fold_rows(folds, ring, i, shape)
         _fold_rows(folds_v, ring_v, i, shape)
-        _parts_of_folds(part_blocks, fold_blocks, blocks, forward, n)
-        _parts_of_folds(part_v_blocks, fold_v_blocks, blocks, forward, n)
+        multiply(parts, fold_rows, forward, n)
+        multiply(parts_v, fold_v_rows, forward, n)
         _exchange(parts, first, general, n)
         _exchange(parts_v, first, general, n)
         end_column = reach + right - left
@@ -721,6 +656,5 @@ def derivative_tile(
                 own[r, end_column:] = 0
         _exchange(parts, first, general, n)
         _exchange(parts_v, first, general, n)
-        for b in range(blocks.shape[0]):
-            _add_products(by_weight[k], b, part_v_blocks, blocks[b, 0], fold_blocks, blocks[b, 1], n)
-            _add_products(by_weight[k], b, part_blocks, blocks[b, 0], fold_v_blocks, blocks[b, 1], n)
+        add_inner_products(by_weight[k], parts_v, fold_rows, forward, n)
+        add_inner_products(by_weight[k], parts, fold_v_rows, forward, n)

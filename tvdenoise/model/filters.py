@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
+from tvdenoise.model.step_metrics import SpectralMetric
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -294,6 +296,14 @@ class FilterBank:
         scale = 1 / self._between_frequencies
         return value * scale, by_weight * scale, self.gathered(by_filter * scale)
 
+    def correlations(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return Σ wᵢ KᵢᵀKᵢ as a convolution, even along both axes: (channels, channels, rows, columns) by distance."""
+        products = np.einsum(
+            "i,ichw,idhw->cdhw", weights[self.potential_of], self.symbols, self.symbols.conj(), optimize=True
+        )
+        found: NDArray[np.float64] = np.fft.irfft2(products, s=(_FREQUENCIES, _FREQUENCIES))
+        return found
+
     def gathered(self, by_filter: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the derivatives by the general and the symmetric filters from those by `filters`."""
         count = len(self.general)
@@ -464,9 +474,9 @@ class FilterObjective:
         """Return the error of a pixel's computed gradient, in unit roundoffs, for intensities up to ``largest``."""
         return _ROUNDINGS * (self.prior.level * self.prior.bank.largest_slope + self.lipschitz * largest)
 
-    def metric(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return L at each pixel, the metric of the steps."""
-        return np.full(x.shape, self.lipschitz)
+    def metric(self, x: NDArray[np.floating]) -> SpectralMetric:
+        """Return the metric of the steps, which is the same everywhere."""
+        return SpectralMetric.of(self.prior.bank, x.shape[1:], x.dtype)
 
     def distance_bound(self, squared_gradient_norm: float) -> float:
         """Return the certificate, in intensity units: rms(x − x*) ≤ ‖∇J(x)‖/((1 − ρ)√N)."""

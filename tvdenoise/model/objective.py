@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from tvdenoise.model.penalties import Hyperbolic
+from tvdenoise.model.step_metrics import PixelMetric
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from tvdenoise.model.fidelity import Fidelity
     from tvdenoise.model.penalties import Penalty
+    from tvdenoise.model.step_metrics import StepMetric
 
 
 #: The default tolerance, times μ.
@@ -84,8 +86,8 @@ class Minimisable(Protocol):
     def gradient(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return ∇J(x)."""
 
-    def metric(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return m, which divides the gradient."""
+    def metric(self, x: NDArray[np.floating]) -> StepMetric:
+        """Return what divides the gradient."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,7 +271,7 @@ class Objective:
             raise ValueError(f"the penalty {self.penalty.name} has no second derivative; use hyperbolic")
         return self.penalty
 
-    def metric(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
+    def metric(self, x: NDArray[np.floating]) -> PixelMetric:
         """Return m, the diagonal of μW + Kᵀ U K, where U = h'(z)/z at z = K x; it has the shape of the image.
 
         Since h is concave in z², J lies below the quadratic that touches it at x with the curvature μW + Kᵀ U K, and
@@ -281,7 +283,7 @@ class Objective:
         of_differences = np.tile(weights, differences.size // weights.size)
         diagonal: NDArray[np.float64] = self.image_gradient.power(2).T @ of_differences
         fidelity = 1.0 if self.fidelity is None else np.maximum(self.fidelity.coded, 0)
-        return np.add(diagonal.reshape(x.shape), self.mu * fidelity, dtype=np.float64)
+        return PixelMetric(np.add(diagonal.reshape(x.shape), self.mu * fidelity, dtype=np.float64))
 
     def _bound(self, residual: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return W (x − f), zero at held pixels."""

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from tvdenoise.solver.step_rules import StepRule
 
 
+#: μ and ε of the total variation from which learned filters start, over 1/s and s.
+_START_MU, _START_EPSILON = 1.2, 0.1
+
+
 class Progress:
     """Reports the completed part of a solve after each evaluation, from 0 to 1 and never falling.
 
@@ -300,6 +304,7 @@ class Method:
         that the precision can certify at which the descent gives up.
         """
         with self._engine(objective, start) as engine:
+            del start  # the engine has a copy
             precision = engine.iterate.dtype
             is_fixed = self.options.step == "fixed"
             rule = FixedStep(objective) if is_fixed else BarzilaiBorwein(objective, precision)
@@ -326,14 +331,15 @@ class Method:
     ) -> Minimiser:
         """Solve for an image (channels, rows, columns) or a volume (channels, planes, rows, columns).
 
-        start: the noisy image by default. fidelity: the weights of pixels, None for ones. stored, returned,
+        start: by default the noisy image, or with learned filters its minimiser of J with total variation, from which
+        they need fewer evaluations. fidelity: the weights of pixels, None for ones. stored, returned,
         floor_part: as in `descent`. trace: record the value and the bound at each evaluation.
         progress: called with the completed part after each evaluation; see `Progress`.
         """
         objective = self.posed(noisy, mu, epsilon, fidelity)
         with self.descent(
             objective,
-            noisy if start is None else start,
+            self._start(noisy, mu) if start is None else start,
             tolerance=tolerance,
             stored=stored,
             returned=returned,
@@ -361,6 +367,13 @@ class Method:
                 distance_bound=certificate.distance_bound(state.evaluation),
                 trace=tuple(points),
             )
+
+    def _start(self, noisy: NDArray[np.floating], mu: float) -> NDArray[np.floating]:
+        """Return the first iterate; see ``start`` of `minimise`."""
+        if self.bank is None:
+            return noisy
+        quick = replace(self.quick, bank=None)
+        return quick.minimise(noisy, _START_MU * mu, _START_EPSILON / mu).x
 
     def _engine(
         self, objective: Minimisable, start: NDArray[np.floating]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tvdenoise.model.filters import FilterObjective, FilterPrior
+from tvdenoise.model.step_metrics import PixelMetric
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from tvdenoise.model.filters import ByBank
     from tvdenoise.model.objective import Objective
+    from tvdenoise.model.step_metrics import StepMetric
 
 
 #: The most products with ∇²J.
@@ -60,21 +62,17 @@ def solve(
     right: NDArray[np.floating],
     accuracy: float,
     *,
-    metric: NDArray[np.floating] | None = None,
+    metric: StepMetric | None = None,
     most: int = _MOST,
 ) -> Solved:
     """Solve H v = c by conjugate gradients, in the precision of c.
 
-    product: d ↦ H d. accuracy: the relative residual at which to stop. metric: a diagonal that preconditions, 0 where v
-    stays 0; None for ones. most: the largest number of products.
+    product: d ↦ H d. accuracy: the relative residual at which to stop. metric: preconditions; v
+    stays 0 where it does. most: the largest number of products.
     """
 
     def scaled(residual: NDArray[np.floating]) -> NDArray[np.floating]:
-        if metric is None:
-            return residual
-        result: NDArray[np.floating] = np.zeros_like(residual)
-        np.divide(residual, metric, out=result, where=metric > 0)
-        return result
+        return residual if metric is None else metric.divide(residual)
 
     v, residual = np.zeros_like(right), right.copy()
     direction = scaled(residual).copy()
@@ -112,7 +110,7 @@ def of_total_variation(
     curvature, fidelity = objective.curvature(x), objective.fidelity
     weights = np.ones(x.shape[1:]) if fidelity is None else np.maximum(fidelity.coded, 0).astype(np.float64)
     is_free = np.ones(x.shape[1:], bool) if fidelity is None else fidelity.is_free
-    metric = np.where(is_free, objective.metric(x), 0.0)
+    metric = PixelMetric(np.where(is_free, objective.metric(x).diagonal, 0.0))
 
     def product(d: NDArray[np.floating]) -> NDArray[np.floating]:
         return np.where(is_free, curvature(d) + objective.mu * weights * d, 0.0)
@@ -139,7 +137,7 @@ def of_filters(
 
     level, bank = objective.prior.level, objective.prior.bank
     with FilterEngine(objective, x, threads) as engine:
-        v, residual, _ = solve(engine.hessian_product, cotangent, accuracy)
+        v, residual, _ = solve(engine.hessian_product, cotangent, accuracy, metric=objective.metric(x))
         engine.advance(0.0)
         of_prior = engine.gradient - (x - objective.noisy)
         along = engine.hessian_product(x) - x

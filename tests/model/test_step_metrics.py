@@ -1,0 +1,70 @@
+"""The metrics of the steps: inverses, and bounds of the curvature."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from support.banks import random_bank
+from tvdenoise.model.filters import FilterObjective, FilterPrior
+from tvdenoise.model.step_metrics import PixelMetric, SpectralMetric
+
+#: channels of the bank and of the image, rows, columns, general and symmetric filters, side, some of scale 2.
+CASES = [
+    (1, 1, 9, 7, 1, 3, 7, False),
+    (1, 2, 4, 11, 2, 2, 5, False),
+    (1, 1, 10, 13, 0, 4, 7, True),
+    (3, 3, 5, 6, 1, 2, 3, False),
+    (2, 2, 7, 4, 0, 5, 5, True),
+    (1, 1, 1, 8, 1, 1, 3, False),
+]
+
+
+def _explicit(case):
+    """Return the objective and ½ Σ w KᵀK + 1 as a dense matrix, for images in a row of pixels."""
+    of_bank, channels, rows, columns, general, symmetric, side, coarse = case
+    bank = random_bank(general, symmetric, of_bank, side, coarse=coarse)
+    noisy = np.random.default_rng(3).standard_normal((channels, rows, columns))
+    objective = FilterObjective(noisy, FilterPrior(bank, 1.0))
+    operator = objective.prior.operator((of_bank, rows, columns)).toarray()
+    weights = np.maximum(bank.potentials.curvature, bank.potentials.concavity)[bank.potential_of]
+    of_group = (
+        np.eye(operator.shape[1]) + operator.T @ (np.repeat(weights, rows * columns)[:, None] * operator) / 2
+    )
+    return objective, np.kron(np.eye(channels // of_bank), of_group)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_spectral_metric_is_the_explicit_matrix(case):
+    objective, matrix = _explicit(case)
+    noisy = objective.noisy
+    metric = objective.metric(noisy)
+    assert np.allclose(metric.times(noisy).ravel(), matrix @ noisy.ravel(), rtol=1e-10, atol=1e-10)
+    expected = np.linalg.solve(matrix, noisy.ravel())
+    assert np.allclose(metric.divide(noisy).ravel(), expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_no_curvature_is_above_twice_the_metric(case):
+    objective, matrix = _explicit(case)
+    shape = objective.noisy.shape
+    factor = np.linalg.inv(np.linalg.cholesky(matrix))
+    for x in (np.zeros(shape), 0.1 * objective.noisy, 3 * objective.noisy):
+        columns = np.eye(x.size).reshape(-1, *shape)
+        hessian = np.stack([objective.hessian_product(x, one).ravel() for one in columns])
+        assert np.linalg.eigvalsh(factor @ hessian @ factor.T)[-1] <= 2 + 1e-9
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_number_of_threads_changes_no_byte(threads):
+    bank = random_bank(1, 3)
+    image = np.random.default_rng(4).random((2, 61, 83)).astype(np.float32)
+    one = SpectralMetric.of(bank, (61, 83), np.float32).divide(image)
+    assert np.array_equal(SpectralMetric.of(bank, (61, 83), np.float32, threads).divide(image), one)
+
+
+def test_the_pixel_metric_divides_where_it_is_not_zero():
+    metric = PixelMetric(np.array([[2.0, 0.0, 0.5]]))
+    image = np.array([[1.0, 3.0, 4.0]])
+    assert np.array_equal(metric.divide(image), [[0.5, 0, 8]])
+    assert np.array_equal(metric.times(image), [[2, 0, 2]])
