@@ -260,7 +260,7 @@ class FilterBank:
     @cached_property
     def lipschitz(self) -> float:
         """A Lipschitz constant of ∇R at any level."""
-        return self.largest_eigenvalue(np.maximum(self.potentials.curvature, self.potentials.concavity))
+        return self.largest_eigenvalue(self._most_curved)
 
     @cached_property
     def concavity(self) -> float:
@@ -296,11 +296,19 @@ class FilterBank:
         scale = 1 / self._between_frequencies
         return value * scale, by_weight * scale, self.gathered(by_filter * scale)
 
-    def correlations(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return Σ wᵢ KᵢᵀKᵢ as a convolution, even along both axes: (channels, channels, rows, columns) by distance."""
-        products = np.einsum(
-            "i,ichw,idhw->cdhw", weights[self.potential_of], self.symbols, self.symbols.conj(), optimize=True
-        )
+    @property
+    def _most_curved(self) -> NDArray[np.float64]:
+        """The largest |ψ''| of each potential."""
+        return np.maximum(self.potentials.curvature, self.potentials.concavity)
+
+    @cached_property
+    def bounding_convolution(self) -> NDArray[np.float64]:
+        """Σ wᵢ KᵢᵀKᵢ, a bound of |∇²R| if w is the largest |ψ''|, as a convolution that is even along both axes.
+
+        (channels, channels, rows, columns), by distance.
+        """
+        weights = self._most_curved[self.potential_of]
+        products = np.einsum("i,ichw,idhw->cdhw", weights, self.symbols, self.symbols.conj(), optimize=True)
         found: NDArray[np.float64] = np.fft.irfft2(products, s=(_FREQUENCIES, _FREQUENCIES))
         return found
 

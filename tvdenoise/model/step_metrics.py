@@ -64,9 +64,8 @@ class SpectralMetric:
     @classmethod
     def of(cls, bank: FilterBank, shape: Sequence[int], dtype: DTypeLike, threads: int = 1) -> SpectralMetric:
         """Return the metric for images of so many rows and columns."""
-        weights = np.maximum(bank.potentials.curvature, bank.potentials.concavity)
         reach = 2 * bank.reach
-        correlations = _PART * bank.correlations(weights)[..., : reach + 1, : reach + 1]
+        correlations = _PART * bank.bounding_convolution[..., : reach + 1, : reach + 1]
         down, across = (_cosines(length, reach) for length in shape)
         symbol = (down @ correlations).astype(dtype) @ across.T.astype(dtype)
         for channel in range(bank.channels):
