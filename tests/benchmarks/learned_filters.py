@@ -4,6 +4,7 @@
     python tests/benchmarks/learned_filters.py pairs NOISY CLEAN           # two folders, matched in sorted order
     python tests/benchmarks/learned_filters.py harm FOLDER...              # pictures without noise to remove
     python tests/benchmarks/learned_filters.py speed [--colour]            # seconds at one megapixel
+    python tests/benchmarks/learned_filters.py kernel                      # one evaluation, and a matrix product
 
 All columns have the mean PSNR in dB of the same noisy pictures:
 
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -33,9 +35,17 @@ from parameter_choice import axis_of, pictures
 
 from support.samples import PHOTOGRAPHS, clean, psnr, with_noise
 from tvdenoise import denoise
+from tvdenoise.machine import available_threads
+from tvdenoise.model.filter_engine import FilterEngine, Kernels
+from tvdenoise.model.filters import FilterObjective, FilterPrior
+from tvdenoise.model.kernels import kernel
+from tvdenoise.model.prior_file import prior_named
+from tvdenoise.model.products import PITCH, multiply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from tvdenoise.model.filters import FilterBank
 
 SIDE = 500
 MEGAPIXEL = (1000, 1000)
@@ -171,11 +181,66 @@ def speed(given: argparse.Namespace) -> None:
         print(f"{name}: {np.median(values):.2f} s")
 
 
+@kernel
+def multiply_often(result, source, products, n, times):
+    for _ in range(times):
+        multiply(result, source, products, n)
+
+
+def kernels(given: argparse.Namespace) -> None:
+    """Compare an evaluation, and its products alone, with a matrix product of the same size."""
+    for name in given.prior:
+        bank = prior_named(name).bank
+        print(f"\n{name}: {len(bank.potentials.scale)} filters")
+        works = works_of(bank)
+        seconds: dict[str, list[float]] = {work: [] for work in works}
+        with threadpool_limits(1):
+            for _ in range(given.runs + 1):
+                for work, (run, _, _) in works.items():
+                    start = time.perf_counter()
+                    run()
+                    seconds[work].append(time.perf_counter() - start)
+        for work, (_, pixels, operations) in works.items():
+            nanoseconds = np.median(seconds[work][1:]) / pixels * 1e9
+            rate = (
+                "" if operations is None else f", {operations / nanoseconds:.0f} billion operations a second"
+            )
+            print(f"  {work:26} {nanoseconds:7.2f} ns a pixel{rate}")
+
+
+def works_of(bank: FilterBank) -> dict[str, tuple[Callable[[], object], int, int | None]]:
+    """What to measure: functions, the number of pixels that each treats, and the operations for one of them."""
+    picture = np.tile(clean(PHOTOGRAPHS[0], colour=False), (3, 3))[: MEGAPIXEL[0], : MEGAPIXEL[1]]
+    noisy = with_noise(picture, 0.1, seed=0).astype(np.float32)[np.newaxis]
+    objective = FilterObjective(noisy, FilterPrior(bank, 0.1))
+    one, all_threads = (
+        FilterEngine(objective, noisy, threads, preconditioned=False) for threads in (1, available_threads())
+    )
+    fine = Kernels(bank, 1.0, np.float32).fine
+    products, shape, times = fine.packed.forward, fine.layout.shape, 10_000
+    source = np.random.default_rng(0).random((shape.folds, PITCH), np.float32)
+    parts = np.zeros((shape.parts, PITCH), np.float32)
+    left, right = (
+        np.ones((shape.parts, shape.folds), np.float32),
+        np.ones((shape.folds, noisy.size), np.float32),
+    )
+    return {
+        "evaluation, 1 thread": (lambda: one.advance(0.0), noisy.size, None),
+        f"evaluation, {available_threads()} threads": (lambda: all_threads.advance(0.0), noisy.size, None),
+        "products, 1 thread": (
+            lambda: multiply_often(parts, source, products, PITCH, times),
+            PITCH * times,
+            2 * len(products.weights),
+        ),
+        "matrix product, 1 thread": (lambda: left @ right, noisy.size, 2 * left.size),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("white", "pairs", "harm", "speed"))
+    parser.add_argument("what", choices=("white", "pairs", "harm", "speed", "kernel"))
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--prior", nargs="+", default=["learned"])
     parser.add_argument("--levels", nargs="+", type=float, default=[15.0, 25.0, 50.0], help="of 255")
@@ -184,7 +249,7 @@ def main() -> None:
     parser.add_argument("--stride", type=int, default=1, help="use every Nth picture")
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args()
-    {"white": white, "pairs": pairs, "harm": harm, "speed": speed}[given.what](given)
+    {"white": white, "pairs": pairs, "harm": harm, "speed": speed, "kernel": kernels}[given.what](given)
 
 
 if __name__ == "__main__":
