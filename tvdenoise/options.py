@@ -234,8 +234,10 @@ class Spec:
     colour_only: bool = False
 
 
-#: The options that only total variation has, and those that learned filters do not support.
+#: The options that only total variation has, those that only learned filters have, and those that these do not
+#: support.
 _OF_TOTAL_VARIATION = ("mu", "epsilon", "tv", "penalty", "chroma")
+_OF_FILTERS = ("level",)
 _WITHOUT_FILTERS = ("chroma_only", "volume", "memory")
 STRENGTH_PANEL, ADVANCED_PANEL, FILES_PANEL, VOLUMES_PANEL = (
     "Strength and accuracy",
@@ -261,11 +263,11 @@ def _option(
 class ContradictionError(ValueError):
     """Two options contradict each other.
 
-    reason: a sentence with the options' names in braces; remedy: what to do.
+    reason: a sentence with the options' names in braces; remedy: what to do, likewise.
     """
 
     def __init__(self, reason: str, remedy: str) -> None:
-        super().__init__(f"{reason.format_map(_Plain())}; {remedy}")
+        super().__init__(f"{reason}; {remedy}".format_map(_Plain()))
         self.reason = reason
         self.remedy = remedy
 
@@ -461,6 +463,7 @@ class Options:
         "With learned filters: smooth noise of about this standard deviation. By default the level is chosen for the "
         "noise of the image.",
         "INTENSITY|auto",
+        slider=10,
     )
 
     def __post_init__(self) -> None:
@@ -525,6 +528,12 @@ class Options:
         """μ, or the reciprocal of the level, which takes its place with learned filters; None if it is to be chosen."""
         return 1 / self.level if self.level is not None else self.mu
 
+    @property
+    def sliders(self) -> dict[str, Spec]:
+        """The options with a slider on the live page that the prior has."""
+        others = _OF_TOTAL_VARIATION if self.is_learned else _OF_FILTERS
+        return {name: spec for name, spec in SLIDERS.items() if name not in others}
+
     @classmethod
     def of(cls, options: Options | None, given: Mapping[str, Any]) -> Options:
         """Options from a record, keywords, or both. Raises TypeError for a field in both, or an unknown keyword."""
@@ -548,15 +557,17 @@ class Options:
 
         With learned filters, mu is the reciprocal of the level.
         """
+        chosen = {"mu": mu} if epsilon is None else {"mu": mu, "epsilon": epsilon}
+        return self.with_given({"level": 1 / mu} if self.is_learned else chosen)
+
+    def with_given(self, parameters: Mapping[str, float]) -> Self:
+        """These options with parameters by name, and without the fields that only serve to choose them."""
         dropped = {
             name: _default(type(self), name)
             for name, spec in specs(type(self)).items()
             if spec.serves_to_choose
         }
-        chosen = {"mu": mu} if epsilon is None else {"mu": mu, "epsilon": epsilon}
-        if self.is_learned:
-            chosen = {"level": 1 / mu}
-        return replace(self, **(dropped | chosen))
+        return replace(self, **(dropped | dict(parameters)))
 
     @property
     def estimates_noise(self) -> bool:
@@ -777,7 +788,7 @@ def _default(cls: type[Options], name: str) -> Any:
 
 #: The options that determine the minimiser, with μ and ε.
 SHAPING = tuple(name for name, spec in specs(Options).items() if spec.shapes_result)
-#: The options with a slider on the live page.
+#: The options with a slider on the live page; which of them a prior has, `Options.sliders` says.
 SLIDERS = {name: spec for name, spec in specs(Options).items() if spec.slider is not None}
 #: The options that only affect RGB images.
 COLOUR_ONLY = tuple(name for name, spec in specs(Options).items() if spec.colour_only)

@@ -393,6 +393,13 @@ class Parameters:
     noise: NoiseModel | None = None
     level: float | None = None
 
+    @property
+    def named(self) -> dict[str, float]:
+        """The parameters that the prior has, by the names of their options."""
+        if self.level is not None:
+            return {"level": self.level}
+        return {"mu": self.mu, "epsilon": self.epsilon}
+
 
 #: The most images of a stack on which its parameters are chosen; odd, so that the median is one of the values.
 MOST_SAMPLED_IMAGES = 9

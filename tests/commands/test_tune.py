@@ -10,21 +10,23 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from support.banks import small_prior
 from support.makers import METADATA
 from support.processes import temporaries
 from support.samples import SAMPLES, clean, crop, psnr, with_noise
 from support.values import noise, pixels
 
 COLUMNS = ["cell", "mu", "epsilon", "strength", "psnr", "ssim", "mark", "command"]
+LEARNED_COLUMNS = ["cell", "level", "strength", "psnr", "ssim", "mark", "command"]
 MARGIN, GAP, BORDER, LINE, LEAST_WIDTH = 12, 8, 8, 19, 240
 AUTOMATIC, BEST = (86, 180, 233), (240, 228, 66)
 
 
-def rows_of(result):
+def rows_of(result, columns=COLUMNS):
     """The cells that were printed, as dictionaries."""
     assert result.exit_code == 0, result.stderr
     heads, *lines = (line.split("\t") for line in result.stdout.splitlines())
-    assert heads == COLUMNS
+    assert heads == columns
     return [dict(zip(heads, line, strict=True)) for line in lines]
 
 
@@ -51,6 +53,12 @@ def pair(tmp_path):
     image = crop(clean("camera"), 160)
     saved(tmp_path / "clean.png", image)
     return saved(tmp_path / "noisy.png", with_noise(image, 20 / 255, 1))
+
+
+@pytest.fixture
+def prior(tmp_path):
+    (tmp_path / "small.prior").write_bytes(small_prior().to_bytes())
+    return "small.prior"
 
 
 @pytest.mark.slow
@@ -154,6 +162,50 @@ def test_parameters_of_ones_own_are_the_centre(command, pair):
     assert cells[0]["command"].endswith(" --mu 28.3 --epsilon 0.01 --tv anisotropic")
 
 
+@pytest.mark.usefixtures("prior")
+@pytest.mark.parametrize(("name", "tolerance"), [("learned", "0.4/255"), ("small.prior", "0.1/255")])
+def test_learned_filters_have_a_row_of_levels_and_a_cell_is_what_its_command_gives(
+    command, tmp_path, name, tolerance
+):
+    saved(tmp_path / "photo.png", with_noise(crop(clean("camera"), 180), 20 / 255, 2))
+    asked = ("--prior", name, "--tolerance", tolerance)
+    result = command("tune", "photo.png", *asked, "--crop", "20,12,40,48")
+    cells = rows_of(result, LEARNED_COLUMNS)
+    assert [cell["cell"] for cell in cells] == ["A1", "A2", "A3", "A4", "A5"]
+    assert [cell["mark"] for cell in cells] == ["", "", "automatic", "", ""]
+    assert f"automatic level {cells[2]['level']}; 5 settings" in result.stderr
+    for cell, factor in zip(cells, (0.5, 2**-0.5, 1, 2**0.5, 2), strict=True):
+        assert float(cell["level"]) == pytest.approx(float(cells[2]["level"]) * factor, rel=0.01)
+        assert float(cell["strength"]) == pytest.approx(factor, rel=0.01)
+    sheet = pixels(tmp_path / "photo_tune.png")
+    for number in (1, 2):
+        cell, words = cells[number], shlex.split(cells[number]["command"])
+        given = [] if number == 2 else ["--level", cell["level"]]
+        options = ["--tolerance", tolerance, "--prior", name, *given]
+        assert words == ["tvdenoise", "run", "photo.png", *options]
+        assert command(*words[1:], "-o", "whole.png", "--overwrite").exit_code == 0
+        whole = pixels(tmp_path / "whole.png")[12:60, 20:60, np.newaxis].astype(int)
+        shown = inside(tile(sheet, f"A{number + 1}", (160, 192)))[::4, ::4]
+        assert np.abs(shown - whole).max() <= 1
+        assert np.abs(shown - whole).mean() < 0.05
+
+
+def test_a_level_of_ones_own_is_the_centre_and_strengths_scale_the_automatic_one(command, pair, prior):
+    asked = ("tune", pair, "--prior", prior, "--crop", "8,9,40,30", "--overwrite")
+    own = ("--level", "20/255", "--grid", "3x1", "--reference", "clean.png")
+    cells = rows_of(command(*asked, *own), LEARNED_COLUMNS)
+    assert ["given" in cell["mark"] for cell in cells] == [False, True, False]
+    best = max(cells, key=lambda cell: float(cell["psnr"]))
+    assert [cell for cell in cells if "best PSNR" in cell["mark"]] == [best]
+    assert cells[1]["command"].endswith(f" --prior {prior} --level 20/255")
+    assert cells[2]["command"].endswith(f" --prior {prior} --level 0.111")
+    entry = json.loads(command(*asked, "--strength", "2", "--json").stdout)
+    gentle, strong = entry["cells"]
+    assert (gentle["mu"], gentle["epsilon"], strong["mu"], strong["epsilon"]) == (None,) * 4
+    assert strong["level"] == pytest.approx(2 * gentle["level"])
+    assert strong["command"] == f"tvdenoise run {pair} --strength 2 --prior {prior}"
+
+
 def test_a_cell_whose_solve_fell_short_is_said_to_have(command, pair):
     asked = ("tune", pair, "--grid", "3x1", "--mu", "10")
     assert [cell["mark"] for cell in rows_of(command(*asked, "--max-iterations", "5"))] == [
@@ -170,6 +222,7 @@ def test_json_tells_the_same_in_one_line(command, pair):
     assert entry["crop"] == [8, 9, 40, 30]
     assert [cell["strength"] for cell in entry["cells"]] == [1, 2]
     assert entry["cells"][0]["mu"] == pytest.approx(2 * entry["cells"][1]["mu"])
+    assert entry["cells"][0]["level"] is None
     assert entry["cells"][0]["marks"] == ["automatic"]
 
 
@@ -249,7 +302,7 @@ def test_a_sheet_is_never_taken_for_a_picture_of_a_folder(command, pair, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("pair")
+@pytest.mark.usefixtures("pair", "prior")
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -264,6 +317,15 @@ def test_a_sheet_is_never_taken_for_a_picture_of_a_folder(command, pair, tmp_pat
         (("--strength", "0.5,x"), "--strength must be a number"),
         (("--strength", "2", "--grid", "3x3"), "contradict"),
         (("--strength", "2", "--mu", "3"), "--strength scales the automatic --mu"),
+        (("--prior", "small.prior", "--grid", "5x3"), "give --grid 5x1"),
+        (
+            ("--prior", "small.prior", "--level", "0.1", "--strength", "2"),
+            "the automatic --level, which is given",
+        ),
+        (("--prior", "small.prior", "--mu", "3"), "set --level instead"),
+        (("--prior", "small.prior", "--chroma-only"), "cannot be combined with --chroma-only"),
+        (("--prior", "small.prior", "--level", "0.9"), "--level takes at most 1"),
+        (("--level", "0.1"), "--level is that of learned filters"),
         (("--reference", "small.png"), "small.png: the reference's size is 17 × 12, the image's 160 × 160"),
         (("--reference", "colour.png"), "number of channels"),
         (("--reference", "deep.png"), "type of values is uint16"),
@@ -304,11 +366,14 @@ def test_a_file_that_cannot_be_read_is_named_in_one_line(command, tmp_path, argu
     assert not temporaries(tmp_path)
 
 
-def test_floats_far_above_their_range_need_it_said(command, tmp_path):
+def test_floats_far_above_their_range_need_it_said(command, tmp_path, prior):
     Image.fromarray(noise(60, 60, dtype=np.float32) * 4000).save(tmp_path / "counts.tif")
     result = command("tune", "counts.tif")
     assert result.exit_code == 2
     assert "add --data-range 3999" in result.stderr
+    learned = command("tune", "counts.tif", "--prior", prior)
+    assert learned.exit_code == 2
+    assert "of which level is a fraction; add --data-range 3999" in learned.stderr
     assert len(rows_of(command("tune", "counts.tif", "--data-range", "4000"))) == 15
 
 

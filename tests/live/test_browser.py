@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support import browser
+from support.banks import small_prior
 from support.processes import ROOT, environment
 
 pytestmark = [
@@ -37,6 +38,11 @@ def wait_until(driver, condition):
     from selenium.webdriver.support.ui import WebDriverWait
 
     WebDriverWait(driver, 15, poll_frequency=0.05).until(lambda _: condition())
+
+
+def shown_controls(driver):
+    controls = driver.find_elements("css selector", "main button, main input, canvas")
+    return [control for control in controls if control.is_displayed()]
 
 
 def test_a_slider_moves_the_picture_and_the_command_and_save_writes_what_run_writes(photograph):
@@ -150,6 +156,32 @@ def test_chroma_is_only_there_for_colour(tmp_path, name, has_chroma):
         assert driver.find_element("id", "chroma").is_displayed() == has_chroma
 
 
+def test_learned_filters_have_sliders_for_strength_and_level_alone(photograph):
+    (photograph.parent / "small.prior").write_bytes(small_prior().to_bytes())
+    arguments = (photograph.name, "--prior", "small.prior")
+    with (
+        browser.served(photograph.parent, environment(), *arguments) as page,
+        browser.browser() as driver,
+    ):
+        driver.get(page.url)
+        find = lambda name: driver.find_element("id", name)  # noqa: E731
+        wait_until(driver, lambda: find("status").text.startswith("converged"))
+        names = ("strength", "level", "mu", "epsilon", "chroma")
+        assert [find(name).is_displayed() for name in names] == [True, True, False, False, False]
+        before, automatic = driver.execute_script(_PIXELS), float(find("level-number").get_property("value"))
+        browser.move(driver, "strength", 2.0)
+        wait_until(driver, lambda: f" --level {2 * automatic:.4g} " in find("command").text)
+        assert driver.execute_script(_PIXELS) != before
+        browser.move(driver, "level", automatic / 2)
+        wait_until(driver, lambda: f" --level {automatic / 2:.4g} " in find("command").text)
+        assert float(find("strength-number").get_property("value")) == pytest.approx(0.5, rel=1e-3)
+        assert "--mu" not in find("command").text
+        find("automatic").click()
+        wait_until(driver, lambda: f" --level {automatic:.4g} " in find("command").text)
+        assert [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+        assert all(control.accessible_name for control in shown_controls(driver))
+
+
 def test_a_lost_connection_is_told_from_an_end(photograph):
     with (
         browser.served(photograph.parent, environment(), photograph.name) as page,
@@ -168,5 +200,7 @@ def test_every_control_has_a_name(photograph):
         browser.browser() as driver,
     ):
         driver.get(page.url)
-        for control in driver.find_elements("css selector", "main button, main input, canvas"):
+        wait_until(driver, lambda: driver.find_element("id", "status").text.startswith("converged"))
+        assert not driver.find_element("id", "level").is_displayed()
+        for control in shown_controls(driver):
             assert control.accessible_name, control.get_attribute("outerHTML")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from support.banks import small_prior
 from support.samples import SAMPLES
 from support.values import noise
 from tvdenoise import denoise
@@ -67,13 +68,27 @@ def test_the_page_keeps_the_brightness_if_only_the_colour_noise_is_removed(tmp_p
     assert "--chroma-only" in setting.command(Path("a.png"), Path("b.png"), 3).split()
     exact = denoise(values, channel_axis=-1, chroma_only=True, max_iterations=1)
     assert scene.epsilon_for(exact.mu, scene.settings) == pytest.approx(exact.epsilon, rel=1e-3)
-    moved = Setting.of(scene.settings, setting.mu / 2, setting.epsilon)
+    moved = Setting.of(scene.settings, mu=setting.mu / 2, epsilon=setting.epsilon)
     preview = Preview(scene)
     last(preview, part, setting)
     again = last(preview, part, moved)
     np.testing.assert_allclose(again.planes[0], shown.planes[0], atol=1e-6)
     assert len(frame(scene, part, shown.planes, {}, rotated=True)) > 3 * 30 * 40
     assert scene_message(scene, tmp_path / "b.png")["noise"]["sigma"] == pytest.approx(exact.sigma * 255)
+
+
+@pytest.mark.parametrize("name", ["camera.png", "coffee.png"])
+def test_a_part_is_the_part_of_the_whole_solution_of_learned_filters(name):
+    scene, part = scene_of(SAMPLES / name, prior=small_prior()), Region(0, 80, 160, 30, 50)
+    shown = last(Preview(scene), part, scene.automatic)
+    values = np.asarray(Image.open(SAMPLES / name))
+    level = scene.automatic.options.level
+    axis = -1 if values.ndim == 3 else None
+    whole = denoise(values, prior=small_prior(), level=level, channel_axis=axis)
+    planes = shown.planes if len(shown.planes) == 1 else from_opponent(np.ascontiguousarray(shown.planes))
+    difference = np.moveaxis(planes, 0, -1) - np.atleast_3d(whole.image)[80:110, 160:210]
+    assert shown.stage.distance_bound <= whole.tolerance * 1.0001
+    assert np.abs(difference).max() < 0.05 * level
 
 
 @pytest.mark.parametrize(
@@ -86,19 +101,29 @@ def test_the_page_solves_with_the_options_of_its_command(options, tmp_path):
     shown = last(Preview(scene), whole, setting)
     solution = denoise(noise(30, 40), setting.mu, setting.epsilon, **options)
     np.testing.assert_allclose(shown.planes[0], solution.image, atol=2 * solution.tolerance)
-    usual = Setting.of(FileOptions(), setting.mu, setting.epsilon)
+    usual = Setting.of(FileOptions(), mu=setting.mu, epsilon=setting.epsilon)
     plain = last(Preview(scene), whole, usual)
     assert "engine" in options or plain.stage.evaluations != shown.stage.evaluations
 
 
 def test_a_small_move_costs_less_from_the_last_solution_than_from_the_input():
     scene = scene_of(SAMPLES / "camera.png")
-    moved = Setting.of(scene.settings, scene.automatic.mu * 1.05, scene.automatic.epsilon / 1.05)
+    moved = Setting.of(scene.settings, mu=scene.automatic.mu * 1.05, epsilon=scene.automatic.epsilon / 1.05)
     region = Region(0, 0, 0, scene.rows, scene.columns)
     warm = Preview(scene)
     last(warm, region, scene.automatic)
     afresh = last(Preview(scene), region, moved)
     assert 2 * last(warm, region, moved).stage.evaluations < afresh.stage.evaluations
+
+
+def test_learned_filters_start_from_the_last_solution_too():
+    scene = scene_of(SAMPLES / "camera.png", prior=small_prior())
+    moved = Setting.of(scene.settings, level=scene.automatic.options.level * 1.02)
+    region = Region(0, 0, 0, 100, 120)
+    warm = Preview(scene)
+    last(warm, region, scene.automatic)
+    afresh = last(Preview(scene), region, moved)
+    assert last(warm, region, moved).stage.evaluations < afresh.stage.evaluations
 
 
 def test_where_the_view_moves_what_was_solved_is_shown_at_once():
@@ -146,7 +171,7 @@ def test_a_stale_solve_is_given_up_unless_nothing_has_been_shown_for_long():
     now = 0.0
     preview = Preview(scene, clock=lambda: now)
     last(preview, region, scene.automatic)
-    moved = Setting.of(scene.settings, scene.automatic.mu / 2, scene.automatic.epsilon * 2)
+    moved = Setting.of(scene.settings, mu=scene.automatic.mu / 2, epsilon=scene.automatic.epsilon * 2)
     assert list(preview.images(region, moved, lambda: True, now)) == []
     now = 1.0
     (shown,) = preview.images(region, moved, lambda: True, now)
@@ -207,12 +232,27 @@ def test_half_the_resolution_looks_like_the_whole_one_reduced():
     right = error(scene.automatic)
     assert right < 0.5 * np.std(scene.planes.part(Region(1, 0, 0, rows, columns)) - reduced_whole)
     for wrong in (
-        Setting.of(scene.settings, mu / 2, epsilon),
-        Setting.of(scene.settings, mu * 2, epsilon),
-        Setting.of(scene.settings, mu, epsilon / 2),
-        Setting.of(scene.settings, mu, epsilon * 2),
+        Setting.of(scene.settings, mu=mu / 2, epsilon=epsilon),
+        Setting.of(scene.settings, mu=mu * 2, epsilon=epsilon),
+        Setting.of(scene.settings, mu=mu, epsilon=epsilon / 2),
+        Setting.of(scene.settings, mu=mu, epsilon=epsilon * 2),
     ):
         assert right < error(wrong)
+
+
+def test_half_the_resolution_of_learned_filters_has_half_the_level():
+    """Means of four pixels have half the noise: other levels come out farther off."""
+    scene = scene_of(SAMPLES / "camera.png", prior=small_prior())
+    rows, columns = scene.rows // 2, scene.columns // 2
+    whole = last(Preview(scene), Region(0, 0, 0, 2 * rows, 2 * columns), scene.automatic).planes
+    reduced_whole = whole.reshape(1, rows, 2, columns, 2).mean(axis=(2, 4))
+
+    def error(factor: float) -> float:
+        setting = Setting.of(scene.settings, level=scene.automatic.options.level * factor)
+        half = last(Preview(scene), Region(1, 0, 0, rows, columns), setting).planes
+        return float(np.std(half - reduced_whole))
+
+    assert error(1) < min(error(0.5), error(2))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -258,7 +298,7 @@ def test_bytes_are_rounded_and_clipped_and_inks_are_mixed():
 def test_the_command_is_quoted_and_says_every_digit():
     common = FileOptions(max_megapixels=900.0, penalty="huber")
     mu, epsilon = parameter({"mu": 12.34567}, "mu"), parameter({"epsilon": 1.23456e-5}, "epsilon")
-    setting = Setting.of(common, mu, epsilon, chroma=2.0)
+    setting = Setting.of(common, mu=mu, epsilon=epsilon, chroma=2.0)
     command = setting.command(Path("-my cat's.png"), Path("out dir/x.png"), 3)
     words = shlex.split(command)
     assert words[2] == "./-my cat's.png"
@@ -268,6 +308,25 @@ def test_the_command_is_quoted_and_says_every_digit():
     assert words[words.index("--max-pixels") + 1] == "900"
     assert words[-1] == "out dir/x.png"
     assert "--chroma" not in setting.command(Path("a.png"), Path("b.png"), 1)
+
+
+def test_a_page_of_learned_filters_has_their_level_in_the_place_of_mu_epsilon_and_chroma(tmp_path):
+    scene = scene_of(SAMPLES / "coffee.png", prior=small_prior())
+    told = scene_message(scene, tmp_path / "b.png")
+    assert list(told["automatic"]) == list(told["limits"]) == list(told["spans"]) == ["level"]
+    assert told["automatic"]["level"] == float(f"{scene.chosen.level:.4g}")
+    assert list(scene_message(scene_of(SAMPLES / "coffee.png"), tmp_path / "b.png")["spans"]) == [
+        "mu", "epsilon", "chroma",
+    ]  # fmt: skip
+    session = Session(Studio(scene, Saver(SAMPLES / "coffee.png", None), str), lambda _frame: None)
+    view = {"x": 0, "y": 0, "width": 30, "height": 20, "zoom": 1}
+    answer = session.look({"request": 1, "view": view, "level": 0.0391234, "epsilon": None})
+    assert answer["level"] == 0.03912
+    assert shlex.split(answer["command"])[3:7] == ["--prior", "small.prior", "--level", "0.03912"]
+    for nonsense in ({}, {"level": None}, {"level": 2}, {"mu": 20}):
+        with pytest.raises(InvalidMessageError):
+            session.look({"request": 2, "view": view, **nonsense})
+    session.close()
 
 
 @pytest.mark.parametrize("value", [None, "1", True, 0, -1, math.inf, math.nan, 1e61])

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from support.banks import small_prior
 from support.browser import Served, served
 from support.live_client import Client
 from support.own_time import own_time
@@ -151,6 +152,32 @@ def test_the_command_shown_writes_the_file_that_save_writes(page, folder):
     subprocess.run([sys.executable, "-m", *words], cwd=folder, env=environment(), check=True, timeout=60)
     assert target.read_bytes() == saved
     target.unlink()
+
+
+def test_learned_filters_are_tuned_by_their_level_and_saved_as_the_command_does(tmp_path):
+    target = tmp_path / "grey_denoised.png"
+    Image.fromarray(noise(40, 50)).save(tmp_path / "grey.png")
+    (tmp_path / "small.prior").write_bytes(small_prior().to_bytes())
+    with served(tmp_path, environment(), "grey.png", "--prior", "small.prior") as page:
+        with Client(page.url) as client:
+            automatic = client.scene["automatic"]["level"]
+            gentle, _ = client.full(client.look(level=automatic / 2))
+            request = client.look(level=automatic * 1.5)
+            command = client.message("setting")["command"]
+            while f"--level {automatic * 1.5:.4g} " not in command:
+                command = client.message("setting")["command"]
+            strong, planes = client.full(request)
+            client.send(type="save", level=strong["level"])
+            assert client.message("saved")["status"] == "done"
+        assert "grey levels (rms)" in strong["within"]
+        assert gentle["level"] < strong["level"]
+    saved = target.read_bytes()
+    target.unlink()
+    words = shlex.split(command)
+    subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, env=environment(), check=True, timeout=60)
+    assert target.read_bytes() == saved
+    difference = planes[0] - pixels(target).astype(float)
+    assert np.sqrt(np.mean(difference**2)) < 2 * 255 * strong["bound"]
 
 
 def test_an_existing_file_is_replaced_only_where_that_is_confirmed(page, folder):

@@ -6,6 +6,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +21,17 @@ from tvdenoise.files.reading import read
 from tvdenoise.images.metrics import psnr, ssim
 from tvdenoise.images.validity import holds_nodata
 from tvdenoise.machine import available_threads
-from tvdenoise.parameters import method_of
+from tvdenoise.model.filters import MARGIN
+from tvdenoise.parameters import Parameters, method_of
 from tvdenoise.pictures.contact_sheet import Cell, CellSetting, CellSimilarity, Tuned, in_three_digits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from numpy.typing import NDArray
 
     from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.options import FileOptions
-    from tvdenoise.parameters import Parameters
 
 
 #: Side of the crop in pixels, if the image is large enough.
@@ -142,14 +143,18 @@ def _distances(scores: NDArray[Any]) -> NDArray[Any]:
     return np.add.outer(down, across) * 1e-9 * float(scores.max())
 
 
-#: μ is divided by the first from column to column; ε is multiplied by the second from row to row.
+#: μ is divided by the first from column to column, and the level of learned filters multiplied by it; ε is multiplied
+#: by the second from row to row.
 _MU_STEP, _EPSILON_STEP = 2**0.5, 3.0
 _MOST = 9  # columns or rows
 
 
 @dataclass(frozen=True)
 class SettingsGrid:
-    """μ falls from column to column and ε rises from row to row; both numbers are odd."""
+    """μ falls from column to column and ε rises from row to row; both numbers are odd.
+
+    Learned filters have one row, in which the level rises.
+    """
 
     columns: int = 5
     rows: int = 3
@@ -164,7 +169,7 @@ class SettingsGrid:
                 )
 
     def settings(self, choose: Callable[[float], Parameters]) -> tuple[tuple[CellSetting, ...], ...]:
-        """Rows of settings around the chosen one; all others have μ and ε rounded to three digits."""
+        """Rows of settings around the chosen one; all others have parameters rounded to three digits."""
         centre = choose(1.0)
         middle = self.rows // 2, self.columns // 2
         return tuple(
@@ -178,11 +183,19 @@ class SettingsGrid:
 
 def _around(centre: Parameters, name: str, right: int, below: int) -> CellSetting:
     if right == below == 0:
-        return CellSetting(name, centre.mu, centre.epsilon, 1.0, ())
-    mu = in_three_digits(centre.mu / _MU_STEP**right)
-    epsilon = in_three_digits(centre.epsilon * _EPSILON_STEP**below)
-    options = (("--mu", mu), ("--epsilon", epsilon))
-    return CellSetting(name, float(mu), float(epsilon), _MU_STEP**right, options)
+        return CellSetting(name, centre, 1.0, {})
+    strength = _MU_STEP**right
+    if centre.level is not None:
+        level = _to_three_digits(centre.level * strength)
+        parameters = Parameters(1 / level, 0.0, level=level)
+    else:
+        mu, epsilon = centre.mu / strength, centre.epsilon * _EPSILON_STEP**below
+        parameters = Parameters(_to_three_digits(mu), _to_three_digits(epsilon))
+    return CellSetting(name, parameters, strength, parameters.named)
+
+
+def _to_three_digits(value: float) -> float:
+    return float(in_three_digits(value))
 
 
 @dataclass(frozen=True)
@@ -192,12 +205,12 @@ class Strengths:
     values: tuple[float, ...]
 
     def settings(self, choose: Callable[[float], Parameters]) -> tuple[tuple[CellSetting, ...], ...]:
-        """One row of settings, each μ with its matching ε."""
+        """One row of settings, each μ with its matching ε, or each level."""
         row = []
         for column, strength in enumerate(sorted({*self.values, 1.0})):
             chosen = choose(strength)
-            options = () if strength == 1 else (("--strength", f"{strength:.12g}"),)
-            row.append(CellSetting(_name(0, column), chosen.mu, chosen.epsilon, strength, options))
+            options = {} if strength == 1 else {"strength": float(f"{strength:.12g}")}
+            row.append(CellSetting(_name(0, column), chosen, strength, options))
         return (tuple(row),)
 
 
@@ -206,10 +219,12 @@ def _name(row: int, column: int) -> str:
 
 
 #: A cell is solved with a margin of _FALLS times the distance over which an influence falls to 1/e in a flat region,
-#: √(w²/(με)) pixels, w being the weight of the colours; at least 32 and at most 512 pixels.
+#: √(w²/(με)) pixels, w being the weight of the colours; at least 32 and at most 512 pixels. Learned filters have a
+#: margin of their own.
 _FALLS, _LEAST_MARGIN, _LARGEST_MARGIN = 10, 32, 512
 _LONGEST_SIDE = 1024  # of a crop
 _LEAST_SIDE_FOR_SSIM = 11
+_FRACTIONS = ("epsilon", "level")  # parameters that are fractions of the data range
 
 
 class Tuner:
@@ -242,8 +257,8 @@ class Tuner:
         clean = None if reference is None else self._crop_of_reference(reference, image, box)
         try:
             parameters, rows = self._choose(image)
-            given = [each.epsilon for row in rows for each in row if "--epsilon" in dict(each.options)]
-            require_typeable(max(given, default=0.0), image, self._settings.nodata_of(image.nodata))
+            given = [each.options for row in rows for each in row]
+            require_typeable(given, image, self._settings)
             cells = self._cells(image, box, rows)
         except TvdenoiseError as error:
             raise _named(error, source) from error
@@ -310,7 +325,7 @@ class Tuner:
         def solve(setting: CellSetting) -> Cell:
             window = box.widened(self._margin(setting, image.channels), *image.size)
             part = replace(image, intensities=noisy[window.rows, window.columns].copy(), alpha=None)
-            settings = replace(self._settings.with_choice(setting.mu, setting.epsilon), threads=None)
+            settings = replace(self._settings.with_given(setting.parameters.named), threads=None)
             solution = Denoiser(settings, self._announce_compilation).solve(part, threads=1)
             inner = box.seen_from(window)
             if settings.chroma_only:
@@ -325,8 +340,10 @@ class Tuner:
 
     def _margin(self, setting: CellSetting, channels: int) -> int:
         """The width in pixels of the border around the crop that influences it."""
+        if self._settings.is_learned:
+            return MARGIN
         weight = max(1.0, *method_of(self._settings, channels).channel_weights)
-        falls = weight / math.sqrt(setting.mu * setting.epsilon)
+        falls = weight / math.sqrt(setting.parameters.mu * setting.parameters.epsilon)
         return math.ceil(min(max(_FALLS * falls, _LEAST_MARGIN), _LARGEST_MARGIN))
 
     def _measured(self, tuned: Tuned, clean: NDArray[Any]) -> Tuned:
@@ -360,19 +377,32 @@ def require_tunable(image: DecodedImage) -> None:
         )
 
 
-def require_typeable(epsilon: float, image: DecodedImage, nodata: float | None) -> None:
-    """Raise UsageError for an ε too large for `run`, which means that the image's values far exceed its data range.
+def require_typeable(
+    parameters: Iterable[Mapping[str, float]], image: DecodedImage, settings: FileOptions
+) -> None:
+    """Raise UsageError for an ε or a level above 1, which `run` does not take.
 
-    nodata: the value of pixels without data, None for none.
+    Usually this means that the image's values far exceed its data range. parameters: of each setting, by name.
     """
-    if epsilon > 1:
-        values = image.intensities
-        is_measured = np.isfinite(values) & ~holds_nodata(values, nodata)
-        largest = math.ceil(np.abs(values.astype(np.float64)).max(where=is_measured, initial=1.0))
+    name, value = max(
+        ((name, each[name]) for each in parameters for name in _FRACTIONS if name in each),
+        key=itemgetter(1),
+        default=("", 0.0),
+    )
+    if value <= 1:
+        return
+    values = image.intensities
+    is_measured = np.isfinite(values) & ~holds_nodata(values, settings.nodata_of(image.nodata))
+    largest = math.ceil(np.abs(values.astype(np.float64)).max(where=is_measured, initial=1.0))
+    if largest <= (settings.data_range or white_of(values.dtype)):
         raise UsageError(
-            f"its values reach {largest}, far above the data range, of which epsilon is a fraction",
-            f"add --data-range {largest}, here and in tvdenoise run",
+            f"a cell would have the {name} {value:.3g}, and --{name} takes at most 1",
+            f"give a smaller --{name}, or fewer cells with --grid",
         )
+    raise UsageError(
+        f"its values reach {largest}, far above the data range, of which {name} is a fraction",
+        f"add --data-range {largest}, here and in tvdenoise run",
+    )
 
 
 def _said(value: object) -> str:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tvdenoise.pictures.contact_sheet import Cell, Tuned
 
 
-_COLUMNS = ("cell", "mu", "epsilon", "strength", "psnr", "ssim", "mark", "command")
+_AFTER_PARAMETERS = ("psnr", "ssim", "mark", "command")
 
 
 def summary_of(image: str, sheet: str, tuned: Tuned, seconds: float) -> str:
@@ -43,10 +43,10 @@ def summary_of(image: str, sheet: str, tuned: Tuned, seconds: float) -> str:
     origin = (
         "given" if parameters.noise is None else f"noise {parameters.noise.sigma * 255:.3g}/255, automatic"
     )
+    chosen = ", ".join(f"{name} {in_three_digits(value)}" for name, value in parameters.named.items())
     count = sum(map(len, tuned.cells))
     return (
-        f"{printable(image)} → {printable(sheet)}: {origin} mu {in_three_digits(parameters.mu)}, "
-        f"epsilon {in_three_digits(parameters.epsilon)}; "
+        f"{printable(image)} → {printable(sheet)}: {origin} {chosen}; "
         f"{count} settings on {box.width} × {box.height} pixels at {box.left},{box.top}, {seconds:.2f} s"
     )
 
@@ -58,29 +58,27 @@ def print_cells(tuned: Tuned, image: str, sheet: str, settings: FileOptions, *, 
     cells = [cell for row in tuned.cells for cell in row]
 
     def line_of(cell: Cell) -> str:
-        options = dict(cell.setting.options)
-        chosen = settings
-        if "--mu" in options:
-            chosen = settings.with_choice(float(options["--mu"]), float(options["--epsilon"]))
-        elif "--strength" in options:
-            chosen = replace(settings, strength=float(options["--strength"]))
-        return command_line(image, chosen)
+        options = cell.setting.options
+        if cell.setting.is_centre:
+            return command_line(image, settings)
+        if "strength" in options:
+            return command_line(image, replace(settings, strength=options["strength"]))
+        return command_line(image, settings.with_given(options))
 
     if as_json:
         print_lines([json.dumps(_entry(tuned, image, sheet, line_of))])
         return
-    rows = [_COLUMNS, *(_columns(tuned, cell, line_of(cell)) for cell in cells)]
+    heads = ("cell", *cells[0].setting.shown, *_AFTER_PARAMETERS)
+    rows = [heads, *(_columns(tuned, cell, line_of(cell)) for cell in cells)]
     print_lines(_aligned(rows) if sys.stdout.isatty() else map("\t".join, rows))
 
 
 def _columns(tuned: Tuned, cell: Cell, command: str) -> tuple[str, ...]:
-    from tvdenoise.pictures.contact_sheet import in_three_digits
-
     setting, similarity = cell.setting, cell.similarity
     ssim = None if similarity is None else similarity.ssim
     return (
         setting.name,
-        *map(in_three_digits, (setting.mu, setting.epsilon, setting.strength)),
+        *setting.shown.values(),
         "" if similarity is None else f"{similarity.psnr:.2f}",
         "" if ssim is None else f"{ssim:.4f}",
         ", ".join(tuned.marks(cell)),
@@ -113,8 +111,7 @@ def _entry(tuned: Tuned, image: str, sheet: str, line_of: Callable[[Cell], str])
         "cells": [
             {
                 "cell": cell.setting.name,
-                "mu": cell.setting.mu,
-                "epsilon": cell.setting.epsilon,
+                **{name: cell.setting.parameters.named.get(name) for name in ("mu", "epsilon", "level")},
                 "strength": cell.setting.strength,
                 "psnr": None if cell.similarity is None else _finite(cell.similarity.psnr),
                 "ssim": None if cell.similarity is None else cell.similarity.ssim,
@@ -198,9 +195,7 @@ def _tell(message: str) -> None:
 _SHEET_ALONE = ("reference", "grid", "strength", "crop", "overwrite", "as_json")
 #: The options of files that matter even if no file is written.
 _FOR_READING = ("data_range", "max_megapixels")
-_WITHOUT = {name for name in specs(FileOptions) if name not in specs(Options)} | {
-    "strength", "nan", "prior", "level",
-}  # fmt: skip
+_WITHOUT = {name for name in specs(FileOptions) if name not in specs(Options)} | {"strength", "nan"}
 _LARGEST_PORT = 65535
 
 
@@ -225,8 +220,9 @@ def tune(
 
     The contact sheet, a PNG, shows the noisy part first, then a grid around the automatic choice: mu decreases from
     left to right, so results get smoother; epsilon increases downwards, which leaves more grain and fewer flat
-    patches. The automatic choice is framed and labelled. With a clean image as --reference, the sheet also shows
-    PSNR and SSIM on that part, and frames and labels the best cell.
+    patches. Learned filters (--prior) have one row, in which the level increases. The automatic choice is framed and
+    labelled. With a clean image as --reference, the sheet also shows PSNR and SSIM on that part, and frames and labels
+    the best cell.
 
     For each cell, the command that denoises the whole image with its settings is printed.
 
@@ -237,6 +233,7 @@ def tune(
     tvdenoise tune photo.png --mu 20 --epsilon 0.01 --grid 7x3
     tvdenoise tune photo.png --crop 1200,800,300,200 -o sheet.png
     tvdenoise tune noisy.png --reference clean.png
+    tvdenoise tune photo.png --prior learned
     tvdenoise tune photo.png --live
     """
     given = locals()
@@ -256,7 +253,7 @@ def tune(
         start = time.perf_counter()
         sheet = output or _beside(image)
         settings = asked.options()
-        shown = _shown_settings(grid, strength, settings.mu)
+        shown = _shown_settings(grid, strength, settings)
         console = Console(quiet=quiet, verbose=False, debug=False, count=1)
         tuner = Tuner(shown, settings, _box(crop), console.tell_compilation)
         _require_file(image)
@@ -282,7 +279,7 @@ def _open_page(given: Mapping[str, Any]) -> None:
         settings = given["asked"].options()
         for name in settings.changed():
             spec = specs(FileOptions)[name]
-            if spec.panel == STRENGTH_PANEL and name != "noise":
+            if spec.panel == STRENGTH_PANEL and name not in ("noise", "prior"):
                 option = flag_of(name, spec)
                 raise UsageError(f"{option} cannot be used with --live", "leave one of them out")
         tune_live(
@@ -301,7 +298,9 @@ def _beside(image: str) -> str:
     return str(path.with_name(path.stem + SHEET_ENDING)) if path.name else SHEET_ENDING
 
 
-def _shown_settings(grid: str | None, strength: str | None, mu: float | None) -> SettingsGrid | Strengths:
+def _shown_settings(
+    grid: str | None, strength: str | None, settings: FileOptions
+) -> SettingsGrid | Strengths:
     """The settings of the cells. Raises UsageError."""
     from tvdenoise.batch.tuning import SettingsGrid, Strengths
     from tvdenoise.errors import UsageError
@@ -309,17 +308,25 @@ def _shown_settings(grid: str | None, strength: str | None, mu: float | None) ->
     if strength is not None:
         if grid is not None:
             raise UsageError("--strength and --grid contradict each other", "give only one of them")
-        if mu is not None:
-            raise UsageError("--strength scales the automatic --mu, which is given", "give only one of them")
+        if settings.given_mu is not None:
+            what = "--level" if settings.is_learned else "--mu"
+            raise UsageError(
+                f"--strength scales the automatic {what}, which is given", "give only one of them"
+            )
         values = [parsed("strength", part.strip()) for part in strength.split(",")]
         return Strengths(tuple(value for value in values if value is not None))
     if grid is None:
-        return SettingsGrid()
+        return SettingsGrid(rows=1) if settings.is_learned else SettingsGrid()
     columns, cross, rows = grid.lower().replace("×", "x").partition("x")
     if not (cross and columns.isdecimal() and rows.isdecimal()):
         raise UsageError(
             f"--grid must be COLUMNSxROWS, not {grid!r}",
             "for example 5x3, five values of mu and three of epsilon",
+        )
+    if settings.is_learned and int(rows) > 1:
+        raise UsageError(
+            f"--grid {grid} has several rows, for epsilon, which learned filters do not have",
+            f"give --grid {columns}x1",
         )
     return SettingsGrid(int(columns), int(rows))
 

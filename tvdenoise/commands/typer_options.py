@@ -71,7 +71,8 @@ class Asked:
         try:
             return FileOptions(**given)
         except ContradictionError as error:
-            raise UsageError(error.reason.format_map(_Flags()), error.remedy) from error
+            flags = _Flags()
+            raise UsageError(error.reason.format_map(flags), error.remedy.format_map(flags)) from error
 
 
 def takes_options(
@@ -439,7 +440,8 @@ GridSize = Annotated[
     _shown(
         _SHEET_PANEL,
         "Number of values of mu, each 1.41 times smaller than the one before, and of epsilon, each 3 times "
-        "larger than the one before. Both numbers are odd. By default 5x3.",
+        "larger than the one before. Both numbers are odd. By default 5x3. Learned filters have one row of levels, "
+        "each 1.41 times larger than the one before, by default 5x1.",
         "--grid",
         metavar="COLUMNSxROWS",
     ),

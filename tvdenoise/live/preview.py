@@ -11,6 +11,7 @@ import numpy as np
 
 from tvdenoise.live.view import Region, reduced
 from tvdenoise.model.colour import RGB_CHANNELS, to_opponent
+from tvdenoise.model.filters import MARGIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -48,7 +49,7 @@ def stages(
     start: NDArray[np.floating[Any]],
 ) -> Generator[SolveStage, None, None]:
     """The iterates for planes (channels, rows, columns); the last one is within the tolerance."""
-    with method.descent(method.objective(noisy, mu, epsilon), start) as descent:
+    with method.descent(method.posed(noisy, mu, epsilon), start) as descent:
         for state in descent.states():
             bound = descent.certificate.distance_bound(state.evaluation)
             yield SolveStage(descent.iterate, bound, state.iterations, state.status)
@@ -61,7 +62,8 @@ def start_from(
 
     At the minimiser μ(f − x) is the gradient of the total variation. If that were the same for both, the residual
     would scale by old μ/μ. It scales by less, and scaling spoils the gradient where it should not change. So after a
-    small change the solve starts from the old solution, after a large one from its residual times √(old μ/μ).
+    small change the solve starts from the old solution, after a large one from its residual times √(old μ/μ). The
+    same suits learned filters, whose level is 1/μ.
     """
     change = float(np.log(mu / old_mu))
     exponent = min(max(_SLOPE * (abs(change) - _SMALL_CHANGE), 0.0), _LARGEST_EXPONENT)
@@ -130,7 +132,9 @@ class Preview:
         too long. asked: the time of the request, by the clock.
         """
         solved = self._part_to_solve(region, setting)
-        scale = region.scale  # on a coarser grid the same image has differences larger by this factor
+        # On a coarser grid the same image has differences larger by the scale. Learned filters take the level 1/μ over
+        # the scale, by which means of blocks have less white noise.
+        scale = region.scale
         mu, epsilon = setting.mu * scale, setting.epsilon * scale
         start = start_from(solved.noisy, solved.x, solved.mu, mu)
         has_shown = False
@@ -154,9 +158,9 @@ class Preview:
                 return
 
     def _part_to_solve(self, region: Region, setting: Setting) -> _Solved:
-        """The part to solve, and its starting point: the last solution where it overlaps, otherwise the input.
+        """The part to solve, and its starting point: the last solution where it overlaps, otherwise the usual one.
 
-        This saves few evaluations compared with starting from the input, but looks right from the beginning.
+        This saves few evaluations compared with the usual one, but looks right from the beginning.
         """
         scene, last = self._scene, self._last
         shape = (reduced(scene.rows, region.level), reduced(scene.columns, region.level))
@@ -168,17 +172,22 @@ class Preview:
         luminance = None
         if setting.options.chroma_only:
             luminance, noisy = noisy[:1], noisy[1:]
+        mu = setting.mu * region.scale
+        start = scene.method(setting.options).start(noisy, mu)
         if last is None or (common := part.overlap(last.region)) is None:
-            return _Solved(part, noisy, noisy, setting.mu * region.scale, luminance)
-        x = noisy.copy()
+            return _Solved(part, noisy, start, mu, luminance)
+        x = start.copy()
         x[:, *common.within(part)] = last.x[:, *common.within(last.region)]
         return _Solved(part, noisy, x, last.mu, luminance)
 
     def _margin(self, setting: Setting, scale: int) -> int:
         """Width of the margin around the visible part in pixels, a power of two.
 
-        J's curvature is at most μ + K·∇ᵀ∇ with K = weight²/ε, whose inverse falls off by e over √(K/μ) pixels.
+        With total variation J's curvature is at most μ + K·∇ᵀ∇ with K = weight²/ε, whose inverse falls off by e over
+        √(K/μ) pixels.
         """
+        if setting.options.is_learned:
+            return MARGIN
         widest = max(self._scene.method(setting.options).channel_weights)
         reach = widest / math.sqrt(setting.mu * setting.epsilon) / scale
         margin = 2 ** math.ceil(math.log2(max(_REACHES * reach, 1)))

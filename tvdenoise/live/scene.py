@@ -121,12 +121,12 @@ class Scene:
     def read(cls, source: Path, settings: FileOptions, announce_compilation: Callable[[], None]) -> Scene:
         """Read an image and choose its parameters. Raises UnreadableImageError and UnsupportedImageError, as `run`.
 
-        Raises UsageError if the values are so far above the data range that the command line rejects the chosen ε.
+        Raises UsageError if the values are so far above the data range that the command line rejects the choice.
         """
         image = read(source, settings.max_megapixels, may_be_bilevel=False)
         require_tunable(image)
         chosen = Denoiser(settings, announce_compilation).choose(image)
-        require_typeable(chosen.epsilon, image, settings.nodata_of(image.nodata))
+        require_typeable([chosen.named], image, settings)
         values = image.noisy()
         layout = Layout.of(values, -1 if image.has_channel_axis else None, settings.data_range)
         columns, rows = image.size
@@ -148,7 +148,8 @@ class Scene:
     @property
     def automatic(self) -> Setting:
         """The parameters that `run` would choose, rounded to the digits shown."""
-        return Setting.of(self.settings, rounded(self.chosen.mu), rounded(self.chosen.epsilon))
+        chosen = {name: rounded(value) for name, value in self.chosen.named.items()}
+        return Setting.of(self.settings, **chosen)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Condition, Lock, Thread
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -24,7 +24,6 @@ from tvdenoise.live.preview import Preview
 from tvdenoise.live.scene import frame
 from tvdenoise.live.view import LIMITS, InvalidMessageError, Region, Setting, number, parameter, region_of
 from tvdenoise.model.colour import RGB_CHANNELS
-from tvdenoise.options import SLIDERS
 
 if TYPE_CHECKING:
     from tvdenoise.batch.outcome import Outcome
@@ -70,12 +69,13 @@ class Newest(Generic[Item]):
 
 
 _GREY_LEVELS = 255
-_BROKEN = "the solve broke down; choose another mu or epsilon"
+_BROKEN = "the solve broke down; choose other parameters"
 
 
 def scene_message(scene: Scene, target: Path) -> dict[str, Any]:
     """The message about the image, its noise and its automatic parameters."""
     rows, columns = scene.size
+    sliders = scene.settings.sliders
     return {
         "type": "scene",
         "name": printable(scene.source.name),
@@ -86,8 +86,8 @@ def scene_message(scene: Scene, target: Path) -> dict[str, Any]:
         "hasWindow": scene.bits != 8,
         "window": [edge * _GREY_LEVELS for edge in scene.window],
         "automatic": scene.automatic.values,
-        "limits": LIMITS,
-        "spans": {name: spec.slider for name, spec in SLIDERS.items()},
+        "limits": {name: LIMITS[name] for name in sliders},
+        "spans": {name: spec.slider for name, spec in sliders.items()},
         "noise": (
             None
             if scene.chosen.noise is None
@@ -260,16 +260,12 @@ class Session:
     def _setting(self, message: Mapping[str, Any]) -> Setting:
         """The setting in a message; if epsilon is null, it follows from mu."""
         scene = self._studio.scene
-        asked: dict[str, Any] = {
-            name: parameter(message, name)
-            for name in SLIDERS
-            if message.get(name) is not None or name != "epsilon"
-        }
-        mu, epsilon = asked.pop("mu"), asked.pop("epsilon", None)
-        options = replace(scene.settings.with_choice(mu), **asked)
-        if epsilon is None:
-            epsilon = scene.epsilon_for(mu, options)
-        return Setting.of(options, mu, epsilon)
+        sliders = scene.settings.sliders
+        follows = "epsilon" in sliders and message.get("epsilon") is None
+        asked = {name: parameter(message, name) for name in sliders if not (follows and name == "epsilon")}
+        if follows:
+            asked["epsilon"] = scene.epsilon_for(asked["mu"], scene.settings.with_given(asked))
+        return Setting.of(scene.settings, **asked)
 
     def _work(self) -> None:
         try:

@@ -6,14 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tvdenoise.model.colour import RGB_CHANNELS
 from tvdenoise.options import COLOUR_ONLY, SLIDERS, FileOptions, Number, command_line, default_of
-
-if TYPE_CHECKING:
-    pass
-
 
 _DIGITS = 4  # significant digits of each parameter, so that the command is exactly what the page shows
 
@@ -33,29 +29,31 @@ class InvalidMessageError(ValueError):
 
 @dataclass(frozen=True)
 class Setting:
-    """Options with μ and ε; all parameters with sliders are rounded to a few digits (see `rounded`)."""
+    """Options with μ and ε, or with the level; parameters with sliders are rounded to a few digits (see `rounded`)."""
 
     options: FileOptions
 
     @classmethod
-    def of(cls, common: FileOptions, mu: float, epsilon: float, **others: Any) -> Setting:
+    def of(cls, common: FileOptions, **parameters: float) -> Setting:
         """The common options with the parameters of the page."""
-        return cls(replace(common.with_choice(mu, epsilon), **others))
+        return cls(common.with_given(parameters))
 
     @property
     def mu(self) -> float:
-        assert self.options.mu is not None
-        return self.options.mu
+        """μ; with learned filters the reciprocal of the level, as in `Parameters`."""
+        assert self.options.given_mu is not None
+        return self.options.given_mu
 
     @property
     def epsilon(self) -> float:
-        assert self.options.epsilon is not None
-        return self.options.epsilon
+        """ε; with learned filters 0, as in `Parameters`."""
+        assert self.options.is_learned or self.options.epsilon is not None
+        return self.options.epsilon or 0.0
 
     @property
     def values(self) -> dict[str, float]:
         """The parameters with sliders."""
-        return {name: getattr(self.options, name) for name in SLIDERS}
+        return {name: getattr(self.options, name) for name in self.options.sliders}
 
     def for_channels(self, channels: int) -> FileOptions:
         """The options, without those that do not affect an image with this number of channels."""

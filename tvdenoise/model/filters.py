@@ -39,6 +39,8 @@ PARITIES = ((1, 1), (1, -1), (-1, 1), (-1, -1))
 _FREQUENCIES = 256
 #: The default tolerance, in levels, and the error of a gradient's sums, in unit roundoffs.
 _TOLERANCE, _ROUNDINGS = 0.05, 8
+#: Pixels farther away than this have no influence that counts: 0.07 grey levels at most on photographs, at any level.
+MARGIN = 64
 #: The smoothing before filters of scale 2.
 _BINOMIAL = np.outer((1, 2, 1), (1, 2, 1)) / 16
 

@@ -21,7 +21,7 @@ from tvdenoise.formats.registry import FORMAT_BY_EXTENSION
 from tvdenoise.pictures.screen import Screen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -33,19 +33,24 @@ class CellSetting:
     """One setting of a sheet.
 
     name: a letter for the row and a number for the column; strength: divisor of the chosen μ, before rounding.
-    options: of `tvdenoise run`, with their values, that give this setting; empty for the chosen one.
+    options: of `tvdenoise run`, by name, that give this setting; empty for the chosen one.
     """
 
     name: str
-    mu: float
-    epsilon: float
+    parameters: Parameters
     strength: float
-    options: tuple[tuple[str, str], ...]
+    options: Mapping[str, float]
 
     @property
     def is_centre(self) -> bool:
         """True for the chosen setting, around which the others lie."""
         return not self.options
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """The parameters that the prior has and the strength, in three digits."""
+        values = self.parameters.named | {"strength": self.strength}
+        return {name: in_three_digits(value) for name, value in values.items()}
 
 
 def in_three_digits(value: float) -> str:
@@ -144,6 +149,7 @@ _PAPER, _INK, _FAINT = (34, 34, 34), (240, 240, 240), (180, 180, 180)
 #: Distinct for the colour-blind (Okabe and Ito, Color Universal Design, 2008), and in brightness.
 _AUTOMATIC, _BEST = (86, 180, 233), (240, 228, 66)
 _SPACES = {b"RGB ": "RGB", b"GRAY": "L"}
+_SYMBOLS = {"mu": "μ", "epsilon": "ε"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,8 +219,7 @@ def _tile_of(cell: Cell, tuned: Tuned, screen: Screen) -> _Tile:
     frames = tuple(colour for colour, is_marked in marked if is_marked)
     colour = frames[-1] if frames else _INK
     heading = f"{setting.name}  {', '.join(tuned.marks(cell)).upper()}"
-    mu, epsilon, strength = map(in_three_digits, (setting.mu, setting.epsilon, setting.strength))
-    values = f"μ {mu}  ε {epsilon}  strength {strength}"
+    values = "  ".join(f"{_SYMBOLS.get(name, name)} {text}" for name, text in setting.shown.items())
     lines = ((heading, colour), (values, _INK), *_similarity_lines(cell.similarity))
     return _Tile(_shown(tuned, cell.intensities, screen), lines, frames)
 

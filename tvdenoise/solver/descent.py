@@ -339,7 +339,7 @@ class Method:
         objective = self.posed(noisy, mu, epsilon, fidelity)
         with self.descent(
             objective,
-            self._start(noisy, mu) if start is None else start,
+            self.start(noisy, mu) if start is None else start,
             tolerance=tolerance,
             stored=stored,
             returned=returned,
@@ -368,8 +368,8 @@ class Method:
                 trace=tuple(points),
             )
 
-    def _start(self, noisy: NDArray[np.floating], mu: float) -> NDArray[np.floating]:
-        """Return the first iterate; see ``start`` of `minimise`."""
+    def start(self, noisy: NDArray[np.floating], mu: float) -> NDArray[np.floating]:
+        """Return the iterate to start from unless a better one is known; see ``start`` of `minimise`."""
         if self.bank is None:
             return noisy
         quick = replace(self.quick, bank=None)

@@ -38,13 +38,8 @@ export class Sliders {
   constructor(onmove) {
     this.onmove = onmove;
     this.follows = document.getElementById("follows");
-    this.strength = new Slider("strength", (value) => this.move({ mu: rounded(this.automatic.mu / value) }, value));
-    this.mu = new Slider("mu", (mu) => this.move({ mu }));
-    this.epsilon = new Slider("epsilon", (epsilon) => {
-      this.follows.checked = false;
-      this.move({ epsilon });
-    });
-    this.others = {};
+    this.strength = new Slider("strength", (value) => this.move(this.atStrength(value), value));
+    this.parameters = {};
     this.follows.addEventListener("change", () => this.move({}));
     document.getElementById("automatic").addEventListener("click", () => {
       this.follows.checked = true;
@@ -52,26 +47,46 @@ export class Sliders {
     });
   }
 
-  /** Start at the automatic choice. spans: for each slider, the factor that it covers to either side of it. */
+  /**
+   * Start at the automatic choice. spans: for each parameter that the prior has, the factor that its slider covers to
+   * either side of that choice.
+   */
   start(automatic, limits, spans, isColour) {
-    const [least, largest] = limits.mu;
     this.automatic = automatic;
     this.setting = { ...automatic };
-    this.strength.spread(1, 10, [automatic.mu / largest, automatic.mu / least]);
+    const ends = "level" in spans
+      ? limits.level.map((level) => level / automatic.level)
+      : limits.mu.map((mu) => automatic.mu / mu).reverse();
+    this.strength.spread(1, 10, ends);
     for (const name of Object.keys(spans)) {
-      if (!(name in this)) this.others[name] = new Slider(name, (value) => this.move({ [name]: value }));
-      (this[name] ?? this.others[name]).spread(automatic[name], spans[name], limits[name]);
+      this.parameters[name] = new Slider(name, (value) => {
+        if (name === "epsilon") this.follows.checked = false;
+        this.move({ [name]: value });
+      });
+      this.parameters[name].spread(automatic[name], spans[name], limits[name]);
     }
-    for (const slider of [this.strength, this.mu, this.epsilon, ...Object.values(this.others)]) {
+    for (const slider of [this.strength, ...Object.values(this.parameters)]) {
       slider.range.addEventListener("keydown", (event) => step(event, slider.range));
     }
-    for (const row of document.querySelectorAll(".colour-only")) row.hidden = !isColour;
+    for (const row of document.querySelectorAll("[data-parameter]")) {
+      row.hidden = !(row.dataset.parameter in spans) || (row.classList.contains("colour-only") && !isColour);
+    }
     this.show();
+  }
+
+  /** What a strength makes of the automatic choice: it divides mu, or multiplies the level of learned filters. */
+  atStrength(strength) {
+    const { mu, level } = this.automatic;
+    return level === undefined ? { mu: rounded(mu / strength) } : { level: rounded(level * strength) };
   }
 
   /** The requested setting; epsilon is null if it follows mu. */
   asked() {
-    return this.follows.checked ? { ...this.setting, epsilon: null } : this.setting;
+    return this.followsMu() ? { ...this.setting, epsilon: null } : this.setting;
+  }
+
+  followsMu() {
+    return "epsilon" in this.parameters && this.follows.checked;
   }
 
   move(change, strength) {
@@ -82,15 +97,14 @@ export class Sliders {
 
   /** Take over the epsilon from the server's answer. */
   settle({ epsilon }) {
-    if (this.follows.checked) this.setting.epsilon = epsilon;
-    this.epsilon.set(this.setting.epsilon);
+    if (this.followsMu()) this.setting.epsilon = epsilon;
+    this.parameters.epsilon?.set(this.setting.epsilon);
   }
 
   show(strength) {
-    this.strength.set(strength ?? rounded(this.automatic.mu / this.setting.mu));
-    this.mu.set(this.setting.mu);
-    this.epsilon.set(this.setting.epsilon);
-    for (const [name, slider] of Object.entries(this.others)) slider.set(this.setting[name]);
+    const { automatic, setting } = this;
+    this.strength.set(strength ?? rounded("level" in setting ? setting.level / automatic.level : automatic.mu / setting.mu));
+    for (const [name, slider] of Object.entries(this.parameters)) slider.set(setting[name]);
   }
 }
 
