@@ -304,15 +304,15 @@ class FilterBank:
         return np.maximum(self.potentials.curvature, self.potentials.concavity)
 
     @cached_property
-    def bounding_convolution(self) -> NDArray[np.float64]:
-        """Σ wᵢ KᵢᵀKᵢ, a bound of |∇²R| if w is the largest |ψ''|, as a convolution that is even along both axes.
+    def bound(self) -> NDArray[np.float64]:
+        """Σ wᵢ KᵢᵀKᵢ with w the largest |ψ''|, which bounds ∇²R, as a convolution that is even along both axes.
 
-        (channels, channels, rows, columns), by distance.
+        (channels, channels, distances along rows, and along columns), distances from 0 to twice the reach.
         """
         weights = self._most_curved[self.potential_of]
         products = np.einsum("i,ichw,idhw->cdhw", weights, self.symbols, self.symbols.conj(), optimize=True)
         found: NDArray[np.float64] = np.fft.irfft2(products, s=(_FREQUENCIES, _FREQUENCIES))
-        return found
+        return found[..., : 2 * self.reach + 1, : 2 * self.reach + 1]
 
     def gathered(self, by_filter: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the derivatives by the general and the symmetric filters from those by `filters`."""
@@ -486,7 +486,7 @@ class FilterObjective:
 
     def metric(self, x: NDArray[np.floating]) -> SpectralMetric:
         """Return the metric of the steps, which is the same everywhere."""
-        return SpectralMetric.of(self.prior.bank, x.shape[1:], x.dtype)
+        return SpectralMetric.of(self.prior.bank.bound, x.shape[1:], x.dtype)
 
     def distance_bound(self, squared_gradient_norm: float) -> float:
         """Return the certificate, in intensity units: rms(x − x*) ≤ ‖∇J(x)‖/((1 − ρ)√N)."""

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from tvdenoise.model.filters import FilterBank
-
 
 class StepMetric(Protocol):
     """A symmetric matrix M ≥ 0. Curvatures of J are at most twice M."""
@@ -62,13 +60,17 @@ class SpectralMetric:
     threads: int = 1
 
     @classmethod
-    def of(cls, bank: FilterBank, shape: Sequence[int], dtype: DTypeLike, threads: int = 1) -> SpectralMetric:
-        """Return the metric for images of so many rows and columns."""
-        reach = 2 * bank.reach
-        correlations = _PART * bank.bounding_convolution[..., : reach + 1, : reach + 1]
-        down, across = (_cosines(length, reach) for length in shape)
-        symbol = (down @ correlations).astype(dtype) @ across.T.astype(dtype)
-        for channel in range(bank.channels):
+    def of(
+        cls,
+        convolution: NDArray[np.float64],
+        shape: Sequence[int],
+        dtype: DTypeLike,
+        threads: int = 1,
+    ) -> SpectralMetric:
+        """Return the metric for images of so many rows and columns. convolution: that of `FilterBank.bound`."""
+        down, across = (_cosines(length, convolution.shape[-1] - 1) for length in shape)
+        symbol = (_PART * (down @ convolution)).astype(dtype) @ across.T.astype(dtype)
+        for channel in range(len(symbol)):
             symbol[channel, channel] += 1
         return cls(_inverse(symbol), threads)
 
@@ -117,7 +119,8 @@ def _inverse(matrices: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return the inverses of symmetric positive definite matrices (channels, channels, ...), by sweeping."""
     swept = matrices.copy()
     if len(swept) == 1:
-        return np.divide(1, swept, out=swept)
+        np.divide(1, swept, out=swept)
+        return swept
     for k in range(len(swept)):
         pivot = 1 / swept[k, k]
         row = swept[k] * pivot
