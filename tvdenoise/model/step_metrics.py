@@ -42,8 +42,28 @@ class PixelMetric:
         return result
 
 
-#: The part of the largest curvature of learned filters that the metric holds. It must be at least 1/2.
-_PART = 0.5
+@dataclass(frozen=True, eq=False)
+class UniformMetric:
+    """A multiple of the identity. factor: m > 0."""
+
+    factor: float
+
+    def times(self, direction: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return m d."""
+        result: NDArray[np.floating] = direction * direction.dtype.type(self.factor)
+        return result
+
+    def divide(
+        self, gradient: NDArray[np.floating], out: NDArray[np.floating] | None = None
+    ) -> NDArray[np.floating]:
+        """Return g/m, in ``out`` if that is given."""
+        result = np.empty_like(gradient) if out is None else out
+        np.multiply(gradient, gradient.dtype.type(1 / self.factor), out=result)
+        return result
+
+
+#: The part of the largest curvature of learned filters that their metrics hold. It must be at least 1/2.
+PART = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +84,8 @@ class SpectralMetric:
     @classmethod
     def of(cls, bank: FilterBank, shape: Sequence[int], dtype: DTypeLike, threads: int = 1) -> SpectralMetric:
         """Return the metric for images of so many rows and columns."""
-        weights = np.maximum(bank.potentials.curvature, bank.potentials.concavity)
-        reach = 2 * bank.reach
-        correlations = _PART * bank.correlations(weights)[..., : reach + 1, : reach + 1]
-        down, across = (_cosines(length, reach) for length in shape)
+        correlations = PART * bank.bounding_correlations
+        down, across = (_cosines(length, 2 * bank.reach) for length in shape)
         symbol = (down @ correlations).astype(dtype) @ across.T.astype(dtype)
         for channel in range(bank.channels):
             symbol[channel, channel] += 1
@@ -118,7 +136,8 @@ def _inverse(matrices: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return the inverses of symmetric positive definite matrices (channels, channels, ...), by sweeping."""
     swept = matrices.copy()
     if len(swept) == 1:
-        return np.divide(1, swept, out=swept)
+        np.divide(1, swept, out=swept)
+        return swept
     for k in range(len(swept)):
         pivot = 1 / swept[k, k]
         row = swept[k] * pivot
