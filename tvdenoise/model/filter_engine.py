@@ -72,7 +72,9 @@ class Kernels:
         """Return the metric of the steps for images of so many rows and columns."""
         key = (*shape, threads)
         if key not in self._metrics:
-            self._metrics[key] = SpectralMetric.of(self.bank, shape, self._dtype, threads)
+            self._metrics[key] = SpectralMetric.of(
+                self.bank.bounding_correlations, shape, self._dtype, threads
+            )
         return self._metrics[key]
 
     def joined(self, parts: Sequence[ByBank]) -> ByBank:

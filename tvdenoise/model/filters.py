@@ -504,7 +504,7 @@ class FilterObjective:
         """Return the metric of the steps, which is the same everywhere."""
         if self.fidelity is not None:
             return self.uniform_metric
-        return SpectralMetric.of(self.prior.bank, x.shape[1:], x.dtype)
+        return SpectralMetric.of(self.prior.bank.bounding_correlations, x.shape[1:], x.dtype)
 
     def distance_bound(self, squared_gradient_norm: float) -> float:
         """Return the certificate, in intensity units: rms(x − x*) ≤ ‖∇J(x)‖/((1 − ρ)√N)."""

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from tvdenoise.model.filters import FilterBank
-
 
 class StepMetric(Protocol):
     """A symmetric matrix M ≥ 0. Curvatures of J are at most twice M."""
@@ -82,12 +80,16 @@ class SpectralMetric:
     threads: int = 1
 
     @classmethod
-    def of(cls, bank: FilterBank, shape: Sequence[int], dtype: DTypeLike, threads: int = 1) -> SpectralMetric:
-        """Return the metric for images of so many rows and columns."""
-        correlations = PART * bank.bounding_correlations
-        down, across = (_cosines(length, 2 * bank.reach) for length in shape)
-        symbol = (down @ correlations).astype(dtype) @ across.T.astype(dtype)
-        for channel in range(bank.channels):
+    def of(
+        cls, correlations: NDArray[np.float64], shape: Sequence[int], dtype: DTypeLike, threads: int = 1
+    ) -> SpectralMetric:
+        """Return the metric for images of so many rows and columns.
+
+        correlations: Σ wᵢ KᵢᵀKᵢ by distances, as `tvdenoise.model.filters.FilterBank.bounding_correlations`.
+        """
+        down, across = (_cosines(length, correlations.shape[-1] - 1) for length in shape)
+        symbol = (down @ (PART * correlations)).astype(dtype) @ across.T.astype(dtype)
+        for channel in range(len(correlations)):
             symbol[channel, channel] += 1
         return cls(_inverse(symbol), threads)
 
