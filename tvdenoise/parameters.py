@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value", bound=np.generic)
 #: The most values (pixels times channels) in a sample; with learned filters, whose solves take longer.
-MOST_VALUES, _MOST_FILTERED_VALUES = 300_000, 60_000
+MOST_VALUES, _MOST_FILTERED_VALUES = 300_000, 48_000
 #: Tiles along each axis; fewer in volumes where tiles would be shorter than `_LEAST_RUN` and have too many seams.
 _TILES = 4
 _LEAST_RUN = 16

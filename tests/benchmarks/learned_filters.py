@@ -2,6 +2,7 @@
 
     python tests/benchmarks/learned_filters.py white FOLDER [--colour]     # white noise, added to clean pictures
     python tests/benchmarks/learned_filters.py pairs NOISY CLEAN           # two folders, matched in sorted order
+    python tests/benchmarks/learned_filters.py harm FOLDER...              # pictures without noise to remove
     python tests/benchmarks/learned_filters.py speed [--colour]            # seconds at one megapixel
 
 All columns have the mean PSNR in dB of the same noisy pictures:
@@ -123,6 +124,22 @@ def pairs(given: argparse.Namespace) -> None:
     table(f"pairs in {given.folders[0]}", both, methods_of(given, None))
 
 
+def harm(given: argparse.Namespace) -> None:
+    """Pictures that should come back as they are: the mean and the least PSNR of what comes back."""
+    for folder in given.folders:
+        truths = list(pictures(folder))[:: given.stride]
+        print(f"\nclean pictures of {folder}, {len(truths)} pictures")
+        for prior in ("tv", *given.prior):
+            kept = [
+                (psnr(denoise(truth, prior=prior, channel_axis=axis_of(truth)).image, truth), name)
+                for name, truth in truths
+            ]
+            values = np.minimum([value for value, _ in kept], 99)
+            print(
+                f"  {prior:20} {values.mean():6.2f} dB, worst {min(kept)[1]} {values.min():.1f}", flush=True
+            )
+
+
 def speed(given: argparse.Namespace) -> None:
     sample = clean(PHOTOGRAPHS[2], colour=given.colour)
     tiles = (
@@ -158,7 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("white", "pairs", "speed"))
+    parser.add_argument("what", choices=("white", "pairs", "harm", "speed"))
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--prior", nargs="+", default=["learned"])
     parser.add_argument("--levels", nargs="+", type=float, default=[15.0, 25.0, 50.0], help="of 255")
@@ -167,7 +184,7 @@ def main() -> None:
     parser.add_argument("--stride", type=int, default=1, help="use every Nth picture")
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args()
-    {"white": white, "pairs": pairs, "speed": speed}[given.what](given)
+    {"white": white, "pairs": pairs, "harm": harm, "speed": speed}[given.what](given)
 
 
 if __name__ == "__main__":

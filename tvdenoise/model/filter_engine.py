@@ -73,7 +73,7 @@ class Kernels:
         key = (*shape, threads)
         if key not in self._metrics:
             self._metrics[key] = SpectralMetric.of(
-                self.bank.bounding_correlations, shape, self._dtype, threads
+                self.bank.bounding_convolution, shape, self._dtype, threads
             )
         return self._metrics[key]
 

@@ -263,18 +263,7 @@ class FilterBank:
     @cached_property
     def lipschitz(self) -> float:
         """A Lipschitz constant of ∇R at any level."""
-        return self.largest_eigenvalue(self._curvatures)
-
-    @cached_property
-    def bounding_correlations(self) -> NDArray[np.float64]:
-        """Σ wᵢ KᵢᵀKᵢ, where wᵢ is the largest |ψᵢ''|, as `correlations`, up to 2 × reach; it is 0 beyond."""
-        end = 2 * self.reach + 1
-        return self.correlations(self._curvatures)[..., :end, :end].copy()
-
-    @property
-    def _curvatures(self) -> NDArray[np.float64]:
-        """The largest |ψ''| of each potential."""
-        return np.maximum(self.potentials.curvature, self.potentials.concavity)
+        return self.largest_eigenvalue(self._most_curved)
 
     @cached_property
     def concavity(self) -> float:
@@ -310,13 +299,22 @@ class FilterBank:
         scale = 1 / self._between_frequencies
         return value * scale, by_weight * scale, self.gathered(by_filter * scale)
 
-    def correlations(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return Σ wᵢ KᵢᵀKᵢ as a convolution, even along both axes: (channels, channels, rows, columns) by distance."""
-        products = np.einsum(
-            "i,ichw,idhw->cdhw", weights[self.potential_of], self.symbols, self.symbols.conj(), optimize=True
-        )
+    @property
+    def _most_curved(self) -> NDArray[np.float64]:
+        """The largest |ψ''| of each potential."""
+        return np.maximum(self.potentials.curvature, self.potentials.concavity)
+
+    @cached_property
+    def bounding_convolution(self) -> NDArray[np.float64]:
+        """Σ wᵢ KᵢᵀKᵢ, a bound of |∇²R| if w is the largest |ψ''|, as a convolution that is even along both axes.
+
+        (channels, channels, rows, columns), by distance up to 2 × reach; it is zero beyond.
+        """
+        weights = self._most_curved[self.potential_of]
+        products = np.einsum("i,ichw,idhw->cdhw", weights, self.symbols, self.symbols.conj(), optimize=True)
         found: NDArray[np.float64] = np.fft.irfft2(products, s=(_FREQUENCIES, _FREQUENCIES))
-        return found
+        end = 2 * self.reach + 1
+        return found[..., :end, :end].copy()
 
     def gathered(self, by_filter: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the derivatives by the general and the symmetric filters from those by `filters`."""
@@ -504,7 +502,7 @@ class FilterObjective:
         """Return the metric of the steps, which is the same everywhere."""
         if self.fidelity is not None:
             return self.uniform_metric
-        return SpectralMetric.of(self.prior.bank.bounding_correlations, x.shape[1:], x.dtype)
+        return SpectralMetric.of(self.prior.bank.bounding_convolution, x.shape[1:], x.dtype)
 
     def distance_bound(self, squared_gradient_norm: float) -> float:
         """Return the certificate, in intensity units: rms(x − x*) ≤ ‖∇J(x)‖/((1 − ρ)√N)."""

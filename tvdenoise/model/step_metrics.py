@@ -81,15 +81,15 @@ class SpectralMetric:
 
     @classmethod
     def of(
-        cls, correlations: NDArray[np.float64], shape: Sequence[int], dtype: DTypeLike, threads: int = 1
+        cls, convolution: NDArray[np.float64], shape: Sequence[int], dtype: DTypeLike, threads: int = 1
     ) -> SpectralMetric:
         """Return the metric for images of so many rows and columns.
 
-        correlations: Σ wᵢ KᵢᵀKᵢ by distances, as `tvdenoise.model.filters.FilterBank.bounding_correlations`.
+        convolution: Σ wᵢ KᵢᵀKᵢ, see `tvdenoise.model.filters.FilterBank.bounding_convolution`.
         """
-        down, across = (_cosines(length, correlations.shape[-1] - 1) for length in shape)
-        symbol = (down @ (PART * correlations)).astype(dtype) @ across.T.astype(dtype)
-        for channel in range(len(correlations)):
+        down, across = (_cosines(length, convolution.shape[-1] - 1) for length in shape)
+        symbol = (down @ (PART * convolution)).astype(dtype) @ across.T.astype(dtype)
+        for channel in range(len(convolution)):
             symbol[channel, channel] += 1
         return cls(_inverse(symbol), threads)
 
