@@ -236,7 +236,7 @@ class Spec:
 
 #: The options that only total variation has, and those that learned filters do not support.
 _OF_TOTAL_VARIATION = ("mu", "epsilon", "tv", "penalty", "chroma")
-_WITHOUT_FILTERS = ("chroma_only", "volume", "memory")
+_WITHOUT_FILTERS = ("chroma_only", "volume")
 STRENGTH_PANEL, ADVANCED_PANEL, FILES_PANEL, VOLUMES_PANEL = (
     "Strength and accuracy",
     "Advanced",
