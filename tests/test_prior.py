@@ -8,7 +8,7 @@ import pytest
 
 from support.banks import small_prior
 from support.samples import clean, crop, psnr, rms, with_noise
-from tvdenoise import choose_parameters, denoise, denoise_tiled, read_prior
+from tvdenoise import choose_parameters, denoise, read_prior
 from tvdenoise.errors import PriorError
 from tvdenoise.model.colour import to_opponent
 from tvdenoise.model.filters import FilterObjective, FilterPrior
@@ -183,14 +183,6 @@ def test_what_missing_pixels_hold_does_not_matter():
     found = denoise(NOISY, prior=PRIOR, level=SIGMA, weights=weights)
     other = denoise(np.where(MASK, NOISY, 0.3), prior=PRIOR, level=SIGMA, weights=weights)
     np.testing.assert_array_equal(found.image, other.image)
-
-
-def test_parts_are_refused():
-    with (
-        pytest.raises(ValueError, match="the whole image in memory"),
-        denoise_tiled(None, memory=1, prior=PRIOR),
-    ):
-        pass
 
 
 def test_names_of_files_are_read_and_bad_ones_refused(tmp_path):

@@ -476,8 +476,8 @@ def denoise_tiled(
     tell: called with the stage and its progress. An exception that it raises ends the work.
 
     The other arguments are those of `tvdenoise.denoise`, without weights, masks, ``impulses`` and ``nan="fill"``, which
-    need the whole image. Raises the same errors, TooLittleMemoryError (a ValueError) if the memory is too small, and
-    OSError if the scratch file cannot be written.
+    need the whole image; with learned filters, pixels without data need it too. Raises the same errors,
+    TooLittleMemoryError (a ValueError) if the memory is too small, and OSError if the scratch file cannot be written.
     """
     from tvdenoise.tiling.passes import Scratch, TiledSolution, Windows
     from tvdenoise.tiling.plan import TilingPlan
@@ -485,8 +485,6 @@ def denoise_tiled(
     from tvdenoise.tiling.source import Reader, Stage, tell_nobody
 
     given = Options.of(options, _given(fields, mu=mu, epsilon=epsilon))
-    if given.is_learned:
-        raise ValueError("learned filters need the whole image in memory; use total variation (prior tv)")
     if given.impulses != "off":
         raise ValueError("impulses cannot be removed in parts, which know only a part of the image")
     tell = tell or tell_nobody
@@ -521,16 +519,17 @@ def denoise_tiled(
 
 def _solution(plan: TilingPlan, status: Status, iterations: int, found: Evaluation) -> Solution:
     """The solution, without an image."""
-    layout = plan.reader.layout
+    layout, is_learned = plan.reader.layout, plan.form.method.bank is not None
     return Solution(
         image=np.empty((0,) * len(plan.reader.shape), layout.precision),
         mu=plan.form.mu / layout.scale,
         epsilon=plan.form.epsilon * layout.scale,
+        level=layout.scale / plan.form.mu if is_learned else None,
         noise=None if plan.noise is None else in_data_ranges(plan.noise, layout, plan.reader.channels),
         tolerance=plan.certificate.tolerance * layout.scale,
         status=status,
         iterations=iterations,
-        value=found.value * layout.scale,
+        value=found.value * (layout.scale**2 if is_learned else layout.scale),
         distance_bound=plan.certificate.distance_bound(found) * layout.scale,
         absent=plan.absent,
     )

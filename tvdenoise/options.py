@@ -238,7 +238,7 @@ class Spec:
 #: support.
 _OF_TOTAL_VARIATION = ("mu", "epsilon", "tv", "penalty", "chroma")
 _OF_FILTERS = ("level",)
-_WITHOUT_FILTERS = ("chroma_only", "volume", "memory")
+_WITHOUT_FILTERS = ("chroma_only", "volume")
 STRENGTH_PANEL, ADVANCED_PANEL, FILES_PANEL, VOLUMES_PANEL = (
     "Strength and accuracy",
     "Advanced",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value", bound=np.generic)
 #: The most values (pixels times channels) in a sample; with learned filters, whose solves take longer.
-_MOST_VALUES, _MOST_FILTERED_VALUES = 300_000, 48_000
+MOST_VALUES, _MOST_FILTERED_VALUES = 300_000, 48_000
 #: Tiles along each axis; fewer in volumes where tiles would be shorter than `_LEAST_RUN` and have too many seams.
 _TILES = 4
 _LEAST_RUN = 16
@@ -55,7 +55,12 @@ def sample(planes: NDArray[np.floating]) -> NDArray[np.floating]:
     return planes if indices is None else take_indices(planes, indices)
 
 
-def sample_indices(shape: Sequence[int], most_values: int = _MOST_VALUES) -> list[NDArray[np.intp]] | None:
+def most_values_for(method: Method) -> int:
+    """Return the most values in a sample of an image without weights."""
+    return MOST_VALUES if method.bank is None else _MOST_FILTERED_VALUES
+
+
+def sample_indices(shape: Sequence[int], most_values: int = MOST_VALUES) -> list[NDArray[np.intp]] | None:
     """Return the sample's indices along each spatial axis of a shape (channels, ...); None if it is the whole."""
     size = int(np.prod(shape))
     if size <= most_values:
@@ -231,8 +236,7 @@ class Risk:
         typical = 1.0 if fidelity is None else fidelity.typical
         least = least_epsilon(planes, fidelity, weighted_chroma=method.has_weighted_chroma)
         if fidelity is None:
-            most = _MOST_VALUES if method.bank is None else _MOST_FILTERED_VALUES
-            indices = sample_indices(planes.shape, most)
+            indices = sample_indices(planes.shape, most_values_for(method))
             if indices is not None:
                 planes = take_indices(planes, indices)
                 unclipped = None if unclipped is None else take_indices(unclipped, indices)
@@ -481,13 +485,15 @@ def choose_by_sample(
 
     sampled: required if μ is not given. own: the options in units of the planes.
     """
-    mu, epsilon = own.mu, own.epsilon
+    mu, epsilon = own.given_mu, own.epsilon
     if mu is None:
         assert noise is not None
         assert sampled is not None
         planes, fidelity, unclipped = sampled
         risk = partial(Risk.on, planes, noise, method, epsilon, fidelity, unclipped=unclipped)
         mu = _mu_for_noise(noise, method, least_sigma, risk) / own.strength
+    if method.bank is not None:
+        return mu, 0.0
     if epsilon is None:
         epsilon = epsilon_for(
             mu,
@@ -660,6 +666,10 @@ def bank_of(prior: LearnedPrior | str, channels: int) -> FilterBank:
     return bank
 
 
+#: Why learned filters refuse a volume.
+OF_IMAGES = "learned filters denoise images, and this is a volume; use total variation (prior tv)"
+
+
 def whole_of(data: Data, method: Method) -> Data:
     """Return the data that learned filters denoise: a whole image, with missing, absent and impulse pixels filled.
 
@@ -667,9 +677,7 @@ def whole_of(data: Data, method: Method) -> Data:
     mask keeps is put back at the end. Raises ValueError for volumes and for unequal weights.
     """
     if data.planes.ndim != 3:
-        raise ValueError(
-            "learned filters denoise images, and this is a volume; use total variation (prior tv)"
-        )
+        raise ValueError(OF_IMAGES)
     fidelity, planes = data.fidelity, data.planes
     if fidelity is None:
         return data

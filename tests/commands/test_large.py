@@ -20,6 +20,7 @@ import pytest
 import tifffile
 
 from formats.test_tiff_kinds import KINDS, store, together
+from support.banks import small_prior
 from support.makers import MAKERS, metadata_for
 from support.own_time import own_time
 from support.processes import environment, temporaries
@@ -73,6 +74,30 @@ def in_parts(monkeypatch: pytest.MonkeyPatch):
             yield
 
     return inside
+
+
+@pytest.fixture
+def filters(in_parts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Write filters of so many channels as small.prior; what is returned is like ``in_parts``, for them."""
+
+    def of(channels: int):
+        prior = small_prior(channels)
+        (tmp_path / "small.prior").write_bytes(prior.to_bytes())
+
+        @contextmanager
+        def inside():
+            with in_parts(), monkeypatch.context() as patch:
+                patch.setattr(
+                    large, "memory_for",
+                    lambda large, _: memory_needed(
+                        large.shape, large.channels, large.dtype, bank=prior.bank
+                    ) + 2 * prior.bank.symbols.nbytes,
+                )  # fmt: skip
+                yield
+
+        return inside
+
+    return of
 
 
 def report(path: Path) -> dict[str, Any]:
@@ -417,6 +442,68 @@ def test_a_picture_that_fits_has_the_same_bytes_whatever_the_memory(
     assert command("run", "a.tif").exit_code == 0
     contents = {path.read_bytes() for path in tmp_path.iterdir() if path.name != "a.tif"}
     assert len(contents) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "options"),
+    [("L", 1, ()), ("RGB;16", 1, ("--strength", "1.5")), ("RGB", 3, ("--level", "0.05")), ("F", 1, ())],
+    ids=str,
+)
+def test_learned_filters_denoise_in_parts_as_they_would_whole(
+    kind: str, own: int, options: tuple[str, ...], command, filters, tmp_path: Path
+) -> None:
+    channels = 3 if kind.startswith("RGB") else 1
+    dtype = {"F": np.float32, "RGB;16": np.uint16}.get(kind, np.uint8)
+    values = smooth(300, 330, channels, dtype)
+    photometric = "rgb" if channels == 3 else "minisblack"
+    tifffile.imwrite(tmp_path / "a.tif", values, tile=(64, 64), photometric=photometric, metadata=None)
+    reports = both(command, filters(own), "--prior", "small.prior", *options)
+    assert re.search(r"denoised in ([2-9]|\d\d+) parts", reports[1]["notes"])
+    first, second = (read(tmp_path / f"{name}.tif").intensities for name in ("whole", "parts"))
+    close_by_bounds(first, second, reports)
+    assert not np.array_equal(first, values)
+    assert reports[1]["converged"]
+    for name in ("level", "prior", "noise", "mu", "epsilon"):
+        assert reports[1][name] == reports[0][name]
+
+
+def test_bands_are_denoised_in_parts_by_learned_filters(command, filters, tmp_path: Path) -> None:
+    values = smooth(200, 210, 5)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig")
+    for more in ((), ("--couple-bands",)):
+        reports = both(command, filters(1), "--prior", "small.prior", "--overwrite", *more)
+        first, second = (read(tmp_path / f"{name}.tif").intensities for name in ("whole", "parts"))
+        close_by_bounds(first, second, reports)
+        assert re.search(r"in \d+ parts?, because", reports[1]["notes"])
+
+
+def test_pixels_without_data_need_the_whole_image_with_learned_filters(
+    command, filters, tmp_path: Path
+) -> None:
+    values = smooth(200, 210).clip(1, 255)
+    values[20:30, 40:50] = 0
+    tifffile.imwrite(tmp_path / "a.tif", values, tile=(64, 64))
+    with filters(1)():
+        result = command("run", "a.tif", "--prior", "small.prior", "--nodata", "0")
+    assert result.exit_code == 1
+    assert (
+        "learned filters need the whole image in memory where pixels have no data; use total" in result.stderr
+    )
+    assert not (tmp_path / "a_denoised.tif").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="measured as Linux tells it")
+def test_learned_filters_keep_within_the_memory(tmp_path: Path) -> None:
+    from support.measured import measured
+
+    (tmp_path / "small.prior").write_bytes(small_prior().to_bytes())
+    tifffile.imwrite(tmp_path / "a.tif", np.tile(smooth(500, 500, 3), (3, 4, 1)), tile=(256, 256))
+    given = ("--prior", "small.prior", "--memory", "400MB", "--level", "0.05", "--report", "report.jsonl")
+    for _ in range(2):  # compiles kernels the first time
+        ended, _, megabytes = measured(tmp_path, "a.tif", "--overwrite", *given)
+        assert ended.returncode == 0, ended.stderr
+    assert re.search(r"in \d parts", report(tmp_path / "report.jsonl")["notes"])
+    assert megabytes * 2**20 <= 400e6
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="measured as Linux tells it")

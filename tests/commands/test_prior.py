@@ -69,7 +69,6 @@ def test_workers_get_the_filters_themselves(process, make_image, prior, tmp_path
         (("--prior", "a.png"), "a.png: the file is not a prior; give a file written by"),
         (("--prior", "small.prior", "--mu", "10"), "--mu belongs to total variation"),
         (("--prior", "small.prior", "--volume"), "--prior cannot be combined with --volume"),
-        (("--prior", "small.prior", "--memory", "1GB"), "--prior cannot be combined with --memory"),
         (("--prior", "small.prior", "--shared-parameters"), "--shared-parameters chooses mu"),
         (("--level", "0.1"), "--level is that of learned filters"),
     ],

@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageFile
 
+from support.banks import small_prior
 from support.hostile import png
 from support.measured import measured
 from support.processes import environment
@@ -65,6 +67,21 @@ def test_the_estimate_bounds_what_the_command_takes_and_not_by_far(shape, dtype,
     needed = header_of(tmp_path / "large.tif").bytes_needed
     taken = bytes_that_the_large_one_takes_more(tmp_path)
     assert taken <= needed <= 1.7 * taken  # 1.5 of larger pictures
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="measured as Linux tells it")
+@pytest.mark.parametrize(("shape", "channels"), [((1500, 2000), 1), ((800, 1000, 3), 1), ((800, 1000, 3), 3)])
+def test_the_estimate_for_learned_filters_bounds_what_the_command_takes(
+    shape, channels, tmp_path: Path
+) -> None:
+    values = noise(*shape)
+    (tmp_path / "small.prior").write_bytes(small_prior(channels).to_bytes())
+    for name, part in (("small.tif", values[:20, :30]), ("large.tif", values)):
+        tifffile.imwrite(tmp_path / name, part, photometric="rgb" if shape[2:] else "minisblack")
+    needed = replace(header_of(tmp_path / "large.tif"), has_filters=True).bytes_needed
+    options = ("--prior", "small.prior", "--level", "0.05")
+    assert bytes_that_the_large_one_takes_more(tmp_path, *options) <= needed
 
 
 @pytest.mark.slow

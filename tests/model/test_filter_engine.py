@@ -1,14 +1,18 @@
 """The fused kernel for learned filters equals the definition, at every border and for any number of threads."""
 
 from dataclasses import replace
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
 
 from support.banks import random_bank, zero_sum
 from tvdenoise.model import filter_kernels
+from tvdenoise.model.engines import SparseEngine
+from tvdenoise.model.fidelity import ABSENT, HELD, Fidelity
 from tvdenoise.model.filter_engine import FilterEngine, Kernels
 from tvdenoise.model.filters import PARITIES, FilterObjective, FilterPrior, parity_part
+from tvdenoise.solver.step_rules import SAFE_STEP
 
 #: channels, rows, columns, general and symmetric filters, side, whether every second filter is of scale 2.
 CASES = [
@@ -58,6 +62,65 @@ def test_a_step_follows_the_direction_and_evaluates_there(case, preconditioned, 
         lengths = (evaluation.squared_length_before, evaluation.gradient_product, evaluation.squared_length)
         expected = [np.vdot(before, direction), product, np.vdot(engine.gradient, engine.direction)]
         assert lengths == pytest.approx(expected, abs=tolerance * scale**2)
+
+
+@pytest.mark.parametrize("preconditioned", [False, True])
+@pytest.mark.parametrize("case", CASES[1:-1], ids=str)
+def test_held_pixels_keep_their_values_and_count_in_no_sum_but_the_value(case, preconditioned):
+    objective, start = _problem(case, np.float64)
+    coded = np.where(np.random.default_rng(3).random(start.shape[1:]) < 0.4, HELD, 1.0)
+    objective = replace(objective, fidelity=Fidelity(coded))
+    sparse = SparseEngine(objective, start, preconditioned=preconditioned)
+    with FilterEngine(objective, start, threads=2, preconditioned=preconditioned) as engine:
+        for step in (0.0, 0.5 if preconditioned else 0.5 / objective.lipschitz):
+            found, expected = engine.advance(step), sparse.advance(step)
+            for name in ("value", "squared_gradient_norm", "gradient_product", "squared_length"):
+                if preconditioned or name != "squared_length":
+                    assert getattr(found, name) == pytest.approx(
+                        getattr(expected, name), rel=1e-10, abs=1e-12
+                    )
+            assert np.allclose(engine.direction, sparse.direction, rtol=0, atol=1e-12)
+        held = coded == HELD
+        assert np.array_equal(engine.iterate[:, held], start[:, held])
+        assert not np.array_equal(engine.iterate, start)
+    assert objective.total_weight == np.count_nonzero(~held) * len(start)
+
+
+def test_a_step_over_the_uniform_metric_lowers_the_value():
+    objective, start = _problem((1, 40, 30, 1, 4, 7, True), np.float64)
+    coded = np.ones(start.shape[1:])
+    coded[:9] = HELD
+    with FilterEngine(replace(objective, fidelity=Fidelity(coded)), start, threads=1) as engine:
+        values = [engine.advance(step).value for step in (0.0, *[SAFE_STEP] * 20)]
+    assert all(after < before for before, after in pairwise(values))
+
+
+def test_weights_of_pixels_are_refused():
+    objective, start = _problem((1, 11, 13, 1, 3, 7, True), np.float64)
+    for weight in (0.0, 0.5, ABSENT):
+        coded = np.ones(start.shape[1:])
+        coded[2, 3] = weight
+        with pytest.raises(ValueError, match="know no weights"):
+            replace(objective, fidelity=Fidelity(coded))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if min(case[1:3]) > 3], ids=str)
+def test_a_part_has_sums_of_its_own_and_parts_add_up(case):
+    objective, start = _problem(case, np.float64)
+    _, rows, columns = start.shape
+    total, squared_norm = 0.0, 0.0
+    gradient = objective.gradient(start)
+    for down, across in product(((0, 3), (3, rows)), ((0, columns - 2), (columns - 2, columns))):
+        part = slice(*down), slice(*across)
+        with FilterEngine(objective, start, 2, preconditioned=False, part=part) as engine:
+            evaluation = engine.advance(0.0)
+            assert np.allclose(engine.gradient[:, *part], gradient[:, *part], rtol=0, atol=1e-12)
+            own = np.linalg.norm(gradient[:, *part]) ** 2
+            assert evaluation.squared_gradient_norm == pytest.approx(own, rel=1e-10)
+        total += evaluation.value
+        squared_norm += evaluation.squared_gradient_norm
+    assert total == pytest.approx(objective.value(start), rel=1e-12)
+    assert squared_norm == pytest.approx(np.vdot(gradient, gradient), rel=1e-10)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)

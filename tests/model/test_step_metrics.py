@@ -59,8 +59,9 @@ def test_no_curvature_is_above_twice_the_metric(case):
 def test_the_number_of_threads_changes_no_byte(threads):
     bank = random_bank(1, 3)
     image = np.random.default_rng(4).random((2, 61, 83)).astype(np.float32)
-    one = SpectralMetric.of(bank.bound, (61, 83), np.float32).divide(image)
-    assert np.array_equal(SpectralMetric.of(bank.bound, (61, 83), np.float32, threads).divide(image), one)
+    convolution = bank.bounding_convolution
+    one = SpectralMetric.of(convolution, (61, 83), np.float32).divide(image)
+    assert np.array_equal(SpectralMetric.of(convolution, (61, 83), np.float32, threads).divide(image), one)
 
 
 def test_the_pixel_metric_divides_where_it_is_not_zero():

@@ -65,13 +65,19 @@ def shown(spacing: tuple[float, ...]) -> str:
 
 
 Result = TypeVar("Result")
-EQUAL = 1.0  #: chroma for channels of equal weight
+AnyOptions = TypeVar("AnyOptions", bound="Options")
+_EQUAL = 1.0  #: chroma for channels of equal weight
 _LEAST_SIDE_FOR_HINTS = 32  # pixels
 
 
 def of_type_range(dtype: np.dtype[Any], data_range: float | None) -> float:
     """The factor that turns results in data ranges into fractions of the largest integer of a type; 1 for floats."""
     return 1.0 if data_range is None or dtype.kind == "f" else data_range / white_of(dtype)
+
+
+def with_equal_channels(options: AnyOptions) -> AnyOptions:
+    """The options for bands, which are no colours: learned filters treat channels alike in any case."""
+    return options if options.is_learned else replace(options, chroma=_EQUAL)
 
 
 class Denoiser:
@@ -165,7 +171,7 @@ class Denoiser:
             channels=noisy.channels, is_float=noisy.is_float, mu=mu, nodata=noisy.nodata
         )
         if noisy.in_bands:  # three bands are not red, green and blue
-            return replace(options, chroma=EQUAL)
+            return with_equal_channels(options)
         return options
 
     def _layout(self, noisy: DecodedImage | Volume, mask: NDArray[np.bool_] | None) -> dict[str, Any]:
@@ -216,7 +222,10 @@ class Denoiser:
         settings = self._settings
         if settings.chroma_only and channels != RGB_CHANNELS:
             return
-        method = method_of(settings, channels)
+        try:
+            method = method_of(settings, channels)
+        except ValueError:  # told when the image is solved
+            return
         shape = (2, 2, 2) if settings.volume else (2, 2)
         planes = np.zeros((len(method.channel_weights), *shape), np.float32)
         objective, whole = method.objective(planes, 1.0, 1.0), tuple(slice(0, side) for side in shape)
@@ -224,6 +233,8 @@ class Denoiser:
             engine.advance(0.0)
             value_of_part(objective, engine.iterate, whole)
             squared_norm_of_part(engine.direction, whole)
+        if method.bank is not None:
+            method.minimise(planes, 1.0, 0.0)
 
     @contextmanager
     def announcing(self) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,7 @@ class Forecast:
     from_stream: the input is a stream, and not read; first_frame: read only the first of several images; volume:
     denoise stacks as volumes; budget: of memory; mask: its file; mask_form: number and size of its masks;
     has_weights: pixels are masked, or may be missing; impulses, chroma_only: the options of these names; form: of
-    standard output.
+    standard output; has_filters: learned filters denoise the images.
     """
 
     max_megapixels: float
@@ -78,6 +78,7 @@ class Forecast:
     impulses: str = "off"
     form: Format | None = None
     chroma_only: bool = False
+    has_filters: bool = False
 
     def prospects(self, plan: Plan) -> Iterator[Prospect]:
         """Yield predictions in the order of a run by one process."""
@@ -134,9 +135,15 @@ class Forecast:
             if (shortage := self.budget.shortage(needed)) is not None:
                 require_whole_volume(self.mask, self.impulses, shortage, self.budget.remedy)
             return shortage is not None
-        if job.header is None or self.budget.shortage(job.header.bytes_needed) is None:
+        if job.header is None:
             return False
-        with opened_file(job.source, self.max_megapixels, first_frame=self.first_frame) as file:
+        needed = replace(job.header, has_filters=self.has_filters).bytes_needed
+        if self.budget.shortage(needed) is None:
+            return False
+        opened = opened_file(
+            job.source, self.max_megapixels, first_frame=self.first_frame, has_filters=self.has_filters
+        )
+        with opened as file:
             large = large_image(file, self.budget)
         if large is None:
             return False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
-from tvdenoise.batch.denoiser import EQUAL, of_type_range, require_colour_noise
+from tvdenoise.batch.denoiser import of_type_range, require_colour_noise, with_equal_channels
 from tvdenoise.batch.work import SOLVED, Before, Progress, Work, no_progress
 from tvdenoise.errors import UnsupportedImageError, UnwritableImageError
 from tvdenoise.files.large import LargeImage, LargeWriter, require_large_carried
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tvdenoise.batch.outputs import Job
     from tvdenoise.files.stack import VolumeFile
     from tvdenoise.formats.family import Format
-    from tvdenoise.options import FileOptions
+    from tvdenoise.options import FileOptions, Options
     from tvdenoise.solver.descent import Solution
     from tvdenoise.tiling.passes import TiledSolution
     from tvdenoise.tiling.source import Stage, Window
@@ -75,17 +75,23 @@ def solved_in_parts(
 
     require_colour_noise(large.channels, chroma_only=settings.chroma_only, in_bands=in_bands)
     if in_bands:
-        settings = replace(settings, chroma=EQUAL, shared_mu=settings.shared_mu if large.band is None else ())
+        shared = settings.shared_mu if large.band is None else ()
+        settings = replace(with_equal_channels(settings), shared_mu=shared)
     options = settings.for_image(
         channels=large.channels, is_float=large.dtype.kind == "f", nodata=large.nodata
     )
     if options.threads is None and threads is not None:
         options = replace(options, threads=threads)
     budget = MemoryBudget(settings.memory)
+    memory = memory_for(large, budget)
+    if options.is_learned:
+        memory -= _bytes_of_bank(options, large.channels)
+        if memory < 1:
+            raise UnsupportedImageError(budget.shortage_of_parts(1 - memory), budget.remedy)
     scratch = existing(folder)
     tiled = denoise_tiled(
         large,
-        memory=memory_for(large, budget),
+        memory=memory,
         options=options,
         spacing=spacing,
         scratch=lambda: _scratch_file(scratch),
@@ -128,6 +134,16 @@ def memory_for(large: LargeImage | VolumeFile, budget: MemoryBudget) -> int:
     if memory < least:
         raise UnsupportedImageError(budget.shortage_of_parts(least - memory), budget.remedy)
     return memory
+
+
+def _bytes_of_bank(options: Options, channels: int) -> int:
+    """The memory that learned filters take themselves, whatever the image: twice their transforms."""
+    from tvdenoise.parameters import bank_of
+
+    try:
+        return 2 * bank_of(options.prior, channels).symbols.nbytes
+    except ValueError as error:
+        raise UnsupportedImageError(f"cannot be denoised: {error}") from error
 
 
 def joined(parts: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:

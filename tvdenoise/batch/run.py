@@ -17,7 +17,6 @@ from tvdenoise.batch.work import Progress, no_progress
 from tvdenoise.batch.worker_pool import WorkerPool
 from tvdenoise.errors import UsageError
 from tvdenoise.files.atomic import sweep
-from tvdenoise.files.memory import bytes_of_filters
 from tvdenoise.machine import available_threads
 
 if TYPE_CHECKING:
@@ -167,4 +166,4 @@ def _with_memory(jobs: tuple[Job, ...], settings: FileOptions) -> tuple[Job, ...
 def _bytes_needed(header: Header, settings: FileOptions) -> int:
     if settings.volume:
         return header.volume_bytes_needed(has_weights=settings.has_weights)
-    return header.bytes_needed + bytes_of_filters(header.columns, header.rows, header.channels)
+    return replace(header, has_filters=settings.is_learned).bytes_needed

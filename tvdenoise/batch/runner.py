@@ -135,6 +135,7 @@ class Runner:
                 may_hold=self._settings.not_finite,
                 first_frame=self._settings.first_frame,
                 couples_bands=self._settings.couple_bands,
+                has_filters=self._settings.is_learned,
                 admit=lambda file: self._admit(file, job),
             )
             if isinstance(found, DecodedImage):

@@ -258,6 +258,7 @@ def _show(
         impulses=settings.impulses,
         form=form,
         chroma_only=settings.chroma_only,
+        has_filters=settings.is_learned,
     )
     prospects = list(forecast.prospects(plan))
     print_plan(prospects)

@@ -127,12 +127,14 @@ def bytes_needed(
     return math.ceil(columns * rows * (a_value * planes + _COPIES * channels * bytes_per_sample)) + _CHOICE
 
 
-def bytes_of_filters(columns: int, rows: int, channels: int) -> int:
+def bytes_of_filters(columns: int, rows: int, channels: int, *, is_double: bool = False) -> int:
     """Return the memory that learned filters need besides `bytes_needed`.
 
-    Filters of one channel take one after the other and need less; others have a matrix for each frequency.
+    channels: that are denoised together. Filters of one channel take one after the other and need less; others have a
+    matrix for each frequency.
     """
-    return (_FILTER_PLANES + channels) * channels * _FLOAT * columns * rows
+    a_value = _DOUBLE if is_double else _FLOAT
+    return (_FILTER_PLANES + channels) * channels * a_value * columns * rows
 
 
 def volume_bytes_needed(

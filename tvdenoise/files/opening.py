@@ -25,7 +25,7 @@ from tvdenoise.errors import (
     UnsupportedImageError,
 )
 from tvdenoise.files.decoded import kind_of
-from tvdenoise.files.memory import BYTES_OF_BILEVEL, bytes_needed, volume_bytes_needed
+from tvdenoise.files.memory import BYTES_OF_BILEVEL, bytes_needed, bytes_of_filters, volume_bytes_needed
 from tvdenoise.files.paths import open_unnoticed, printable, reason_of
 from tvdenoise.files.pillow import PILLOW_SETTINGS, is_bilevel, require_known_mode
 from tvdenoise.files.stack import Axes, Series
@@ -117,7 +117,7 @@ class Header:
     """What a header says: codec as named by Pillow; channels including alpha, and of a palette those it expands to;
     planes: the number of images in the file; volume: the number of images in its largest volume. Both are 1 if the
     beginning of the file does not show them. is_double: it is denoised in double precision; in_bands: band by band;
-    is_bilevel: see `DecodedImage`."""
+    is_bilevel: see `DecodedImage`. has_filters: learned filters will denoise it, which needs more memory."""
 
     codec: str
     columns: int
@@ -130,6 +130,7 @@ class Header:
     is_double: bool = False
     in_bands: bool = False
     is_bilevel: bool = False
+    has_filters: bool = False
 
     @property
     def values(self) -> int:
@@ -141,7 +142,7 @@ class Header:
         """See `memory.bytes_needed`."""
         if self.is_bilevel:
             return self.columns * self.rows * BYTES_OF_BILEVEL
-        return bytes_needed(
+        needed = bytes_needed(
             self.columns,
             self.rows,
             self.channels,
@@ -150,6 +151,10 @@ class Header:
             is_double=self.is_double,
             in_bands=self.in_bands,
         )
+        if not self.has_filters:
+            return needed
+        together = 1 if self.in_bands else self.channels - self.has_alpha
+        return needed + bytes_of_filters(self.columns, self.rows, together, is_double=self.is_double)
 
     def volume_bytes_needed(self, *, has_weights: bool) -> int:
         """See `memory.volume_bytes_needed`."""
@@ -209,7 +214,7 @@ class OpenedFile:
 
     opened: its first image, opened by Pillow; stream: the file it is read from.
     max_megapixels: refuse larger images; first_frame: use only the first of several images; couples_bands: bands are
-    denoised together.
+    denoised together; has_filters: learned filters denoise the image.
     Properties raise UnreadableImageError and UnsupportedImageError.
     """
 
@@ -221,11 +226,13 @@ class OpenedFile:
         *,
         first_frame: bool = False,
         couples_bands: bool = False,
+        has_filters: bool = False,
     ) -> None:
         self.opened = opened
         self.stream = stream
         self.first_frame = first_frame
         self._couples_bands = couples_bands
+        self._has_filters = has_filters
         self._max_megapixels = max_megapixels
 
     @property
@@ -260,7 +267,11 @@ class OpenedFile:
     def bytes_needed(self) -> int:
         """Memory for denoising the first image, or the largest if they differ; see `memory.bytes_needed`."""
         headers = (
-            replace(header, in_bands=header.in_bands and not self._couples_bands)
+            replace(
+                header,
+                in_bands=header.in_bands and not self._couples_bands,
+                has_filters=self._has_filters,
+            )
             for header in self._headers()
         )
         return max(header.bytes_needed for header in headers)
@@ -367,7 +378,11 @@ def require_size_within(columns: int, rows: int, max_megapixels: float) -> None:
 
 @contextmanager
 def opened_file(
-    path: Path, max_megapixels: float = math.inf, *, first_frame: bool = False
+    path: Path,
+    max_megapixels: float = math.inf,
+    *,
+    first_frame: bool = False,
+    has_filters: bool = False,
 ) -> Iterator[OpenedFile]:
     """Open a file to inspect it, without changing its access time where the system allows that.
 
@@ -375,7 +390,7 @@ def opened_file(
     """
     try:
         with open(path, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
-            yield OpenedFile(opened, stream, max_megapixels, first_frame=first_frame)
+            yield OpenedFile(opened, stream, max_megapixels, first_frame=first_frame, has_filters=has_filters)
     except OSError as error:
         raise UnreadableImageError(reason_of(error)) from error
 

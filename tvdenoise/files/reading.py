@@ -137,17 +137,23 @@ def open_within(
     first_frame: bool = False,
     in_parts: bool = True,
     couples_bands: bool = False,
+    has_filters: bool = False,
     admit: Callable[[OpenedFile], None] | None = None,
 ) -> DecodedImage | Stack | LargeImage:
     """Like `open_images`, within a memory budget, or None for no limit.
 
     in_parts: return an image that exceeds the budget undecoded, if its file can be read in parts.
-    couples_bands: bands will be denoised together, which needs more memory.
+    couples_bands: bands will be denoised together, which needs more memory; has_filters: by learned filters, too.
     admit: called with the opened file before anything is decoded; may raise TvdenoiseError.
     """
     with opened_image(stream) as opened:
         file = OpenedFile(
-            opened, stream, max_megapixels, first_frame=first_frame, couples_bands=couples_bands
+            opened,
+            stream,
+            max_megapixels,
+            first_frame=first_frame,
+            couples_bands=couples_bands,
+            has_filters=has_filters,
         )
         family, series = file.contents.family, file.contents.series
         if admit is not None:

@@ -24,7 +24,7 @@ from tvdenoise.model.filter_kernels import (
     tiles_of,
 )  # fmt: skip
 from tvdenoise.model.filters import ByBank
-from tvdenoise.model.step_metrics import SpectralMetric
+from tvdenoise.model.step_metrics import SpectralMetric, UniformMetric
 from tvdenoise.model.threads import Team
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ class Kernels:
         """Return the metric of the steps for images of so many rows and columns."""
         key = (*shape, threads)
         if key not in self._metrics:
-            self._metrics[key] = SpectralMetric.of(self.bank.bound, shape, self._dtype, threads)
+            self._metrics[key] = SpectralMetric.of(
+                self.bank.bounding_convolution, shape, self._dtype, threads
+            )
         return self._metrics[key]
 
     def joined(self, parts: Sequence[ByBank]) -> ByBank:
@@ -89,13 +91,22 @@ class Kernels:
         return result
 
 
+def _are_within(tiles: NDArray[np.intp], part: tuple[slice, slice]) -> NDArray[np.bool_]:
+    """Return which tiles lie within rows and columns."""
+    top, bottom, left, right = tiles.T
+    rows, columns = part
+    return np.asarray(
+        (top >= rows.start) & (bottom <= rows.stop) & (left >= columns.start) & (right <= columns.stop)
+    )
+
+
 class FilterEngine:
     """Holds the iterate x, the objective gradient g there and the direction d, and steps them in place.
 
-    If preconditioned, d is g over a `SpectralMetric`; otherwise it is g.
+    If preconditioned, d is g over a `SpectralMetric`, or over a `UniformMetric` if pixels are held; otherwise it is g.
 
     start: the first iterate, (channels, rows, columns). threads: all available ones by default. kernels: made from the
-    objective's prior by default.
+    objective's prior by default. part: rows and columns; g and the sums are then those of these pixels alone.
     """
 
     def __init__(
@@ -106,6 +117,7 @@ class FilterEngine:
         kernels: Kernels | None = None,
         *,
         preconditioned: bool = True,
+        part: tuple[slice, slice] | None = None,
     ) -> None:
         prior = objective.prior
         self.objective = objective
@@ -114,15 +126,21 @@ class FilterEngine:
         self._noisy = np.require(objective.noisy, requirements=("C", "W"))
         self._kernels = kernels or Kernels(prior.bank, prior.level, self.iterate.dtype)
         _, rows, columns = self.iterate.shape
-        self._tiles = tiles_of(rows, columns, prior.bank.radius * (1 if self._kernels.coarse is None else 2))
+        reach = prior.bank.radius * (1 if self._kernels.coarse is None else 2)
+        self._tiles = tiles_of(rows, columns, reach, part)
+        self._every = np.arange(len(self._tiles))
+        self._counted = self._every if part is None else self._every[_are_within(self._tiles, part)]
         self._sums = np.zeros((len(self._tiles), SUMS))
         self._none = np.zeros((0, 0, 0), self.iterate.dtype)
         self._squared_length = 0.0
         threads = min(threads or available_threads(), len(self._tiles))
         self._team = Team(threads)
-        self.metric: SpectralMetric | None = None
+        self.metric: SpectralMetric | UniformMetric | None = None
         if preconditioned:
-            self.metric = self._kernels.metric((rows, columns), threads)
+            is_held = objective.fidelity is not None
+            self.metric = (
+                objective.uniform_metric if is_held else self._kernels.metric((rows, columns), threads)
+            )
             self.direction = np.zeros_like(self.iterate)
 
     def __enter__(self) -> Self:
@@ -139,11 +157,13 @@ class FilterEngine:
         arrays = (self.iterate, self._noisy, self.gradient, self.direction)
         parts = zip(*map(images, arrays), strict=True)
         value, squared_norm, product = np.sum([self._evaluated(*part) for part in parts], axis=0).tolist()
+        if self.objective.fidelity is not None:  # d is zero at held pixels, and so the product is right
+            self.gradient *= self.objective.fidelity.is_free
+            squared_norm = self._product(self.gradient, self.gradient)
         before, self._squared_length = self._squared_length, squared_norm
         if self.metric is not None:
             self.metric.divide(self.gradient, out=self.direction)
-            self._run(lambda tile: inner_tile(self.gradient, self.direction, self._tiles, tile, self._sums))
-            self._squared_length = float(self._sums[:, 0].sum())
+            self._squared_length = self._product(self.gradient, self.direction)
         return Evaluation(
             value,
             squared_norm,
@@ -151,6 +171,11 @@ class FilterEngine:
             squared_length_before=before,
             squared_length=self._squared_length,
         )
+
+    def _product(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+        """Return ⟨a, b⟩."""
+        self._run(lambda tile: inner_tile(a, b, self._tiles, tile, self._sums), self._counted)
+        return float(self._sums[self._counted, 0].sum())
 
     def _evaluated(
         self,
@@ -165,11 +190,11 @@ class FilterEngine:
         if self._kernels.coarse is not None:
             smooth = self._smoothed(x)
             of_coarse = np.zeros_like(smooth)
-            self._sweep(smooth, smooth, self._none, of_coarse, of_coarse, self._kernels.coarse)
-            penalties = float(self._sums[:, 0].sum())
+            self._sweep(smooth, smooth, self._none, of_coarse, of_coarse, self._kernels.coarse, self._every)
+            penalties = float(self._sums[self._counted, 0].sum())
             rest = self._smoothed(of_coarse)
-        self._sweep(x, noisy, rest, g, d, self._kernels.fine)
-        fine, squared_residual, squared_norm, product = self._sums.sum(axis=0)
+        self._sweep(x, noisy, rest, g, d, self._kernels.fine, self._counted)
+        fine, squared_residual, squared_norm, product = self._sums[self._counted].sum(axis=0)
         return np.array([penalties + fine + squared_residual / 2, squared_norm, product])
 
     def _sweep(
@@ -180,9 +205,12 @@ class FilterEngine:
         g: NDArray[np.floating],
         d: NDArray[np.floating],
         scale: _Scale,
+        tiles: NDArray[np.intp],
     ) -> None:
-        """Evaluate the filters of one scale; see `sweep_tile`."""
-        self._run(lambda tile: sweep_tile(x, noisy, rest, g, d, self._tiles, tile, *scale.packed, self._sums))
+        """Evaluate the filters of one scale in some of the tiles; see `sweep_tile`."""
+        self._run(
+            lambda tile: sweep_tile(x, noisy, rest, g, d, self._tiles, tile, *scale.packed, self._sums), tiles
+        )
 
     def _smoothed(self, x: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return an image as filters of scale 2 see it; its own adjoint."""
@@ -238,9 +266,9 @@ class FilterEngine:
         )  # fmt: skip
         return layout.by_bank(scale.bank, by_weight.sum(axis=0), by_potential.sum(axis=0))
 
-    def _run(self, work: Callable[[int], None]) -> None:
-        """Do work on each tile."""
-        waiting = iter(range(len(self._tiles)))
+    def _run(self, work: Callable[[int], None], tiles: NDArray[np.intp] | None = None) -> None:
+        """Do work on some of the tiles, by default on each."""
+        waiting = iter((self._every if tiles is None else tiles).tolist())
 
         def share() -> None:
             for tile in waiting:

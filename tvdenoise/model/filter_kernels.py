@@ -20,6 +20,7 @@ under flips, the adjoint of these responses is the exact gradient at the border.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -197,15 +198,29 @@ def _packed_potentials(potentials: Potentials, layout: BankLayout) -> NDArray[np
     return np.stack(columns, axis=1)
 
 
-def tiles_of(rows: int, columns: int, reach: int) -> NDArray[np.intp]:
+def tiles_of(
+    rows: int, columns: int, reach: int, part: tuple[slice, slice] | None = None
+) -> NDArray[np.intp]:
     """Return the tiles of an image: (tiles, 4), first and last row, first and last column (exclusive).
 
-    reach: the largest distance of a tap from the middle of its filter.
+    reach: the largest distance of a tap from the middle of its filter. part: rows and columns whose ends are borders
+    of tiles, too.
     """
-    down = np.linspace(0, rows, -(-rows // TILE_ROWS) + 1).astype(np.intp)
-    across = np.linspace(0, columns, -(-columns // (PITCH - 2 * reach)) + 1).astype(np.intp)
+    ends = ((), ()) if part is None else tuple((each.start, each.stop) for each in part)
+    down = _borders((0, *ends[0], rows), TILE_ROWS)
+    across = _borders((0, *ends[1], columns), PITCH - 2 * reach)
     spans = np.indices((len(down) - 1, len(across) - 1)).reshape(2, -1)
     return np.stack([down[spans[0]], down[spans[0] + 1], across[spans[1]], across[spans[1] + 1]], axis=1)
+
+
+def _borders(ends: tuple[int, ...], most: int) -> NDArray[np.intp]:
+    """Return borders at increasing ends, and at equal distances of at most ``most`` between them."""
+    pieces = [
+        np.linspace(start, stop, -(-(stop - start) // most) + 1).astype(np.intp)
+        for start, stop in pairwise(ends)
+        if stop > start
+    ]
+    return np.concatenate([pieces[0], *(piece[1:] for piece in pieces[1:])])
 
 
 @compiled

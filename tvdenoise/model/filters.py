@@ -20,17 +20,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tvdenoise.model.step_metrics import SpectralMetric
+from tvdenoise.model.fidelity import HELD
+from tvdenoise.model.step_metrics import PART, SpectralMetric, UniformMetric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
     from scipy import sparse
+
+    from tvdenoise.model.fidelity import Fidelity
 
 
 #: The symmetries of a filter or of a part of it along (rows, columns): 1 for even, −1 for odd.
@@ -304,15 +307,16 @@ class FilterBank:
         return np.maximum(self.potentials.curvature, self.potentials.concavity)
 
     @cached_property
-    def bound(self) -> NDArray[np.float64]:
+    def bounding_convolution(self) -> NDArray[np.float64]:
         """Σ wᵢ KᵢᵀKᵢ with w the largest |ψ''|, which bounds ∇²R, as a convolution that is even along both axes.
 
-        (channels, channels, distances along rows, and along columns), distances from 0 to twice the reach.
+        (channels, channels, rows, columns), by distance up to 2 × reach; it is zero beyond.
         """
         weights = self._most_curved[self.potential_of]
         products = np.einsum("i,ichw,idhw->cdhw", weights, self.symbols, self.symbols.conj(), optimize=True)
         found: NDArray[np.float64] = np.fft.irfft2(products, s=(_FREQUENCIES, _FREQUENCIES))
-        return found[..., : 2 * self.reach + 1, : 2 * self.reach + 1]
+        end = 2 * self.reach + 1
+        return found[..., :end, :end].copy()
 
     def gathered(self, by_filter: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the derivatives by the general and the symmetric filters from those by `filters`."""
@@ -432,14 +436,19 @@ class FilterObjective:
 
     noisy: f, (channels, rows, columns), float32 or float64. Filters of one channel act on each channel by itself;
     other filters need an image with as many channels.
+    fidelity: the held pixels, which are no unknowns; all others have the weight 1. None if all are free.
     """
 
     noisy: NDArray[np.floating]
     prior: FilterPrior
-    fidelity: ClassVar[None] = None  # all pixels count alike
+    fidelity: Fidelity | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless the filters suit the image."""
+        """Raise ValueError unless the filters suit the image and the weights of its pixels."""
+        if self.fidelity is not None and not np.isin(self.fidelity.coded, (1, HELD)).all():
+            raise ValueError(
+                "learned filters know no weights of pixels; masks and weights need total variation"
+            )
         if self.prior.bank.channels not in (1, len(self.noisy)):
             raise ValueError(
                 f"filters for {self.prior.bank.channels} channels do not suit an image of {len(self.noisy)}"
@@ -472,8 +481,10 @@ class FilterObjective:
 
     @property
     def total_weight(self) -> float:
-        """N."""
-        return float(self.noisy.size)
+        """N, the number of unknowns."""
+        if self.fidelity is None:
+            return float(self.noisy.size)
+        return float(self.fidelity.count * len(self.noisy) or 1)
 
     @property
     def default_tolerance(self) -> float:
@@ -484,13 +495,20 @@ class FilterObjective:
         """Return the error of a pixel's computed gradient, in unit roundoffs, for intensities up to ``largest``."""
         return _ROUNDINGS * (self.prior.level * self.prior.bank.largest_slope + self.lipschitz * largest)
 
-    def metric(self, x: NDArray[np.floating]) -> SpectralMetric:
+    @property
+    def uniform_metric(self) -> UniformMetric:
+        """The metric of the steps if pixels are held, where the transform of `SpectralMetric` is of no use."""
+        return UniformMetric(PART * self.lipschitz)
+
+    def metric(self, x: NDArray[np.floating]) -> SpectralMetric | UniformMetric:
         """Return the metric of the steps, which is the same everywhere."""
-        return SpectralMetric.of(self.prior.bank.bound, x.shape[1:], x.dtype)
+        if self.fidelity is not None:
+            return self.uniform_metric
+        return SpectralMetric.of(self.prior.bank.bounding_convolution, x.shape[1:], x.dtype)
 
     def distance_bound(self, squared_gradient_norm: float) -> float:
         """Return the certificate, in intensity units: rms(x − x*) ≤ ‖∇J(x)‖/((1 − ρ)√N)."""
-        return float(np.sqrt(squared_gradient_norm / self.noisy.size) / self.convexity)
+        return float(np.sqrt(squared_gradient_norm / self.total_weight) / self.convexity)
 
     def value(self, x: NDArray[np.floating]) -> float:
         """Return J(x)."""
@@ -498,9 +516,9 @@ class FilterObjective:
         return self.prior.value(x) + float(np.vdot(residual, residual)) / 2
 
     def gradient(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return ∇J(x), with the shape of the image."""
+        """Return ∇J(x), with the shape of the image; zero at held pixels."""
         gradient: NDArray[np.float64] = self.prior.gradient(x) + x - self.noisy
-        return gradient
+        return gradient if self.fidelity is None else np.where(self.fidelity.is_free, gradient, 0.0)
 
     def hessian_product(
         self, x: NDArray[np.floating], direction: NDArray[np.floating]

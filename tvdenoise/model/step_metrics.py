@@ -40,8 +40,28 @@ class PixelMetric:
         return result
 
 
-#: The part of the largest curvature of learned filters that the metric holds. It must be at least 1/2.
-_PART = 0.5
+@dataclass(frozen=True, eq=False)
+class UniformMetric:
+    """A multiple of the identity. factor: m > 0."""
+
+    factor: float
+
+    def times(self, direction: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return m d."""
+        result: NDArray[np.floating] = direction * direction.dtype.type(self.factor)
+        return result
+
+    def divide(
+        self, gradient: NDArray[np.floating], out: NDArray[np.floating] | None = None
+    ) -> NDArray[np.floating]:
+        """Return g/m, in ``out`` if that is given."""
+        result = np.empty_like(gradient) if out is None else out
+        np.multiply(gradient, gradient.dtype.type(1 / self.factor), out=result)
+        return result
+
+
+#: The part of the largest curvature of learned filters that their metrics hold. It must be at least 1/2.
+PART = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,16 +81,15 @@ class SpectralMetric:
 
     @classmethod
     def of(
-        cls,
-        convolution: NDArray[np.float64],
-        shape: Sequence[int],
-        dtype: DTypeLike,
-        threads: int = 1,
+        cls, convolution: NDArray[np.float64], shape: Sequence[int], dtype: DTypeLike, threads: int = 1
     ) -> SpectralMetric:
-        """Return the metric for images of so many rows and columns. convolution: that of `FilterBank.bound`."""
+        """Return the metric for images of so many rows and columns.
+
+        convolution: Σ wᵢ KᵢᵀKᵢ, see `tvdenoise.model.filters.FilterBank.bounding_convolution`.
+        """
         down, across = (_cosines(length, convolution.shape[-1] - 1) for length in shape)
-        symbol = (_PART * (down @ convolution)).astype(dtype) @ across.T.astype(dtype)
-        for channel in range(len(symbol)):
+        symbol = (down @ (PART * convolution)).astype(dtype) @ across.T.astype(dtype)
+        for channel in range(len(convolution)):
             symbol[channel, channel] += 1
         return cls(_inverse(symbol), threads)
 

@@ -259,6 +259,11 @@ class Method:
         return self.options.engine == "sparse"
 
     @property
+    def reach(self) -> int:
+        """How far away pixels are, at most, on which the objective gradient of a pixel depends."""
+        return 1 if self.bank is None else 2 * self.bank.reach
+
+    @property
     def quick(self) -> Method:
         """The same form with the default (fastest) engine and steps."""
         fast = {name: default_of(name) for name in ("engine", "step", "max_iterations")}
@@ -278,13 +283,11 @@ class Method:
     ) -> Minimisable:
         """Return J with total variation, or with learned filters of level 1/μ.
 
-        Raises ValueError for what learned filters cannot do.
+        Raises ValueError for weights of pixels, with learned filters: they can only hold pixels.
         """
         if self.bank is None:
             return self.objective(noisy, mu, epsilon, fidelity)
-        if fidelity is not None:
-            raise ValueError("learned filters treat all pixels alike; masks and weights need total variation")
-        return FilterObjective(noisy, FilterPrior(self.bank, 1 / mu))
+        return FilterObjective(noisy, FilterPrior(self.bank, 1 / mu), fidelity)
 
     @contextmanager
     def descent(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tvdenoise.model.objective import Objective
 from tvdenoise.precision import precision_of
 from tvdenoise.tiling.source import Window, extended
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tvdenoise.model.objective import Objective
+    from tvdenoise.model.filters import FilterBank
+    from tvdenoise.model.objective import Minimisable
 
 
 def raised_cosine(places: NDArray[np.intp], border: int, reach: int) -> NDArray[np.float64]:
@@ -208,10 +210,12 @@ _SOLVED = 3.3
 _HELD = 4.4
 #: To certify: f, x as read, x, g and the exchanged rows.
 _CERTIFIED = 4.4
+#: The same for all arrays with learned filters, and the arrays of a matrix for each frequency while it is inverted.
+_FILTERED, _INVERTED = 1.1, 4
 #: Bytes of a pixel for weights, flags and sums of squares.
 _PIXEL_BYTES = 8
-#: With scipy's sparse operators.
-_SPARSE = 110
+#: With scipy's sparse operators; with learned filters, bytes for each tap of the bank.
+_SPARSE, _SPARSE_TAP = 110, 40
 #: The least reach of a window around a face to each side, and the distance from the face (pixels, beyond those that
 #: are tested) within which changes do not fade.
 _LEAST_REACH, _NEAR = 12, 9
@@ -223,6 +227,9 @@ _PLANNED = 0.97
 #: The bound on the influence of a window's end, at the end of the overlap. The actual influence is smaller, and wider
 #: overlaps cost more than the further passes that they save.
 _DECAY = 0.1
+#: The overlap with learned filters, in reaches of a filter. In photographs, at two thirds of it, a window's end moves
+#: the solution by 1e-4 of the level; half of the tolerance would do.
+_FILTER_OVERLAP = 9
 #: The least overlap of images and of volumes (where overlaps cost more), and the largest overlap to choose.
 _LEAST_OVERLAP, _LEAST_VOLUME_OVERLAP, _LARGEST_OVERLAP = 64, 8, 512
 
@@ -247,6 +254,7 @@ class Budget:
 
     memory: in bytes. channels: of a pixel. stored: bytes of a pixel in the source.
     is_sparse: scipy's sparse operators evaluate the objective. width: bytes of a value in the precision of the solve.
+    bank: learned filters in the place of total variation.
     """
 
     memory: int
@@ -254,36 +262,80 @@ class Budget:
     stored: int
     is_sparse: bool = False
     width: int = _SINGLE
+    bank: FilterBank | None = None
 
     @property
     def solved_bytes(self) -> float:
         """Bytes per pixel of a window to read and solve."""
-        arrays = _SPARSE if self.is_sparse else _SOLVED
         reading = self.stored + 2 * self.width * self.channels
-        return max(arrays * self.width * self.channels, reading)
+        return max(self._sparse_bytes or self.width * self._solved, reading)
 
     @property
     def held_bytes(self) -> float:
         """Bytes per pixel of a window to solve with a held ring."""
-        arrays = _SPARSE if self.is_sparse else _HELD
-        return arrays * self.width * self.channels + _PIXEL_BYTES + self.stored
+        return (self._sparse_bytes or self.width * self._held) + _PIXEL_BYTES + self.stored
+
+    @property
+    def _sparse_bytes(self) -> float:
+        """Bytes per pixel for scipy's sparse operators; 0 if they are not used."""
+        if not self.is_sparse:
+            return 0.0
+        if self.bank is not None:
+            return _SPARSE_TAP * self.bank.filters.size
+        return _SPARSE * self.width * self.channels
+
+    @property
+    def _solved(self) -> float:
+        """Values per pixel to solve; with filters f, x, ∇J, the direction, the metric, and what evaluations need."""
+        if self.bank is None:
+            return _SOLVED * self.channels
+        matrix = self.bank.channels**2
+        inverting = _INVERTED * matrix if matrix > 1 else 0
+        return _FILTERED * (4 * self.channels + max(matrix + max(self.channels, self._smooth), inverting))
+
+    @property
+    def _held(self) -> float:
+        """Values per pixel to solve with a held ring; with filters they compare the composite, x and a mixture."""
+        if self.bank is None:
+            return _HELD * self.channels
+        return _FILTERED * (6 * self.channels + self._smooth)
+
+    @property
+    def _certified(self) -> float:
+        """Values per pixel to certify."""
+        if self.bank is None:
+            return _CERTIFIED * self.channels
+        return _FILTERED * (3 * self.channels + max(self.channels, self._smooth))
+
+    @property
+    def _smooth(self) -> int:
+        """Values per pixel for filters: the smoothed image, the gradient there, and that smoothed; or transforms."""
+        assert self.bank is not None
+        return 3 * self.bank.channels
+
+    @property
+    def margin(self) -> int:
+        """How far away pixels are on which the gradient of a pixel depends, beyond its neighbours."""
+        return 0 if self.bank is None else 2 * self.bank.reach - 1
 
     @property
     def _largest_band(self) -> int:
-        """The most pixels in a band to read and certify."""
-        each = _CERTIFIED * self.width * self.channels + _PIXEL_BYTES + self.stored
+        """The most pixels in a band to read and certify, with those around it but the neighbours."""
+        each = self._certified * self.width + _PIXEL_BYTES + self.stored
         return int(_PLANNED * self.memory / each)
 
     def band(self, shape: Sequence[int], chunk: Sequence[int]) -> int:
         """Return the pixels of a band to read and certify: few, but a row of whole chunks if that fits."""
-        usual = int(_LARGEST_BAND / (_CERTIFIED * self.width * self.channels))
-        return min(self._largest_band, max(usual, min(chunk[-2], shape[-2]) * shape[-1]))
+        usual = int(_LARGEST_BAND / (self._certified * self.width))
+        around = 2 * self.margin * shape[-1]
+        most = max(self._largest_band - around, 1)
+        return min(most, max(usual, min(chunk[-2], shape[-2]) * shape[-1]))
 
     def fits(self, partition: Partition) -> bool:
         """Return True if every window fits, including those around faces."""
         if math.prod(partition.largest) * self.solved_bytes > _PLANNED * self.memory:
             return False
-        reaches = tuple(map(reach_of, partition.overlap))
+        reaches = tuple(reach_of(overlap) + self.margin for overlap in partition.overlap)
         lengths = partition.largest_with(reaches)
         around = [
             math.prod((*lengths[:axis], min(2 * reach, lengths[axis]), *lengths[axis + 1 :]))
@@ -299,12 +351,13 @@ class Budget:
             tuple(max(length // max(margin, 1), 1) for length, margin in zip(shape, overlap, strict=True)),
             tuple(overlap),
         )
-        rows = 3 ** (len(shape) - 1) * shape[-1]
+        rows = (3 ** (len(shape) - 1) + 2 * self.margin) * shape[-1]
         return self.fits(finest) and self.fits_held(finest) and self._largest_band >= rows
 
     def fits_held(self, partition: Partition) -> bool:
         """Return True if every window fits when solved with a held ring."""
-        return math.prod(partition.largest) * self.held_bytes <= _PLANNED * self.memory
+        margins = tuple(overlap + self.margin for overlap in partition.overlap)
+        return math.prod(partition.largest_with(margins)) * self.held_bytes <= _PLANNED * self.memory
 
 
 def reach_of(overlap: int) -> int:
@@ -317,13 +370,15 @@ def fade_of(reach: int) -> int:
     return min(reach // 2, reach - _NEAR)
 
 
-def overlap_for(objective: Objective, shape: Sequence[int], budget: Budget) -> tuple[int, ...]:
+def overlap_for(objective: Minimisable, shape: Sequence[int], budget: Budget) -> tuple[int, ...]:
     """Choose the overlap along each axis, on both sides; less if memory is short or overlaps would be most of the work.
 
     The influence of a window's end decays at least like q^d at a distance of d pixels, with q = (√κ − 1)/(√κ + 1) and
     κ = L/μ; across planes that lie further apart it decays in fewer of them. The certificate detects any remaining
-    error, and further passes correct it.
+    error, and further passes correct it. With learned filters the actual influence is far smaller than such a bound.
     """
+    if not isinstance(objective, Objective):
+        return (_overlap_of_filters(budget.bank),) * len(shape)
     root = float(np.sqrt(objective.lipschitz / objective.mu))
     axes = len(shape)
     distance = np.log(_DECAY) / np.log((root - 1) / (root + 1)) if root > 1 else 1.0
@@ -361,14 +416,24 @@ def _least_overlap(axes: int) -> int:
     return _LEAST_OVERLAP if axes == 2 else _LEAST_VOLUME_OVERLAP
 
 
+def _overlap_of_filters(bank: FilterBank | None) -> int:
+    """Return the overlap with learned filters."""
+    return max(_LEAST_OVERLAP, 0 if bank is None else _FILTER_OVERLAP * bank.reach)
+
+
 def memory_needed(
-    shape: Sequence[int], channels: int, dtype: np.dtype[np.generic], overlap: int | None = None
+    shape: Sequence[int],
+    channels: int,
+    dtype: np.dtype[np.generic],
+    overlap: int | None = None,
+    bank: FilterBank | None = None,
 ) -> int:
-    """Return the least memory (bytes) to denoise an image in windows, at the default ε."""
-    margins = (_least_overlap(len(shape)) if overlap is None else overlap,) * len(shape)
+    """Return the least memory (bytes) to denoise an image in windows, at the default ε or with learned filters."""
+    if overlap is None:
+        overlap = _least_overlap(len(shape)) if bank is None else _overlap_of_filters(bank)
     dtype = np.dtype(dtype)
-    width = precision_of(dtype).itemsize
-    return _least_memory(shape, margins, Budget(0, channels, channels * dtype.itemsize, width=width))
+    budget = Budget(0, channels, channels * dtype.itemsize, width=precision_of(dtype).itemsize, bank=bank)
+    return _least_memory(shape, (overlap,) * len(shape), budget)
 
 
 def _least_memory(shape: Sequence[int], overlap: Sequence[int], budget: Budget) -> int:

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tvdenoise.model.fidelity import ABSENT, HELD, Fidelity
-from tvdenoise.model.objective import Objective
-from tvdenoise.model.part_sums import value_of_part
 from tvdenoise.solver.descent import Status
+from tvdenoise.tiling.evaluation import value_of
 from tvdenoise.tiling.partition import blending_weights, fading_weights, product_of
-from tvdenoise.tiling.source import bands, lengths, size, within
+from tvdenoise.tiling.source import bands, extended, lengths, size, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -236,46 +235,50 @@ class Windows:
     def solve_again(self, window: Window, fades: tuple[int, ...], tolerance: float) -> bool:
         """Solve a window with a held ring, starting from the composite; return False if nothing can be gained.
 
-        Changes fade towards the ring over ``fades`` pixels along each axis, unless that would raise J.
+        Changes fade towards the ring over ``fades`` pixels along each axis, unless that would raise J. The ring is as
+        wide as the gradient of a pixel reaches; all of it but the innermost pixels lies outside the window.
         """
-        shape = self.reader.shape
+        shape, inner = self.reader.shape, window
+        ring = self.form.method.reach
+        window = extended(inner, (ring - 1,) * len(shape), shape)
         (noisy, fidelity), old = self.reader.noisy(window), self.scratch.read(window)
         left = max(self.form.method.options.max_iterations - self.evaluations, 1)
         most = min(left, _TIMES * self.longest)
         method = self.form.method
         found = replace(method, options=replace(method.options, max_iterations=most)).minimise(
-            noisy, self.form.mu, self.form.epsilon, fidelity=_free_inside(window, shape, fidelity), tolerance=tolerance,
-            start=old, floor_part=_FLOOR_PART,
+            noisy, self.form.mu, self.form.epsilon, fidelity=_free_inside(window, shape, fidelity, ring),
+            tolerance=tolerance, start=old, floor_part=_FLOOR_PART,
         )  # fmt: skip
         self.work += found.iterations * size(window)
         if found.iterations == 1:
             return found.status is not Status.PRECISION
         x = found.x.astype(self.scratch.precision, copy=False)
-        every = tuple(slice(0, length) for length in x.shape[1:])
         objective, status = found.objective, found.status
-        assert isinstance(objective, Objective)
         del found
 
         def value(at: NDArray[np.floating]) -> float:
-            return value_of_part(objective, at, every, self.form.method.options.threads)
+            return value_of(objective, at, self.form.method.options.threads)
 
+        place = within(inner, window)
         before = value(old)
         faded = x - old
-        faded *= product_of(fading_weights(window, fades, shape))
+        faded[:, *place] *= product_of(fading_weights(inner, fades, shape))
         faded += old
         if value(faded) <= before:
-            self.scratch.write(window, faded)
+            self.scratch.write(inner, faded[:, *place])
         elif value(x) <= before:
-            self.scratch.write(window, x)
+            self.scratch.write(inner, x[:, *place])
         else:
             return False
         return status is not Status.PRECISION
 
 
-def _free_inside(window: Window, shape: tuple[int, ...], fidelity: Fidelity | None) -> Fidelity | None:
-    """Return the fidelity with the outermost pixels of a window inside the image held; None for ones."""
+def _free_inside(
+    window: Window, shape: tuple[int, ...], fidelity: Fidelity | None, ring: int
+) -> Fidelity | None:
+    """Return the fidelity with pixels held within ``ring`` of ends of a window inside the image; None for ones."""
     inner = tuple(
-        slice(int(part.start > 0), part.stop - part.start - int(part.stop < length))
+        slice(ring * (part.start > 0), part.stop - part.start - ring * (part.stop < length))
         for part, length in zip(window, shape, strict=True)
     )
     if lengths(inner) == lengths(window):
@@ -292,7 +295,7 @@ class TiledSolution:
     """A denoised image on disk.
 
     solution: everything but the image, which is empty; its iterations are evaluations of the whole, rounded up.
-    seam: the largest rms(∇J) over the pixels near a face; at most μ times the tolerance if converged.
+    seam: the largest rms(∇J) over the pixels near a face; at most the tolerance times μ, or 1 − ρ, if converged.
     parts: the number of cores along each axis. passes: the number of passes, including the first.
     overlap: the overlap of the windows along each axis, on both sides.
     """

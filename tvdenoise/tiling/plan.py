@@ -22,7 +22,16 @@ from tvdenoise.model.objective import Objective
 from tvdenoise.noise.blocks import BLOCKS
 from tvdenoise.noise.estimation import PATCHES, is_thin
 from tvdenoise.noise.evidence import examined_planes, is_mostly_clipped, least_excluded, middles, varied
-from tvdenoise.parameters import choose_by_sample, in_units, method_of, noise_for, sample_indices
+from tvdenoise.parameters import (
+    MOST_VALUES,
+    OF_IMAGES,
+    choose_by_sample,
+    in_units,
+    method_of,
+    most_values_for,
+    noise_for,
+    sample_indices,
+)
 from tvdenoise.solver.stopping import Certificate
 from tvdenoise.tiling.partition import Budget, TooLittleMemoryError, overlap_for, partition_for
 from tvdenoise.tiling.source import Stage, Tell, bands, extended, within
@@ -31,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tvdenoise.images.data import Layout
+    from tvdenoise.model.objective import Minimisable
     from tvdenoise.noise.evidence import NoiseEvidence, WindowGrid
     from tvdenoise.noise.model import NoiseModel
     from tvdenoise.options import Options
@@ -48,15 +58,17 @@ class Form:
     mu: float
     epsilon: float
 
-    def objective(self, noisy: NDArray[np.floating], fidelity: Fidelity | None = None) -> Objective:
+    def objective(self, noisy: NDArray[np.floating], fidelity: Fidelity | None = None) -> Minimisable:
         """Return J for planes (channels, ...)."""
-        return self.method.objective(noisy, self.mu, self.epsilon, fidelity)
+        return self.method.posed(noisy, self.mu, self.epsilon, fidelity)
 
     def certificate(self, reader: Reader, tolerance: float | None, surveyed: Survey) -> Certificate:
         """Return the certificate of the whole image."""
         precision, channels = reader.layout.precision, reader.solved_channels
         stand_in = np.broadcast_to(precision.type(0), (channels, *reader.shape))
-        objective = replace(self.objective(stand_in), unknowns=max(surveyed.present, 1) * channels)
+        objective = self.objective(stand_in)
+        if isinstance(objective, Objective):
+            objective = replace(objective, unknowns=max(surveyed.present, 1) * channels)
         return Certificate.of(
             objective, tolerance, precision, extremes=surveyed.extremes, returned=reader.layout.rounding
         )
@@ -254,9 +266,18 @@ _HOLE, _CLIPPED, INFORMATIVE, _FILLED = 0.0, 0.5, 1.0, 2.0
 _AROUND = 8
 
 
-def survey(reader: Reader, most_pixels: int, tell: Tell, *, needs_noise: bool, needs_sample: bool) -> Survey:
+def survey(
+    reader: Reader,
+    most_pixels: int,
+    tell: Tell,
+    *,
+    needs_noise: bool,
+    needs_sample: bool,
+    most_values: int = MOST_VALUES,
+) -> Survey:
     """Read the image in bands: once for its extremes, and again if more is needed.
 
+    most_values: the most values in the sample.
     Raises ValueError for values that cannot be denoised, as `denoise`.
     """
     shape = (reader.channels, *reader.shape)
@@ -280,7 +301,8 @@ def survey(reader: Reader, most_pixels: int, tell: Tell, *, needs_noise: bool, n
     for used in (levels, []):  # without levels, if nearly all pixels are clipped
         evidence = StreamedEvidence.of(shape) if needs_noise else None
         examined = examined_planes(reader.shape)
-        sampler = _Sampler((shape[0] + 1, *shape[1:]), layout.precision) if needs_sample else None
+        flagged = (shape[0] + 1, *shape[1:])
+        sampler = _Sampler(flagged, layout.precision, most_values) if needs_sample else None
         solved, clipped = _Solved(), 0
         for number, window in enumerate(windows):
             tell(Stage.READING, (1 + number / len(windows)) / parts)
@@ -385,9 +407,9 @@ class _Extremes:
 class _Sampler:
     """Takes `tvdenoise.parameters.sample` band by band."""
 
-    def __init__(self, shape: Sequence[int], precision: np.dtype[np.floating]) -> None:
+    def __init__(self, shape: Sequence[int], precision: np.dtype[np.floating], most_values: int) -> None:
         """shape: (channels and flags, ...)."""
-        places = sample_indices((shape[0] - 1, *shape[1:]))
+        places = sample_indices((shape[0] - 1, *shape[1:]), most_values)
         self._places = places or [np.arange(length) for length in shape[1:]]
         self.sample = np.empty((shape[0], *map(len, self._places)), precision)
 
@@ -436,12 +458,15 @@ class TilingPlan:
     ) -> TilingPlan:
         """Make the plan from passes over the image. Raises as `tvdenoise.denoise_tiled` does."""
         method = method_of(options, reader.channels, axis_weights_of(spacing, len(reader.shape)))
+        if method.bank is not None and len(reader.shape) != 2:
+            raise ValueError(OF_IMAGES)
         budget = Budget(
             memory,
             reader.channels,
             reader.stored_bytes,
             is_sparse=method.is_sparse,
             width=reader.layout.precision.itemsize,
+            bank=method.bank,
         )
         if options.estimates_noise and (held := held_whole((reader.channels, *reader.shape))) > memory:
             raise TooLittleMemoryError(
@@ -449,19 +474,28 @@ class TilingPlan:
             )
         band = budget.band(reader.shape, reader.source.chunk)
         surveyed = survey(
-            reader, band, tell, needs_noise=options.estimates_noise, needs_sample=options.mu is None
+            reader,
+            band,
+            tell,
+            needs_noise=options.estimates_noise,
+            needs_sample=options.given_mu is None,
+            most_values=most_values_for(method),
         )
+        absent = math.prod(reader.shape) - surveyed.present
+        if absent and method.bank is not None:
+            raise ValueError(
+                "learned filters need the whole image in memory where pixels have no data; "
+                "use total variation (prior tv), or allow more memory"
+            )
         reader = replace(reader, layout=surveyed.layout)
         own = in_units(options, reader.layout)
         form, noise = _chosen(own, reader, method, surveyed)
         certificate = form.certificate(reader, own.tolerance, surveyed)
         if overlap is None:
-            assert isinstance(certificate.objective, Objective)
             margins = overlap_for(certificate.objective, reader.shape, budget)
         else:
             margins = (overlap,) * len(reader.shape)
         partition = partition_for(reader.shape, margins, budget)
-        absent = math.prod(reader.shape) - surveyed.present
         return cls(reader, form, noise, certificate, partition, budget, band, absent)
 
     @property

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tvdenoise.model.engines import Evaluation, FusedEngine
-from tvdenoise.model.part_sums import squared_norm_of_part, value_of_part
+from tvdenoise.model.engines import Evaluation
+from tvdenoise.model.part_sums import squared_norm_of_part
 from tvdenoise.solver.descent import Status
+from tvdenoise.tiling.evaluation import evaluated
 from tvdenoise.tiling.partition import Partition, fade_of, reach_of
 from tvdenoise.tiling.source import Stage, bands, common, extended, lengths, size, within
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tvdenoise.model.objective import Objective
+    from tvdenoise.model.objective import Minimisable
     from tvdenoise.tiling.partition import Face
     from tvdenoise.tiling.passes import Scratch, Windows
     from tvdenoise.tiling.plan import Form, TilingPlan
@@ -91,9 +92,9 @@ class Audit:
     def _with_neighbours(self, band: Window) -> Window:
         """Return a band with the pixels on which its gradient depends."""
         shape = self.reader.shape
-        return extended(band, (1,) * len(shape), shape)
+        return extended(band, (self.form.method.reach,) * len(shape), shape)
 
-    def _objective(self, band: Window, window: Window) -> Objective:
+    def _objective(self, band: Window, window: Window) -> Minimisable:
         """Return J for a band in a window around it; the rest, where no gradient is needed, is zero."""
         if self.reader.may_have_absent:
             return self.form.objective(*self.reader.noisy(window))
@@ -105,20 +106,13 @@ class Audit:
     def _evaluated(self, band: Window) -> _Sums:
         window = self._with_neighbours(band)
         objective = self._objective(band, window)
-        with FusedEngine(objective, self.scratch.read(window), self.form.method.options.threads) as engine:
-            engine.advance(0.0)
-            inner = within(band, window)
-            near: dict[int, float] = {}
-            for number, face in enumerate(self.faces):
-                if both := common(self._near(face), band):
-                    near[number] = squared_norm_of_part(
-                        engine.direction, within(both, window), self.form.method.options.threads
-                    )
-            return _Sums(
-                value_of_part(objective, engine.iterate, inner, self.form.method.options.threads),
-                squared_norm_of_part(engine.direction, inner, self.form.method.options.threads),
-                near,
-            )
+        inner, threads = within(band, window), self.form.method.options.threads
+        value, gradient = evaluated(objective, self.scratch.read(window), inner, threads)
+        near: dict[int, float] = {}
+        for number, face in enumerate(self.faces):
+            if both := common(self._near(face), band):
+                near[number] = squared_norm_of_part(gradient, within(both, window), threads)
+        return _Sums(value, squared_norm_of_part(gradient, inner, threads), near)
 
 
 _MOST_PASSES = 100
@@ -156,7 +150,7 @@ class Refinement:
     def run(self) -> Status:
         """Refine until converged or stuck. The certificate is always that of the composite on disk."""
         certificate = self.plan.certificate
-        largest = certificate.tolerance * self.windows.form.mu
+        largest = certificate.tolerance * certificate.objective.modulus
         # For the windows around each face, and last for all windows.
         tolerances = np.full(len(self.audit.faces) + 1, certificate.tolerance)
         can_gain = True
