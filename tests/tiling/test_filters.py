@@ -18,7 +18,9 @@ from tvdenoise.images.data import Layout, data_of
 from tvdenoise.learning.weights import Terms, starting_weights
 from tvdenoise.model.filters import FilterObjective, FilterPrior
 from tvdenoise.model.prior_file import LearnedPrior
+from tvdenoise.noise.model import NoiseKind
 from tvdenoise.options import Options
+from tvdenoise.parameters import most_values_for
 from tvdenoise.solver.descent import Method
 from tvdenoise.solver.stopping import Certificate
 from tvdenoise.tiling.evaluation import evaluated
@@ -173,14 +175,14 @@ def test_pixels_of_a_held_ring_keep_their_values_and_the_others_reach_the_minimu
     assert rms(spoilt - exact) <= 3e-7
 
 
-def a_seam(windows: Windows, partition: Partition) -> None:
-    """Raise the composite by a fifth of the level after one face, fading with the distance."""
-    face = partition.faces()[0]
+def a_seam(windows: Windows, partition: Partition, height: float = 0.2) -> None:
+    """Raise the composite by a part of the level after one face, fading with the distance."""
+    face = next(face for face in partition.faces() if face.axis == 0)
     rows, columns = face.core
-    height = min(30, rows.stop - rows.start)
-    window = (slice(rows.start, rows.start + height), columns)
-    fading = (1 + np.cos(np.pi * np.arange(height) / height)) / 2
-    step = 0.2 / windows.form.mu * fading[:, np.newaxis]
+    count = min(30, rows.stop - rows.start)
+    window = (slice(rows.start, rows.start + count), columns)
+    fading = (1 + np.cos(np.pi * np.arange(count) / count)) / 2
+    step = height / windows.form.mu * fading[:, np.newaxis]
     windows.scratch.write(window, windows.scratch.read(window) + step.astype(np.float32))
 
 
@@ -212,6 +214,23 @@ def test_further_passes_repair_a_spoilt_composite_and_never_raise_j(spoil, colou
     axis = -1 if colour else None
     exact = denoise(image.astype(np.float64), level=SIGMA, prior=used, channel_axis=axis, tolerance=1e-6)
     assert rms(denoised - exact.image) <= result.solution.distance_bound + exact.distance_bound
+
+
+def test_a_faint_step_at_a_face_is_refused_although_the_whole_is_certified(monkeypatch):
+    solve_each = Windows.solve_each
+
+    def solve_and_spoil(self, partition, *arguments):
+        solve_each(self, partition, *arguments)
+        a_seam(self, partition, height=0.012)
+
+    monkeypatch.setattr(Windows, "solve_each", solve_and_spoil)
+    monkeypatch.setattr("tvdenoise.tiling.refining._MOST_PASSES", 1)
+    image, used = noisy((500, 100)), prior()
+    with tiled(image, used, memory_for(image, 3, used)) as result:
+        limit = (1 - used.bank.concavity) * result.solution.tolerance / result.reader.layout.scale
+        assert result.solution.distance_bound <= result.solution.tolerance
+        assert result.seam > 1.2 * limit
+        assert result.solution.status is Status.ITERATION_LIMIT
 
 
 def test_further_passes_make_up_for_overlaps_that_are_too_narrow():
@@ -279,6 +298,19 @@ def test_the_level_equals_that_of_the_whole_image_to_the_last_bit(options, colou
         found = result.solution
     assert (found.level, found.mu, found.tolerance) == (whole.level, whole.mu, whole.tolerance)
     assert (found.noise is None) == (whole.noise is None)
+
+
+def test_the_level_for_noise_that_grows_with_the_intensity_is_chosen_on_the_sample_of_a_whole_image():
+    truth = large("camera", (330, 360))
+    noise = np.random.default_rng(5).standard_normal(truth.shape)
+    image = (truth + 0.2 * truth * noise).astype(np.float32)
+    alike = {"prior": small_prior(), "max_iterations": 1}
+    whole = denoise(image, **alike)
+    with denoise_tiled(ArraySource(image), memory=60_000_000, **alike) as result:
+        found = result.solution
+    assert whole.noise.kind is not NoiseKind.WHITE
+    assert image.size > 2 * most_values_for(Method(bank=small_prior().bank))
+    assert found.level == whole.level
 
 
 def test_only_what_needs_the_whole_image_is_refused():
