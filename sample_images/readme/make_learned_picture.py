@@ -51,7 +51,10 @@ def main() -> None:
 def of_sample(path: Path) -> dict[str, np.ndarray]:
     """A clean sample in grey, with noise, and denoised by each method."""
     with Image.open(path) as opened:
-        clean = np.asarray(opened.convert("L"), np.float32) / 255
+        if opened.mode.startswith("I"):
+            clean = np.asarray(opened, np.float32) / 65535
+        else:
+            clean = np.asarray(opened.convert("L"), np.float32) / 255
     noisy = with_noise(clean, SIGMA, seed=0).astype(np.float32)
     results = (
         clean,

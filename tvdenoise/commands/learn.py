@@ -46,11 +46,11 @@ def learn(
     ] = None,
     steps: Annotated[str, _number("Length of the schedule, in steps.")] = "4000",
     minutes: Annotated[str | None, _number("Stop after this many minutes, even with steps left.")] = None,
-    filters: Annotated[str, _number("Number of filters.")] = "48",
+    filters: Annotated[str, _number("Number of filters.")] = "36",
     coarse: Annotated[
         str,
         _number("How many of the filters take every second pixel of a smoothed image, and see twice as far."),
-    ] = "24",
+    ] = "12",
     size: Annotated[str, _number("Side of a filter, an odd number.")] = "7",
     rho: Annotated[
         str,

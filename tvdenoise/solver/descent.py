@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from tvdenoise.model.colour import RGB_CHANNELS, chroma_weights
 from tvdenoise.model.engines import FusedEngine, SparseEngine
 from tvdenoise.model.filters import FilterObjective, FilterPrior
 from tvdenoise.model.objective import Objective
@@ -375,7 +376,8 @@ class Method:
         """Return the iterate to start from unless a better one is known; see ``start`` of `minimise`."""
         if self.bank is None:
             return noisy
-        quick = replace(self.quick, bank=None)
+        weights = chroma_weights(self.options.chroma) if len(noisy) == RGB_CHANNELS else self.channel_weights
+        quick = replace(self.quick, bank=None, channel_weights=weights)
         return quick.minimise(noisy, _START_MU * mu, _START_EPSILON / mu).x
 
     def _engine(
