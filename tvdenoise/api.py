@@ -149,7 +149,7 @@ def _solution_of(
         found = _with_filled_impulses(found, problem)
     data, chosen, scale = problem.data, problem.parameters, layout.scale
     kept, opponent, absent = data.kept, data.opponent, problem.absent - removed
-    of_value = scale if chosen.level is None else scale**2  # the unit of J
+    of_value = _unit_of_value(chosen, scale)
     del problem, data  # frees memory for the result
     return Solution(
         image=_image(found, layout, kept, opponent),
@@ -169,6 +169,11 @@ def _solution_of(
         absent=absent,
         impulses=removed,
     )
+
+
+def _unit_of_value(chosen: Parameters, scale: float) -> float:
+    """Return the unit of J for intensities in units of a scale: that of ‖x − f‖², times μ with total variation."""
+    return scale if chosen.level is None else scale**2
 
 
 def _with_filled_impulses(found: Minimiser, problem: Problem) -> Minimiser:
@@ -519,18 +524,18 @@ def denoise_tiled(
 
 def _solution(plan: TilingPlan, status: Status, iterations: int, found: Evaluation) -> Solution:
     """The solution, without an image."""
-    layout, is_learned = plan.reader.layout, plan.form.method.bank is not None
+    chosen, scale = plan.parameters, plan.reader.layout.scale
     return Solution(
-        image=np.empty((0,) * len(plan.reader.shape), layout.precision),
-        mu=plan.form.mu / layout.scale,
-        epsilon=plan.form.epsilon * layout.scale,
-        level=layout.scale / plan.form.mu if is_learned else None,
-        noise=None if plan.noise is None else in_data_ranges(plan.noise, layout, plan.reader.channels),
-        tolerance=plan.certificate.tolerance * layout.scale,
+        image=np.empty((0,) * len(plan.reader.shape), plan.reader.layout.precision),
+        mu=chosen.mu,
+        epsilon=chosen.epsilon,
+        level=chosen.level,
+        noise=chosen.noise,
+        tolerance=plan.certificate.tolerance * scale,
         status=status,
         iterations=iterations,
-        value=found.value * (layout.scale**2 if is_learned else layout.scale),
-        distance_bound=plan.certificate.distance_bound(found) * layout.scale,
+        value=found.value * _unit_of_value(chosen, scale),
+        distance_bound=plan.certificate.distance_bound(found) * scale,
         absent=plan.absent,
     )
 

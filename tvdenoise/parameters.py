@@ -397,6 +397,25 @@ class Parameters:
     noise: NoiseModel | None = None
     level: float | None = None
 
+    @classmethod
+    def of(
+        cls,
+        method: Method,
+        mu: float,
+        epsilon: float,
+        noise: NoiseModel | None,
+        layout: Layout,
+        channels: int,
+    ) -> Parameters:
+        """Return parameters of an image of so many channels; mu, epsilon and noise: in the units of a layout."""
+        scale = layout.scale
+        return cls(
+            mu / scale,
+            epsilon * scale,
+            None if noise is None else in_data_ranges(noise, layout, channels),
+            None if method.bank is None else scale / mu,
+        )
+
     @property
     def named(self) -> dict[str, float]:
         """The parameters that the prior has, by the names of their options."""
@@ -547,11 +566,8 @@ class Problem:
     @property
     def parameters(self) -> Parameters:
         """The parameters in units of the data range."""
-        scale = self.data.layout.scale
         data = self.data
-        noise = None if self.noise is None else in_data_ranges(self.noise, data.layout, data.channels)
-        level = None if self.method.bank is None else scale / self.mu
-        return Parameters(self.mu / scale, self.epsilon * scale, noise, level)
+        return Parameters.of(self.method, self.mu, self.epsilon, self.noise, data.layout, data.channels)
 
 
 def problem_of(

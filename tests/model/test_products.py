@@ -54,7 +54,7 @@ def test_products_equal_those_of_the_whole_matrix(sizes, n, dtype, tolerance):
     untouched = np.ones(20, bool)
     untouched[pattern.rows] = False
     assert np.array_equal(result[untouched], before[untouched])
-    assert np.array_equal(result[:, n:], before[:, n:]) or not pattern.blocks[:, 1].all()
+    assert np.array_equal(result[:, n:], before[:, n:])
 
 
 @pytest.mark.parametrize("sizes", GROUPS.values(), ids=GROUPS)

@@ -26,7 +26,7 @@ from tvdenoise.model.kernels import (
     step_borders,
     sweep_for,
 )
-from tvdenoise.model.step_metrics import PixelMetric
+from tvdenoise.model.step_metrics import UniformMetric
 from tvdenoise.model.threads import Team
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class SparseEngine:
         previous = self.direction
         self.iterate = self.iterate - step_length * previous
         gradient = self.objective.gradient(self.iterate)
-        metric: StepMetric = PixelMetric(np.ones_like(gradient))
+        metric: StepMetric = UniformMetric(1.0)
         if self._preconditioned:
             metric = self.objective.metric(self.iterate)
         self.direction = metric.divide(gradient)

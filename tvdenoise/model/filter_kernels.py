@@ -11,7 +11,7 @@ tile the kernel
 The adjoint takes the same steps in reverse order. Compared with direct correlation, three quarters of the
 multiplications are saved.
 
-The products are those of `tvdenoise.model.products`; most of the time is spent there.
+The products are those of `tvdenoise.model.products`.
 
 Tiles recompute the responses around them, beyond the border of the image on its symmetric extension. For a bank closed
 under flips, the adjoint of these responses is the exact gradient at the border.

@@ -195,12 +195,6 @@ def _sum_block(
 
 
 @compiled
-def _clear_row(rows, r):
-    for j in range(PITCH):
-        rows[r, j] = 0
-
-
-@compiled
 def multiply(result, source, products, n):
     """Set the rows of a result to the products of a matrix and the rows of a source, in the first n columns."""
     blocks, rows, sources, weights = products
@@ -208,7 +202,8 @@ def multiply(result, source, products, n):
         size, count, row, first, weight = blocks[k, 0], blocks[k, 1], blocks[k, 2], blocks[k, 3], blocks[k, 4]
         if count == 0:
             for i in range(size):
-                _clear_row(result, rows[row + i])
+                for j in range(n):
+                    result[rows[row + i], j] = 0
         elif size == 1:
             _sum_block(1, result, rows, row, source, sources, first, count, weights, weight, n)
         elif size == 2:

@@ -25,6 +25,7 @@ from tvdenoise.noise.evidence import examined_planes, is_mostly_clipped, least_e
 from tvdenoise.parameters import (
     MOST_VALUES,
     OF_IMAGES,
+    Parameters,
     choose_by_sample,
     in_units,
     method_of,
@@ -497,6 +498,12 @@ class TilingPlan:
             margins = (overlap,) * len(reader.shape)
         partition = partition_for(reader.shape, margins, budget)
         return cls(reader, form, noise, certificate, partition, budget, band, absent)
+
+    @property
+    def parameters(self) -> Parameters:
+        """The parameters in units of the data range."""
+        reader, form = self.reader, self.form
+        return Parameters.of(form.method, form.mu, form.epsilon, self.noise, reader.layout, reader.channels)
 
     @property
     def window_tolerance(self) -> float:
