@@ -85,7 +85,7 @@ def test_the_derivatives_by_the_weights_are_those_of_differences():
             potentials = bank.potentials
             moved = {one: getattr(potentials, one) for one in ("scale", "inner", "share", "outer")}
             moved[name] = moved[name] + t * change
-            changed = FilterBank(bank.general, bank.symmetric, type(potentials)(**moved), bank.scales)
+            changed = FilterBank(bank.filters, type(potentials)(**moved), bank.scales)
             prior = LearnedPrior(changed, (5, 60), (), 0, 0)
             return float(np.vdot(cotangent, _solved(NOISY, keywords | {"prior": prior}).image))
 

@@ -676,7 +676,7 @@ def bank_of(prior: LearnedPrior | str, channels: int) -> FilterBank:
     """Return the learned filters for an image. Raises ValueError if they do not suit it, and as `prior_named`."""
     if isinstance(prior, str):
         prior = prior_named(prior)
-    bank = prior.bank
+    bank = prior.suiting(channels).bank
     if bank.channels not in (1, channels):
         raise ValueError(f"the prior is for images of {bank.channels} channels, and this one has {channels}")
     return bank

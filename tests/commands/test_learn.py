@@ -72,25 +72,22 @@ def test_a_state_of_another_command_is_refused_and_outputs_are_kept(command, pho
     )
 
 
-def test_colour_filters_see_three_channels(command, photographs, tmp_path):
-    output = tmp_path / "colour.prior"
-    result = command(
-        "learn",
-        photographs,
-        "--colour",
-        "--filters",
-        "24",
-        "--coarse",
-        "0",
-        "--size",
-        "3",
-        "--steps",
-        "1",
-        "-o",
-        output,
-    )
+def test_colour_filters_see_three_channels_and_may_start_from_grey_ones(command, photographs, tmp_path):
+    grey, colour = tmp_path / "grey.prior", tmp_path / "colour.prior"
+    assert command("learn", photographs, *QUICK, "--steps", "1", "-o", grey).exit_code == 0
+    learn = ("learn", photographs, "--colour", "--rho", "0.9", "--steps", "1")
+    result = command(*learn, "--start", grey, "-o", colour)
     assert result.exit_code == 0, result.stderr
-    assert _read(output).bank.channels == 3
+    assert _read(colour).bank.filters.shape == (16, 3, 5, 5)
+    result = command(*learn, *QUICK, "-o", colour, "--overwrite")
+    assert result.exit_code == 0, result.stderr
+    assert _read(colour).bank.filters.shape == (16, 3, 5, 5)
+    refused = command(*learn, "--start", grey, "--filters", "16", "-o", colour)
+    assert refused.exit_code == 2
+    assert "leave out --filters, --coarse and --size" in refused.stderr
+    refused = command("learn", photographs, "--start", colour, "-o", tmp_path / "b.prior")
+    assert refused.exit_code == 2
+    assert "3 channels" in refused.stderr
 
 
 def test_a_prior_is_drawn(command, photographs, tmp_path):

@@ -12,17 +12,17 @@ from tvdenoise.model.filters import FilterPrior
 from tvdenoise.model.prior_file import MOST_BYTES, LearnedPrior, prior_named
 
 
-def _prior(general=2, symmetric=3, channels=1, coarse=False):
-    bank = random_bank(general, symmetric, channels, coarse=coarse)
+def _prior(count=5, channels=1, coarse=False):
+    bank = random_bank(count, channels, coarse=coarse)
     factor = 0.9 / FilterPrior(bank, 1.0).concavity
     bank = replace(bank, potentials=replace(bank.potentials, scale=factor * bank.potentials.scale))
     return LearnedPrior(bank, (5.0, 60.0), ("a.png", "ä\n.tif"), 3000, 1)
 
 
-@pytest.mark.parametrize(("general", "symmetric", "channels"), [(2, 3, 1), (0, 4, 3), (1, 0, 1)])
+@pytest.mark.parametrize(("count", "channels"), [(5, 1), (4, 3), (1, 1)])
 @pytest.mark.parametrize("coarse", [False, True])
-def test_a_prior_is_read_back_bit_for_bit(general, symmetric, channels, coarse):
-    prior = _prior(general, symmetric, channels, coarse)
+def test_a_prior_is_read_back_bit_for_bit(count, channels, coarse):
+    prior = _prior(count, channels, coarse)
     same = LearnedPrior.from_bytes(prior.to_bytes())
     assert np.array_equal(same.bank.filters, prior.bank.filters)
     for name in ("scale", "inner", "share", "outer"):
@@ -50,6 +50,11 @@ def _scaled(entries):
     entries["potentials"]["scale"] = [1.2 * one for one in entries["potentials"]["scale"]]
 
 
+def _rolled(entries):
+    row = entries["filters"][0][0][0]
+    row.insert(0, row.pop())
+
+
 HOSTILE = {
     "a pickle": b"\x80\x04\x95.",
     "nothing": b"",
@@ -57,19 +62,20 @@ HOSTILE = {
     "nested": b"[" * 200_000,
     "huge": b" " * (MOST_BYTES + 1),
     "not UTF-8": b'{"format": "\xff"}',
-    "a later version": _changed(lambda e: e.update(version=2)),
+    "a later version": _changed(lambda e: e.update(version=3)),
     "a version that is no number": _changed(lambda e: e.update(version={"a": [1] * 1000})),
-    "no filters": _changed(lambda e: e.update(general=[], symmetric=[])),
-    "filters missing": _changed(lambda e: e.pop("general")),
-    "a ragged list": _changed(lambda e: e["general"][0][0].pop()),
-    "text for a number": _changed(lambda e: e["general"][0][0][0].__setitem__(0, "1")),
-    "a number for a list": _changed(lambda e: e.update(symmetric=7)),
+    "an earlier version": _changed(lambda e: e.update(version=1)),
+    "no filters": _changed(lambda e: e.update(filters=[])),
+    "filters missing": _changed(lambda e: e.pop("filters")),
+    "a ragged list": _changed(lambda e: e["filters"][0][0].pop()),
+    "text for a number": _changed(lambda e: e["filters"][0][0][0].__setitem__(0, "1")),
+    "a number for a list": _changed(lambda e: e.update(filters=7)),
     "a list for the potentials": _changed(lambda e: e.update(potentials=[1])),
-    "NaN": _changed(lambda e: e["general"][0][0][0].__setitem__(0, float("nan"))),
+    "NaN": _changed(lambda e: e["filters"][0][0][0].__setitem__(0, float("nan"))),
     "infinity": _changed(lambda e: e["potentials"]["outer"].__setitem__(0, float("inf"))),
-    "a huge integer": _changed(lambda e: e["general"][0][0][0].__setitem__(0, 10**400)),
-    "a sum that is not zero": _changed(lambda e: e["general"][0][0][0].__setitem__(0, 5.0)),
-    "no parity": _changed(lambda e: e.update(symmetric=[*e["general"], e["symmetric"][0]])),
+    "a huge integer": _changed(lambda e: e["filters"][0][0][0].__setitem__(0, 10**400)),
+    "a sum that is not zero": _changed(lambda e: e["filters"][0][0][0].__setitem__(0, 5.0)),
+    "no parity": _changed(_rolled),
     "a wrong shape": _changed(lambda e: e.update(shape=[1, 5])),
     "a huge shape": _changed(lambda e: e.update(shape=[1, 10**9])),
     "a shape of truth values": _changed(lambda e: e.update(shape=[True, 7])),
@@ -96,8 +102,16 @@ def test_the_filters_of_the_package_are_small_certified_and_name_their_origin():
     prior = prior_named("learned")
     assert prior is prior_named("learned")  # read once
     assert prior.name == "learned"
-    assert prior.bank.channels == 1
-    assert 0.9 < prior.rho < 0.96
-    assert len(prior.to_bytes()) < 250_000
-    assert len(prior.learned_from) == 37
-    assert {name.partition("_")[0] for name in prior.learned_from} == {"budgie", "lomiri", "popos"}
+    colour = prior.suiting(3)
+    assert [one.bank.channels for one in (prior.suiting(1), prior.suiting(4), colour)] == [1, 1, 3]
+    assert len(prior.to_bytes()) + len(colour.to_bytes()) < 500_000
+    for one in (prior, colour):
+        assert 0.9 < one.rho < 0.96
+        assert len(one.learned_from) == 37
+        assert {name.partition("_")[0] for name in one.learned_from} == {"budgie", "lomiri", "popos"}
+
+
+def test_the_digest_of_a_prior_names_the_one_in_colour_too():
+    grey, colour = _prior(), _prior(channels=3)
+    both = replace(grey, in_colour=colour)
+    assert len({grey.digest, colour.digest, both.digest}) == 3

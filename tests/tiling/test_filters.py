@@ -115,9 +115,9 @@ def objective_of(image: np.ndarray, prior: LearnedPrior) -> tuple[FilterObjectiv
 
 
 BANKS = [
-    random_bank(1, 4, 1, 7),
-    random_bank(1, 4, 1, 5, coarse=True),
-    random_bank(1, 3, 2, 3, coarse=True),
+    random_bank(5, 1, 7),
+    random_bank(5, 1, 5, coarse=True),
+    random_bank(4, 2, 3, coarse=True),
 ]
 
 

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from tvdenoise.files.paths import printable, reason_of
 from tvdenoise.files.reading import open_images
 from tvdenoise.learning.course import Course, CourseState, Schedule
 from tvdenoise.learning.patches import Sampler
-from tvdenoise.learning.weights import Terms, starting_weights
+from tvdenoise.learning.weights import Terms, starting_weights, weights_of
 from tvdenoise.machine import available_threads
 from tvdenoise.model.colour import RGB_CHANNELS, to_opponent
 from tvdenoise.model.prior_file import LearnedPrior
@@ -52,7 +52,8 @@ class LearningRequest:
     """What to learn, and from what.
 
     inputs: files and folders of clean images. output: the prior's file. steps: the length of the schedule.
-    filters: in all channels and scales together. coarse: how many of them are of scale 2. side: of a filter.
+    filters: of both scales together. coarse: how many of them are of scale 2. side: of a filter. start: a prior to
+    start from, which has such filters; by default they start as cosine waves.
     rho: the largest ρ, 0 for convex potentials. levels: least and largest noise level, of 255.
     minutes: after so many, learning stops although the schedule has steps left; None for no limit.
     colour: learn filters over all three opponent channels; otherwise over the luminance. overwrite: replace the output
@@ -74,6 +75,14 @@ class LearningRequest:
     recursive: bool = False
     patterns: Patterns = field(default_factory=Patterns)
     threads: int | None = None
+    start: LearnedPrior | None = None
+
+    @classmethod
+    def continuing(cls, start: LearnedPrior, **fields: Any) -> LearningRequest:
+        """Return the request that starts from a prior and keeps the numbers and the side of its filters."""
+        bank = start.bank
+        coarse = len(bank.at_scale(2)[1])
+        return cls(filters=len(bank.filters), coarse=coarse, side=2 * bank.radius + 1, start=start, **fields)
 
     @property
     def channels(self) -> int:
@@ -85,13 +94,15 @@ class LearningRequest:
         """What the bank is to keep to."""
         return Terms(self.side, self.rho, coarse=self.coarse)
 
-    def start(self) -> CourseState:
-        """Return the first state. Raises UsageError if there cannot be so many filters."""
+    def first_state(self) -> CourseState:
+        """Return the first state. Raises UsageError if there cannot be so many filters, or such ones to start from."""
         try:
-            weights = starting_weights(self.terms, self.filters, self.channels)
+            if self.start is not None:
+                return CourseState.start(weights_of(self.start.bank, self.terms, self.channels))
+            return CourseState.start(starting_weights(self.terms, self.filters, self.channels))
         except ValueError as error:
-            raise UsageError(str(error), "change --filters, --coarse or --size") from error
-        return CourseState.start(weights)
+            remedy = "change --filters, --coarse or --size" if self.start is None else "give another prior"
+            raise UsageError(str(error), remedy) from error
 
 
 @dataclass(frozen=True)
@@ -259,7 +270,7 @@ class Learning:
         return float(np.mean(20 * np.log10(UNIT / _JUDGED_LEVEL) - 10 * np.log10(errors)))
 
     def _state(self) -> CourseState:
-        start = self._request.start()
+        start = self._request.first_state()
         if self._request.overwrite or not os.path.lexists(self.state_path):
             if os.path.lexists(self._output) and not self._request.overwrite:
                 raise UsageError(f"{printable(self._output)} already exists", "add --overwrite to replace it")
@@ -290,7 +301,7 @@ def _key_of(request: LearningRequest, planes: list[NDArray[np.float32]]) -> str:
     """Return a digest of all that decides a course."""
     terms = (
         request.steps, request.filters, request.coarse, request.side, request.rho, request.terms.floor, request.levels,
-        request.seed, request.colour,
+        request.seed, request.colour, request.start and request.start.digest,
     )  # fmt: skip
     digest = hashlib.sha256(repr(terms).encode())
     for one in planes:

@@ -26,8 +26,9 @@ _LARGEST_SIDE, _LARGEST_RHO = 15, 0.99
 _BETWEEN = 60.0
 
 
-def _number(text: str) -> Any:
-    return typer.Option(metavar="NUMBER", help=text, rich_help_panel=_PANEL)
+def _number(text: str, default: str | None = None) -> Any:
+    """An option. default: the one to show, if that of the parameter says only that none was given."""
+    return typer.Option(metavar="NUMBER", help=text, rich_help_panel=_PANEL, show_default=default or True)
 
 
 def learn(
@@ -46,12 +47,22 @@ def learn(
     ] = None,
     steps: Annotated[str, _number("Length of the schedule, in steps.")] = "4000",
     minutes: Annotated[str | None, _number("Stop after this many minutes, even with steps left.")] = None,
-    filters: Annotated[str, _number("Number of filters.")] = "36",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PRIOR",
+            help="Start from the filters of this prior: learned, or a file. Steps of a few hundred then do.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    filters: Annotated[str | None, _number("Number of filters.", "36")] = None,
     coarse: Annotated[
-        str,
-        _number("How many of the filters take every second pixel of a smoothed image, and see twice as far."),
-    ] = "12",
-    size: Annotated[str, _number("Side of a filter, an odd number.")] = "7",
+        str | None,
+        _number(
+            "How many of the filters take every second pixel of a smoothed image, and see twice as far.", "12"
+        ),
+    ] = None,
+    size: Annotated[str | None, _number("Side of a filter, an odd number.", "7")] = None,
     rho: Annotated[
         str,
         _number(
@@ -82,12 +93,14 @@ def learn(
     [bold]Examples[/bold]
 
     tvdenoise learn photographs/ -o photographs.prior
-    tvdenoise learn clean/*.tif -o cells.prior --minutes 30
+    tvdenoise learn clean/*.tif -o cells.prior --start learned --steps 500
     tvdenoise learn --show cells.prior -o filters.png
     """
     with exit_codes(debug=debug, continuation="what was learned is kept; the same command continues"):
         from tvdenoise.batch.learning import Learning, LearningRequest, clean_images
         from tvdenoise.batch.request import Patterns
+        from tvdenoise.model.colour import RGB_CHANNELS
+        from tvdenoise.model.prior_file import prior_named
 
         if show is not None:
             if inputs:
@@ -96,16 +109,29 @@ def learn(
             return
         if not inputs:
             raise UsageError("no clean images are given", "name images or folders")
-        side = whole("--size", size, _LARGEST_SIDE) or 1
-        if side % 2 == 0 or side == 1:
-            raise UsageError(f"--size must be an odd number from 3, not {size}", "the default is 7")
-        request = LearningRequest(
-            tuple(inputs), output, whole("--steps", steps) or 1, whole("--filters", filters) or 1,
-            _from_zero("--coarse", coarse), side, _rho(rho), positive("--minutes", minutes),
-            seed=_from_zero("--seed", seed), colour=colour, overwrite=overwrite, recursive=recursive,
-            patterns=Patterns(tuple(include or ()), tuple(exclude or ())),
-        )  # fmt: skip
-        request.start()
+        given: dict[str, Any] = {
+            "inputs": tuple(inputs), "output": output, "steps": whole("--steps", steps) or 1, "rho": _rho(rho),
+            "minutes": positive("--minutes", minutes), "seed": _from_zero("--seed", seed), "colour": colour,
+            "overwrite": overwrite, "recursive": recursive,
+            "patterns": Patterns(tuple(include or ()), tuple(exclude or ())),
+        }  # fmt: skip
+        if start is None:
+            numbers: dict[str, Any] = {
+                "filters": whole("--filters", filters or "36") or 1,
+                "coarse": _from_zero("--coarse", coarse or "12"),
+                "side": _side(size or "7"),
+            }
+            request = LearningRequest(**given, **numbers)
+        elif filters or coarse or size:
+            raise UsageError(
+                "--start keeps the number and the size of the filters",
+                "leave out --filters, --coarse and --size",
+            )
+        else:
+            request = LearningRequest.continuing(
+                prior_named(start).suiting(RGB_CHANNELS if colour else 1), **given
+            )
+        request.first_state()
         failed = []
 
         def fail(source: Path, error: TvdenoiseError) -> None:
@@ -127,6 +153,13 @@ def _rho(text: str) -> float:
     if not 0 <= rho <= _LARGEST_RHO:
         raise UsageError(f"--rho must be a number from 0 to {_LARGEST_RHO}, not {text!r}")
     return rho
+
+
+def _side(text: str) -> int:
+    side = whole("--size", text, _LARGEST_SIDE) or 1
+    if side % 2 == 0 or side == 1:
+        raise UsageError(f"--size must be an odd number from 3, not {text}", "the default is 7")
+    return side
 
 
 def _from_zero(option: str, text: str) -> int:

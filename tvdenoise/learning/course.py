@@ -144,7 +144,7 @@ class Course:
             means.append(_MEAN * mean + (1 - _MEAN) * by_one)
             squares.append(_SQUARE * square + (1 - _SQUARE) * by_one**2)
             size = np.sqrt(squares[-1] / (1 - _SQUARE**step)) + _LEAST
-            rate = self.schedule.filter_rate if name in ("general", "symmetric") else self.schedule.rate
+            rate = self.schedule.filter_rate if name == "filters" else self.schedule.rate
             moved.append(one - part * rate * means[-1] / (1 - _MEAN**step) / size)
         self.state = CourseState(step, Weights(*moved), Weights(*means), Weights(*squares))
         return report

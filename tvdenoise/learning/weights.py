@@ -1,7 +1,8 @@
 """The numbers that are learned, the bank that they stand for, and derivatives by them.
 
-The numbers are free: every choice of them stands for a bank whose filters sum to zero and have norm 1, whose ε₁ is
-above a floor, and whose ρ is at most a given value. The last is kept by a common factor τ on all shares c.
+The numbers are free: every choice of them stands for a bank whose filters sum to zero and have norm 1 on average over
+the channels, whose ε₁ is above a floor, and whose ρ is at most a given value. The last is kept by a common factor τ on
+all shares c.
 """
 
 from __future__ import annotations
@@ -19,23 +20,23 @@ if TYPE_CHECKING:
 
 #: How closely τ is found: ρ lies within this part below the given value.
 _SEARCH = 1e-10
+#: The size of the opponents' coefficients at the start, where that of the luminance is 1.
+_CHROMA = 1.5
+#: How near to the ends of their ranges ε₁ and c may start.
+_NEAREST = 1e-3
 #: What a learned bank starts with: ε₁ above its floor, ε₂, a times the number of filters, and c.
 _INNER, _OUTER, _SCALE, _SHARE = 0.11, 3.0, 1.5, 0.8
-#: Coefficients below it are zero but for rounding.
-_ROUNDING = 1e-9
 
 
 class Weights(NamedTuple):
     """The numbers that are learned.
 
-    general: (G, channels, n² − 1), the coefficients of the general filters in the cosine transform without its
-    constant. symmetric: (S, channels, n² − 1), those of the symmetric filters.
-    scale: log a. inner: log(ε₁ − floor). outer: log(ε₂ − ε₁). share: logit of c before the common factor. (G + S,)
+    filters: (filters, channels, n² − 1), their coefficients in the cosine transform without its constant.
+    scale: log a. inner: log(ε₁ − floor). outer: log(ε₂ − ε₁). share: logit of c before the common factor. (filters,)
     each.
     """
 
-    general: NDArray[np.float64]
-    symmetric: NDArray[np.float64]
+    filters: NDArray[np.float64]
     scale: NDArray[np.float64]
     inner: NDArray[np.float64]
     outer: NDArray[np.float64]
@@ -47,7 +48,7 @@ class Terms:
     """What a bank is to keep to.
 
     side: n. rho: the largest ρ, below 1; 0 for convex potentials. floor: ε₁ is above it;
-    the number of evaluations of a solve rises with 1/ε₁. coarse: so many of the last symmetric filters are of scale 2.
+    the number of evaluations of a solve rises with 1/ε₁. coarse: so many of the last filters are of scale 2.
     """
 
     side: int = 7
@@ -61,15 +62,11 @@ class Terms:
 
     def _bank(self, weights: Weights) -> tuple[FilterBank, float]:
         """Return the bank, and τ."""
-        atoms = cosine_atoms(self.side)
-        general, symmetric = (
-            np.einsum("kca,aij->kcij", _normed(coefficients), atoms)
-            for coefficients in (weights.general, weights.symmetric)
-        )
+        filters = np.einsum("kca,aij->kcij", _normed(weights.filters), cosine_atoms(self.side))
         inner = self.floor + np.exp(weights.inner)
         share = np.zeros_like(weights.share) if self.rho == 0 else 1 / (1 + np.exp(-weights.share))
         potentials = Potentials(np.exp(weights.scale), inner, share, inner + np.exp(weights.outer))
-        bank = FilterBank(general, symmetric, potentials, self._scales(len(inner)))
+        bank = FilterBank(filters, potentials, self._scales(len(inner)))
         return self._within(bank)
 
     def _scales(self, count: int) -> tuple[int, ...]:
@@ -101,7 +98,7 @@ class Terms:
             else:
                 low, at_low, at_high = middle, value, at_high / 2
         potentials = replace(start, share=low * start.share)
-        scaled = FilterBank(bank.general, bank.symmetric, potentials, bank.scales)
+        scaled = replace(bank, potentials=potentials)
         scaled.__dict__["symbols"] = bank.symbols
         return scaled, low
 
@@ -117,20 +114,11 @@ class Terms:
             of_rho = _by_bank_of_rho(bank)
             multiplier = (by_bank.share @ potentials.share) / (of_rho.share @ potentials.share)
             by_bank = ByBank(*(a - multiplier * b for a, b in zip(by_bank, of_rho, strict=True)))
-        atoms = cosine_atoms(self.side)
-        general, symmetric = (
-            _by_coefficients(coefficients, np.einsum("kcij,aij->kca", by_filter, atoms))
-            for coefficients, by_filter in (
-                (weights.general, by_bank.general), (weights.symmetric, by_bank.symmetric),
-            )
-        )  # fmt: skip
-        mask = [_has_parity(self.side, parity) for parity in bank.symmetric_parities]
-        if mask:
-            symmetric = symmetric * np.array(mask)[:, None]
+        by_coefficients = np.einsum("kcij,aij->kca", by_bank.filters, cosine_atoms(self.side))
+        has_parity = np.array([_has_parity(self.side, parity) for parity in bank.parities])
         unscaled = potentials.share / factor
         return Weights(
-            general,
-            symmetric,
+            _by_coefficients(weights.filters, by_coefficients) * has_parity[:, None],
             by_bank.scale * potentials.scale,
             (by_bank.inner + by_bank.outer) * (potentials.inner - self.floor),
             by_bank.outer * (potentials.outer - potentials.inner),
@@ -147,32 +135,37 @@ def _has_parity(side: int, parity: int) -> NDArray[np.bool_]:
 
 
 def _normed(coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
-    norm = np.sqrt((coefficients**2).sum(axis=(1, 2), keepdims=True))
-    unit: NDArray[np.float64] = coefficients / norm
-    return unit
+    """Return coefficients whose squares, (filters, channels, n² − 1), have the sum 1 on average over the channels."""
+    normed: NDArray[np.float64] = coefficients / _norms(coefficients)
+    return normed
+
+
+def _norms(coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+    norms: NDArray[np.float64] = np.sqrt(
+        (coefficients**2).sum(axis=2, keepdims=True).mean(axis=1, keepdims=True)
+    )
+    return norms
 
 
 def _by_coefficients(
     coefficients: NDArray[np.float64], by_normed: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The backward pass of `_normed`."""
-    norm = np.sqrt((coefficients**2).sum(axis=(1, 2), keepdims=True))
-    unit = coefficients / norm
-    along = (by_normed * unit).sum(axis=(1, 2), keepdims=True)
-    result: NDArray[np.float64] = (by_normed - along * unit) / norm
+    normed = _normed(coefficients)
+    along = (by_normed * normed).sum(axis=2, keepdims=True).mean(axis=1, keepdims=True)
+    result: NDArray[np.float64] = (by_normed - along * normed) / _norms(coefficients)
     return result
 
 
 def _by_bank_of_rho(bank: FilterBank) -> ByBank:
     """Return the derivatives of ρ. A small change of t where ψ'' is least does not matter."""
     p = bank.potentials
-    _, by_concavity, (general, symmetric) = bank.eigenvalue_slopes(p.concavity)
+    _, by_concavity, by_filters = bank.eigenvalue_slopes(p.concavity)
     squared = np.where(np.isinf(p.turning_point), 1.0, p.turning_point)
     by_concavity = np.where(p.concavity > 0, by_concavity, 0.0)
     u, v = np.sqrt(squared + p.inner**2), np.sqrt(squared + p.outer**2)
     return ByBank(
-        general,
-        symmetric,
+        by_filters,
         by_concavity * p.concavity / p.scale,
         -by_concavity * p.scale * (2 * p.inner / u**3 - 3 * p.inner**3 / u**5),
         by_concavity * p.scale * p.outer**2 / v**3,
@@ -180,45 +173,55 @@ def _by_bank_of_rho(bank: FilterBank) -> ByBank:
     )
 
 
-def starting_weights(terms: Terms, filters: int, channels: int = 1, general: int = 0) -> Weights:
+def starting_weights(terms: Terms, filters: int, channels: int = 1) -> Weights:
     """Return the weights to start from: atoms of cosine transforms, in the middle of the filters.
 
     All atoms of one transform are a tight frame: together they see all frequencies alike. So these come first, from
     the largest transform that ``filters`` suffice for, and then the lowest of the next one.
 
-    filters: in all channels and scales together; each sees one channel at first, and the same number each. general: how
-    many sets of four of each channel, one of each parity, are combined to filters that are each present with their
-    mirror images.
-    Raises ValueError if there cannot be so many.
+    filters: of both scales together. Raises ValueError if there cannot be so many.
     """
-    side = terms.side
-    fine, coarse = ((filters - terms.coarse) // channels, terms.coarse // channels)
-    if channels * (fine + coarse) != filters or channels * coarse != terms.coarse:
-        raise ValueError(
-            f"{filters} filters, {terms.coarse} of them coarse, cannot be shared by {channels} channels"
-        )
-    if not (1 <= fine < side**2 and coarse < side**2):
-        most = channels * (side**2 - 1)
-        raise ValueError(f"fine filters of side {side} can be 1 to {most}, and coarse ones as many")
-    atoms = _starting_atoms(side, fine)
-    parities = [
-        np.flatnonzero([_has_parity(side, k)[np.abs(one) > _ROUNDING].all() for one in atoms])
-        for k in range(4)
-    ]
-    if general > min(map(len, parities)):
-        raise ValueError(f"{fine} filters hold fewer than {general} sets of all four parities")
-    combined = [sum(atoms[own[k]] for own in parities) / 2 for k in range(general)]
-    rest = [atoms[k] for own in parities for k in own[general:]]
-    symmetric = [_in_each_channel(one, channels, side) for one in (rest, list(_starting_atoms(side, coarse)))]
-    size = channels * (len(combined) + len(rest) + coarse)
+    side, fine = terms.side, filters - terms.coarse
+    if not (1 <= fine < side**2 and terms.coarse < side**2):
+        raise ValueError(f"fine filters of side {side} can be 1 to {side**2 - 1}, and coarse ones as many")
+    atoms = np.concatenate([_starting_atoms(side, count) for count in (fine, terms.coarse)])
     return Weights(
-        _in_each_channel(combined, channels, side),
-        np.concatenate(symmetric),
-        np.full(size, np.log(_SCALE * channels / filters)),
-        np.full(size, np.log(_INNER)),
-        np.full(size, np.log(_OUTER - _INNER)),
-        np.full(size, np.log(_SHARE / (1 - _SHARE))),
+        _in_channels(atoms[:, np.newaxis], channels),
+        np.full(filters, np.log(_SCALE / filters)),
+        np.full(filters, np.log(_INNER)),
+        np.full(filters, np.log(_OUTER - _INNER)),
+        np.full(filters, np.log(_SHARE / (1 - _SHARE))),
     )
+
+
+def weights_of(bank: FilterBank, terms: Terms, channels: int) -> Weights:
+    """Return the weights that stand for a bank, or the nearest that the terms allow.
+
+    Filters of one channel become those of all channels. Raises ValueError if the bank has other channels, another side
+    or other numbers of filters of each scale than the terms.
+    """
+    if bank.channels not in (1, channels) or 2 * bank.radius + 1 != terms.side:
+        raise ValueError(f"the filters have {bank.channels} channels and the side {2 * bank.radius + 1}")
+    order = sorted(range(len(bank.filters)), key=bank.scale_of)
+    if sum(bank.scale_of(k) == 2 for k in order) != terms.coarse:
+        raise ValueError("the numbers of coarse filters differ")
+    p = bank.potentials.of(np.array(order, np.intp))
+    coefficients = np.einsum("kcij,aij->kca", bank.filters[order], cosine_atoms(terms.side))
+    share = np.clip(p.share, _NEAREST, 1 - _NEAREST)
+    return Weights(
+        _in_channels(coefficients, channels) if bank.channels == 1 else coefficients,
+        np.log(p.scale),
+        np.log(np.maximum(p.inner - terms.floor, _NEAREST)),
+        np.log(p.outer - p.inner),
+        np.log(share / (1 - share)),
+    )
+
+
+def _in_channels(coefficients: NDArray[np.float64], channels: int) -> NDArray[np.float64]:
+    """Return coefficients (filters, 1, n² − 1) in all channels, those of the opponents larger."""
+    factors = np.where(np.arange(channels) > 0, _CHROMA, 1.0)
+    result: NDArray[np.float64] = coefficients * factors[:, np.newaxis]
+    return result
 
 
 def _starting_atoms(side: int, count: int) -> NDArray[np.float64]:
@@ -231,12 +234,3 @@ def _starting_atoms(side: int, count: int) -> NDArray[np.float64]:
         found.append(cosine_atoms(wider, side)[np.argsort(frequency, kind="stable")])
     coefficients: NDArray[np.float64] = np.einsum("kij,aij->ka", np.concatenate(found), cosine_atoms(side))
     return coefficients[:count]
-
-
-def _in_each_channel(atoms: list[NDArray[np.float64]], channels: int, side: int) -> NDArray[np.float64]:
-    """Return the coefficients of filters that each see one channel, (channels × atoms, channels, n² − 1)."""
-    size = side**2 - 1
-    own = np.array(atoms).reshape(-1, size)
-    each = np.einsum("cd,ka->ckda", np.eye(channels), own)
-    filters: NDArray[np.float64] = each.reshape(-1, channels, size)
-    return filters

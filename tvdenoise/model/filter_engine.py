@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class _Scale(NamedTuple):
-    """The filters of one scale: their bank, the numbers of their potentials, and how the kernels take them."""
+    """The filters of one scale: their bank, their indices, and how the kernels take them."""
 
     bank: FilterBank
     own: NDArray[np.intp]
@@ -53,10 +53,10 @@ class Kernels:
         self._metrics: dict[tuple[int, int, int], SpectralMetric] = {}
         self._scales = []
         for scale in (1, 2):
-            own, numbers = bank.at_scale(scale)
-            if scale == 1 or len(numbers):
-                layout = BankLayout.of(own, scale)
-                self._scales.append(_Scale(own, numbers, layout, pack(layout, own, level, dtype)))
+            filters, own = bank.at_scale(scale)
+            if scale == 1 or len(own):
+                layout = BankLayout.of(filters, scale)
+                self._scales.append(_Scale(filters, own, layout, pack(layout, filters, level, dtype)))
 
     @property
     def fine(self) -> _Scale:
@@ -80,13 +80,9 @@ class Kernels:
     def joined(self, parts: Sequence[ByBank]) -> ByBank:
         """Return derivatives by the bank from those by the filters of each scale."""
         p = self.bank.potentials
-        general, symmetric = np.zeros_like(self.bank.general), np.zeros_like(self.bank.symmetric)
-        result = ByBank(general, symmetric, *(np.zeros_like(p.scale) for _ in range(4)))
-        count = len(general)
+        result = ByBank(np.zeros_like(self.bank.filters), *(np.zeros_like(p.scale) for _ in range(4)))
         for scale, part in zip(self._scales, parts, strict=True):
-            general[scale.own[scale.own < count]] = part.general
-            symmetric[scale.own[scale.own >= count] - count] = part.symmetric
-            for to, one in zip(result[2:], part[2:], strict=True):
+            for to, one in zip(result, part, strict=True):
                 to[scale.own] = one
         return result
 
@@ -257,10 +253,10 @@ class FilterEngine:
         """Return the derivatives for the filters of one scale."""
         layout, packed = scale.layout, scale.packed
         by_weight = np.zeros((len(self._tiles), len(packed.forward.weights)))
-        by_potential = np.zeros((len(self._tiles), layout.shape.parts, 4))
+        by_potential = np.zeros((len(self._tiles), layout.shape.filters, 4))
         self._run(
             lambda tile: derivative_tile(
-                x, v, self._tiles, tile, packed.shape, packed.first, packed.forward,
+                x, v, self._tiles, tile, packed.shape, packed.forward,
                 packed.potentials, by_weight, by_potential,
             )
         )  # fmt: skip

@@ -1,20 +1,18 @@
 """The fused sweep for learned filters: tiles of the image pass through the cache row by row.
 
-A filter is the sum of four parts, each even or odd along rows and along columns. The mirror images of the filter have
-the same parts with other signs, and a bank is closed under flips (see `tvdenoise.model.filters`). So for each row of a
-tile the kernel
+Each filter is even or odd along rows and along columns. So for each row of a tile the kernel
 
 - adds and subtracts pixels on opposite sides of each pixel, once for all filters ("folds");
-- multiplies the folds by a quarter of the taps of each filter, which gives the responses of its parts;
-- adds and subtracts these, which gives the responses of a filter and of its mirror images.
+- multiplies the folds by a quarter of the taps of each filter, which gives its responses in each channel;
+- multiplies these by ψ'(t)/t for their norm t over the channels.
 
 The adjoint takes the same steps in reverse order. Compared with direct correlation, three quarters of the
 multiplications are saved.
 
 The products are those of `tvdenoise.model.products`.
 
-Tiles recompute the responses around them, beyond the border of the image on its symmetric extension. For a bank closed
-under flips, the adjoint of these responses is the exact gradient at the border.
+Tiles recompute the responses around them, beyond the border of the image on its symmetric extension. For such filters,
+the adjoint of these responses is the exact gradient at the border.
 """
 
 from __future__ import annotations
@@ -30,6 +28,8 @@ from tvdenoise.model.kernels import compiled, kernel
 from tvdenoise.model.products import LANES, PITCH, Pattern, Products, add_inner_products, multiply
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import DTypeLike, NDArray
 
     from tvdenoise.model.filters import FilterBank, Potentials
@@ -42,18 +42,17 @@ SUMS = 4
 
 
 class Shape(NamedTuple):
-    """The shape of a bank's folds and parts.
+    """The shape of a bank's folds and responses. Those of one channel follow those of the channel before.
 
-    width: column folds of one channel: even ones from 0, odd ones from ``odd``. parts: rows of parts. general: the
-    number of general filters. step: the distance of taps in pixels; ``reach`` in what follows is radius × step.
+    width: column folds of one channel: even ones from 0, odd ones from ``odd``. step: the distance of taps in pixels;
+    ``reach`` in what follows is radius × step.
     """
 
     channels: int
     radius: int
     width: int
     odd: int
-    parts: int
-    general: int
+    filters: int
     step: int
 
     @property
@@ -61,105 +60,94 @@ class Shape(NamedTuple):
         """The number of rows of folds."""
         return self.channels * (2 * self.radius + 1) * self.width
 
+    @property
+    def responses(self) -> int:
+        """The number of rows of responses."""
+        return self.channels * self.filters
+
 
 @dataclass(frozen=True, eq=False)
 class BankLayout:
     """Where the taps and potentials of a bank stand in the kernels' arrays.
 
-    first: the first row of the parts of each parity, where those of the general filters stand.
-    forward, backward: the pattern of the parts that are made of folds, and of its adjoint. potential_of: for each row
-    of parts the index of its potential.
+    order: the filters, sorted by their parities, as their rows of responses stand in each channel.
+    forward, backward: the pattern of the responses that are made of folds, and of its adjoint.
     """
 
     shape: Shape
-    first: tuple[int, ...]
+    order: NDArray[np.intp]
     forward: Pattern
     backward: Pattern
-    potential_of: NDArray[np.intp]
 
     @classmethod
     def of(cls, bank: FilterBank, step: int = 1) -> BankLayout:
         """Lay out a bank of scale 1, with taps ``step`` pixels apart.
 
-        The layout depends on the numbers of filters and their symmetries only.
+        The layout depends on the number of filters and their parities only.
         """
-        generals, parities = len(bank.general), np.array(bank.symmetric_parities, int)
-        potential_of: list[int] = []
-        first = []
-        for parity in range(len(PARITIES)):
-            first.append(len(potential_of))
-            own = [*range(generals), *(generals + np.flatnonzero(parities == parity))]
-            potential_of += own
-        radius = bank.radius
-        shape = Shape(bank.channels, radius, 2 * radius + 1, radius + 1, len(potential_of), generals, step)
+        radius, parities = bank.radius, np.array(bank.parities, int)
+        shape = Shape(bank.channels, radius, 2 * radius + 1, radius + 1, len(parities), step)
+        order = np.argsort(parities, kind="stable")
         groups = [
-            (np.arange(start, end), cls._folds(shape, parity).ravel())
-            for parity, (start, end) in enumerate(zip(first, [*first[1:], shape.parts], strict=True))
+            (channel * len(order) + np.flatnonzero(parities[order] == parity), folds)
+            for channel in range(bank.channels)
+            for parity, folds in enumerate(cls._folds(shape, channel))
         ]
         return cls(
-            shape,
-            tuple(first),
-            Pattern.of(groups),
-            Pattern.of([(folds, parts) for parts, folds in groups]),
-            np.array(potential_of, np.intp),
+            shape, order, Pattern.of(groups), Pattern.of([(folds, responses) for responses, folds in groups])
         )
 
     @staticmethod
-    def _folds(shape: Shape, parity: int) -> NDArray[np.intp]:
-        """Return the rows of folds (channels, along rows, along columns) that the parts of a parity are made of."""
-        rows, columns = PARITIES[parity]
+    def _folds(shape: Shape, channel: int) -> list[NDArray[np.intp]]:
+        """Return for each parity the rows of folds, along rows and then columns, that its responses are made of."""
         r = shape.radius
-        down = np.arange(r + 1) if rows > 0 else np.arange(r + 1, 2 * r + 1)
-        across = np.arange(r + 1) if columns > 0 else shape.odd + np.arange(r)
-        channel = np.arange(shape.channels)[:, None, None]
-        return (channel * (2 * r + 1) + down[:, None]) * shape.width + across
+        found = []
+        for rows, columns in PARITIES:
+            down = np.arange(r + 1) if rows > 0 else np.arange(r + 1, 2 * r + 1)
+            across = np.arange(r + 1) if columns > 0 else shape.odd + np.arange(r)
+            found.append(((channel * (2 * r + 1) + down[:, None]) * shape.width + across).ravel())
+        return found
 
     def weights(self, bank: FilterBank) -> NDArray[np.float64]:
-        """Return the weight of each fold in each part, (parts, folds)."""
-        weights = np.zeros((self.shape.parts, self.shape.folds))
-        for parity, rows, filters in self._own(bank.general, bank.symmetric, bank.symmetric_parities):
-            taps = parity_part(filters, PARITIES[parity])[(..., *self._taps(parity))]
-            weights[rows[:, None, None, None], self._folds(self.shape, parity)] = taps
+        """Return the weight of each fold in each response, (responses, folds)."""
+        weights = np.zeros((self.shape.responses, self.shape.folds))
+        for row, (index, channel, parity, folds) in enumerate(self._rows(bank)):
+            weights[row, folds] = bank.filters[(index, channel, *self._taps(parity))].ravel()
         return weights
+
+    def _rows(self, bank: FilterBank) -> Iterator[tuple[int, int, int, NDArray[np.intp]]]:
+        """Yield for each row of responses the filter, the channel, the parity and the folds."""
+        for channel in range(self.shape.channels):
+            folds = self._folds(self.shape, channel)
+            for index in self.order.tolist():
+                parity = bank.parities[index]
+                yield index, channel, parity, folds[parity]
 
     def by_bank(
         self, bank: FilterBank, by_product: NDArray[np.float64], by_row: NDArray[np.float64]
     ) -> ByBank:
-        """Return derivatives by the bank from those by `Packed.forward` and by a, ε₁², ac, ε₂² of each row."""
-        by_weight = self.forward.unpacked(by_product, (self.shape.parts, self.shape.folds))
-        general, symmetric = np.zeros_like(bank.general), np.zeros_like(bank.symmetric)
-        for parity, rows, filters in self._own(general, symmetric, bank.symmetric_parities):
-            taps = np.zeros_like(filters)
-            folds = self._folds(self.shape, parity)
-            taps[(..., *self._taps(parity))] = by_weight[rows[:, None, None, None], folds]
-            part = parity_part(taps, PARITIES[parity])
-            general += part[: len(general)]
-            symmetric[np.array(bank.symmetric_parities, int) == parity] = part[len(general) :]
+        """Return derivatives by the bank from those by `Packed.forward` and by a, ε₁², ac, ε₂² of each filter's row."""
+        by_weight = self.forward.unpacked(by_product, (self.shape.responses, self.shape.folds))
+        by_filters = np.zeros_like(bank.filters)
+        for row, (index, channel, parity, folds) in enumerate(self._rows(bank)):
+            own = np.zeros_like(bank.filters[index, channel])
+            quarter = own[self._taps(parity)]
+            quarter[:] = by_weight[row, folds].reshape(quarter.shape)
+            by_filters[index, channel] = parity_part(own, PARITIES[parity])
+        by_potential = np.empty_like(by_row)
+        by_potential[self.order] = by_row
         p = bank.potentials
-        by_scale, by_inner, by_less, by_outer = (
-            np.bincount(self.potential_of, column, len(p.scale)) for column in by_row.T
-        )
+        by_scale, by_inner, by_less, by_outer = by_potential.T
         return ByBank(
-            general,
-            symmetric,
+            by_filters,
             by_scale + p.share * by_less,
             2 * p.inner * by_inner,
             p.scale * by_less,
             2 * p.outer * by_outer,
         )
 
-    def _own(
-        self, general: NDArray[np.float64], symmetric: NDArray[np.float64], parities: tuple[int, ...]
-    ) -> list[tuple[int, NDArray[np.intp], NDArray[np.float64]]]:
-        """Return for each parity its number, its rows of parts, and the filters that these belong to."""
-        result = []
-        for parity, first in enumerate(self.first):
-            filters = np.concatenate([general, symmetric[np.array(parities, int) == parity]])
-            result.append((parity, first + np.arange(len(filters)), filters))
-        return result
-
     def _taps(self, parity: int) -> tuple[slice, slice]:
-        """Return the taps of a part that determine it, in the order of its folds."""
+        """Return the taps of a filter that determine it, in the order of its folds."""
         rows, columns = PARITIES[parity]
         r = self.shape.radius
         return slice(r + (rows < 0), None), slice(r + (columns < 0), None)
@@ -168,12 +156,11 @@ class BankLayout:
 class Packed(NamedTuple):
     """A bank at a level, as the kernels take it.
 
-    forward, backward: the parts that are made of folds, and the adjoint. potentials: (parts, 5): a, ε₁², ac, ε₂² and
-    aε₁ − acε₂.
+    forward, backward: the responses that are made of folds, and the adjoint. potentials: (filters, 5): a, ε₁², ac, ε₂²
+    and aε₁ − acε₂.
     """
 
     shape: tuple[int, ...]
-    first: tuple[int, ...]
     forward: Products
     backward: Products
     potentials: NDArray[np.floating]
@@ -184,17 +171,15 @@ def pack(layout: BankLayout, bank: FilterBank, level: float, dtype: DTypeLike) -
     weights = layout.weights(bank)
     return Packed(
         tuple(layout.shape),
-        layout.first,
         layout.forward.packed(weights, dtype),
         layout.backward.packed(weights.T, dtype),
-        _packed_potentials(bank.potentials.at(level), layout).astype(dtype),
+        _packed_potentials(bank.potentials.of(layout.order).at(level)).astype(dtype),
     )
 
 
-def _packed_potentials(potentials: Potentials, layout: BankLayout) -> NDArray[np.float64]:
-    own = potentials.of(layout.potential_of)
-    less = own.scale * own.share
-    columns = (own.scale, own.inner**2, less, own.outer**2, own.scale * own.inner - less * own.outer)
+def _packed_potentials(p: Potentials) -> NDArray[np.float64]:
+    less = p.scale * p.share
+    columns = (p.scale, p.inner**2, less, p.outer**2, p.scale * p.inner - less * p.outer)
     return np.stack(columns, axis=1)
 
 
@@ -291,7 +276,7 @@ def _fold_columns(ring, slot, line, radius, odd, step, n):
 @compiled
 def _fold_source_row(ring, line, x, i, left, shape, n):
     """Fold one row of the extended image into its slot."""
-    channels, radius, _, odd, _, _, step = shape
+    channels, radius, _, odd, _, step = shape
     reach = radius * step
     slot = i % (2 * reach + 1) * channels
     for c in range(channels):
@@ -311,7 +296,7 @@ def _sum_and_difference(folds, even, odd, ring, after, before):
 @compiled
 def _fold_rows(folds, ring, i, shape):
     """Fold the rows of column folds around row i."""
-    channels, radius, step = shape[0], shape[1], shape[6]
+    channels, radius, step = shape[0], shape[1], shape[5]
     slots = 2 * radius * step + 1
     for c in range(channels):
         first = c * (2 * radius + 1)
@@ -344,7 +329,7 @@ def _begin_both(ring, after, before, folds, even, odd):
 @compiled
 def _unfold_rows(ring, folds, i, shape):
     """The adjoint of `_fold_rows`: add to the column folds of the rows around row i, of which the last is new."""
-    channels, radius, step = shape[0], shape[1], shape[6]
+    channels, radius, step = shape[0], shape[1], shape[5]
     slots = 2 * radius * step + 1
     for c in range(channels):
         first = c * (2 * radius + 1)
@@ -377,70 +362,72 @@ def _unfold_columns(line, ring, slot, radius, odd, step, n):
 
 
 @compiled
-def _exchange(parts, first, general, n):
-    """Replace the parts of the general filters by the responses of each and its mirror images; its own adjoint.
-
-    The general filters come first among the parts of each parity.
-    """
-    p, q, r, s = first
-    for k in range(general):
+def _sum_products(sums, a, b, f, filters, channels, n):
+    """Set sums to the inner products over the channels of the responses of filter f."""
+    for j in range(n):
+        sums[j] = a[f, j] * b[f, j]
+    for c in range(1, channels):
+        r = c * filters + f
         for j in range(n):
-            a = parts[p + k, j]
-            b = parts[q + k, j]
-            c = parts[r + k, j]
-            d = parts[s + k, j]
-            parts[p + k, j] = (a + b) + (c + d)
-            parts[q + k, j] = (a - b) + (c - d)
-            parts[r + k, j] = (a + b) - (c + d)
-            parts[s + k, j] = (a - b) - (c - d)
+            sums[j] += a[r, j] * b[r, j]
 
 
 @compiled
-def _slopes(parts, r, values, potentials, n):
-    """Replace the responses t of row r by ψ'(t), and add ψ(t) to values."""
-    a, inner, b, outer = potentials[r, 0], potentials[r, 1], potentials[r, 2], potentials[r, 3]
-    at_zero = potentials[r, 4]
+def _scale(responses, factors, f, filters, channels, n):
+    """Multiply the responses of filter f in all channels."""
+    for c in range(channels):
+        r = c * filters + f
+        for j in range(n):
+            responses[r, j] *= factors[j]
+
+
+@compiled
+def _ratios(ratios, values, squares, p, n):
+    """Set ratios to ψ'(t)/t and add ψ(t) to values, for t²."""
+    a, inner, b, outer, at_zero = p[0], p[1], p[2], p[3], p[4]
     for j in range(n):
-        t = parts[r, j]
-        u = t * t + inner
-        v = t * t + outer
+        u = squares[j] + inner
+        v = squares[j] + outer
         narrow = a / np.sqrt(u)
         wide = b / np.sqrt(v)
         values[j] += narrow * u - wide * v - at_zero
-        parts[r, j] = t * (narrow - wide)
+        ratios[j] = narrow - wide
 
 
 @compiled
-def _bends(products, parts, r, potentials, n):
-    """Multiply row r of the products by ψ''(t) of the responses t."""
-    a, inner, b, outer = potentials[r, 0], potentials[r, 1], potentials[r, 2], potentials[r, 3]
-    one = potentials.dtype.type(1)
+def _ratios_and_slopes(ratios, slopes, products, squares, p, n):
+    """Set ratios to q = ψ'(t)/t and slopes to q'(t)/t ⟨t, d⟩, for t² and the products ⟨t, d⟩."""
+    a, inner, b, outer = p[0], p[1], p[2], p[3]
+    one = p.dtype.type(1)
     for j in range(n):
-        t = parts[r, j]
-        narrow = one / np.sqrt(t * t + inner)
-        wide = one / np.sqrt(t * t + outer)
-        products[r, j] *= a * inner * (narrow * narrow * narrow) - b * outer * (wide * wide * wide)
+        narrow = one / np.sqrt(squares[j] + inner)
+        wide = one / np.sqrt(squares[j] + outer)
+        ratios[j] = a * narrow - b * wide
+        slopes[j] = products[j] * (b * (wide * wide * wide) - a * (narrow * narrow * narrow))
 
 
 @compiled
-def _slopes_and_bends(responses, products, p, sums):
-    """Replace t by ψ'(t) and d by ψ''(t) d; add Σ d ∂ψ'(t)/∂(a, ε₁², ac, ε₂²) to sums."""
+def _turn(changes, responses, ratios, slopes, f, filters, channels, n):
+    """Replace the changes d of filter f's responses t by those of ψ'(t) t/|t|."""
+    for c in range(channels):
+        r = c * filters + f
+        for j in range(n):
+            changes[r, j] = ratios[j] * changes[r, j] + slopes[j] * responses[r, j]
+
+
+@compiled
+def _by_potential(products, squares, p, sums):
+    """Add Σ ⟨t, d⟩ ∂q/∂(a, ε₁², ac, ε₂²) to sums, for t² and the products ⟨t, d⟩."""
     a, inner, b, outer = p[0], p[1], p[2], p[3]
     one = p.dtype.type(1)
     by_a = by_inner = by_b = by_outer = p.dtype.type(0)
-    for j in range(responses.shape[0]):
-        t = responses[j]
-        d = products[j]
-        narrow = one / np.sqrt(t * t + inner)
-        wide = one / np.sqrt(t * t + outer)
-        cubed = narrow * narrow * narrow
-        cubed_wide = wide * wide * wide
-        by_a += d * t * narrow
-        by_inner += d * t * cubed
-        by_b += d * t * wide
-        by_outer += d * t * cubed_wide
-        responses[j] = t * (a * narrow - b * wide)
-        products[j] = d * (a * inner * cubed - b * outer * cubed_wide)
+    for j in range(squares.shape[0]):
+        narrow = one / np.sqrt(squares[j] + inner)
+        wide = one / np.sqrt(squares[j] + outer)
+        by_a += products[j] * narrow
+        by_inner += products[j] * (narrow * narrow * narrow)
+        by_b += products[j] * wide
+        by_outer += products[j] * (wide * wide * wide)
     sums[0] += by_a
     sums[1] -= by_inner * a / 2
     sums[2] -= by_b
@@ -520,24 +507,26 @@ def inner_tile(a, b, tiles, k, sums):
 
 @kernel
 def sweep_tile(
-    x, noisy, rest, g, d, tiles, k, shape, first, forward, backward, potentials, sums
+    x, noisy, rest, g, d, tiles, k, shape, forward, backward, potentials, sums
 ):  # fmt: skip
     """Replace g by ∇R(x) + x − f, plus ``rest`` unless that is empty, in tile k.
 
     x, noisy, rest, g, d: (channels, rows, columns); g may be d. tiles: see `tiles_of`.
     shape to potentials: the fields of `Packed`. sums[k] receives the sums over the tile, see `SUMS`.
     """
-    channels, radius, width, odd, rows, general, step = shape
+    channels, radius, width, odd, filters, step = shape
     reach = radius * step
     slots = 2 * reach + 1
     ring = np.zeros((slots * channels, width * PITCH), x.dtype)
     back = np.zeros((slots * channels, width * PITCH), x.dtype)
     folds = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
     fold_rows = folds.reshape(-1, PITCH)
-    parts = np.zeros((rows, PITCH), x.dtype)
+    responses = np.zeros((channels * filters, PITCH), x.dtype)
     line = np.zeros(PITCH + 2 * reach, x.dtype)
     values = np.zeros((1, PITCH), x.dtype)
     value_row = values[0]
+    ratios = np.zeros(PITCH, x.dtype)
+    squares = np.zeros(PITCH, x.dtype)
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
     n = _in_lanes(right - left + 2 * reach)
     sums[k, :] = 0.0
@@ -548,18 +537,18 @@ def sweep_tile(
         if i < top - reach:
             continue
         _fold_rows(folds, ring, i, shape)
-        multiply(parts, fold_rows, forward, n)
-        _exchange(parts, first, general, n)
+        multiply(responses, fold_rows, forward, n)
         _clear(values, 0)
-        for r in range(rows):
-            _slopes(parts, r, value_row, potentials, n)
+        for f in range(filters):
+            _sum_products(squares, responses, responses, f, filters, channels, n)
+            _ratios(ratios, value_row, squares, potentials[f], n)
+            _scale(responses, ratios, f, filters, channels, n)
         if top <= i < bottom:
             total = x.dtype.type(0)
             for j in range(reach, reach + right - left):
                 total += value_row[j]
             sums[k, 0] += total
-        _exchange(parts, first, general, n)
-        multiply(fold_rows, parts, backward, n)
+        multiply(fold_rows, responses, backward, n)
         _unfold_rows(back, folds, i, shape)
         i -= reach  # the row of the gradient
         if i < top:
@@ -578,10 +567,10 @@ def sweep_tile(
 
 @kernel
 def hessian_tile(
-    x, direction, product, tiles, k, shape, first, forward, backward, potentials
+    x, direction, product, tiles, k, shape, forward, backward, potentials
 ):  # fmt: skip
     """Replace ``product`` by ∇²J(x) d = d + ∇²R(x) d in tile k; arguments as in `sweep_tile`."""
-    channels, radius, width, odd, rows, general, step = shape
+    channels, radius, width, odd, filters, step = shape
     reach = radius * step
     slots = 2 * reach + 1
     ring = np.zeros((slots * channels, width * PITCH), x.dtype)
@@ -589,8 +578,12 @@ def hessian_tile(
     back = np.zeros((slots * channels, width * PITCH), x.dtype)
     folds = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
     fold_rows = folds.reshape(-1, PITCH)
-    parts = np.zeros((rows, PITCH), x.dtype)
-    parts_d = np.zeros((rows, PITCH), x.dtype)
+    responses = np.zeros((channels * filters, PITCH), x.dtype)
+    responses_d = np.zeros((channels * filters, PITCH), x.dtype)
+    ratios = np.zeros(PITCH, x.dtype)
+    slopes = np.zeros(PITCH, x.dtype)
+    squares = np.zeros(PITCH, x.dtype)
+    products = np.zeros(PITCH, x.dtype)
     line = np.zeros(PITCH + 2 * reach, x.dtype)
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
     n = _in_lanes(right - left + 2 * reach)
@@ -602,15 +595,15 @@ def hessian_tile(
         if i < top - reach:
             continue
         _fold_rows(folds, ring, i, shape)
-        multiply(parts, fold_rows, forward, n)
+        multiply(responses, fold_rows, forward, n)
         _fold_rows(folds, ring_d, i, shape)
-        multiply(parts_d, fold_rows, forward, n)
-        _exchange(parts, first, general, n)
-        _exchange(parts_d, first, general, n)
-        for r in range(rows):
-            _bends(parts_d, parts, r, potentials, n)
-        _exchange(parts_d, first, general, n)
-        multiply(fold_rows, parts_d, backward, n)
+        multiply(responses_d, fold_rows, forward, n)
+        for f in range(filters):
+            _sum_products(squares, responses, responses, f, filters, channels, n)
+            _sum_products(products, responses, responses_d, f, filters, channels, n)
+            _ratios_and_slopes(ratios, slopes, products, squares, potentials[f], n)
+            _turn(responses_d, responses, ratios, slopes, f, filters, channels, n)
+        multiply(fold_rows, responses_d, backward, n)
         _unfold_rows(back, folds, i, shape)
         i -= reach  # the row of the product
         if i < top:
@@ -625,15 +618,15 @@ def hessian_tile(
 
 @kernel
 def derivative_tile(
-    x, v, tiles, k, shape, first, forward, potentials, by_weight, by_potential
+    x, v, tiles, k, shape, forward, potentials, by_weight, by_potential
 ):  # fmt: skip
-    """Differentiate ⟨v, ∇R(x)⟩ = Σ_p Σᵢ (Kᵢ v)_p ψᵢ'((Kᵢ x)_p) by the bank, in tile k.
+    """Differentiate ⟨v, ∇R(x)⟩ = Σ_p Σᵢ ⟨Kᵢ v, q(t) t⟩_p, t = Kᵢ x, by the bank, in tile k.
 
-    The derivative by a filter is the correlation of ψ''(Kx) Kv with x plus that of ψ'(Kx) with v.
+    The derivative by a filter is the correlation of q(t) t with v plus that of its change by Kᵢ v with x.
     by_weight: (tiles, weights), by the weights of `Packed.forward`, in double precision.
-    by_potential: (tiles, parts, 4), by a, ε₁², ac and ε₂² of each row of parts.
+    by_potential: (tiles, filters, 4), by a, ε₁², ac and ε₂² of each row of responses.
     """
-    channels, radius, width, _, rows, general, step = shape
+    channels, radius, width, _, filters, step = shape
     reach = radius * step
     slots = 2 * reach + 1
     ring = np.zeros((slots * channels, width * PITCH), x.dtype)
@@ -642,8 +635,12 @@ def derivative_tile(
     folds_v = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
     fold_rows = folds.reshape(-1, PITCH)
     fold_v_rows = folds_v.reshape(-1, PITCH)
-    parts = np.zeros((rows, PITCH), x.dtype)
-    parts_v = np.zeros((rows, PITCH), x.dtype)
+    responses = np.zeros((channels * filters, PITCH), x.dtype)
+    responses_v = np.zeros((channels * filters, PITCH), x.dtype)
+    ratios = np.zeros(PITCH, x.dtype)
+    slopes = np.zeros(PITCH, x.dtype)
+    squares = np.zeros(PITCH, x.dtype)
+    products = np.zeros(PITCH, x.dtype)
     line = np.zeros(PITCH + 2 * reach, x.dtype)
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
     n = _in_lanes(right - left + 2 * reach)
@@ -657,19 +654,21 @@ def derivative_tile(
             continue
         _fold_rows(folds, ring, i, shape)
         _fold_rows(folds_v, ring_v, i, shape)
-        multiply(parts, fold_rows, forward, n)
-        multiply(parts_v, fold_v_rows, forward, n)
-        _exchange(parts, first, general, n)
-        _exchange(parts_v, first, general, n)
+        multiply(responses, fold_rows, forward, n)
+        multiply(responses_v, fold_v_rows, forward, n)
         end_column = reach + right - left
-        for r in range(rows):
-            _slopes_and_bends(
-                parts[r, reach:end_column], parts_v[r, reach:end_column], potentials[r], by_potential[k, r]
+        for f in range(filters):
+            _sum_products(squares, responses, responses, f, filters, channels, n)
+            _sum_products(products, responses, responses_v, f, filters, channels, n)
+            _ratios_and_slopes(ratios, slopes, products, squares, potentials[f], n)
+            _by_potential(
+                products[reach:end_column], squares[reach:end_column], potentials[f], by_potential[k, f]
             )
-            for own in (parts, parts_v):
+            _turn(responses_v, responses, ratios, slopes, f, filters, channels, n)
+            _scale(responses, ratios, f, filters, channels, n)
+        for r in range(channels * filters):
+            for own in (responses, responses_v):
                 own[r, :reach] = 0
                 own[r, end_column:] = 0
-        _exchange(parts, first, general, n)
-        _exchange(parts_v, first, general, n)
-        add_inner_products(by_weight[k], parts_v, fold_rows, forward, n)
-        add_inner_products(by_weight[k], parts, fold_v_rows, forward, n)
+        add_inner_products(by_weight[k], responses_v, fold_rows, forward, n)
+        add_inner_products(by_weight[k], responses, fold_v_rows, forward, n)

@@ -1,17 +1,25 @@
 """Learned filters in the place of ∇: a bank of filters, its potentials, and the prior that they define.
 
-    R(x) = s² Σᵢ Σ_p ψᵢ((Kᵢ x / s)_p),    ∇R(x) = s Σᵢ Kᵢᵀ ψᵢ'(Kᵢ x / s),    J(x) = R(x) + ½ ‖x − f‖²
+    R(x) = s² Σᵢ Σ_p ψᵢ(|(Kᵢ x / s)_p|),    J(x) = R(x) + ½ ‖x − f‖²
     ψ(t) = a (√(t² + ε₁²) − ε₁ − c (√(t² + ε₂²) − ε₂)),    0 ≤ c < 1,    0 < ε₁ < ε₂
 
-Kᵢ correlates the image, extended symmetrically, with filter i. ψ is a hyperbola less a wider one: steep near 0 and
-nearly flat far out, so that edges cost little. It is concave in places, by at most κᵢ, so J stays (1 − ρ)-strongly
-convex as long as ρ, a bound of the largest eigenvalue of Σ κᵢ KᵢᵀKᵢ, is below 1.
+Kᵢ correlates the image, extended symmetrically, with filter i, each channel with its own; |·| is the norm over the
+channels, as in vectorial total variation. So an edge in one channel makes one in the others cheaper. ψ is a hyperbola
+less a wider one: steep near 0 and nearly flat far out, so that edges cost little. It is concave in places, by at most
+κᵢ, so J stays (1 − ρ)-strongly convex as long as ρ, a bound of the largest eigenvalue of Σ κᵢ KᵢᵀKᵢ, is below 1.
 
-A bank is closed under flips: with each filter, its mirror images are in the bank with the same potential. So the sum
-over the image is a quarter of the sum over the torus of its mirror images, where Kᵢ is a multiplication in the
-Fourier domain, and the maximum of the symbols bounds the eigenvalue at the border too. It also means that the
+With t = Kᵢx/s, the response of a pixel in all channels, and q(t) = ψ'(|t|)/|t|, which falls from a/ε₁ − ac/ε₂ to 0:
+
+    ∇R(x) = s Σᵢ Kᵢᵀ q(t) t,    ∇²R(x) d = Σᵢ Kᵢᵀ (q(t) Kᵢd + q'(|t|)/|t| ⟨t, Kᵢd⟩ t)
+
+ψ(|t|) bends by ψ''(|t|) ≥ −κ along t and by q(t) > 0 across it, so κ and the largest curvature q(0) are those of ψ.
+
+Each filter is even or odd along rows and along columns, so a flip of the image flips its responses, up to their sign.
+So the sum over the image is a quarter of the sum over the torus of its mirror images, where Kᵢ is a multiplication in
+the Fourier domain, and the maximum of the symbols bounds the eigenvalue at the border too. It also means that the
 adjoint needs no special treatment of the border: it is the correlation with the flipped filters of the responses on
-the extended image.
+the extended image. And up to a common phase, the symbol of a filter is real, and even or odd along each frequency: a
+quarter of the frequencies tells all.
 
 This module is the definition: scipy.sparse in double precision. Tests hold `tvdenoise.model.filter_kernels` to it.
 """
@@ -38,8 +46,11 @@ if TYPE_CHECKING:
 
 #: The symmetries of a filter or of a part of it along (rows, columns): 1 for even, −1 for odd.
 PARITIES = ((1, 1), (1, -1), (-1, 1), (-1, -1))
-#: Frequencies along each axis on which the symbols of a bank are evaluated.
+#: Frequencies of a whole circle along each axis, on which the symbols of a bank are evaluated.
 _FREQUENCIES = 256
+#: Those from 0 to π, which tell all of them.
+_HALF = _FREQUENCIES // 2 + 1
+_ANGLES = 2 * np.pi / _FREQUENCIES * np.arange(_HALF)
 #: The default tolerance, in levels, and the error of a gradient's sums, in unit roundoffs.
 _TOLERANCE, _ROUNDINGS = 0.05, 8
 #: Pixels farther away than this have no influence that counts: 0.07 grey levels at most on photographs, at any level.
@@ -83,26 +94,30 @@ class Potentials:
         return Potentials(self.scale * level, self.inner * level, self.share, self.outer * level)
 
     def of(self, filters: NDArray[np.intp]) -> Potentials:
-        """Return the potentials of some of the filters, or of the same ones several times."""
+        """Return the potentials of some of the filters, in their order."""
         return Potentials(self.scale[filters], self.inner[filters], self.share[filters], self.outer[filters])
 
-    def value(self, responses: NDArray[np.float64]) -> NDArray[np.float64]:
-        """ψ(t) ≥ 0, with ψ(0) = 0, for responses (filters, ...)."""
-        a, inner, c, outer = self._aligned(responses)
-        narrow = np.hypot(responses, inner) - inner
-        return a * (narrow - c * (np.hypot(responses, outer) - outer))
+    def value(self, norms: NDArray[np.float64]) -> NDArray[np.float64]:
+        """ψ(t) ≥ 0, with ψ(0) = 0, for (filters, ...)."""
+        a, inner, c, outer = self._aligned(norms)
+        narrow = np.hypot(norms, inner) - inner
+        return a * (narrow - c * (np.hypot(norms, outer) - outer))
 
-    def slope(self, responses: NDArray[np.float64]) -> NDArray[np.float64]:
-        """ψ'(t)."""
-        a, inner, c, outer = self._aligned(responses)
-        return a * responses * (1 / np.hypot(responses, inner) - c / np.hypot(responses, outer))
+    def ratio(self, norms: NDArray[np.float64]) -> NDArray[np.float64]:
+        """q(t) = ψ'(t)/t."""
+        a, inner, c, outer = self._aligned(norms)
+        ratio: NDArray[np.float64] = a * (1 / np.hypot(norms, inner) - c / np.hypot(norms, outer))
+        return ratio
 
-    def bend(self, responses: NDArray[np.float64]) -> NDArray[np.float64]:
-        """ψ''(t)."""
-        a, inner, c, outer = self._aligned(responses)
-        narrow, wide = np.hypot(responses, inner), np.hypot(responses, outer)
-        bend: NDArray[np.float64] = a * (inner**2 / narrow**3 - c * outer**2 / wide**3)
-        return bend
+    def ratio_slope(self, norms: NDArray[np.float64]) -> NDArray[np.float64]:
+        """q'(t)/t."""
+        a, inner, c, outer = self._aligned(norms)
+        slope: NDArray[np.float64] = a * (c / np.hypot(norms, outer) ** 3 - 1 / np.hypot(norms, inner) ** 3)
+        return slope
+
+    def bend(self, norms: NDArray[np.float64]) -> NDArray[np.float64]:
+        """ψ''(t) = q(t) + t q'(t)."""
+        return self.ratio(norms) + norms**2 * self.ratio_slope(norms)
 
     @cached_property
     def curvature(self) -> NDArray[np.float64]:
@@ -124,17 +139,16 @@ class Potentials:
         least = self.bend(np.sqrt(np.where(np.isinf(squared), 0.0, squared)))
         return np.where(np.isinf(squared), 0.0, np.maximum(-least, 0.0))
 
-    def _aligned(self, responses: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-        """Return the four arrays with the dimensions of the responses."""
-        shape = self.scale.shape + (1,) * (responses.ndim - self.scale.ndim)
+    def _aligned(self, norms: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+        """Return the four arrays with as many dimensions."""
+        shape = self.scale.shape + (1,) * (norms.ndim - self.scale.ndim)
         return tuple(a.reshape(shape) for a in (self.scale, self.inner, self.share, self.outer))
 
 
 class ByBank(NamedTuple):
-    """Derivatives by the general and symmetric filters of a bank, and by a, ε₁, c and ε₂ of each potential."""
+    """Derivatives by the filters of a bank, and by a, ε₁, c and ε₂ of each potential."""
 
-    general: NDArray[np.float64]
-    symmetric: NDArray[np.float64]
+    filters: NDArray[np.float64]
     scale: NDArray[np.float64]
     inner: NDArray[np.float64]
     share: NDArray[np.float64]
@@ -143,124 +157,116 @@ class ByBank(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class FilterBank:
-    """Filters of odd side n, closed under flips, with a potential each. Every filter sums to zero in each channel.
+    """Filters of odd side n, each even or odd along rows and along columns, with a potential each.
 
-    general: (G, channels, n, n), filters that are each present with their mirror images along rows, columns and both.
-    symmetric: (S, channels, n, n), filters that are even or odd along rows and along columns.
-    potentials: ψ of the general filters, then of the symmetric ones.
-    scales: of the general filters, then of the symmetric ones, 1 or 2; None for ones. At scale 2 the taps are two
-    pixels apart, and see the image smoothed by (1, 2, 1)/4 along both axes.
+    filters: (filters, channels, n, n); every filter sums to zero in each channel. Channels may have different ones.
+    scales: of each filter, 1 or 2; None for ones. At scale 2 the taps are two pixels apart, and see the image smoothed
+    by (1, 2, 1)/4 along both axes.
     """
 
-    general: NDArray[np.float64]
-    symmetric: NDArray[np.float64]
+    filters: NDArray[np.float64]
     potentials: Potentials
     scales: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError unless the arrays fit together and the filters are what they are said to be."""
-        general, symmetric = self.general, self.symmetric
-        if general.ndim != 4 or symmetric.ndim != 4 or general.shape[1:] != symmetric.shape[1:]:
-            raise ValueError("the filters must have the shape (filters, channels, side, side)")
-        if general.shape[2] != general.shape[3] or general.shape[2] % 2 == 0:
-            raise ValueError(f"the filters must be square with an odd side, not {general.shape[2:]}")
-        if self.potentials.scale.shape != (len(general) + len(symmetric),):
+        shape = self.filters.shape
+        if len(shape) != 4 or shape[2] != shape[3] or shape[2] % 2 == 0:
+            raise ValueError(
+                f"the filters must have the shape (filters, channels, side, side), side odd, not {shape}"
+            )
+        if self.potentials.scale.shape != shape[:1]:
             raise ValueError("each filter needs one potential")
-        if self.scales is not None and (
-            len(self.scales) != len(self.potentials.scale) or {*self.scales} - {1, 2}
-        ):
+        if self.scales is not None and (len(self.scales) != len(self.filters) or {*self.scales} - {1, 2}):
             raise ValueError("each filter needs the scale 1 or 2")
-        if not (np.isfinite(general).all() and np.isfinite(symmetric).all()):
+        if not np.isfinite(self.filters).all():
             raise ValueError("the filters hold values that are not finite")
-        for filters in (general, symmetric):
-            size = np.abs(filters).sum(axis=(-2, -1), keepdims=True)
-            if (np.abs(filters.sum(axis=(-2, -1), keepdims=True)) > 1e-9 * size).any():
-                raise ValueError("each filter must sum to zero in every channel")
-        self.symmetric_parities  # noqa: B018 checked here
+        size = np.abs(self.filters).sum(axis=(-2, -1), keepdims=True)
+        if (np.abs(self.filters.sum(axis=(-2, -1), keepdims=True)) > 1e-9 * size).any():
+            raise ValueError("each filter must sum to zero in every channel")
+        self.parities  # noqa: B018 checked here
 
     @property
     def channels(self) -> int:
         """The number of channels of the images."""
-        return int(self.general.shape[1])
+        return int(self.filters.shape[1])
 
     @property
     def radius(self) -> int:
         """(n − 1)/2."""
-        return int(self.general.shape[2]) // 2
+        return int(self.filters.shape[2]) // 2
 
     @property
     def reach(self) -> int:
         """The largest distance of a pixel that a filter sees."""
         return 2 * self.radius + 1 if self.scales and 2 in self.scales else self.radius
 
-    def scale_of(self, potential: int) -> int:
-        """The scale of a filter, by the number of its potential."""
-        return 1 if self.scales is None else self.scales[potential]
+    def scale_of(self, index: int) -> int:
+        """The scale of a filter."""
+        return 1 if self.scales is None else self.scales[index]
 
     def at_scale(self, scale: int) -> tuple[FilterBank, NDArray[np.intp]]:
-        """Return the filters of one scale as a bank of scale 1, and the numbers of their potentials."""
-        own = np.array([k for k in range(len(self.potentials.scale)) if self.scale_of(k) == scale], np.intp)
-        count = len(self.general)
-        bank = FilterBank(
-            self.general[own[own < count]], self.symmetric[own[own >= count] - count], self.potentials.of(own)
-        )
-        return bank, own
+        """Return the filters of one scale as a bank of scale 1, and their indices."""
+        own = np.array([k for k in range(len(self.filters)) if self.scale_of(k) == scale], np.intp)
+        return FilterBank(self.filters[own], self.potentials.of(own)), own
 
-    def _spread(self, filters: NDArray[np.float64], first: int) -> NDArray[np.float64]:
-        """Return filters as they see the image, with the side 2 × reach + 1; first: the number of their potential."""
+    @cached_property
+    def parities(self) -> tuple[int, ...]:
+        """For each filter the index of its parity in `PARITIES`. Raises ValueError if it has none."""
+        found = []
+        for one in self.filters:
+            error = [np.abs(one - parity_part(one, parity)).max() for parity in PARITIES]
+            best = int(np.argmin(error))
+            if error[best] > 1e-9 * np.abs(one).max():
+                raise ValueError("a filter is neither even nor odd along an axis")
+            found.append(best)
+        return tuple(found)
+
+    @cached_property
+    def on_image(self) -> NDArray[np.float64]:
+        """All filters as they see the image, (filters, channels, 2 × reach + 1, 2 × reach + 1)."""
         reach, r = self.reach, self.radius
-        result = np.zeros((*filters.shape[:2], 2 * reach + 1, 2 * reach + 1))
-        for k, one in enumerate(filters):
-            if self.scale_of(first + k) == 1:
+        result = np.zeros((*self.filters.shape[:2], 2 * reach + 1, 2 * reach + 1))
+        for k, one in enumerate(self.filters):
+            if self.scale_of(k) == 1:
                 result[k, :, reach - r : reach + r + 1, reach - r : reach + r + 1] = one
             else:
                 for (i, j), weight in np.ndenumerate(_BINOMIAL):
                     result[k, :, i : i + 4 * r + 1 : 2, j : j + 4 * r + 1 : 2] += weight * one
         return result
 
-    def _gather(self, spread: NDArray[np.float64], first: int) -> NDArray[np.float64]:
-        """The adjoint of `_spread`."""
+    def by_filters(self, by_image: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the derivatives by the filters from those by `on_image`: the adjoint, and the part of each parity."""
         reach, r = self.reach, self.radius
-        result = np.zeros((*spread.shape[:2], 2 * r + 1, 2 * r + 1))
-        for k, one in enumerate(spread):
-            if self.scale_of(first + k) == 1:
+        result = np.zeros_like(self.filters)
+        for k, (one, parity) in enumerate(zip(by_image, self.parities, strict=True)):
+            if self.scale_of(k) == 1:
                 result[k] = one[:, reach - r : reach + r + 1, reach - r : reach + r + 1]
             else:
                 for (i, j), weight in np.ndenumerate(_BINOMIAL):
                     result[k] += weight * one[:, i : i + 4 * r + 1 : 2, j : j + 4 * r + 1 : 2]
+            result[k] = parity_part(result[k], PARITIES[parity])
         return result
 
     @cached_property
-    def symmetric_parities(self) -> tuple[int, ...]:
-        """For each symmetric filter the index of its parity in `PARITIES`. Raises ValueError if it has none."""
-        found = []
-        for one in self.symmetric:
-            error = [np.abs(one - parity_part(one, parity)).max() for parity in PARITIES]
-            best = int(np.argmin(error))
-            if error[best] > 1e-9 * np.abs(one).max():
-                raise ValueError("a symmetric filter is neither even nor odd along an axis")
-            found.append(best)
-        return tuple(found)
+    def symbols(self) -> NDArray[np.float64]:
+        """The real symbol of each filter, (filters, channels, frequencies down, frequencies across), from 0 to π.
 
-    @cached_property
-    def filters(self) -> NDArray[np.float64]:
-        """All filters, (4G + S, channels, n, n): each general one followed by its mirror images, then the symmetric."""
-        k = self._spread(self.general, 0)
-        flips = np.stack([k, k[..., ::-1], k[..., ::-1, :], k[..., ::-1, ::-1]], axis=1)
-        return np.concatenate(
-            [flips.reshape(-1, *k.shape[1:]), self._spread(self.symmetric, len(self.general))]
+        That is the filter's transform but for the phase of its parity, a factor ±1 or ±i.
+        """
+        waves = _cosines_and_sines(self.reach)
+        symbols = np.empty((*self.filters.shape[:2], _HALF, _HALF))
+        for k, (one, parity) in enumerate(zip(self.on_image, self.parities, strict=True)):
+            down, across = (waves[sign] for sign in PARITIES[parity])
+            symbols[k] = down @ one @ across.T
+        return symbols
+
+    def _squares(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the symbol of Σ wᵢ KᵢᵀKᵢ, (channels, down, across)."""
+        squares: NDArray[np.float64] = np.einsum(
+            "i,ichw,ichw->chw", weights, self.symbols, self.symbols, optimize=False
         )
-
-    @cached_property
-    def potential_of(self) -> NDArray[np.intp]:
-        """For each of `filters` the index of its potential."""
-        general, symmetric = len(self.general), len(self.symmetric)
-        return np.concatenate([np.repeat(np.arange(general), 4), general + np.arange(symmetric)])
-
-    @cached_property
-    def symbols(self) -> NDArray[np.complex128]:
-        """The filters' transforms on a grid, (filters, channels, _FREQUENCIES, _FREQUENCIES // 2 + 1)."""
-        return np.fft.rfft2(self.filters, s=(_FREQUENCIES, _FREQUENCIES))
+        return squares
 
     @cached_property
     def lipschitz(self) -> float:
@@ -274,32 +280,32 @@ class FilterBank:
 
     @cached_property
     def largest_slope(self) -> float:
-        """Σ a ‖k‖₁, a bound of the gradient of R at level 1 in each pixel: |ψ'| is below a."""
-        sizes = np.abs(self.filters).sum(axis=(1, 2, 3))
-        return float(sizes @ self.potentials.scale[self.potential_of])
+        """The largest Σ a ‖k‖₁ of a channel, a bound of the gradient of R at level 1 in each pixel: |ψ'| is below a."""
+        return float((self.potentials.scale @ np.abs(self.on_image).sum(axis=(2, 3))).max())
 
     def largest_eigenvalue(self, weights: NDArray[np.float64]) -> float:
         """Return a bound of the largest eigenvalue of Σ wᵢ KᵢᵀKᵢ on images of any shape, for one w ≥ 0 a potential.
 
         The symbol of a filter of side n is a trigonometric polynomial of degree n − 1 when squared, so its maximum is
-        at most that on m×m frequencies over cos²(π (n − 1)/m). In several channels it is a matrix for each frequency.
+        at most that on m×m frequencies over cos²(π (n − 1)/m).
         """
-        return self._peak(weights)[0] / self._between_frequencies
+        return float(self._squares(weights).max()) / self._between_frequencies
 
     def eigenvalue_slopes(
         self, weights: NDArray[np.float64]
-    ) -> tuple[float, NDArray[np.float64], tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Return `largest_eigenvalue` and its derivatives by the weights and by the general and symmetric filters."""
-        value, (row, column), vector = self._peak(weights)
-        n = 2 * self.reach + 1
-        angle = -2j * np.pi / _FREQUENCIES
-        wave = np.exp(angle * row * np.arange(n))[:, None] * np.exp(angle * column * np.arange(n))
-        projected = np.einsum("ic,c->i", self.symbols[:, :, row, column], vector.conj())
-        by_weight = np.bincount(self.potential_of, np.abs(projected) ** 2, len(weights)).astype(np.float64)
-        pull = 2 * weights[self.potential_of] * projected.conj()
-        by_filter = np.real(pull[:, None, None, None] * vector.conj()[:, None, None] * wave)
+    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        """Return `largest_eigenvalue` and its derivatives by the weights and by the filters."""
+        squares = self._squares(weights)
+        channel, row, column = np.unravel_index(np.argmax(squares), squares.shape)
+        found = self.symbols[:, channel, row, column]
+        waves = _cosines_and_sines(self.reach)
+        by_image = np.zeros_like(self.on_image)
+        for k, parity in enumerate(self.parities):
+            down, across = PARITIES[parity]
+            wave = np.outer(waves[down][row], waves[across][column])
+            by_image[k, channel] = 2 * weights[k] * found[k] * wave
         scale = 1 / self._between_frequencies
-        return value * scale, by_weight * scale, self.gathered(by_filter * scale)
+        return float(squares.max()) * scale, found**2 * scale, self.by_filters(by_image * scale)
 
     @property
     def _most_curved(self) -> NDArray[np.float64]:
@@ -310,47 +316,25 @@ class FilterBank:
     def bounding_convolution(self) -> NDArray[np.float64]:
         """Σ wᵢ KᵢᵀKᵢ with w the largest |ψ''|, which bounds ∇²R, as a convolution that is even along both axes.
 
-        (channels, channels, rows, columns), by distance up to 2 × reach; it is zero beyond.
+        (channels, rows, columns), by distance up to 2 × reach; it is zero beyond.
         """
-        weights = self._most_curved[self.potential_of]
-        products = np.einsum("i,ichw,idhw->cdhw", weights, self.symbols, self.symbols.conj(), optimize=True)
-        found: NDArray[np.float64] = np.fft.irfft2(products, s=(_FREQUENCIES, _FREQUENCIES))
         end = 2 * self.reach + 1
-        return found[..., :end, :end].copy()
-
-    def gathered(self, by_filter: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the derivatives by the general and the symmetric filters from those by `filters`."""
-        count = len(self.general)
-        g = by_filter[: 4 * count].reshape(-1, 4, *by_filter.shape[1:])
-        general = g[:, 0] + g[:, 1][..., ::-1] + g[:, 2][..., ::-1, :] + g[:, 3][..., ::-1, ::-1]
-        parts = [
-            parity_part(one, PARITIES[parity])
-            for one, parity in zip(
-                self._gather(by_filter[4 * count :], count), self.symmetric_parities, strict=True
-            )
-        ]
-        return self._gather(general, 0), np.array(parts).reshape(self.symmetric.shape)
+        count = np.full(_HALF, 2.0)  # of the frequencies of a whole circle that each stands for
+        count[[0, -1]] = 1
+        back = count / _FREQUENCIES * np.cos(np.outer(np.arange(end), _ANGLES))
+        found: NDArray[np.float64] = back @ self._squares(self._most_curved) @ back.T
+        return found
 
     @property
     def _between_frequencies(self) -> float:
         """The part of the maximum of a squared symbol that the grid of frequencies is sure to find."""
         return float(np.cos(2 * np.pi * self.reach / _FREQUENCIES) ** 2)
 
-    def _peak(self, weights: NDArray[np.float64]) -> tuple[float, tuple[int, int], NDArray[np.complex128]]:
-        """Return the largest eigenvalue of Σ wᵢ k̂ᵢ k̂ᵢᴴ on the grid, where it is, and its unit eigenvector."""
-        weighted = weights[self.potential_of]
-        if self.channels == 1:
-            squared = np.einsum("i,ihw->hw", weighted, np.abs(self.symbols[:, 0]) ** 2)
-            place = np.unravel_index(np.argmax(squared), squared.shape)
-            return float(squared[place]), (int(place[0]), int(place[1])), np.ones(1, complex)
-        matrices = np.einsum("i,ichw,idhw->hwcd", weighted, self.symbols, self.symbols.conj(), optimize=True)
-        largest = np.linalg.eigvalsh(matrices)[..., -1]
-        place = np.unravel_index(np.argmax(largest), largest.shape)
-        return (
-            float(largest[place]),
-            (int(place[0]), int(place[1])),
-            np.linalg.eigh(matrices[place])[1][:, -1],
-        )
+
+def _cosines_and_sines(reach: int) -> dict[int, NDArray[np.float64]]:
+    """Return the waves that stand for even (1) and odd (−1) filters, (frequencies, distances −reach to reach)."""
+    angles = np.outer(_ANGLES, np.arange(-reach, reach + 1))
+    return {1: np.cos(angles), -1: np.sin(angles)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -362,12 +346,12 @@ class FilterPrior:
 
     bank: FilterBank
     level: float
-    _operators: dict[tuple[int, ...], sparse.csr_array] = field(default_factory=dict, repr=False)
+    _operators: dict[tuple[int, ...], list[sparse.csr_array]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def potentials(self) -> Potentials:
         """s² ψ(t/s) for each filter."""
-        return self.bank.potentials.of(self.bank.potential_of).at(self.level)
+        return self.bank.potentials.at(self.level)
 
     @property
     def lipschitz(self) -> float:
@@ -379,15 +363,17 @@ class FilterPrior:
         """ρ ≥ 0: R + ρ/2 ‖x‖² is convex."""
         return self.bank.concavity
 
-    def operator(self, shape: Sequence[int]) -> sparse.csr_array:
-        """Return all Kᵢ, one below the other, for images (channels, rows, columns)."""
+    def operators(self, shape: Sequence[int]) -> list[sparse.csr_array]:
+        """Return for each channel of the bank all Kᵢ, one below the other, for images (rows, columns)."""
         from scipy import sparse
 
-        if shape not in self._operators:
-            self._operators[tuple(shape)] = sparse.vstack(
-                filter_operators(self.bank.filters, shape), format="csr"
-            )
-        return self._operators[tuple(shape)]
+        key = tuple(shape)
+        if key not in self._operators:
+            self._operators[key] = [
+                sparse.vstack(filter_operators(filters, key), format="csr")
+                for filters in np.moveaxis(self.bank.on_image, 1, 0)
+            ]
+        return self._operators[key]
 
     def images_of(self, planes: NDArray[np.floating]) -> list[NDArray[np.floating]]:
         """Return the images (channels, rows, columns) that the filters see: the whole, or each channel by itself."""
@@ -395,47 +381,58 @@ class FilterPrior:
 
     def value(self, x: NDArray[np.floating]) -> float:
         """Return R(x)."""
-        return float(sum(self.potentials.value(self._responses(one)).sum() for one in self.images_of(x)))
+        responses = [self._responses(one) for one in self.images_of(x)]
+        return float(sum(self.potentials.value(_norms(each)).sum() for each in responses))
 
     def gradient(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return ∇R(x), with the shape of the image."""
-        return np.concatenate(
-            [
-                self._adjoint(self.potentials.slope(self._responses(one)), one.shape)
-                for one in self.images_of(x)
-            ]
-        )
+        return np.concatenate([self._gradient(one) for one in self.images_of(x)])
+
+    def _gradient(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
+        responses = self._responses(x)
+        return self._adjoint(self.potentials.ratio(_norms(responses)) * responses, x.shape)
 
     def hessian_product(
         self, x: NDArray[np.floating], direction: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """Return ∇²R(x) d = Σ Kᵢᵀ ψᵢ''(Kᵢ x) Kᵢ d, with the shape of the image."""
+        """Return ∇²R(x) d, with the shape of the image."""
         pairs = zip(self.images_of(x), self.images_of(direction), strict=True)
         return np.concatenate([self._hessian_product(*pair) for pair in pairs])
 
     def _hessian_product(
         self, x: NDArray[np.floating], direction: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        bends = self.potentials.bend(self._responses(x))
-        return self._adjoint(bends * self._responses(direction), x.shape)
+        responses, changes = self._responses(x), self._responses(direction)
+        norms = _norms(responses)
+        along = self.potentials.ratio_slope(norms) * (responses * changes).sum(axis=0)
+        return self._adjoint(self.potentials.ratio(norms) * changes + along * responses, x.shape)
 
     def _responses(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return Kᵢ x, (filters, pixels)."""
-        responses = self.operator(x.shape) @ x.astype(np.float64).ravel()
-        return responses.reshape(len(self.bank.filters), -1)
+        """Return Kᵢ x, (channels, filters, pixels)."""
+        planes = x.astype(np.float64).reshape(len(x), -1)
+        operators = self.operators(x.shape[1:])
+        responses = [operator @ plane for operator, plane in zip(operators, planes, strict=True)]
+        return np.stack(responses).reshape(len(x), len(self.bank.filters), -1)
 
     def _adjoint(self, responses: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
         """Return Σ Kᵢᵀ rᵢ."""
-        image: NDArray[np.float64] = self.operator(shape).T @ responses.ravel()
-        return image.reshape(shape)
+        operators = self.operators(shape[1:])
+        planes = [operator.T @ each.ravel() for operator, each in zip(operators, responses, strict=True)]
+        return np.stack(planes).reshape(shape)
+
+
+def _norms(responses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the norms over the channels."""
+    norms: NDArray[np.float64] = np.linalg.norm(responses, axis=0)
+    return norms
 
 
 @dataclass(frozen=True, eq=False)
 class FilterObjective:
     """J(x) = R(x) + ½ ‖x − f‖² for one noisy image.
 
-    noisy: f, (channels, rows, columns), float32 or float64. Filters of one channel act on each channel by itself;
-    other filters need an image with as many channels.
+    noisy: f, (channels, rows, columns), float32 or float64. A bank of one channel acts on each channel by itself; other
+    banks need an image with as many channels.
     fidelity: the held pixels, which are no unknowns; all others have the weight 1. None if all are free.
     """
 
@@ -534,23 +531,22 @@ def mirrored(indices: NDArray[np.intp], length: int) -> NDArray[np.intp]:
 
 
 def filter_operators(filters: NDArray[np.float64], shape: Sequence[int]) -> list[sparse.csr_array]:
-    """Return for each filter (channels, n, n) the matrix of (Kx)_p = Σ_c Σ_d k[c, d] (Ex)[c, p + d].
+    """Return for each filter (n, n) the matrix of (Kx)_p = Σ_d k[d] (Ex)[p + d].
 
-    shape: (channels, rows, columns). E extends the image symmetrically: the row outside the first equals the first.
+    shape: (rows, columns). E extends the image symmetrically: the row outside the first equals the first.
     """
     from scipy import sparse
 
-    channels, rows, columns = shape
+    rows, columns = shape
     side = filters.shape[-1]
     offsets = np.arange(side) - side // 2
     down, across = (mirrored(np.arange(length) + offsets[:, None], length) for length in (rows, columns))
-    channel = np.arange(channels)[:, None, None, None, None]
-    places = (channel * rows + down[:, None, :, None]) * columns + across[:, None, :]
+    places = down[:, None, :, None] * columns + across[:, None, :]
     pixels = np.broadcast_to(np.arange(rows * columns).reshape(rows, columns), places.shape)
     return [
         sparse.coo_array(
             (np.broadcast_to(one[..., None, None], places.shape).ravel(), (pixels.ravel(), places.ravel())),
-            shape=(rows * columns, channels * rows * columns),
+            shape=(rows * columns, rows * columns),
         ).tocsr()
         for one in filters
     ]

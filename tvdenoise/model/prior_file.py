@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tvdenoise.errors import PriorError
+from tvdenoise.model.colour import RGB_CHANNELS
 from tvdenoise.model.filters import FilterBank, FilterPrior, Potentials
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 #: What the entries "format" and "version" say.
-FORMAT, VERSION = "tvdenoise prior", 1
+FORMAT, VERSION = "tvdenoise prior", 2
 #: A file is refused if it is larger than so many bytes, or its bank larger than that.
 MOST_BYTES = 1 << 23
 _MOST_FILTERS, _MOST_CHANNELS, _MOST_SIDE = 512, 4, 15
@@ -40,6 +41,7 @@ class LearnedPrior:
 
     levels: the least and the largest noise level it was learned for, in the unit of the clean images' range.
     learned_from: the names of the clean images. steps, seed: those of the course. name: by which it was asked for.
+    in_colour: the prior that takes its place for images with red, green and blue, if there is one.
     """
 
     bank: FilterBank
@@ -48,6 +50,11 @@ class LearnedPrior:
     steps: int
     seed: int
     name: str = ""
+    in_colour: LearnedPrior | None = None
+
+    def suiting(self, channels: int) -> LearnedPrior:
+        """The prior for images of so many channels: itself, or the one in colour."""
+        return self.in_colour if channels == RGB_CHANNELS and self.in_colour is not None else self
 
     def __eq__(self, other: object) -> bool:
         """Priors are equal if they denoise alike."""
@@ -63,13 +70,15 @@ class LearnedPrior:
 
     @cached_property
     def digest(self) -> str:
-        """Twelve hexadecimal digits that name the bank: equal for files that denoise alike."""
+        """Twelve hexadecimal digits that name the banks: equal for priors that denoise alike."""
         bank = self.bank
-        scales = np.array([bank.scale_of(k) for k in range(len(bank.potentials.scale))], float)
-        parts = (bank.general, bank.symmetric, scales, *_potentials(bank.potentials).values())
+        scales = np.array([bank.scale_of(k) for k in range(len(bank.filters))], float)
+        parts = (bank.filters, scales, *_potentials(bank.potentials).values())
         digest = hashlib.sha256()
         for part in parts:
             digest.update(repr(part.shape).encode() + np.ascontiguousarray(part, "<f8").tobytes())
+        if self.in_colour is not None:
+            digest.update(self.in_colour.digest.encode())
         return digest.hexdigest()[:12]
 
     def to_bytes(self) -> bytes:
@@ -84,10 +93,9 @@ class LearnedPrior:
             "seed": self.seed,
             "learned_from": list(self.learned_from),
             "shape": [bank.channels, 2 * bank.radius + 1],
-            "scales": [bank.scale_of(k) for k in range(len(bank.potentials.scale))],
+            "scales": [bank.scale_of(k) for k in range(len(bank.filters))],
             "potentials": {name: one.tolist() for name, one in _potentials(bank.potentials).items()},
-            "general": bank.general.tolist(),
-            "symmetric": bank.symmetric.tolist(),
+            "filters": bank.filters.tolist(),
         }
         entries = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in content.items())
         return ("{\n" + ",\n".join(entries) + "\n}\n").encode()
@@ -120,16 +128,15 @@ class LearnedPrior:
         channels, side = (_whole(one, "a shape") for one in entries["shape"])
         if not (1 <= channels <= _MOST_CHANNELS and 1 < side <= _MOST_SIDE):
             raise ValueError(f"filters of {channels} channels and side {side}")
-        filters = [_numbers(entries[name], 4) for name in ("general", "symmetric")]
-        filters = [one.reshape(-1, channels, side, side) if one.size == 0 else one for one in filters]
-        if not all(one.shape[1:] == (channels, side, side) for one in filters):
+        filters = _numbers(entries["filters"], 4)
+        if filters.shape[1:] != (channels, side, side):
             raise ValueError("the filters do not have the shape that it names")
-        if not 0 < sum(map(len, filters)) <= _MOST_FILTERS:
-            raise ValueError(f"{sum(map(len, filters))} filters")
+        if not 0 < len(filters) <= _MOST_FILTERS:
+            raise ValueError(f"{len(filters)} filters")
         potentials = Potentials(**{name: _numbers(entries["potentials"][name], 1) for name in _FIELDS})
         scales = tuple(_whole(one, "a scale") for one in entries["scales"])
         prior = cls(
-            FilterBank(filters[0], filters[1], potentials, scales),
+            FilterBank(filters, potentials, scales),
             _levels(entries["levels"]),
             _names(entries["learned_from"]),
             _whole(entries["steps"], "the number of steps"),
@@ -153,19 +160,29 @@ def read_prior(path: str | Path) -> LearnedPrior:
         raise PriorError(f"{path}: {error.reason}", error.remedy) from error
 
 
-#: The name of the filters that come with the package, and their file.
+#: The name of the filters that come with the package, and their files.
 SHIPPED = "learned"
 _SHIPPED_FILE = Path(__file__).with_name("photographs.prior")
+_SHIPPED_COLOUR_FILE = Path(__file__).with_name("colour_photographs.prior")
 
 
 def prior_named(name: str) -> LearnedPrior:
     """Return the prior that comes with the package, or that of a file; raises as `read_prior`."""
-    path = _SHIPPED_FILE if name == SHIPPED else Path(name)
+    if name == SHIPPED:
+        return _shipped()
+    path = Path(name)
     try:
         status = path.stat()
     except OSError:
         return read_prior(path)  # which raises the error
     return _read_once(path, name, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> LearnedPrior:
+    """Read the filters that come with the package, for grey and for colour."""
+    grey, colour = (replace(read_prior(path), name=SHIPPED) for path in (_SHIPPED_FILE, _SHIPPED_COLOUR_FILE))
+    return replace(grey, in_colour=colour)
 
 
 @lru_cache(maxsize=8)
@@ -186,7 +203,7 @@ def _numbers(entry: Any, dimensions: int) -> NDArray[np.float64]:
     if not isinstance(entry, list):
         raise TypeError("a list of numbers is missing")
     found = np.array(entry)  # ragged lists raise ValueError
-    if found.size and (found.dtype.kind not in "fiu" or found.ndim != dimensions):
+    if found.dtype.kind not in "fiu" or found.ndim != dimensions:
         raise ValueError("a list of numbers has another shape or holds something else")
     return found.astype(np.float64)
 

@@ -68,12 +68,12 @@ PART = 0.5
 class SpectralMetric:
     """M = 1 + ½ Σ wᵢ KᵢᵀKᵢ for learned filters, where wᵢ is the largest |ψᵢ''|.
 
-    ∇²J = 1 + Σ Kᵢᵀ ψᵢ'' Kᵢ is at most twice M. Since the bank is closed under flips, KᵢᵀKᵢ summed over a filter and its
-    mirror images is a convolution of the symmetrically extended image with an even function, and the cosine transform
-    (DCT-II) of the image makes it diagonal, for images of any shape: the extended image is even about its border.
+    ∇²J is at most twice M. Since each filter is even or odd along rows and along columns, KᵢᵀKᵢ is a convolution of
+    each channel of the symmetrically extended image with an even function, and the cosine transform (DCT-II) of the
+    image makes it diagonal, for images of any shape: the extended image is even about its border.
 
-    inverse: M⁻¹ at the frequencies of the transform, (channels, channels, rows, columns) of the bank; (1, 1, ...) also
-    for banks that act on each channel by itself.
+    inverse: M⁻¹ at the frequencies of the transform, (channels, rows, columns) of the bank; (1, ...) also for banks
+    that act on each channel by itself.
     """
 
     inverse: NDArray[np.floating]
@@ -89,13 +89,12 @@ class SpectralMetric:
         """
         down, across = (_cosines(length, convolution.shape[-1] - 1) for length in shape)
         symbol = (down @ (PART * convolution)).astype(dtype) @ across.T.astype(dtype)
-        for channel in range(len(convolution)):
-            symbol[channel, channel] += 1
-        return cls(_inverse(symbol), threads)
+        symbol += 1
+        return cls(np.divide(1, symbol, out=symbol), threads)
 
     def times(self, direction: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return M d."""
-        return self._applied(_inverse(self.inverse), direction)
+        return self._applied(1 / self.inverse, direction)
 
     def divide(
         self, gradient: NDArray[np.floating], out: NDArray[np.floating] | None = None
@@ -116,10 +115,7 @@ class SpectralMetric:
         for first in range(0, len(image), len(factors)):
             together = slice(first, first + len(factors))
             transformed = dctn(image[together], axes=(1, 2), norm="ortho", workers=self.threads)
-            if len(factors) == 1:
-                transformed *= factors[0]
-            else:
-                transformed = np.einsum("ckij,kij->cij", factors, transformed)
+            transformed *= factors
             result[together] = idctn(
                 transformed, axes=(1, 2), norm="ortho", workers=self.threads, overwrite_x=True
             )
@@ -132,20 +128,3 @@ def _cosines(length: int, reach: int) -> NDArray[np.float64]:
     factors: NDArray[np.float64] = 2 * np.cos(np.multiply.outer(frequency, np.arange(reach + 1)))
     factors[:, 0] = 1
     return factors
-
-
-def _inverse(matrices: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the inverses of symmetric positive definite matrices (channels, channels, ...), by sweeping."""
-    swept = matrices.copy()
-    if len(swept) == 1:
-        np.divide(1, swept, out=swept)
-        return swept
-    for k in range(len(swept)):
-        pivot = 1 / swept[k, k]
-        row = swept[k] * pivot
-        column = swept[:, k].copy()
-        swept -= column[:, None] * row[None]
-        swept[k] = row
-        swept[:, k] = -column * pivot
-        swept[k, k] = pivot
-    return swept

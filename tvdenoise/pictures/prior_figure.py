@@ -23,16 +23,15 @@ _WIDEST = 6.0
 def save_prior(prior: LearnedPrior, path: str) -> None:
     """Draw filters and potentials as a PNG, SVG or PDF file, the filters of the largest share of ρ first.
 
-    Mirror images are left out. Several channels of a filter stand one below the other. Red is positive, blue negative,
+    Several channels of a filter stand one below the other. Red is positive, blue negative,
     white zero; a potential is drawn for responses of up to 6 noise levels.
     Raises UnwritableImageError if the file cannot be written.
     """
     from matplotlib.figure import Figure
 
     bank = prior.bank
-    filters = np.concatenate([bank.general, bank.symmetric])
     order = np.argsort(-bank.potentials.scale * bank.potentials.curvature, kind="stable")
-    rows = -(-len(filters) // _COLUMNS)
+    rows = -(-len(bank.filters) // _COLUMNS)
     height = 0.8 * bank.channels + 0.8
     figure = Figure(figsize=(1.05 * _COLUMNS, height * rows + 0.5), layout="constrained")
     figure.suptitle(
@@ -48,10 +47,10 @@ def save_prior(prior: LearnedPrior, path: str) -> None:
     for axes in grid.ravel():
         axes.set_axis_off()
     responses = np.linspace(-_WIDEST, _WIDEST, 201)
-    values = bank.potentials.value(np.tile(responses, (len(filters), 1)))
+    values = bank.potentials.value(np.tile(responses, (len(bank.filters), 1)))
     for place, k in enumerate(order):
         row, column = divmod(place, _COLUMNS)
-        drawn = _below_one_another(filters[k])
+        drawn = _below_one_another(bank.filters[k])
         largest = np.nanmax(np.abs(drawn))
         grid[2 * row, column].imshow(drawn, cmap="RdBu_r", vmin=-largest, vmax=largest)
         curve = grid[2 * row + 1, column]

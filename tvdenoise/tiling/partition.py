@@ -210,8 +210,8 @@ _SOLVED = 3.3
 _HELD = 4.4
 #: To certify: f, x as read, x, g and the exchanged rows.
 _CERTIFIED = 4.4
-#: The same for all arrays with learned filters, and the arrays of a matrix for each frequency while it is inverted.
-_FILTERED, _INVERTED = 1.1, 4
+#: The same for all arrays with learned filters.
+_FILTERED = 1.1
 #: Bytes of a pixel for weights, flags and sums of squares.
 _PIXEL_BYTES = 8
 #: With scipy's sparse operators; with learned filters, bytes for each tap of the bank.
@@ -289,9 +289,7 @@ class Budget:
         """Values per pixel to solve; with filters f, x, ∇J, the direction, the metric, and what evaluations need."""
         if self.bank is None:
             return _SOLVED * self.channels
-        matrix = self.bank.channels**2
-        inverting = _INVERTED * matrix if matrix > 1 else 0
-        return _FILTERED * (4 * self.channels + max(matrix + max(self.channels, self._smooth), inverting))
+        return _FILTERED * (4 * self.channels + self.bank.channels + max(self.channels, self._smooth))
 
     @property
     def _held(self) -> float:
