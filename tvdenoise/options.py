@@ -409,7 +409,7 @@ class Options:
     step: str = _option(
         "bb",
         Choice(("bb", "fixed")),
-        "Step rule: Barzilai–Borwein step lengths (bb), or always 1/L (fixed).",
+        "Step rule: Barzilai–Borwein steps, with learned filters quasi-Newton ones (bb), or always 1/L (fixed).",
         panel=ADVANCED_PANEL,
     )
     engine: str = _option(

@@ -10,7 +10,7 @@ from PIL import Image
 from tvdenoise.batch import learning
 from tvdenoise.model.prior_file import LearnedPrior
 
-QUICK = ("--filters", "16", "--coarse", "8", "--size", "5", "--rho", "0.9")
+QUICK = ("--filters", "16", "--coarse", "8", "--group", "2", "--size", "5", "--rho", "0.9")
 
 
 @pytest.fixture
@@ -78,13 +78,13 @@ def test_colour_filters_see_three_channels_and_may_start_from_grey_ones(command,
     learn = ("learn", photographs, "--colour", "--rho", "0.9", "--steps", "1")
     result = command(*learn, "--start", grey, "-o", colour)
     assert result.exit_code == 0, result.stderr
-    assert _read(colour).bank.filters.shape == (16, 3, 5, 5)
+    assert _read(colour).bank.filters.shape == (8, 2, 3, 5, 5)
     result = command(*learn, *QUICK, "-o", colour, "--overwrite")
     assert result.exit_code == 0, result.stderr
-    assert _read(colour).bank.filters.shape == (16, 3, 5, 5)
+    assert _read(colour).bank.filters.shape == (8, 2, 3, 5, 5)
     refused = command(*learn, "--start", grey, "--filters", "16", "-o", colour)
     assert refused.exit_code == 2
-    assert "leave out --filters, --coarse and --size" in refused.stderr
+    assert "leave out --filters, --coarse, --group and --size" in refused.stderr
     refused = command("learn", photographs, "--start", colour, "-o", tmp_path / "b.prior")
     assert refused.exit_code == 2
     assert "3 channels" in refused.stderr

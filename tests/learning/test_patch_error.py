@@ -15,7 +15,7 @@ from tvdenoise.solver.implicit import solve
 @pytest.fixture
 def bank():
     """A bank of which ρ is about 0.5."""
-    bank = random_bank(5)
+    bank = random_bank(3, members=2)
     rho = FilterPrior(bank, 1.0).concavity
     return replace(bank, potentials=replace(bank.potentials, scale=bank.potentials.scale * 0.5 / rho))
 

@@ -26,7 +26,7 @@ def test_any_weights_stand_for_an_admissible_bank(rho, filters):
     assert FilterPrior(bank, 1.0).concavity <= rho
     assert FilterPrior(bank, 1.0).concavity == pytest.approx(rho, rel=1e-8)
     assert bank.potentials.inner.min() > terms.floor
-    assert np.allclose((bank.filters**2).sum(axis=(1, 2, 3)), 1)
+    assert np.allclose((bank.filters**2).sum(axis=(3, 4)).mean(axis=(1, 2)), 1)
 
 
 def test_shares_that_keep_to_the_limit_are_left_alone():
@@ -40,7 +40,7 @@ def test_the_start_is_a_whole_cosine_transform_which_sees_all_frequencies_alike(
     terms = Terms(rho=0.95)
     bank = terms.bank(starting_weights(terms, filters))
     assert len(bank.filters) == filters
-    squared = (bank.symbols[:, 0] ** 2).sum(axis=0)
+    squared = (bank.symbols[:, 0, 0] ** 2).sum(axis=0)
     assert squared.max() == pytest.approx(filters + 1, rel=1e-3)
     assert np.median(squared) == pytest.approx(filters + 1, rel=0.02)
 
@@ -50,11 +50,24 @@ def test_the_start_takes_any_number_of_filters_and_channels():
     for filters in (1, 5, 30, 48):
         assert len(terms.bank(starting_weights(terms, filters)).filters) == filters
     colour = terms.bank(starting_weights(terms, 24, channels=3))
-    assert colour.filters.shape == (24, 3, 7, 7)
-    assert np.allclose((colour.filters**2).sum(axis=(1, 2, 3)), 3)
+    assert colour.filters.shape == (24, 1, 3, 7, 7)
+    assert np.allclose((colour.filters**2).sum(axis=(1, 2, 3, 4)), 3)
     for filters in (0, 49):
         with pytest.raises(ValueError, match="1 to 48"):
             starting_weights(terms, filters)
+    with pytest.raises(ValueError, match="groups of 2"):
+        starting_weights(Terms(group=2), 25)
+
+
+@pytest.mark.parametrize("group", [2, 4])
+def test_a_group_starts_with_neighbouring_frequencies_of_different_parities(group):
+    bank = Terms(side=5, group=group).bank(starting_weights(Terms(side=5, group=group), 24))
+    assert (np.diff(np.sort(bank.parities, axis=1)) > 0).sum() >= bank.count // group
+    peaks = [
+        np.unravel_index(np.argmax(np.abs(one)), one.shape) for one in np.concatenate(bank.symbols[:, :, 0])
+    ]
+    norms = np.linalg.norm(peaks, axis=1).reshape(-1, group)
+    assert np.ptp(norms, axis=1).mean() < np.ptp(norms) / 2
 
 
 def test_the_last_filters_are_coarse():
@@ -66,7 +79,7 @@ def test_the_last_filters_are_coarse():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_weights_of_a_bank_stand_for_it(channels):
-    terms = Terms(side=5, rho=0.9, coarse=4)
+    terms = Terms(side=5, rho=0.9, coarse=4, group=2)
     bank = terms.bank(_shaken(terms, 12, channels=channels))
     same = terms.bank(weights_of(bank, terms, channels))
     assert np.allclose(same.filters, bank.filters, rtol=0, atol=1e-12)
@@ -79,21 +92,24 @@ def test_grey_filters_start_those_of_all_channels():
     terms = Terms(side=5, rho=0.9, coarse=4)
     bank = terms.bank(_shaken(terms, 12))
     colour = terms.bank(weights_of(bank, terms, 3))
-    ratios = np.einsum("kcij,kij->kc", colour.filters, bank.filters[:, 0])
-    assert np.allclose(ratios / ratios[:, :1], [1, 1.5, 1.5])
+    ratios = np.einsum("kmcij,kmij->kmc", colour.filters, bank.filters[:, :, 0])
+    assert np.allclose(ratios / ratios[..., :1], [1, 1.5, 1.5])
     assert np.allclose(colour.filters, ratios[..., np.newaxis, np.newaxis] * bank.filters)
-    for other in (Terms(side=7, rho=0.9, coarse=4), Terms(side=5, rho=0.9, coarse=3)):
-        with pytest.raises(ValueError, match="filters"):
+    others = ({"side": 7}, {"coarse": 3}, {"group": 2})
+    for other in (Terms(**{"side": 5, "rho": 0.9, "coarse": 4} | one) for one in others):
+        with pytest.raises(ValueError, match=r"filters|groups"):
             weights_of(bank, other, 3)
     with pytest.raises(ValueError, match="3 channels"):
         weights_of(colour, terms, 1)
 
 
 @pytest.mark.parametrize("share", [4.0, -8.0])
-@pytest.mark.parametrize(("filters", "coarse", "channels"), [(24, 0, 1), (12, 4, 1), (12, 4, 3)])
-def test_derivatives_by_the_weights_are_differences(filters, coarse, channels, share):
+@pytest.mark.parametrize(
+    ("filters", "coarse", "group", "channels"), [(24, 0, 1, 1), (12, 4, 2, 1), (12, 4, 1, 3), (12, 4, 4, 3)]
+)
+def test_derivatives_by_the_weights_are_differences(filters, coarse, group, channels, share):
     """Of a linear function of the bank."""
-    terms = Terms(side=5, rho=0.9, coarse=coarse)
+    terms = Terms(side=5, rho=0.9, coarse=coarse, group=group)
     weights = _shaken(terms, filters, share, channels)
     bank = terms.bank(weights)
     rng = np.random.default_rng(5)
@@ -120,7 +136,7 @@ def test_derivatives_by_the_weights_are_differences(filters, coarse, channels, s
 def test_derivatives_leave_filters_their_parity():
     terms = Terms(side=5)
     weights = _shaken(terms, 8)
-    by_filters = np.random.default_rng(0).random((8, 1, 5, 5))
+    by_filters = np.random.default_rng(0).random((8, 1, 1, 5, 5))
     slope = terms.by_weights(weights, ByBank(by_filters, *(np.ones_like(one) for one in weights[1:])))
     moved = terms.bank(weights._replace(filters=weights.filters - 0.1 * slope.filters))
-    assert moved.parities == terms.bank(weights).parities
+    assert np.array_equal(moved.parities, terms.bank(weights).parities)

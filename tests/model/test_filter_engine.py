@@ -8,32 +8,32 @@ import pytest
 
 from support.banks import random_bank, with_parities
 from tvdenoise.model import filter_kernels
-from tvdenoise.model.engines import SparseEngine
+from tvdenoise.model.engines import Move, SparseEngine
 from tvdenoise.model.fidelity import ABSENT, HELD, Fidelity
 from tvdenoise.model.filter_engine import FilterEngine, Kernels
 from tvdenoise.model.filters import FilterObjective, FilterPrior
 from tvdenoise.solver.step_rules import SAFE_STEP
 
-#: channels, rows, columns, filters, side, whether every second filter is of scale 2.
+#: channels, rows, columns, groups, filters of a group, side, whether every second group is of scale 2.
 CASES = [
-    (1, 1, 1, 2, 7, False),
-    (1, 2, 270, 7, 7, False),
-    (1, 13, 5, 4, 7, False),
-    (2, 4, 9, 3, 5, False),
-    (3, 3, 259, 4, 3, False),
-    (1, 140, 9, 5, 9, False),
-    (1, 11, 13, 4, 7, True),
-    (1, 5, 270, 5, 7, True),
-    (2, 30, 7, 6, 5, True),
-    (1, 1, 2, 3, 3, True),
+    (1, 1, 1, 2, 2, 7, False),
+    (1, 2, 270, 7, 1, 7, False),
+    (1, 13, 5, 4, 1, 7, False),
+    (2, 4, 9, 3, 1, 5, False),
+    (3, 3, 259, 4, 3, 3, False),
+    (1, 140, 9, 5, 1, 9, False),
+    (1, 11, 13, 4, 2, 7, True),
+    (1, 5, 270, 5, 1, 7, True),
+    (2, 30, 7, 6, 1, 5, True),
+    (1, 1, 2, 3, 1, 3, True),
 ]
 PRECISIONS = [(np.float32, 1e-5), (np.float64, 1e-13)]
 
 
 def _problem(case, dtype):
-    channels, rows, columns, count, side, coarse = case
+    channels, rows, columns, count, members, side, coarse = case
     rng = np.random.default_rng(case)
-    bank = random_bank(count, channels, side, coarse=coarse)
+    bank = random_bank(count, channels, side, coarse=coarse, members=members)
     noisy, start = rng.random((2, channels, rows, columns)).astype(dtype)
     return FilterObjective(noisy, FilterPrior(bank, 0.3)), start
 
@@ -64,6 +64,27 @@ def test_a_step_follows_the_direction_and_evaluates_there(case, preconditioned, 
         assert lengths == pytest.approx(expected, abs=tolerance * scale**2)
 
 
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_moves_with_memory_are_those_of_the_definition(case):
+    objective, start = _problem(case, np.float64)
+    sparse = SparseEngine(objective, start, preconditioned=True)
+    with FilterEngine(objective, start, threads=2) as engine:
+        for step in (0.0, 0.5, Move(0.8, -0.3, 0.2), Move(0.0, change=-0.6), Move(0.4, 0.2, -0.1)):
+            found, expected = engine.advance(step), sparse.advance(step)
+            assert np.allclose(engine.iterate, sparse.iterate, rtol=0, atol=1e-12)
+            for name in ("gradient_product", "squared_length_before", "squared_length", "change_product"):
+                assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-9, abs=1e-11)
+
+
+def test_moves_without_a_metric_are_refused():
+    objective, start = _problem((1, 11, 13, 4, 1, 7, True), np.float64)
+    with (
+        FilterEngine(objective, start, threads=1, preconditioned=False) as engine,
+        pytest.raises(ValueError, match="memory"),
+    ):
+        engine.advance(Move(0.5))
+
+
 @pytest.mark.parametrize("preconditioned", [False, True])
 @pytest.mark.parametrize("case", CASES[1:-1], ids=str)
 def test_held_pixels_keep_their_values_and_count_in_no_sum_but_the_value(case, preconditioned):
@@ -87,7 +108,7 @@ def test_held_pixels_keep_their_values_and_count_in_no_sum_but_the_value(case, p
 
 
 def test_a_step_over_the_uniform_metric_lowers_the_value():
-    objective, start = _problem((1, 40, 30, 5, 7, True), np.float64)
+    objective, start = _problem((1, 40, 30, 5, 3, 7, True), np.float64)
     coded = np.ones(start.shape[1:])
     coded[:9] = HELD
     with FilterEngine(replace(objective, fidelity=Fidelity(coded)), start, threads=1) as engine:
@@ -96,7 +117,7 @@ def test_a_step_over_the_uniform_metric_lowers_the_value():
 
 
 def test_weights_of_pixels_are_refused():
-    objective, start = _problem((1, 11, 13, 4, 7, True), np.float64)
+    objective, start = _problem((1, 11, 13, 4, 1, 7, True), np.float64)
     for weight in (0.0, 0.5, ABSENT):
         coded = np.ones(start.shape[1:])
         coded[2, 3] = weight
@@ -136,11 +157,11 @@ def test_a_product_with_the_hessian_equals_the_definition(case, dtype, tolerance
 
 def test_the_number_of_threads_never_changes_a_byte(monkeypatch):
     monkeypatch.setattr(filter_kernels, "TILE_ROWS", 16)
-    objective, start = _problem((1, 90, 260, 5, 7, True), np.float32)
+    objective, start = _problem((1, 90, 260, 5, 2, 7, True), np.float32)
     results = []
     for threads in (1, 2, 5):
         with FilterEngine(objective, start, threads) as engine:
-            evaluations = [engine.advance(step) for step in (0.0, 0.5, 1.0)]
+            evaluations = [engine.advance(step) for step in (0.0, 0.5, Move(0.7, 0.1, 0.2))]
             v = engine.hessian_product(start)
             slopes = b"".join(one.tobytes() for one in engine.derivative(start))
             results.append((evaluations, engine.iterate.tobytes(), v.tobytes(), slopes))
@@ -178,7 +199,7 @@ def test_derivatives_by_the_bank_are_differences(case):
 
 
 def test_results_do_not_depend_on_where_arrays_lie_in_memory():
-    objective, start = _problem((1, 40, 130, 9, 7, False), np.float32)
+    objective, start = _problem((1, 40, 130, 9, 1, 7, False), np.float32)
     packed = Kernels(objective.prior.bank, 1.0, np.float32).fine.packed
     tiles = filter_kernels.tiles_of(40, 130, 3)
     none = np.zeros((0, 0, 0), np.float32)

@@ -22,7 +22,7 @@ SHAPES = [(1, 1), (1, 6), (2, 3), (5, 5), (9, 11), (3, 17)]
 
 
 def _prior(channels=1, side=7, level=0.3):
-    return FilterPrior(random_bank(5, channels, side), level)
+    return FilterPrior(random_bank(5, channels, side, members=2), level)
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_potentials_out_of_range_are_refused(wrong):
 
 @pytest.mark.parametrize("shape", [(4, 5), (9, 8)])
 def test_an_operator_correlates_the_symmetrically_extended_image(shape):
-    filters = with_parities(np.random.default_rng(0).standard_normal((3, 1, 7, 7)))[:, 0]
+    filters = with_parities(np.random.default_rng(0).standard_normal((3, 1, 1, 7, 7)))[:, 0, 0]
     x = np.random.default_rng(1).random(shape)
     for operator, one in zip(filter_operators(filters, shape), filters, strict=True):
         expected = correlate(x, one, mode="reflect")
@@ -120,18 +120,19 @@ def test_the_hessian_is_symmetric_and_at_least_one_less_rho():
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
     ("count", "side", "coarse"),
-    [(5, 7, False), (1, 5, False), (4, 3, False), (6, 9, False), (3, 5, True), (4, 3, True)],
+    [(5, 7, False), (1, 5, False), (4, 3, False), (3, 9, False), (3, 5, True), (2, 3, True)],
 )
 def test_the_bound_of_the_eigenvalue_holds_on_every_shape_and_is_close(channels, count, side, coarse):
-    bank = random_bank(count, channels, side, coarse=coarse)
+    bank = random_bank(count, channels, side, coarse=coarse, members=2)
     weights = np.random.default_rng(side).random(count)
     bound = bank.largest_eigenvalue(weights)
     ratios = []
     for shape in SHAPES:
         for channel in range(channels):
-            operators = filter_operators(bank.on_image[:, channel], shape)
+            operators = filter_operators(np.concatenate(bank.on_image[:, :, channel]), shape)
             total = sum(
-                weight * (operator.T @ operator) for weight, operator in zip(weights, operators, strict=True)
+                weight * (operator.T @ operator)
+                for weight, operator in zip(np.repeat(weights, 2), operators, strict=True)
             )
             ratios.append(np.linalg.eigvalsh(total.toarray())[-1] / bound)
     assert 0.5 < max(ratios) <= 1
@@ -144,7 +145,7 @@ def test_the_maximum_of_a_symbol_between_frequencies_is_found():
     one = np.tile(row, (7, 1)) * np.cos(np.pi * np.arange(-3, 4))[:, None]
     one -= one.mean()
     potentials = Potentials(*(np.array([value]) for value in (1.0, 0.1, 0.5, 2.0)))
-    bank = FilterBank(one[None, None], potentials)
+    bank = FilterBank(one[None, None, None], potentials)
     true = np.abs(np.fft.rfft2(one, s=(4096, 4096))).max() ** 2
     assert true <= bank.largest_eigenvalue(np.ones(1)) <= 1.01 * true
 
@@ -152,7 +153,7 @@ def test_the_maximum_of_a_symbol_between_frequencies_is_found():
 def test_derivatives_of_the_bound_are_differences():
     rng = np.random.default_rng(3)
     for channels, coarse in ((1, False), (3, False), (1, True)):
-        bank = random_bank(6, channels, coarse=coarse)
+        bank = random_bank(6, channels, coarse=coarse, members=2)
         weights, h = rng.random(6), 1e-6
         value, by_weight, by_filters = bank.eigenvalue_slopes(weights)
         assert value == pytest.approx(bank.largest_eigenvalue(weights), rel=1e-12)
@@ -172,20 +173,20 @@ def test_a_filter_of_scale_2_sees_every_second_pixel_of_the_smoothed_image():
         correlate1d(x, [0.25, 0.5, 0.25], axis=0, mode="reflect"), [0.25, 0.5, 0.25], mode="reflect"
     )
     dilated = np.zeros((13, 13))
-    dilated[::2, ::2] = bank.filters[1, 0]
-    response = filter_operators(bank.on_image[:, 0], (20, 24))[1] @ x.ravel()
+    dilated[::2, ::2] = bank.filters[1, 0, 0]
+    response = filter_operators(bank.on_image[:, 0, 0], (20, 24))[1] @ x.ravel()
     assert np.allclose(
         response.reshape(x.shape), correlate(smooth, dilated, mode="reflect"), rtol=0, atol=1e-12
     )
-    fine = filter_operators(bank.on_image[:, 0], (20, 24))[0] @ x.ravel()
+    fine = filter_operators(bank.on_image[:, 0, 0], (20, 24))[0] @ x.ravel()
     assert np.allclose(
-        fine.reshape(x.shape), correlate(x, bank.filters[0, 0], mode="reflect"), rtol=0, atol=1e-12
+        fine.reshape(x.shape), correlate(x, bank.filters[0, 0, 0], mode="reflect"), rtol=0, atol=1e-12
     )
 
 
 @pytest.mark.parametrize(("channels", "coarse"), [(1, False), (2, True), (3, False)])
 def test_the_real_symbols_are_the_transforms_but_for_their_phase(channels, coarse):
-    bank = random_bank(5, channels, coarse=coarse)
+    bank = random_bank(5, channels, coarse=coarse, members=2)
     transforms = np.fft.fft2(bank.on_image, s=(256, 256))[..., :129, :129]
     assert np.allclose(bank.symbols**2, np.abs(transforms) ** 2, rtol=0, atol=1e-10)
 
@@ -199,7 +200,7 @@ def test_filters_that_do_not_sum_to_zero_or_have_no_parity_are_refused():
     with pytest.raises(ValueError, match="one potential"):
         replace(bank, filters=bank.filters[:0])
     with pytest.raises(ValueError, match="side odd"):
-        FilterBank(np.zeros((2, 1, 4, 4)), bank.potentials)
+        FilterBank(np.zeros((2, 1, 1, 4, 4)), bank.potentials)
     with pytest.raises(ValueError, match="not finite"):
         replace(bank, filters=bank.filters * np.nan)
 

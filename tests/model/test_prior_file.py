@@ -13,7 +13,7 @@ from tvdenoise.model.prior_file import MOST_BYTES, LearnedPrior, prior_named
 
 
 def _prior(count=5, channels=1, coarse=False):
-    bank = random_bank(count, channels, coarse=coarse)
+    bank = random_bank(count, channels, coarse=coarse, members=2)
     factor = 0.9 / FilterPrior(bank, 1.0).concavity
     bank = replace(bank, potentials=replace(bank.potentials, scale=factor * bank.potentials.scale))
     return LearnedPrior(bank, (5.0, 60.0), ("a.png", "ä\n.tif"), 3000, 1)
@@ -51,7 +51,7 @@ def _scaled(entries):
 
 
 def _rolled(entries):
-    row = entries["filters"][0][0][0]
+    row = entries["filters"][0][0][0][0]
     row.insert(0, row.pop())
 
 
@@ -67,18 +67,18 @@ HOSTILE = {
     "an earlier version": _changed(lambda e: e.update(version=1)),
     "no filters": _changed(lambda e: e.update(filters=[])),
     "filters missing": _changed(lambda e: e.pop("filters")),
-    "a ragged list": _changed(lambda e: e["filters"][0][0].pop()),
-    "text for a number": _changed(lambda e: e["filters"][0][0][0].__setitem__(0, "1")),
+    "a ragged list": _changed(lambda e: e["filters"][0][0][0].pop()),
+    "text for a number": _changed(lambda e: e["filters"][0][0][0][0].__setitem__(0, "1")),
     "a number for a list": _changed(lambda e: e.update(filters=7)),
     "a list for the potentials": _changed(lambda e: e.update(potentials=[1])),
-    "NaN": _changed(lambda e: e["filters"][0][0][0].__setitem__(0, float("nan"))),
+    "NaN": _changed(lambda e: e["filters"][0][0][0][0].__setitem__(0, float("nan"))),
     "infinity": _changed(lambda e: e["potentials"]["outer"].__setitem__(0, float("inf"))),
-    "a huge integer": _changed(lambda e: e["filters"][0][0][0].__setitem__(0, 10**400)),
-    "a sum that is not zero": _changed(lambda e: e["filters"][0][0][0].__setitem__(0, 5.0)),
+    "a huge integer": _changed(lambda e: e["filters"][0][0][0][0].__setitem__(0, 10**400)),
+    "a sum that is not zero": _changed(lambda e: e["filters"][0][0][0][0].__setitem__(0, 5.0)),
     "no parity": _changed(_rolled),
-    "a wrong shape": _changed(lambda e: e.update(shape=[1, 5])),
-    "a huge shape": _changed(lambda e: e.update(shape=[1, 10**9])),
-    "a shape of truth values": _changed(lambda e: e.update(shape=[True, 7])),
+    "a wrong shape": _changed(lambda e: e.update(shape=[2, 1, 5])),
+    "a huge shape": _changed(lambda e: e.update(shape=[2, 1, 10**9])),
+    "a shape of truth values": _changed(lambda e: e.update(shape=[2, True, 7])),
     "too few potentials": _changed(lambda e: e["potentials"]["scale"].pop()),
     "too few scales": _changed(lambda e: e["scales"].pop()),
     "a scale of 3": _changed(lambda e: e["scales"].__setitem__(0, 3)),

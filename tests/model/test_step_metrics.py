@@ -10,26 +10,26 @@ from support.banks import random_bank
 from tvdenoise.model.filters import FilterObjective, FilterPrior
 from tvdenoise.model.step_metrics import PixelMetric, SpectralMetric
 
-#: channels of the bank and of the image, rows, columns, filters, side, some of scale 2.
+#: channels of the bank and of the image, rows, columns, groups, filters of a group, side, some of scale 2.
 CASES = [
-    (1, 1, 9, 7, 4, 7, False),
-    (1, 2, 4, 11, 4, 5, False),
-    (1, 1, 10, 13, 4, 7, True),
-    (3, 3, 5, 6, 3, 3, False),
-    (2, 2, 7, 4, 5, 5, True),
-    (1, 1, 1, 8, 2, 3, False),
+    (1, 1, 9, 7, 4, 2, 7, False),
+    (1, 2, 4, 11, 4, 1, 5, False),
+    (1, 1, 10, 13, 4, 2, 7, True),
+    (3, 3, 5, 6, 3, 1, 3, False),
+    (2, 2, 7, 4, 5, 2, 5, True),
+    (1, 1, 1, 8, 2, 1, 3, False),
 ]
 
 
 def _explicit(case):
     """Return the objective and ½ Σ w KᵀK + 1 as a dense matrix, for images in a row of pixels."""
-    of_bank, channels, rows, columns, count, side, coarse = case
-    bank = random_bank(count, of_bank, side, coarse=coarse)
+    of_bank, channels, rows, columns, count, members, side, coarse = case
+    bank = random_bank(count, of_bank, side, coarse=coarse, members=members)
     noisy = np.random.default_rng(3).standard_normal((channels, rows, columns))
     objective = FilterObjective(noisy, FilterPrior(bank, 1.0))
     operators = [operator.toarray() for operator in objective.prior.operators((rows, columns))]
     weights = np.maximum(bank.potentials.curvature, bank.potentials.concavity)
-    repeated = np.repeat(weights, rows * columns)[:, None]
+    repeated = np.repeat(weights, members * rows * columns)[:, None]
     blocks = [np.eye(rows * columns) + operator.T @ (repeated * operator) / 2 for operator in operators]
     return objective, block_diag(*blocks * (channels // of_bank))
 

@@ -17,8 +17,8 @@ LEVEL = 0.1
 def _objective(rho, channels, shape, dtype):
     """A noisy image of steps, and the start of a course with shares so large that ρ is at its limit."""
     rng = np.random.default_rng([channels, *shape])
-    terms = Terms(rho=rho, coarse=8 * channels)
-    weights = starting_weights(terms, 32 * channels, channels)
+    terms = Terms(rho=rho, coarse=8, group=2)
+    weights = starting_weights(terms, 32, channels)
     bank = terms.bank(weights._replace(share=weights.share + 3, outer=weights.outer - 2))
     assert FilterPrior(bank, LEVEL).concavity == pytest.approx(rho)
     steps = (np.indices(shape).sum(axis=0) // 9 % 2) * np.arange(1, channels + 1)[:, None, None] / channels

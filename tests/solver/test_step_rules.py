@@ -5,12 +5,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from support.banks import small_prior
 from support.samples import clean, crop, with_noise
-from tvdenoise.model.engines import Evaluation, SparseEngine
+from tvdenoise.model.engines import Evaluation, FusedEngine, Move, SparseEngine
+from tvdenoise.model.filters import FilterObjective, FilterPrior
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import PENALTIES, Hyperbolic
 from tvdenoise.solver.descent import descend
-from tvdenoise.solver.step_rules import SAFE_STEP, BarzilaiBorwein, FixedStep
+from tvdenoise.solver.step_rules import SAFE_STEP, BarzilaiBorwein, FixedStep, QuasiNewton
 
 DOUBLE = np.dtype(np.float64)
 
@@ -84,6 +86,76 @@ def test_values_that_stay_too_high_lead_to_safe_steps_which_grow_while_the_value
     assert steps_after([2.9, 2.8, 2.85]) == [2 * step_length, 2 * step_length, SAFE_STEP]
     assert steps_after(np.linspace(2.8, 2, 500))[-4:] == [SAFE_STEP] * 4
     assert rule.next(step_length, _after(curvature, step_length, value=0.9)) > SAFE_STEP
+
+
+def _learned(rho=0.9):
+    """A small image in noise, and learned filters."""
+    steps = np.kron(np.arange(6.0).reshape(2, 3) % 4, np.ones((5, 4)))
+    noisy = steps + np.random.default_rng(2).standard_normal(steps.shape)
+    return FilterObjective(noisy[np.newaxis], FilterPrior(small_prior(rho=rho).bank, 1.0))
+
+
+def test_quasi_newton_moves_are_those_of_explicit_bfgs_matrices():
+    objective = _learned()
+    engine, rule = SparseEngine(objective, objective.noisy, preconditioned=True), QuasiNewton(DOUBLE)
+    metric = objective.metric(engine.iterate)
+    identity = np.eye(engine.iterate.size)
+    scaled = np.stack([metric.divide(one.reshape(engine.iterate.shape)).ravel() for one in identity])
+    iterates, gradients, moves = [], [], []
+    step = 0.0
+    for count in range(8):
+        evaluation = engine.advance(step)
+        iterates.append(engine.iterate.ravel())
+        gradients.append(objective.gradient(engine.iterate).ravel())
+        step = rule.next(step, evaluation) if count else rule.first(evaluation)
+        moves.append(step)
+    assert moves[0] == Move(SAFE_STEP)
+    for k in range(1, 7):
+        s, y = iterates[k] - iterates[k - 1], gradients[k] - gradients[k - 1]
+        turn = identity - np.outer(s, y) / (s @ y)
+        inverse = (s @ y) / (y @ scaled @ y) * turn @ scaled @ turn.T + np.outer(s, s) / (s @ y)
+        expected = -inverse @ gradients[k]
+        assert np.allclose(
+            iterates[k + 1] - iterates[k], expected, rtol=0, atol=1e-9 * np.linalg.norm(expected)
+        )
+
+
+def test_a_rejected_move_goes_back_to_where_the_slope_should_be_zero_and_then_safe_steps_follow():
+    rule = QuasiNewton(DOUBLE)
+    start = Evaluation(1.0, 1.0, 0.0, squared_length=4.0)
+    assert rule.first(start) == Move(SAFE_STEP)  # the slope along it is −2
+    risen = Evaluation(2.0, 1.0, 0.0, squared_length_before=4.0, squared_length=9.0, change_product=6.0)
+    back = rule.next(Move(SAFE_STEP), risen)
+    assert back == pytest.approx(Move(0.0, 0.0, 2 / 8 - 1))
+    assert rule.next(back, risen) == Move(SAFE_STEP)
+    assert rule.next(Move(SAFE_STEP), risen) == Move(SAFE_STEP)
+    fallen = Evaluation(0.5, 1.0, 1.0, squared_length_before=9.0, squared_length=4.0, change_product=-1.0)
+    assert rule.next(Move(SAFE_STEP), fallen) != Move(SAFE_STEP)
+    assert rule.next(Move(SAFE_STEP), risen).gradient == 0
+
+
+@pytest.mark.parametrize("rho", [0, 0.95])
+def test_quasi_newton_steps_reach_the_minimum_with_fewer_evaluations(rho):
+    objective = _learned(rho)
+    counts = []
+    for rule in (QuasiNewton(DOUBLE), BarzilaiBorwein(objective, DOUBLE)):
+        engine = SparseEngine(objective, objective.noisy, preconditioned=True)
+        for count, evaluation in enumerate(descend(engine, rule), start=1):
+            if objective.distance_bound(evaluation.squared_gradient_norm) < 1e-8:
+                break
+            assert count < 400
+        assert np.linalg.norm(objective.gradient(engine.iterate)) < 1e-7
+        counts.append(count)
+    assert counts[0] < counts[1]
+
+
+def test_the_fused_engine_takes_no_steps_with_memory():
+    objective = _objective()
+    with (
+        FusedEngine(objective, objective.noisy, 1) as engine,
+        pytest.raises(ValueError, match="no direction"),
+    ):
+        engine.advance(Move(0.5))
 
 
 RULES = pytest.mark.parametrize("is_fixed", [True, False])

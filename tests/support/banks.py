@@ -7,13 +7,13 @@ from tvdenoise.model.filters import PARITIES, FilterBank, Potentials, parity_par
 from tvdenoise.model.prior_file import LearnedPrior
 
 
-def random_bank(count, channels=1, side=7, seed=0, coarse=False):
-    """A bank of so many filters, which have the four parities in turn.
+def random_bank(count, channels=1, side=7, seed=0, coarse=False, members=1):
+    """A bank of so many groups, whose filters have the four parities in turn.
 
-    coarse: every second filter is of scale 2.
+    coarse: every second group is of scale 2.
     """
-    rng = np.random.default_rng([seed, count, channels, side])
-    filters = with_parities(rng.standard_normal((count, channels, side, side)))
+    rng = np.random.default_rng([seed, count, channels, side, members])
+    filters = with_parities(rng.standard_normal((count, members, channels, side, side)))
     inner = rng.uniform(0.05, 0.2, count)
     potentials = Potentials(
         scale=rng.uniform(0.5, 1, count) / side,
@@ -27,12 +27,13 @@ def random_bank(count, channels=1, side=7, seed=0, coarse=False):
 
 def with_parities(filters):
     """Filters made to sum to zero and to have the parities of those of `random_bank`."""
-    own = np.array([parity_part(one, PARITIES[k % 4]) for k, one in enumerate(filters)])
+    own = [parity_part(one, PARITIES[k % 4]) for k, one in enumerate(np.concatenate(filters))]
+    own = np.reshape(own, filters.shape)
     return own - own.mean(axis=(-2, -1), keepdims=True)
 
 
 def small_prior(channels=1, rho=0.9):
     """The prior before the first step of learning, whose filters already remove noise."""
-    terms = Terms(5, rho, coarse=4)
+    terms = Terms(5, rho, coarse=4, group=2)
     bank = terms.bank(starting_weights(terms, 12, channels))
     return LearnedPrior(bank, (5.0, 60.0), ("a.png",), 0, 0, name="small.prior")

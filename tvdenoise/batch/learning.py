@@ -52,7 +52,8 @@ class LearningRequest:
     """What to learn, and from what.
 
     inputs: files and folders of clean images. output: the prior's file. steps: the length of the schedule.
-    filters: of both scales together. coarse: how many of them are of scale 2. side: of a filter. start: a prior to
+    filters: of both scales together. coarse: how many of them are of scale 2. group: how many share a potential.
+    side: of a filter. start: a prior to
     start from, which has such filters; by default they start as cosine waves.
     rho: the largest ρ, 0 for convex potentials. levels: least and largest noise level, of 255.
     minutes: after so many, learning stops although the schedule has steps left; None for no limit.
@@ -65,6 +66,7 @@ class LearningRequest:
     steps: int
     filters: int
     coarse: int
+    group: int
     side: int
     rho: float
     minutes: float | None = None
@@ -81,8 +83,10 @@ class LearningRequest:
     def continuing(cls, start: LearnedPrior, **fields: Any) -> LearningRequest:
         """Return the request that starts from a prior and keeps the numbers and the side of its filters."""
         bank = start.bank
-        coarse = len(bank.at_scale(2)[1])
-        return cls(filters=len(bank.filters), coarse=coarse, side=2 * bank.radius + 1, start=start, **fields)
+        return cls(
+            filters=bank.count, coarse=bank.at_scale(2)[0].count, group=bank.members, side=2 * bank.radius + 1,
+            start=start, **fields,
+        )  # fmt: skip
 
     @property
     def channels(self) -> int:
@@ -92,7 +96,7 @@ class LearningRequest:
     @property
     def terms(self) -> Terms:
         """What the bank is to keep to."""
-        return Terms(self.side, self.rho, coarse=self.coarse)
+        return Terms(self.side, self.rho, coarse=self.coarse, group=self.group)
 
     def first_state(self) -> CourseState:
         """Return the first state. Raises UsageError if there cannot be so many filters, or such ones to start from."""
@@ -101,7 +105,11 @@ class LearningRequest:
                 return CourseState.start(weights_of(self.start.bank, self.terms, self.channels))
             return CourseState.start(starting_weights(self.terms, self.filters, self.channels))
         except ValueError as error:
-            remedy = "change --filters, --coarse or --size" if self.start is None else "give another prior"
+            remedy = (
+                "change --filters, --coarse, --group or --size"
+                if self.start is None
+                else "give another prior"
+            )
             raise UsageError(str(error), remedy) from error
 
 
@@ -300,8 +308,8 @@ def _accept(path: Path) -> None:
 def _key_of(request: LearningRequest, planes: list[NDArray[np.float32]]) -> str:
     """Return a digest of all that decides a course."""
     terms = (
-        request.steps, request.filters, request.coarse, request.side, request.rho, request.terms.floor, request.levels,
-        request.seed, request.colour, request.start and request.start.digest,
+        request.steps, request.filters, request.coarse, request.group, request.side, request.rho, request.terms.floor,
+        request.levels, request.seed, request.colour, request.start and request.start.digest,
     )  # fmt: skip
     digest = hashlib.sha256(repr(terms).encode())
     for one in planes:

@@ -26,9 +26,8 @@ _LARGEST_SIDE, _LARGEST_RHO = 15, 0.99
 _BETWEEN = 60.0
 
 
-def _number(text: str, default: str | None = None) -> Any:
-    """An option. default: the one to show, if that of the parameter says only that none was given."""
-    return typer.Option(metavar="NUMBER", help=text, rich_help_panel=_PANEL, show_default=default or True)
+def _number(text: str) -> Any:
+    return typer.Option(metavar="NUMBER", help=text, rich_help_panel=_PANEL)
 
 
 def learn(
@@ -51,18 +50,22 @@ def learn(
         str | None,
         typer.Option(
             metavar="PRIOR",
-            help="Start from the filters of this prior: learned, or a file. Steps of a few hundred then do.",
+            help="Start from the filters of this prior: learned, or a file. A few hundred steps then suffice.",
             rich_help_panel=_PANEL,
         ),
     ] = None,
-    filters: Annotated[str | None, _number("Number of filters.", "36")] = None,
+    filters: Annotated[str | None, _number("Number of filters, 36 by default.")] = None,
     coarse: Annotated[
         str | None,
         _number(
-            "How many of the filters take every second pixel of a smoothed image, and see twice as far.", "12"
+            "How many of the filters take every second pixel of a smoothed image, and see twice as far; 12 by default."
         ),
     ] = None,
-    size: Annotated[str | None, _number("Side of a filter, an odd number.", "7")] = None,
+    group: Annotated[
+        str | None,
+        _number("How many filters share a potential, which takes the norm of their responses; 2 by default."),
+    ] = None,
+    size: Annotated[str | None, _number("Side of a filter, an odd number, 7 by default.")] = None,
     rho: Annotated[
         str,
         _number(
@@ -88,7 +91,7 @@ def learn(
     Noise of many levels is added to parts of the images, and the filters are changed so that denoising brings back the
     clean parts. The result depends only on the images, the options and the seed. Prior and state are saved every minute
     and on interruption; the same command continues bit for bit. Learning uses all processors, and with the default
-    options takes an hour or two. The PSNR is that of images that are not learned from, with noise of 25/255.
+    options takes an hour. The PSNR is that of images that are not learned from, with noise of 25/255.
 
     [bold]Examples[/bold]
 
@@ -119,13 +122,14 @@ def learn(
             numbers: dict[str, Any] = {
                 "filters": whole("--filters", filters or "36") or 1,
                 "coarse": _from_zero("--coarse", coarse or "12"),
+                "group": whole("--group", group or "2") or 1,
                 "side": _side(size or "7"),
             }
             request = LearningRequest(**given, **numbers)
-        elif filters or coarse or size:
+        elif filters or coarse or group or size:
             raise UsageError(
                 "--start keeps the number and the size of the filters",
-                "leave out --filters, --coarse and --size",
+                "leave out --filters, --coarse, --group and --size",
             )
         else:
             request = LearningRequest.continuing(
@@ -208,7 +212,7 @@ def _summarise(learning: Learning, output: str) -> None:
     prior = learning.prior
     state = "" if learning.is_finished else "; the same command continues"
     print(
-        f"{printable(output)}: {len(prior.bank.filters)} filters, rho {prior.rho:.2f}, {prior.steps} steps, "
+        f"{printable(output)}: {prior.bank.count} filters, rho {prior.rho:.2f}, {prior.steps} steps, "
         f"PSNR {learning.psnr():.2f} dB{state}",
         file=sys.stderr,
     )

@@ -10,7 +10,7 @@ from tvdenoise.model.filter_engine import FilterEngine
 from tvdenoise.model.filters import ByBank
 from tvdenoise.solver.descent import descend
 from tvdenoise.solver.implicit import solve
-from tvdenoise.solver.step_rules import BarzilaiBorwein
+from tvdenoise.solver.step_rules import QuasiNewton
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +37,7 @@ class PatchError(NamedTuple):
 
 def minimise(engine: FilterEngine, tolerance: float) -> int:
     """Descend until rms(∇J) ≤ tolerance; return the number of evaluations."""
-    rule = BarzilaiBorwein(engine.objective, engine.iterate.dtype)
+    rule = QuasiNewton(engine.iterate.dtype)
     end = tolerance**2 * engine.iterate.size
     evaluations = 0
     for evaluations, evaluation in enumerate(descend(engine, rule), start=1):

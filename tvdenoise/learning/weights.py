@@ -31,8 +31,8 @@ _INNER, _OUTER, _SCALE, _SHARE = 0.11, 3.0, 1.5, 0.8
 class Weights(NamedTuple):
     """The numbers that are learned.
 
-    filters: (filters, channels, n² − 1), their coefficients in the cosine transform without its constant.
-    scale: log a. inner: log(ε₁ − floor). outer: log(ε₂ − ε₁). share: logit of c before the common factor. (filters,)
+    filters: (groups, members, channels, n² − 1), their coefficients in the cosine transform without its constant.
+    scale: log a. inner: log(ε₁ − floor). outer: log(ε₂ − ε₁). share: logit of c before the common factor. (groups,)
     each.
     """
 
@@ -49,12 +49,14 @@ class Terms:
 
     side: n. rho: the largest ρ, below 1; 0 for convex potentials. floor: ε₁ is above it;
     the number of evaluations of a solve rises with 1/ε₁. coarse: so many of the last filters are of scale 2.
+    group: the number of filters that share a potential.
     """
 
     side: int = 7
     rho: float = 0.95
     floor: float = 0.04
     coarse: int = 0
+    group: int = 1
 
     def bank(self, weights: Weights) -> FilterBank:
         """Return the bank that the weights stand for."""
@@ -62,16 +64,19 @@ class Terms:
 
     def _bank(self, weights: Weights) -> tuple[FilterBank, float]:
         """Return the bank, and τ."""
-        filters = np.einsum("kca,aij->kcij", _normed(weights.filters), cosine_atoms(self.side))
+        filters = _normed(weights.filters) @ cosine_atoms(self.side).reshape(-1, self.side**2)
         inner = self.floor + np.exp(weights.inner)
         share = np.zeros_like(weights.share) if self.rho == 0 else 1 / (1 + np.exp(-weights.share))
         potentials = Potentials(np.exp(weights.scale), inner, share, inner + np.exp(weights.outer))
-        bank = FilterBank(filters, potentials, self._scales(len(inner)))
+        bank = FilterBank(
+            filters.reshape(*filters.shape[:3], self.side, self.side), potentials, self._scales(len(inner))
+        )
         return self._within(bank)
 
     def _scales(self, count: int) -> tuple[int, ...]:
-        """Return the scales of so many potentials."""
-        return (1,) * (count - self.coarse) + (2,) * self.coarse
+        """Return the scales of so many groups."""
+        coarse = self.coarse // self.group
+        return (1,) * (count - coarse) + (2,) * coarse
 
     def _within(self, bank: FilterBank) -> tuple[FilterBank, float]:
         """Multiply the shares by the largest τ ≤ 1 with ρ(τ) ≤ the largest ρ."""
@@ -114,11 +119,13 @@ class Terms:
             of_rho = _by_bank_of_rho(bank)
             multiplier = (by_bank.share @ potentials.share) / (of_rho.share @ potentials.share)
             by_bank = ByBank(*(a - multiplier * b for a, b in zip(by_bank, of_rho, strict=True)))
-        by_coefficients = np.einsum("kcij,aij->kca", by_bank.filters, cosine_atoms(self.side))
-        has_parity = np.array([_has_parity(self.side, parity) for parity in bank.parities])
+        by_coefficients = _coefficients(by_bank.filters)
+        has_parity = np.array([_has_parity(self.side, parity) for parity in range(len(PARITIES))])[
+            bank.parities
+        ]
         unscaled = potentials.share / factor
         return Weights(
-            _by_coefficients(weights.filters, by_coefficients) * has_parity[:, None],
+            _by_coefficients(weights.filters, by_coefficients) * has_parity[:, :, None],
             by_bank.scale * potentials.scale,
             (by_bank.inner + by_bank.outer) * (potentials.inner - self.floor),
             by_bank.outer * (potentials.outer - potentials.inner),
@@ -135,14 +142,14 @@ def _has_parity(side: int, parity: int) -> NDArray[np.bool_]:
 
 
 def _normed(coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return coefficients whose squares, (filters, channels, n² − 1), have the sum 1 on average over the channels."""
+    """Return coefficients whose squares have the sum 1 on average over the members and the channels of a group."""
     normed: NDArray[np.float64] = coefficients / _norms(coefficients)
     return normed
 
 
 def _norms(coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
     norms: NDArray[np.float64] = np.sqrt(
-        (coefficients**2).sum(axis=2, keepdims=True).mean(axis=1, keepdims=True)
+        (coefficients**2).sum(axis=3, keepdims=True).mean(axis=(1, 2), keepdims=True)
     )
     return norms
 
@@ -152,7 +159,7 @@ def _by_coefficients(
 ) -> NDArray[np.float64]:
     """The backward pass of `_normed`."""
     normed = _normed(coefficients)
-    along = (by_normed * normed).sum(axis=2, keepdims=True).mean(axis=1, keepdims=True)
+    along = (by_normed * normed).sum(axis=3, keepdims=True).mean(axis=(1, 2), keepdims=True)
     result: NDArray[np.float64] = (by_normed - along * normed) / _norms(coefficients)
     return result
 
@@ -177,36 +184,42 @@ def starting_weights(terms: Terms, filters: int, channels: int = 1) -> Weights:
     """Return the weights to start from: atoms of cosine transforms, in the middle of the filters.
 
     All atoms of one transform are a tight frame: together they see all frequencies alike. So these come first, from
-    the largest transform that ``filters`` suffice for, and then the lowest of the next one.
+    the largest transform that ``filters`` suffice for, and then the lowest of the next one. Those of neighbouring
+    frequencies and different parities are grouped.
 
     filters: of both scales together. Raises ValueError if there cannot be so many.
     """
     side, fine = terms.side, filters - terms.coarse
     if not (1 <= fine < side**2 and terms.coarse < side**2):
         raise ValueError(f"fine filters of side {side} can be 1 to {side**2 - 1}, and coarse ones as many")
+    if fine % terms.group or terms.coarse % terms.group:
+        raise ValueError(
+            f"{fine} fine and {terms.coarse} coarse filters cannot be shared by groups of {terms.group}"
+        )
     atoms = np.concatenate([_starting_atoms(side, count) for count in (fine, terms.coarse)])
+    groups = filters // terms.group
     return Weights(
-        _in_channels(atoms[:, np.newaxis], channels),
-        np.full(filters, np.log(_SCALE / filters)),
-        np.full(filters, np.log(_INNER)),
-        np.full(filters, np.log(_OUTER - _INNER)),
-        np.full(filters, np.log(_SHARE / (1 - _SHARE))),
+        _in_channels(atoms.reshape(groups, terms.group, 1, -1), channels),
+        np.full(groups, np.log(_SCALE * np.sqrt(terms.group) / filters)),
+        np.full(groups, np.log(_INNER)),
+        np.full(groups, np.log(_OUTER - _INNER)),
+        np.full(groups, np.log(_SHARE / (1 - _SHARE))),
     )
 
 
 def weights_of(bank: FilterBank, terms: Terms, channels: int) -> Weights:
     """Return the weights that stand for a bank, or the nearest that the terms allow.
 
-    Filters of one channel become those of all channels. Raises ValueError if the bank has other channels, another side
-    or other numbers of filters of each scale than the terms.
+    Filters of one channel become those of all channels. Raises ValueError if the bank has other channels, another side,
+    other groups or another number of coarse filters than the terms.
     """
     if bank.channels not in (1, channels) or 2 * bank.radius + 1 != terms.side:
         raise ValueError(f"the filters have {bank.channels} channels and the side {2 * bank.radius + 1}")
-    order = sorted(range(len(bank.filters)), key=bank.scale_of)
-    if sum(bank.scale_of(k) == 2 for k in order) != terms.coarse:
-        raise ValueError("the numbers of coarse filters differ")
-    p = bank.potentials.of(np.array(order, np.intp))
-    coefficients = np.einsum("kcij,aij->kca", bank.filters[order], cosine_atoms(terms.side))
+    if bank.members != terms.group or bank.at_scale(2)[0].count != terms.coarse:
+        raise ValueError("the groups or the numbers of coarse filters differ")
+    order = np.array(sorted(range(len(bank.filters)), key=bank.scale_of), np.intp)
+    p = bank.potentials.of(order)
+    coefficients = _coefficients(bank.filters[order])
     share = np.clip(p.share, _NEAREST, 1 - _NEAREST)
     return Weights(
         _in_channels(coefficients, channels) if bank.channels == 1 else coefficients,
@@ -218,19 +231,40 @@ def weights_of(bank: FilterBank, terms: Terms, channels: int) -> Weights:
 
 
 def _in_channels(coefficients: NDArray[np.float64], channels: int) -> NDArray[np.float64]:
-    """Return coefficients (filters, 1, n² − 1) in all channels, those of the opponents larger."""
+    """Return coefficients (groups, members, 1, n² − 1) in all channels, those of the opponents larger."""
     factors = np.where(np.arange(channels) > 0, _CHROMA, 1.0)
     result: NDArray[np.float64] = coefficients * factors[:, np.newaxis]
     return result
 
 
+def _coefficients(filters: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the coefficients of filters (..., n, n) in the cosine transform, (..., n² − 1)."""
+    side = filters.shape[-1]
+    flat = filters.reshape(*filters.shape[:-2], side**2)
+    coefficients: NDArray[np.float64] = flat @ cosine_atoms(side).reshape(-1, side**2).T
+    return coefficients
+
+
 def _starting_atoms(side: int, count: int) -> NDArray[np.float64]:
     """Return the coefficients of the first atoms, (count, n² − 1)."""
     small = max(m for m in range(1, side + 1, 2) if m**2 - 1 <= count)
-    found = [cosine_atoms(small, side)]
+    found = [cosine_atoms(small, side)[_in_groups(small)]]
     if small < side:
         wider = small + 2
         frequency = np.add(*np.divmod(np.arange(1, wider**2), wider))
         found.append(cosine_atoms(wider, side)[np.argsort(frequency, kind="stable")])
-    coefficients: NDArray[np.float64] = np.einsum("kij,aij->ka", np.concatenate(found), cosine_atoms(side))
-    return coefficients[:count]
+    return _coefficients(np.concatenate(found)[:count])
+
+
+def _in_groups(side: int) -> list[int]:
+    """Return the atoms of a transform in an order in which those of neighbouring frequencies follow each other.
+
+    Frequencies 2k − 1 and 2k along an axis are neighbours, of which one is odd and the other even.
+    """
+
+    def place(atom: int) -> tuple[object, ...]:
+        u, v = divmod(atom + 1, side)
+        down, across = (u + 1) // 2, (v + 1) // 2
+        return max(down, across), min(down, across), down, (u + v) % 2, u
+
+    return sorted(range(side**2 - 1), key=place)

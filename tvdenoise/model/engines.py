@@ -44,6 +44,7 @@ class Evaluation:
     squared_missing_norm: ‖g_new‖² over missing pixels.
     squared_length_before, squared_length: ‖d_old‖² and ‖d_new‖² in the metric m at the new iterate, Σ m d². There the
     product is ⟨d_new, d_old⟩. Without a metric, m = 1.
+    change_product: ⟨g_new, Δ⟩ with the change Δ of the iterate, of engines that take a `Move`.
     """
 
     value: float
@@ -53,6 +54,19 @@ class Evaluation:
     squared_missing_norm: float = 0.0
     squared_length_before: float = 0.0
     squared_length: float = 0.0
+    change_product: float = 0.0
+
+
+class Move(NamedTuple):
+    """A step with memory: x ← x + Δ_new, Δ_new = −(gradient d_new + before d_old) + change Δ_old."""
+
+    gradient: float
+    before: float = 0.0
+    change: float = 0.0
+
+
+#: A step: a length along −d, or a move.
+Step = float | Move
 
 
 class Engine(Protocol):
@@ -66,7 +80,7 @@ class Engine(Protocol):
     def iterate(self) -> NDArray[np.floating]:
         """x, (channels, rows, columns) or (channels, planes, rows, columns)."""
 
-    def advance(self, step_length: float) -> Evaluation:
+    def advance(self, step: Step) -> Evaluation:
         """Set x ← x − τ d and d ← ∇J(x)/m. A first call with τ = 0 evaluates the start."""
 
 
@@ -79,6 +93,7 @@ class SparseEngine:
         self.objective = objective
         self.iterate = start.astype(np.float64)
         self.direction: NDArray[np.floating] = np.zeros_like(self.iterate)
+        self._before = self._change = self.direction
         self._preconditioned = preconditioned
 
     def __enter__(self) -> SparseEngine:
@@ -87,10 +102,13 @@ class SparseEngine:
     def __exit__(self, *_: object) -> None:
         """Do nothing: there are no threads to end."""
 
-    def advance(self, step_length: float) -> Evaluation:
-        """Set x ← x − τ d and d ← ∇J(x)/m."""
+    def advance(self, step: Step) -> Evaluation:
+        """Set x ← x − τ d and d ← ∇J(x)/m, or move with memory."""
+        move = step if isinstance(step, Move) else Move(step)
         previous = self.direction
-        self.iterate = self.iterate - step_length * previous
+        self._change = move.change * self._change - move.gradient * previous - move.before * self._before
+        self._before = previous
+        self.iterate = self.iterate + self._change
         gradient = self.objective.gradient(self.iterate)
         metric: StepMetric = UniformMetric(1.0)
         if self._preconditioned:
@@ -105,6 +123,7 @@ class SparseEngine:
             squared_missing_norm=0.0 if fidelity is None else fidelity.squared_missing_norm(gradient),
             squared_length_before=float(np.vdot(metric.times(previous), previous)),
             squared_length=float(np.vdot(gradient, self.direction)),
+            change_product=float(np.vdot(gradient, self._change)),
         )
 
 
@@ -208,9 +227,11 @@ class FusedEngine:
         """Give the threads back."""
         self._team.dismiss()
 
-    def advance(self, step_length: float) -> Evaluation:
-        """Set x ← x − τ d and d ← ∇J(x)/m, in one sweep through memory."""
-        self._step = self.iterate.dtype.type(step_length)
+    def advance(self, step: Step) -> Evaluation:
+        """Set x ← x − τ d and d ← ∇J(x)/m, in one sweep through memory. Raises ValueError for steps with memory."""
+        if isinstance(step, Move):
+            raise ValueError("the fused engine keeps no direction but the last one")
+        self._step = self.iterate.dtype.type(step)
         step_borders(self.operands.x, self.operands.d, self._step, self._starts)
         self.counter[0] = 0
         self._team(self._sweep)

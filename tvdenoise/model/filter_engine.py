@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 
 from tvdenoise.machine import available_threads
-from tvdenoise.model.engines import Evaluation
+from tvdenoise.model.engines import Evaluation, Move
 from tvdenoise.model.filter_kernels import (
     SUMS,
     BankLayout,
@@ -18,6 +18,7 @@ from tvdenoise.model.filter_kernels import (
     derivative_tile,
     hessian_tile,
     inner_tile,
+    move_tile,
     pack,
     smooth_tile,
     sweep_tile,
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
+    from tvdenoise.model.engines import Step
     from tvdenoise.model.filters import FilterBank, FilterObjective
 
 
 class _Scale(NamedTuple):
-    """The filters of one scale: their bank, their indices, and how the kernels take them."""
+    """The groups of one scale: their bank, their indices, and how the kernels take them."""
 
     bank: FilterBank
     own: NDArray[np.intp]
@@ -99,7 +101,8 @@ def _are_within(tiles: NDArray[np.intp], part: tuple[slice, slice]) -> NDArray[n
 class FilterEngine:
     """Holds the iterate x, the objective gradient g there and the direction d, and steps them in place.
 
-    If preconditioned, d is g over a `SpectralMetric`, or over a `UniformMetric` if pixels are held; otherwise it is g.
+    If preconditioned, d is g over a `SpectralMetric`, or over a `UniformMetric` if pixels are held, and steps may have
+    memory; otherwise it is g.
 
     start: the first iterate, (channels, rows, columns). threads: all available ones by default. kernels: made from the
     objective's prior by default. part: rows and columns; g and the sums are then those of these pixels alone.
@@ -137,7 +140,7 @@ class FilterEngine:
             self.metric = (
                 objective.uniform_metric if is_held else self._kernels.metric((rows, columns), threads)
             )
-            self.direction = np.zeros_like(self.iterate)
+            self.direction, self._before, self._change = (np.zeros_like(self.iterate) for _ in range(3))
 
     def __enter__(self) -> Self:
         return self
@@ -146,32 +149,46 @@ class FilterEngine:
         """Give the helper threads back."""
         self._team.dismiss()
 
-    def advance(self, step_length: float) -> Evaluation:
-        """Set x ← x − τ d and d ← M⁻¹ ∇J(x)."""
+    def advance(self, step: Step) -> Evaluation:
+        """Set x ← x − τ d and d ← M⁻¹ ∇J(x), or move with memory. Raises ValueError for moves without a metric."""
         images = self.objective.prior.images_of
-        self.iterate -= self.iterate.dtype.type(step_length) * self.direction
+        self._move(step)
         arrays = (self.iterate, self._noisy, self.gradient, self.direction)
         parts = zip(*map(images, arrays), strict=True)
         value, squared_norm, product = np.sum([self._evaluated(*part) for part in parts], axis=0).tolist()
         if self.objective.fidelity is not None:  # d is zero at held pixels, and so the product is right
             self.gradient *= self.objective.fidelity.is_free
-            squared_norm = self._product(self.gradient, self.gradient)
-        before, self._squared_length = self._squared_length, squared_norm
+            squared_norm, _ = self._products(self.gradient, self.gradient)
+        before, self._squared_length, by_change = self._squared_length, squared_norm, 0.0
         if self.metric is not None:
+            self._before, self.direction = self.direction, self._before
             self.metric.divide(self.gradient, out=self.direction)
-            self._squared_length = self._product(self.gradient, self.direction)
+            self._squared_length, by_change = self._products(self.direction, self._change)
         return Evaluation(
             value,
             squared_norm,
             product,
             squared_length_before=before,
             squared_length=self._squared_length,
+            change_product=by_change,
         )
 
-    def _product(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-        """Return ⟨a, b⟩."""
-        self._run(lambda tile: inner_tile(a, b, self._tiles, tile, self._sums), self._counted)
-        return float(self._sums[self._counted, 0].sum())
+    def _move(self, step: Step) -> None:
+        if self.metric is None:
+            if isinstance(step, Move):
+                raise ValueError("steps with memory need a metric")
+            self.iterate -= self.iterate.dtype.type(step) * self.direction
+            return
+        move = step if isinstance(step, Move) else Move(step)
+        factors = tuple(self.iterate.dtype.type(one) for one in move)
+        arrays = (self.iterate, self._change, self.direction, self._before)
+        self._run(lambda tile: move_tile(*arrays, factors, self._tiles, tile))
+
+    def _products(self, a: NDArray[np.floating], b: NDArray[np.floating]) -> tuple[float, float]:
+        """Return ⟨g, a⟩ and ⟨g, b⟩."""
+        self._run(lambda tile: inner_tile(self.gradient, a, b, self._tiles, tile, self._sums), self._counted)
+        of_a, of_b = self._sums[self._counted, :2].sum(axis=0).tolist()
+        return of_a, of_b
 
     def _evaluated(
         self,
@@ -253,7 +270,7 @@ class FilterEngine:
         """Return the derivatives for the filters of one scale."""
         layout, packed = scale.layout, scale.packed
         by_weight = np.zeros((len(self._tiles), len(packed.forward.weights)))
-        by_potential = np.zeros((len(self._tiles), layout.shape.filters, 4))
+        by_potential = np.zeros((len(self._tiles), layout.shape.groups, 4))
         self._run(
             lambda tile: derivative_tile(
                 x, v, self._tiles, tile, packed.shape, packed.forward,

@@ -4,7 +4,7 @@ Each filter is even or odd along rows and along columns. So for each row of a ti
 
 - adds and subtracts pixels on opposite sides of each pixel, once for all filters ("folds");
 - multiplies the folds by a quarter of the taps of each filter, which gives its responses in each channel;
-- multiplies these by ψ'(t)/t for their norm t over the channels.
+- multiplies these by ψ'(t)/t for the norm t of a group's responses.
 
 The adjoint takes the same steps in reverse order. Compared with direct correlation, three quarters of the
 multiplications are saved.
@@ -42,7 +42,10 @@ SUMS = 4
 
 
 class Shape(NamedTuple):
-    """The shape of a bank's folds and responses. Those of one channel follow those of the channel before.
+    """The shape of a bank's folds and responses.
+
+    The folds of one channel follow those of the channel before, and so do its responses: in each channel those of the
+    first filter of each group, then those of the second one, and so on.
 
     width: column folds of one channel: even ones from 0, odd ones from ``odd``. step: the distance of taps in pixels;
     ``reach`` in what follows is radius × step.
@@ -52,8 +55,9 @@ class Shape(NamedTuple):
     radius: int
     width: int
     odd: int
-    filters: int
+    groups: int
     step: int
+    members: int
 
     @property
     def folds(self) -> int:
@@ -63,19 +67,17 @@ class Shape(NamedTuple):
     @property
     def responses(self) -> int:
         """The number of rows of responses."""
-        return self.channels * self.filters
+        return self.channels * self.members * self.groups
 
 
 @dataclass(frozen=True, eq=False)
 class BankLayout:
     """Where the taps and potentials of a bank stand in the kernels' arrays.
 
-    order: the filters, sorted by their parities, as their rows of responses stand in each channel.
     forward, backward: the pattern of the responses that are made of folds, and of its adjoint.
     """
 
     shape: Shape
-    order: NDArray[np.intp]
     forward: Pattern
     backward: Pattern
 
@@ -83,18 +85,19 @@ class BankLayout:
     def of(cls, bank: FilterBank, step: int = 1) -> BankLayout:
         """Lay out a bank of scale 1, with taps ``step`` pixels apart.
 
-        The layout depends on the number of filters and their parities only.
+        The layout depends on the numbers of groups and filters and their parities only.
         """
-        radius, parities = bank.radius, np.array(bank.parities, int)
-        shape = Shape(bank.channels, radius, 2 * radius + 1, radius + 1, len(parities), step)
-        order = np.argsort(parities, kind="stable")
-        groups = [
-            (channel * len(order) + np.flatnonzero(parities[order] == parity), folds)
+        radius, parities = bank.radius, bank.parities.T.ravel()
+        shape = Shape(
+            bank.channels, radius, 2 * radius + 1, radius + 1, len(bank.filters), step, bank.members
+        )
+        products = [
+            (channel * bank.count + np.flatnonzero(parities == parity), folds)
             for channel in range(bank.channels)
             for parity, folds in enumerate(cls._folds(shape, channel))
         ]
         return cls(
-            shape, order, Pattern.of(groups), Pattern.of([(folds, responses) for responses, folds in groups])
+            shape, Pattern.of(products), Pattern.of([(folds, responses) for responses, folds in products])
         )
 
     @staticmethod
@@ -111,31 +114,30 @@ class BankLayout:
     def weights(self, bank: FilterBank) -> NDArray[np.float64]:
         """Return the weight of each fold in each response, (responses, folds)."""
         weights = np.zeros((self.shape.responses, self.shape.folds))
-        for row, (index, channel, parity, folds) in enumerate(self._rows(bank)):
-            weights[row, folds] = bank.filters[(index, channel, *self._taps(parity))].ravel()
+        for row, (place, parity, folds) in enumerate(self._rows(bank)):
+            weights[row, folds] = bank.filters[(*place, *self._taps(parity))].ravel()
         return weights
 
-    def _rows(self, bank: FilterBank) -> Iterator[tuple[int, int, int, NDArray[np.intp]]]:
-        """Yield for each row of responses the filter, the channel, the parity and the folds."""
+    def _rows(self, bank: FilterBank) -> Iterator[tuple[tuple[int, int, int], int, NDArray[np.intp]]]:
+        """Yield for each row of responses its filter (group, member, channel), the parity and the folds."""
         for channel in range(self.shape.channels):
             folds = self._folds(self.shape, channel)
-            for index in self.order.tolist():
-                parity = bank.parities[index]
-                yield index, channel, parity, folds[parity]
+            for member in range(self.shape.members):
+                for group in range(self.shape.groups):
+                    parity = int(bank.parities[group, member])
+                    yield (group, member, channel), parity, folds[parity]
 
     def by_bank(
-        self, bank: FilterBank, by_product: NDArray[np.float64], by_row: NDArray[np.float64]
+        self, bank: FilterBank, by_product: NDArray[np.float64], by_potential: NDArray[np.float64]
     ) -> ByBank:
-        """Return derivatives by the bank from those by `Packed.forward` and by a, ε₁², ac, ε₂² of each filter's row."""
+        """Return derivatives by the bank from those by `Packed.forward` and by a, ε₁², ac, ε₂² of each group."""
         by_weight = self.forward.unpacked(by_product, (self.shape.responses, self.shape.folds))
         by_filters = np.zeros_like(bank.filters)
-        for row, (index, channel, parity, folds) in enumerate(self._rows(bank)):
-            own = np.zeros_like(bank.filters[index, channel])
+        for row, (place, parity, folds) in enumerate(self._rows(bank)):
+            own = np.zeros_like(bank.filters[place])
             quarter = own[self._taps(parity)]
             quarter[:] = by_weight[row, folds].reshape(quarter.shape)
-            by_filters[index, channel] = parity_part(own, PARITIES[parity])
-        by_potential = np.empty_like(by_row)
-        by_potential[self.order] = by_row
+            by_filters[place] = parity_part(own, PARITIES[parity])
         p = bank.potentials
         by_scale, by_inner, by_less, by_outer = by_potential.T
         return ByBank(
@@ -156,7 +158,7 @@ class BankLayout:
 class Packed(NamedTuple):
     """A bank at a level, as the kernels take it.
 
-    forward, backward: the responses that are made of folds, and the adjoint. potentials: (filters, 5): a, ε₁², ac, ε₂²
+    forward, backward: the responses that are made of folds, and the adjoint. potentials: (groups, 5): a, ε₁², ac, ε₂²
     and aε₁ − acε₂.
     """
 
@@ -173,7 +175,7 @@ def pack(layout: BankLayout, bank: FilterBank, level: float, dtype: DTypeLike) -
         tuple(layout.shape),
         layout.forward.packed(weights, dtype),
         layout.backward.packed(weights.T, dtype),
-        _packed_potentials(bank.potentials.of(layout.order).at(level)).astype(dtype),
+        _packed_potentials(bank.potentials.at(level)).astype(dtype),
     )
 
 
@@ -276,7 +278,7 @@ def _fold_columns(ring, slot, line, radius, odd, step, n):
 @compiled
 def _fold_source_row(ring, line, x, i, left, shape, n):
     """Fold one row of the extended image into its slot."""
-    channels, radius, _, odd, _, step = shape
+    channels, radius, _, odd, _, step, _ = shape
     reach = radius * step
     slot = i % (2 * reach + 1) * channels
     for c in range(channels):
@@ -362,21 +364,19 @@ def _unfold_columns(line, ring, slot, radius, odd, step, n):
 
 
 @compiled
-def _sum_products(sums, a, b, f, filters, channels, n):
-    """Set sums to the inner products over the channels of the responses of filter f."""
+def _sum_products(sums, a, b, group, groups, n):
+    """Set sums to the inner products of the responses of a group."""
     for j in range(n):
-        sums[j] = a[f, j] * b[f, j]
-    for c in range(1, channels):
-        r = c * filters + f
+        sums[j] = a[group, j] * b[group, j]
+    for r in range(group + groups, a.shape[0], groups):
         for j in range(n):
             sums[j] += a[r, j] * b[r, j]
 
 
 @compiled
-def _scale(responses, factors, f, filters, channels, n):
-    """Multiply the responses of filter f in all channels."""
-    for c in range(channels):
-        r = c * filters + f
+def _scale(responses, factors, group, groups, n):
+    """Multiply the responses of a group."""
+    for r in range(group, responses.shape[0], groups):
         for j in range(n):
             responses[r, j] *= factors[j]
 
@@ -407,10 +407,9 @@ def _ratios_and_slopes(ratios, slopes, products, squares, p, n):
 
 
 @compiled
-def _turn(changes, responses, ratios, slopes, f, filters, channels, n):
-    """Replace the changes d of filter f's responses t by those of ψ'(t) t/|t|."""
-    for c in range(channels):
-        r = c * filters + f
+def _turn(changes, responses, ratios, slopes, group, groups, n):
+    """Replace the changes d of a group's responses t by those of ψ'(t) t/|t|."""
+    for r in range(group, responses.shape[0], groups):
         for j in range(n):
             changes[r, j] = ratios[j] * changes[r, j] + slopes[j] * responses[r, j]
 
@@ -492,17 +491,54 @@ def smooth_tile(x, smoothed, tiles, k):
             _smooth_across(smoothed[c, i, left:right], line, line[1:], line[2:])
 
 
+@compiled
+def _inner_row(a, b, c):
+    zero = a.dtype.type(0)
+    by_b = by_c = zero
+    for j in range(a.shape[0]):
+        by_b += a[j] * b[j]
+        by_c += a[j] * c[j]
+    return by_b, by_c
+
+
 @kernel
-def inner_tile(a, b, tiles, k, sums):
-    """Set sums[k, 0] to the inner product of two images in tile k."""
+def inner_tile(a, b, c, tiles, k, sums):
+    """Set sums[k, 0] and sums[k, 1] to the inner products of an image with two others in tile k."""
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
     sums[k, 0] = 0.0
-    for c in range(a.shape[0]):
+    sums[k, 1] = 0.0
+    for channel in range(a.shape[0]):
         for i in range(top, bottom):
-            total = a.dtype.type(0)
-            for j in range(left, right):
-                total += a[c, i, j] * b[c, i, j]
-            sums[k, 0] += total
+            by_b, by_c = _inner_row(
+                a[channel, i, left:right], b[channel, i, left:right], c[channel, i, left:right]
+            )
+            sums[k, 0] += by_b
+            sums[k, 1] += by_c
+
+
+@compiled
+def _move_row(x, change, d, before, by_d, by_before, by_change):
+    for j in range(x.shape[0]):
+        change[j] = by_change * change[j] - by_d * d[j] - by_before * before[j]
+        x[j] += change[j]
+
+
+@kernel
+def move_tile(x, change, d, before, factors, tiles, k):
+    """Take a step with memory in tile k; factors: those of `tvdenoise.model.engines.Move`."""
+    top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
+    by_d, by_before, by_change = factors
+    for c in range(x.shape[0]):
+        for i in range(top, bottom):
+            _move_row(
+                x[c, i, left:right],
+                change[c, i, left:right],
+                d[c, i, left:right],
+                before[c, i, left:right],
+                by_d,
+                by_before,
+                by_change,
+            )
 
 
 @kernel
@@ -514,14 +550,14 @@ def sweep_tile(
     x, noisy, rest, g, d: (channels, rows, columns); g may be d. tiles: see `tiles_of`.
     shape to potentials: the fields of `Packed`. sums[k] receives the sums over the tile, see `SUMS`.
     """
-    channels, radius, width, odd, filters, step = shape
+    channels, radius, width, odd, groups, step, members = shape
     reach = radius * step
     slots = 2 * reach + 1
     ring = np.zeros((slots * channels, width * PITCH), x.dtype)
     back = np.zeros((slots * channels, width * PITCH), x.dtype)
     folds = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
     fold_rows = folds.reshape(-1, PITCH)
-    responses = np.zeros((channels * filters, PITCH), x.dtype)
+    responses = np.zeros((channels * members * groups, PITCH), x.dtype)
     line = np.zeros(PITCH + 2 * reach, x.dtype)
     values = np.zeros((1, PITCH), x.dtype)
     value_row = values[0]
@@ -539,10 +575,10 @@ def sweep_tile(
         _fold_rows(folds, ring, i, shape)
         multiply(responses, fold_rows, forward, n)
         _clear(values, 0)
-        for f in range(filters):
-            _sum_products(squares, responses, responses, f, filters, channels, n)
-            _ratios(ratios, value_row, squares, potentials[f], n)
-            _scale(responses, ratios, f, filters, channels, n)
+        for group in range(groups):
+            _sum_products(squares, responses, responses, group, groups, n)
+            _ratios(ratios, value_row, squares, potentials[group], n)
+            _scale(responses, ratios, group, groups, n)
         if top <= i < bottom:
             total = x.dtype.type(0)
             for j in range(reach, reach + right - left):
@@ -570,7 +606,7 @@ def hessian_tile(
     x, direction, product, tiles, k, shape, forward, backward, potentials
 ):  # fmt: skip
     """Replace ``product`` by ∇²J(x) d = d + ∇²R(x) d in tile k; arguments as in `sweep_tile`."""
-    channels, radius, width, odd, filters, step = shape
+    channels, radius, width, odd, groups, step, members = shape
     reach = radius * step
     slots = 2 * reach + 1
     ring = np.zeros((slots * channels, width * PITCH), x.dtype)
@@ -578,8 +614,8 @@ def hessian_tile(
     back = np.zeros((slots * channels, width * PITCH), x.dtype)
     folds = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
     fold_rows = folds.reshape(-1, PITCH)
-    responses = np.zeros((channels * filters, PITCH), x.dtype)
-    responses_d = np.zeros((channels * filters, PITCH), x.dtype)
+    responses = np.zeros((channels * members * groups, PITCH), x.dtype)
+    responses_d = np.zeros((channels * members * groups, PITCH), x.dtype)
     ratios = np.zeros(PITCH, x.dtype)
     slopes = np.zeros(PITCH, x.dtype)
     squares = np.zeros(PITCH, x.dtype)
@@ -598,11 +634,11 @@ def hessian_tile(
         multiply(responses, fold_rows, forward, n)
         _fold_rows(folds, ring_d, i, shape)
         multiply(responses_d, fold_rows, forward, n)
-        for f in range(filters):
-            _sum_products(squares, responses, responses, f, filters, channels, n)
-            _sum_products(products, responses, responses_d, f, filters, channels, n)
-            _ratios_and_slopes(ratios, slopes, products, squares, potentials[f], n)
-            _turn(responses_d, responses, ratios, slopes, f, filters, channels, n)
+        for group in range(groups):
+            _sum_products(squares, responses, responses, group, groups, n)
+            _sum_products(products, responses, responses_d, group, groups, n)
+            _ratios_and_slopes(ratios, slopes, products, squares, potentials[group], n)
+            _turn(responses_d, responses, ratios, slopes, group, groups, n)
         multiply(fold_rows, responses_d, backward, n)
         _unfold_rows(back, folds, i, shape)
         i -= reach  # the row of the product
@@ -624,9 +660,9 @@ def derivative_tile(
 
     The derivative by a filter is the correlation of q(t) t with v plus that of its change by Kᵢ v with x.
     by_weight: (tiles, weights), by the weights of `Packed.forward`, in double precision.
-    by_potential: (tiles, filters, 4), by a, ε₁², ac and ε₂² of each row of responses.
+    by_potential: (tiles, groups, 4), by a, ε₁², ac and ε₂² of each group.
     """
-    channels, radius, width, _, filters, step = shape
+    channels, radius, width, _, groups, step, members = shape
     reach = radius * step
     slots = 2 * reach + 1
     ring = np.zeros((slots * channels, width * PITCH), x.dtype)
@@ -635,8 +671,8 @@ def derivative_tile(
     folds_v = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
     fold_rows = folds.reshape(-1, PITCH)
     fold_v_rows = folds_v.reshape(-1, PITCH)
-    responses = np.zeros((channels * filters, PITCH), x.dtype)
-    responses_v = np.zeros((channels * filters, PITCH), x.dtype)
+    responses = np.zeros((channels * members * groups, PITCH), x.dtype)
+    responses_v = np.zeros((channels * members * groups, PITCH), x.dtype)
     ratios = np.zeros(PITCH, x.dtype)
     slopes = np.zeros(PITCH, x.dtype)
     squares = np.zeros(PITCH, x.dtype)
@@ -657,16 +693,19 @@ def derivative_tile(
         multiply(responses, fold_rows, forward, n)
         multiply(responses_v, fold_v_rows, forward, n)
         end_column = reach + right - left
-        for f in range(filters):
-            _sum_products(squares, responses, responses, f, filters, channels, n)
-            _sum_products(products, responses, responses_v, f, filters, channels, n)
-            _ratios_and_slopes(ratios, slopes, products, squares, potentials[f], n)
+        for group in range(groups):
+            _sum_products(squares, responses, responses, group, groups, n)
+            _sum_products(products, responses, responses_v, group, groups, n)
+            _ratios_and_slopes(ratios, slopes, products, squares, potentials[group], n)
             _by_potential(
-                products[reach:end_column], squares[reach:end_column], potentials[f], by_potential[k, f]
+                products[reach:end_column],
+                squares[reach:end_column],
+                potentials[group],
+                by_potential[k, group],
             )
-            _turn(responses_v, responses, ratios, slopes, f, filters, channels, n)
-            _scale(responses, ratios, f, filters, channels, n)
-        for r in range(channels * filters):
+            _turn(responses_v, responses, ratios, slopes, group, groups, n)
+            _scale(responses, ratios, group, groups, n)
+        for r in range(responses.shape[0]):
             for own in (responses, responses_v):
                 own[r, :reach] = 0
                 own[r, end_column:] = 0

@@ -3,12 +3,14 @@
     R(x) = s² Σᵢ Σ_p ψᵢ(|(Kᵢ x / s)_p|),    J(x) = R(x) + ½ ‖x − f‖²
     ψ(t) = a (√(t² + ε₁²) − ε₁ − c (√(t² + ε₂²) − ε₂)),    0 ≤ c < 1,    0 < ε₁ < ε₂
 
-Kᵢ correlates the image, extended symmetrically, with filter i, each channel with its own; |·| is the norm over the
-channels, as in vectorial total variation. So an edge in one channel makes one in the others cheaper. ψ is a hyperbola
-less a wider one: steep near 0 and nearly flat far out, so that edges cost little. It is concave in places, by at most
-κᵢ, so J stays (1 − ρ)-strongly convex as long as ρ, a bound of the largest eigenvalue of Σ κᵢ KᵢᵀKᵢ, is below 1.
+Kᵢ correlates each channel of the image, extended symmetrically, with the filters of group i; |·| is the norm over the
+filters and the channels, as total variation takes the norm of both differences in all channels. So responses of a group
+that come together cost less than apart: those of an edge, wherever it stands within the filters, and in all channels.
+ψ is a hyperbola less a wider one: steep near 0 and nearly flat far out, so that edges cost little. It is concave in
+places, by at most κᵢ, so J stays (1 − ρ)-strongly convex as long as ρ, a bound of the largest eigenvalue of Σ κᵢ KᵢᵀKᵢ,
+is below 1.
 
-With t = Kᵢx/s, the response of a pixel in all channels, and q(t) = ψ'(|t|)/|t|, which falls from a/ε₁ − ac/ε₂ to 0:
+With t = Kᵢx/s, the responses of a pixel, and q(t) = ψ'(|t|)/|t|, which falls from a/ε₁ − ac/ε₂ to 0:
 
     ∇R(x) = s Σᵢ Kᵢᵀ q(t) t,    ∇²R(x) d = Σᵢ Kᵢᵀ (q(t) Kᵢd + q'(|t|)/|t| ⟨t, Kᵢd⟩ t)
 
@@ -69,7 +71,7 @@ def parity_part(filters: NDArray[np.floating], parity: tuple[int, int]) -> NDArr
 
 @dataclass(frozen=True, eq=False)
 class Potentials:
-    """ψ of each filter: a hyperbola less a wider one. Four arrays of one shape, without units.
+    """ψ of each group: a hyperbola less a wider one. Four arrays of one shape, without units.
 
     scale: a > 0. inner: ε₁ > 0. share: c, 0 ≤ c < 1. outer: ε₂ > ε₁.
     """
@@ -93,12 +95,12 @@ class Potentials:
         """Return the potentials s² ψ(t/s) of a level s > 0, which are hyperbolae again."""
         return Potentials(self.scale * level, self.inner * level, self.share, self.outer * level)
 
-    def of(self, filters: NDArray[np.intp]) -> Potentials:
-        """Return the potentials of some of the filters, in their order."""
-        return Potentials(self.scale[filters], self.inner[filters], self.share[filters], self.outer[filters])
+    def of(self, groups: NDArray[np.intp]) -> Potentials:
+        """Return the potentials of some of the groups, in their order."""
+        return Potentials(self.scale[groups], self.inner[groups], self.share[groups], self.outer[groups])
 
     def value(self, norms: NDArray[np.float64]) -> NDArray[np.float64]:
-        """ψ(t) ≥ 0, with ψ(0) = 0, for (filters, ...)."""
+        """ψ(t) ≥ 0, with ψ(0) = 0, for norms (groups, ...)."""
         a, inner, c, outer = self._aligned(norms)
         narrow = np.hypot(norms, inner) - inner
         return a * (narrow - c * (np.hypot(norms, outer) - outer))
@@ -146,7 +148,7 @@ class Potentials:
 
 
 class ByBank(NamedTuple):
-    """Derivatives by the filters of a bank, and by a, ε₁, c and ε₂ of each potential."""
+    """Derivatives by the filters of a bank, and by a, ε₁, c and ε₂ of each group."""
 
     filters: NDArray[np.float64]
     scale: NDArray[np.float64]
@@ -157,10 +159,11 @@ class ByBank(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class FilterBank:
-    """Filters of odd side n, each even or odd along rows and along columns, with a potential each.
+    """Groups of filters of odd side n, each even or odd along rows and along columns, with a potential for each group.
 
-    filters: (filters, channels, n, n); every filter sums to zero in each channel. Channels may have different ones.
-    scales: of each filter, 1 or 2; None for ones. At scale 2 the taps are two pixels apart, and see the image smoothed
+    filters: (groups, members, channels, n, n); every filter sums to zero in each channel. It may differ between
+    channels, but for its parity.
+    scales: of each group, 1 or 2; None for ones. At scale 2 the taps are two pixels apart, and see the image smoothed
     by (1, 2, 1)/4 along both axes.
     """
 
@@ -171,14 +174,14 @@ class FilterBank:
     def __post_init__(self) -> None:
         """Raise ValueError unless the arrays fit together and the filters are what they are said to be."""
         shape = self.filters.shape
-        if len(shape) != 4 or shape[2] != shape[3] or shape[2] % 2 == 0:
+        if len(shape) != 5 or shape[3] != shape[4] or shape[3] % 2 == 0:
             raise ValueError(
-                f"the filters must have the shape (filters, channels, side, side), side odd, not {shape}"
+                f"the filters must have the shape (groups, members, channels, side, side), side odd, not {shape}"
             )
         if self.potentials.scale.shape != shape[:1]:
-            raise ValueError("each filter needs one potential")
+            raise ValueError("each group of filters needs one potential")
         if self.scales is not None and (len(self.scales) != len(self.filters) or {*self.scales} - {1, 2}):
-            raise ValueError("each filter needs the scale 1 or 2")
+            raise ValueError("each group of filters needs the scale 1 or 2")
         if not np.isfinite(self.filters).all():
             raise ValueError("the filters hold values that are not finite")
         size = np.abs(self.filters).sum(axis=(-2, -1), keepdims=True)
@@ -189,12 +192,22 @@ class FilterBank:
     @property
     def channels(self) -> int:
         """The number of channels of the images."""
+        return int(self.filters.shape[2])
+
+    @property
+    def members(self) -> int:
+        """The number of filters in a group."""
         return int(self.filters.shape[1])
+
+    @property
+    def count(self) -> int:
+        """The number of filters in all groups."""
+        return len(self.filters) * self.members
 
     @property
     def radius(self) -> int:
         """(n − 1)/2."""
-        return int(self.filters.shape[2]) // 2
+        return int(self.filters.shape[3]) // 2
 
     @property
     def reach(self) -> int:
@@ -202,69 +215,70 @@ class FilterBank:
         return 2 * self.radius + 1 if self.scales and 2 in self.scales else self.radius
 
     def scale_of(self, index: int) -> int:
-        """The scale of a filter."""
+        """The scale of a group."""
         return 1 if self.scales is None else self.scales[index]
 
     def at_scale(self, scale: int) -> tuple[FilterBank, NDArray[np.intp]]:
-        """Return the filters of one scale as a bank of scale 1, and their indices."""
+        """Return the groups of one scale as a bank of scale 1, and their indices."""
         own = np.array([k for k in range(len(self.filters)) if self.scale_of(k) == scale], np.intp)
         return FilterBank(self.filters[own], self.potentials.of(own)), own
 
     @cached_property
-    def parities(self) -> tuple[int, ...]:
-        """For each filter the index of its parity in `PARITIES`. Raises ValueError if it has none."""
-        found = []
-        for one in self.filters:
-            error = [np.abs(one - parity_part(one, parity)).max() for parity in PARITIES]
-            best = int(np.argmin(error))
-            if error[best] > 1e-9 * np.abs(one).max():
-                raise ValueError("a filter is neither even nor odd along an axis")
-            found.append(best)
-        return tuple(found)
+    def parities(self) -> NDArray[np.intp]:
+        """For each filter, (groups, members), its place in `PARITIES`. Raises ValueError if it has none."""
+        errors = [
+            np.abs(self.filters - parity_part(self.filters, parity)).max(axis=(2, 3, 4), initial=0)
+            for parity in PARITIES
+        ]
+        if (np.min(errors, axis=0) > 1e-9 * np.abs(self.filters).max(axis=(2, 3, 4), initial=0)).any():
+            raise ValueError("a filter is neither even nor odd along an axis")
+        best: NDArray[np.intp] = np.argmin(errors, axis=0)
+        return best
 
     @cached_property
     def on_image(self) -> NDArray[np.float64]:
-        """All filters as they see the image, (filters, channels, 2 × reach + 1, 2 × reach + 1)."""
+        """All filters as they see the image, (groups, members, channels, 2 × reach + 1, 2 × reach + 1)."""
         reach, r = self.reach, self.radius
-        result = np.zeros((*self.filters.shape[:2], 2 * reach + 1, 2 * reach + 1))
-        for k, one in enumerate(self.filters):
+        result = np.zeros((*self.filters.shape[:3], 2 * reach + 1, 2 * reach + 1))
+        for k, group in enumerate(self.filters):
             if self.scale_of(k) == 1:
-                result[k, :, reach - r : reach + r + 1, reach - r : reach + r + 1] = one
+                result[k, ..., reach - r : reach + r + 1, reach - r : reach + r + 1] = group
             else:
                 for (i, j), weight in np.ndenumerate(_BINOMIAL):
-                    result[k, :, i : i + 4 * r + 1 : 2, j : j + 4 * r + 1 : 2] += weight * one
+                    result[k, ..., i : i + 4 * r + 1 : 2, j : j + 4 * r + 1 : 2] += weight * group
         return result
 
     def by_filters(self, by_image: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the derivatives by the filters from those by `on_image`: the adjoint, and the part of each parity."""
         reach, r = self.reach, self.radius
         result = np.zeros_like(self.filters)
-        for k, (one, parity) in enumerate(zip(by_image, self.parities, strict=True)):
+        for k, group in enumerate(by_image):
             if self.scale_of(k) == 1:
-                result[k] = one[:, reach - r : reach + r + 1, reach - r : reach + r + 1]
+                result[k] = group[..., reach - r : reach + r + 1, reach - r : reach + r + 1]
             else:
                 for (i, j), weight in np.ndenumerate(_BINOMIAL):
-                    result[k] += weight * one[:, i : i + 4 * r + 1 : 2, j : j + 4 * r + 1 : 2]
-            result[k] = parity_part(result[k], PARITIES[parity])
+                    result[k] += weight * group[..., i : i + 4 * r + 1 : 2, j : j + 4 * r + 1 : 2]
+        for place, parity in np.ndenumerate(self.parities):
+            result[place] = parity_part(result[place], PARITIES[parity])
         return result
 
     @cached_property
     def symbols(self) -> NDArray[np.float64]:
-        """The real symbol of each filter, (filters, channels, frequencies down, frequencies across), from 0 to π.
+        """The real symbol of each filter, (groups, members, channels, down, across), at frequencies from 0 to π.
 
         That is the filter's transform but for the phase of its parity, a factor ±1 or ±i.
         """
         waves = _cosines_and_sines(self.reach)
-        symbols = np.empty((*self.filters.shape[:2], _HALF, _HALF))
-        for k, (one, parity) in enumerate(zip(self.on_image, self.parities, strict=True)):
+        symbols = np.empty((*self.filters.shape[:3], _HALF, _HALF))
+        for place, parity in np.ndenumerate(self.parities):
             down, across = (waves[sign] for sign in PARITIES[parity])
-            symbols[k] = down @ one @ across.T
+            symbols[place] = down @ self.on_image[place] @ across.T
         return symbols
 
     def _squares(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the symbol of Σ wᵢ KᵢᵀKᵢ, (channels, down, across)."""
         squares: NDArray[np.float64] = np.einsum(
-            "i,ichw,ichw->chw", weights, self.symbols, self.symbols, optimize=False
+            "i,imchw,imchw->chw", weights, self.symbols, self.symbols, optimize=False
         )
         return squares
 
@@ -281,7 +295,7 @@ class FilterBank:
     @cached_property
     def largest_slope(self) -> float:
         """The largest Σ a ‖k‖₁ of a channel, a bound of the gradient of R at level 1 in each pixel: |ψ'| is below a."""
-        return float((self.potentials.scale @ np.abs(self.on_image).sum(axis=(2, 3))).max())
+        return float((self.potentials.scale @ np.abs(self.on_image).sum(axis=(1, 3, 4))).max())
 
     def largest_eigenvalue(self, weights: NDArray[np.float64]) -> float:
         """Return a bound of the largest eigenvalue of Σ wᵢ KᵢᵀKᵢ on images of any shape, for one w ≥ 0 a potential.
@@ -297,15 +311,16 @@ class FilterBank:
         """Return `largest_eigenvalue` and its derivatives by the weights and by the filters."""
         squares = self._squares(weights)
         channel, row, column = np.unravel_index(np.argmax(squares), squares.shape)
-        found = self.symbols[:, channel, row, column]
+        found = self.symbols[:, :, channel, row, column]
         waves = _cosines_and_sines(self.reach)
         by_image = np.zeros_like(self.on_image)
-        for k, parity in enumerate(self.parities):
+        for (k, member), parity in np.ndenumerate(self.parities):
             down, across = PARITIES[parity]
             wave = np.outer(waves[down][row], waves[across][column])
-            by_image[k, channel] = 2 * weights[k] * found[k] * wave
+            by_image[k, member, channel] = 2 * weights[k] * found[k, member] * wave
         scale = 1 / self._between_frequencies
-        return float(squares.max()) * scale, found**2 * scale, self.by_filters(by_image * scale)
+        by_weight = (found**2).sum(axis=1)
+        return float(squares.max()) * scale, by_weight * scale, self.by_filters(by_image * scale)
 
     @property
     def _most_curved(self) -> NDArray[np.float64]:
@@ -364,14 +379,14 @@ class FilterPrior:
         return self.bank.concavity
 
     def operators(self, shape: Sequence[int]) -> list[sparse.csr_array]:
-        """Return for each channel of the bank all Kᵢ, one below the other, for images (rows, columns)."""
+        """Return for each channel of the bank all filters, one below the other, for images (rows, columns)."""
         from scipy import sparse
 
         key = tuple(shape)
         if key not in self._operators:
             self._operators[key] = [
-                sparse.vstack(filter_operators(filters, key), format="csr")
-                for filters in np.moveaxis(self.bank.on_image, 1, 0)
+                sparse.vstack(filter_operators(np.concatenate(filters), key), format="csr")
+                for filters in np.moveaxis(self.bank.on_image, 2, 0)
             ]
         return self._operators[key]
 
@@ -390,7 +405,7 @@ class FilterPrior:
 
     def _gradient(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
         responses = self._responses(x)
-        return self._adjoint(self.potentials.ratio(_norms(responses)) * responses, x.shape)
+        return self._adjoint(self.potentials.ratio(_norms(responses))[:, None] * responses, x.shape)
 
     def hessian_product(
         self, x: NDArray[np.floating], direction: NDArray[np.floating]
@@ -404,15 +419,16 @@ class FilterPrior:
     ) -> NDArray[np.float64]:
         responses, changes = self._responses(x), self._responses(direction)
         norms = _norms(responses)
-        along = self.potentials.ratio_slope(norms) * (responses * changes).sum(axis=0)
-        return self._adjoint(self.potentials.ratio(norms) * changes + along * responses, x.shape)
+        along = self.potentials.ratio_slope(norms) * (responses * changes).sum(axis=(0, 2))
+        ratios = self.potentials.ratio(norms)
+        return self._adjoint(ratios[:, None] * changes + along[:, None] * responses, x.shape)
 
     def _responses(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return Kᵢ x, (channels, filters, pixels)."""
+        """Return Kᵢ x, (channels, groups, members, pixels)."""
         planes = x.astype(np.float64).reshape(len(x), -1)
         operators = self.operators(x.shape[1:])
         responses = [operator @ plane for operator, plane in zip(operators, planes, strict=True)]
-        return np.stack(responses).reshape(len(x), len(self.bank.filters), -1)
+        return np.stack(responses).reshape(len(x), *self.bank.filters.shape[:2], -1)
 
     def _adjoint(self, responses: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
         """Return Σ Kᵢᵀ rᵢ."""
@@ -422,8 +438,8 @@ class FilterPrior:
 
 
 def _norms(responses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the norms over the channels."""
-    norms: NDArray[np.float64] = np.linalg.norm(responses, axis=0)
+    """Return the norms over channels and members, (groups, pixels)."""
+    norms: NDArray[np.float64] = np.sqrt((responses**2).sum(axis=(0, 2)))
     return norms
 
 

@@ -92,7 +92,7 @@ class LearnedPrior:
             "steps": self.steps,
             "seed": self.seed,
             "learned_from": list(self.learned_from),
-            "shape": [bank.channels, 2 * bank.radius + 1],
+            "shape": [bank.members, bank.channels, 2 * bank.radius + 1],
             "scales": [bank.scale_of(k) for k in range(len(bank.filters))],
             "potentials": {name: one.tolist() for name, one in _potentials(bank.potentials).items()},
             "filters": bank.filters.tolist(),
@@ -125,14 +125,14 @@ class LearnedPrior:
     @classmethod
     def _of(cls, entries: Mapping[str, Any]) -> LearnedPrior:
         """Raises ValueError, KeyError, TypeError and OverflowError."""
-        channels, side = (_whole(one, "a shape") for one in entries["shape"])
+        members, channels, side = (_whole(one, "a shape") for one in entries["shape"])
         if not (1 <= channels <= _MOST_CHANNELS and 1 < side <= _MOST_SIDE):
             raise ValueError(f"filters of {channels} channels and side {side}")
-        filters = _numbers(entries["filters"], 4)
-        if filters.shape[1:] != (channels, side, side):
+        filters = _numbers(entries["filters"], 5)
+        if filters.shape[1:] != (members, channels, side, side):
             raise ValueError("the filters do not have the shape that it names")
-        if not 0 < len(filters) <= _MOST_FILTERS:
-            raise ValueError(f"{len(filters)} filters")
+        if not 0 < members * len(filters) <= _MOST_FILTERS:
+            raise ValueError(f"{len(filters)} groups of {members} filters")
         potentials = Potentials(**{name: _numbers(entries["potentials"][name], 1) for name in _FIELDS})
         scales = tuple(_whole(one, "a scale") for one in entries["scales"])
         prior = cls(

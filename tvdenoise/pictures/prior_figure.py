@@ -23,7 +23,7 @@ _WIDEST = 6.0
 def save_prior(prior: LearnedPrior, path: str) -> None:
     """Draw filters and potentials as a PNG, SVG or PDF file, the filters of the largest share of ρ first.
 
-    Several channels of a filter stand one below the other. Red is positive, blue negative,
+    The filters of a group, in all channels, stand one below the other. Red is positive, blue negative,
     white zero; a potential is drawn for responses of up to 6 noise levels.
     Raises UnwritableImageError if the file cannot be written.
     """
@@ -32,16 +32,15 @@ def save_prior(prior: LearnedPrior, path: str) -> None:
     bank = prior.bank
     order = np.argsort(-bank.potentials.scale * bank.potentials.curvature, kind="stable")
     rows = -(-len(bank.filters) // _COLUMNS)
-    height = 0.8 * bank.channels + 0.8
+    stacked = bank.members * bank.channels
+    height = 0.8 * stacked + 0.8
     figure = Figure(figsize=(1.05 * _COLUMNS, height * rows + 0.5), layout="constrained")
-    figure.suptitle(
-        f"{len(bank.filters)} filters, ρ = {prior.rho:.2f}, {prior.steps} steps", fontsize="medium"
-    )
+    figure.suptitle(f"{bank.count} filters, ρ = {prior.rho:.2f}, {prior.steps} steps", fontsize="medium")
     grid = figure.subplots(
         2 * rows,
         _COLUMNS,
         squeeze=False,
-        height_ratios=[bank.channels, 1] * rows,
+        height_ratios=[stacked, 1] * rows,
         gridspec_kw={"hspace": 0.05},
     )
     for axes in grid.ravel():
@@ -50,7 +49,7 @@ def save_prior(prior: LearnedPrior, path: str) -> None:
     values = bank.potentials.value(np.tile(responses, (len(bank.filters), 1)))
     for place, k in enumerate(order):
         row, column = divmod(place, _COLUMNS)
-        drawn = _below_one_another(bank.filters[k])
+        drawn = _below_one_another(np.concatenate(bank.filters[k]))
         largest = np.nanmax(np.abs(drawn))
         grid[2 * row, column].imshow(drawn, cmap="RdBu_r", vmin=-largest, vmax=largest)
         curve = grid[2 * row + 1, column]

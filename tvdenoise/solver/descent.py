@@ -16,7 +16,7 @@ from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import PENALTIES
 from tvdenoise.options import Options, default_of
 from tvdenoise.solver.compiled import evaluations, suits, threads_for
-from tvdenoise.solver.step_rules import BarzilaiBorwein, FixedStep
+from tvdenoise.solver.step_rules import BarzilaiBorwein, FixedStep, QuasiNewton
 from tvdenoise.solver.stopping import Certificate
 
 if TYPE_CHECKING:
@@ -128,11 +128,11 @@ def descend(engine: Engine, step_rule: StepRule) -> Iterator[Evaluation]:
     """Step down the objective forever, yielding the evaluation at each iterate, beginning with the start."""
     evaluation = engine.advance(0.0)
     yield evaluation
-    step_length = step_rule.first(evaluation)
+    step = step_rule.first(evaluation)
     while True:
-        evaluation = engine.advance(step_length)
+        evaluation = engine.advance(step)
         yield evaluation
-        step_length = step_rule.next(step_length, evaluation)
+        step = step_rule.next(step, evaluation)
 
 
 @dataclass(frozen=True)
@@ -310,8 +310,11 @@ class Method:
         with self._engine(objective, start) as engine:
             del start  # the engine has a copy
             precision = engine.iterate.dtype
-            is_fixed = self.options.step == "fixed"
-            rule = FixedStep(objective) if is_fixed else BarzilaiBorwein(objective, precision)
+            rule: StepRule = BarzilaiBorwein(objective, precision)
+            if self.options.step == "fixed":
+                rule = FixedStep(objective)
+            elif self.bank is not None:
+                rule = QuasiNewton(precision)
             certificate = Certificate.of(
                 objective, tolerance, precision, stored=stored or objective.noisy.dtype, returned=returned
             )

@@ -1,20 +1,24 @@
-"""Step rules: choose the step length from the last evaluations.
+"""Step rules: choose the next step from the last evaluations.
 
 A step x_new = x − τ d along the direction d = g/m, the objective gradient over a metric, has s = −τ d. With the metric
 at x_new, y = g_new − m d stands for the change of the gradient. So the inner products that a rule needs, in that
-metric, follow from ‖d‖², ‖d_new‖² and ⟨d_new, d⟩ = ⟨g_new, d⟩ alone.
+metric, follow from ‖d‖², ‖d_new‖² and ⟨d_new, d⟩ = ⟨g_new, d⟩ alone. Steps with memory need the product of the change
+of the iterate with g_new as well.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from tvdenoise.model.engines import Move
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tvdenoise.model.engines import Evaluation
+    from tvdenoise.model.engines import Evaluation, Step
     from tvdenoise.model.objective import Minimisable
 
 
@@ -27,22 +31,24 @@ _ACCEPTED_VALUES = 8
 #: ... plus the rounding of their sums, in units of the precision.
 _VALUE_ROUNDING = 16
 #: After so many rejected values in a row, safe steps follow, each longer than the last one by a factor as long as the
-#: value falls; after many more, safe steps alone.
+#: value falls; after many, safe steps alone.
 _PATIENCE, _LAST_PATIENCE, _GROWTH = 8, 500, 2
 #: The step that always descends: the curvature is at most twice the metric (see `Objective.metric`).
 SAFE_STEP = 0.5
+#: The parts of a rejected change that stay, at least and at most.
+_LEAST_PART, _LARGEST_PART = 0.05, 0.5
 #: The longest step, times L/μ, if missing pixels leave directions without a lower bound of the curvature.
 _LONGEST_STEP = 10
 
 
 class StepRule(Protocol):
-    """Chooses step lengths."""
+    """Chooses steps."""
 
-    def first(self, start: Evaluation) -> float:
-        """Return the length of the first step."""
+    def first(self, start: Evaluation) -> Step:
+        """Return the first step."""
 
-    def next(self, step_length: float, after: Evaluation) -> float:
-        """Return the length of the step after one of ``step_length`` that led to an evaluation."""
+    def next(self, step: Step, after: Evaluation) -> Step:
+        """Return the step after one that led to an evaluation."""
 
 
 class FixedStep:
@@ -55,7 +61,7 @@ class FixedStep:
         """Return 1/L."""
         return self._step_length
 
-    def next(self, step_length: float, after: Evaluation) -> float:  # noqa: ARG002
+    def next(self, step: Step, after: Evaluation) -> float:  # noqa: ARG002
         """Return 1/L."""
         return self._step_length
 
@@ -89,16 +95,78 @@ class BarzilaiBorwein:
         """Return the safe step, since the curvature is not known yet."""
         return first_step(start.value, self.memory.accepted, self.memory.counts)
 
-    def next(self, step_length: float, after: Evaluation) -> float:
+    def next(self, step: Step, after: Evaluation) -> float:
         """Return the next step length."""
+        assert not isinstance(step, Move)
         return next_step(
-            step_length,
+            step,
             after.value,
             after.squared_length_before,
             after.gradient_product,
             after.squared_length,
             *self.memory,
         )
+
+
+class QuasiNewton:
+    """Steps of the memoryless BFGS method (Shanno, Math. Oper. Res. 3(3), 1978), under a watchdog.
+
+    H is the BFGS matrix of the last change s = Δ of the iterate and y of the gradient, made from γ M⁻¹ with the metric
+    M of the engine and γ = ⟨s,y⟩/⟨y, M⁻¹y⟩. With d = M⁻¹g, q = d_new − d_old and α = ⟨s,g⟩/⟨s,y⟩,
+
+        −Δ_new = H g = z + (α − ⟨y,z⟩/⟨s,y⟩) s,    z = γ (d_new − α q),
+
+    which is a `Move`; its products follow from those of an evaluation. H is positive definite, so the value falls along
+    Δ_new at first. If it ends above the last accepted values, the next move goes back to where the slope along Δ is
+    zero if the value is quadratic in between. If that does not suffice, safe steps along −d follow, which always
+    descend, until a value is accepted, and after many rejected values safe steps alone.
+    """
+
+    def __init__(self, precision: np.dtype[np.floating]) -> None:
+        self._rounding = 1 + _VALUE_ROUNDING * float(np.finfo(precision).eps)
+        self._accepted: deque[float] = deque(maxlen=_ACCEPTED_VALUES)
+        self._rejected = 0
+        self._is_back = False
+        self._slope = 0.0  # ⟨g, Δ⟩ at the start of the last step
+
+    def first(self, start: Evaluation) -> Move:
+        """Return the safe step, since the curvature is not known yet."""
+        self._accepted.append(start.value)
+        return self._safe(start)
+
+    def next(self, step: Step, after: Evaluation) -> Move:  # noqa: ARG002
+        """Return the next move."""
+        if after.value > max(self._accepted) * self._rounding:
+            self._rejected += 1
+            is_first, self._is_back = not self._is_back, True
+            return self._back(after) if is_first else self._safe(after)
+        self._is_back = False
+        self._accepted.append(after.value)
+        if self._rejected > _LAST_PATIENCE:
+            return self._safe(after)
+        bent = after.change_product - self._slope  # ⟨s,y⟩
+        change = after.squared_length - 2 * after.gradient_product + after.squared_length_before  # ⟨y,M⁻¹y⟩
+        if bent <= 0 or change <= 0:  # rounding hides the curvature
+            return self._safe(after)
+        scale, along = bent / change, after.change_product / bent
+        of_sum = scale * (after.squared_length - after.gradient_product - along * change)  # ⟨y,z⟩
+        return self._taken(Move(scale * (1 - along), scale * along, of_sum / bent - along), after)
+
+    def _back(self, at: Evaluation) -> Move:
+        """Return the move to the least value between the ends of the last change, but not all of it."""
+        part = _LARGEST_PART
+        if self._slope < 0 < at.change_product:
+            part = min(max(self._slope / (self._slope - at.change_product), _LEAST_PART), _LARGEST_PART)
+        return self._taken(Move(0.0, change=part - 1), at)
+
+    def _safe(self, at: Evaluation) -> Move:
+        return self._taken(Move(SAFE_STEP), at)
+
+    def _taken(self, move: Move, at: Evaluation) -> Move:
+        """Note ⟨g, Δ⟩ for the change of the iterate that a move will make."""
+        by_gradient = move.gradient * at.squared_length + move.before * at.gradient_product
+        self._slope = move.change * at.change_product - by_gradient
+        return move
 
 
 class Memory(NamedTuple):

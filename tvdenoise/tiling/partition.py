@@ -286,17 +286,17 @@ class Budget:
 
     @property
     def _solved(self) -> float:
-        """Values per pixel to solve; with filters f, x, ∇J, the direction, the metric, and what evaluations need."""
+        """Values per pixel to solve; with filters f, x, ∇J, two directions, a change, the metric and some more."""
         if self.bank is None:
             return _SOLVED * self.channels
-        return _FILTERED * (4 * self.channels + self.bank.channels + max(self.channels, self._smooth))
+        return _FILTERED * (6 * self.channels + self.bank.channels + max(self.channels, self._smooth))
 
     @property
     def _held(self) -> float:
         """Values per pixel to solve with a held ring; with filters they compare the composite, x and a mixture."""
         if self.bank is None:
             return _HELD * self.channels
-        return _FILTERED * (6 * self.channels + self._smooth)
+        return _FILTERED * (8 * self.channels + self._smooth)
 
     @property
     def _certified(self) -> float:
