@@ -36,6 +36,7 @@ from parameter_choice import axis_of, pictures
 from support.samples import PHOTOGRAPHS, clean, psnr, with_noise
 from tvdenoise import denoise
 from tvdenoise.machine import available_threads
+from tvdenoise.model.colour import RGB_CHANNELS
 from tvdenoise.model.filter_engine import FilterEngine, Kernels
 from tvdenoise.model.filters import FilterObjective, FilterPrior
 from tvdenoise.model.kernels import kernel
@@ -190,8 +191,8 @@ def multiply_often(result, source, products, n, times):
 def kernels(given: argparse.Namespace) -> None:
     """Compare an evaluation, and its products alone, with a matrix product of the same size."""
     for name in given.prior:
-        bank = prior_named(name).bank
-        print(f"\n{name}: {len(bank.potentials.scale)} filters")
+        bank = prior_named(name).suiting(RGB_CHANNELS if given.colour else 1).bank
+        print(f"\n{name}: {bank.count} filters, {bank.channels} channels")
         works = works_of(bank)
         seconds: dict[str, list[float]] = {work: [] for work in works}
         with threadpool_limits(1):
@@ -211,7 +212,7 @@ def kernels(given: argparse.Namespace) -> None:
 def works_of(bank: FilterBank) -> dict[str, tuple[Callable[[], object], int, int | None]]:
     """What to measure: functions, the number of pixels that each treats, and the operations for one of them."""
     picture = np.tile(clean(PHOTOGRAPHS[0], colour=False), (3, 3))[: MEGAPIXEL[0], : MEGAPIXEL[1]]
-    noisy = with_noise(picture, 0.1, seed=0).astype(np.float32)[np.newaxis]
+    noisy = np.repeat(with_noise(picture, 0.1, seed=0).astype(np.float32)[np.newaxis], bank.channels, axis=0)
     objective = FilterObjective(noisy, FilterPrior(bank, 0.1))
     one, all_threads = (
         FilterEngine(objective, noisy, threads, preconditioned=False) for threads in (1, available_threads())
@@ -219,20 +220,20 @@ def works_of(bank: FilterBank) -> dict[str, tuple[Callable[[], object], int, int
     fine = Kernels(bank, 1.0, np.float32).fine
     products, shape, times = fine.packed.forward, fine.layout.shape, 10_000
     source = np.random.default_rng(0).random((shape.folds, PITCH), np.float32)
-    parts = np.zeros((shape.parts, PITCH), np.float32)
+    parts = np.zeros((shape.responses, PITCH), np.float32)
     left, right = (
-        np.ones((shape.parts, shape.folds), np.float32),
-        np.ones((shape.folds, noisy.size), np.float32),
+        np.ones((shape.responses, shape.folds), np.float32),
+        np.ones((shape.folds, picture.size), np.float32),
     )
     return {
-        "evaluation, 1 thread": (lambda: one.advance(0.0), noisy.size, None),
-        f"evaluation, {available_threads()} threads": (lambda: all_threads.advance(0.0), noisy.size, None),
+        "evaluation, 1 thread": (lambda: one.advance(0.0), picture.size, None),
+        f"evaluation, {available_threads()} threads": (lambda: all_threads.advance(0.0), picture.size, None),
         "products, 1 thread": (
             lambda: multiply_often(parts, source, products, PITCH, times),
             PITCH * times,
             2 * len(products.weights),
         ),
-        "matrix product, 1 thread": (lambda: left @ right, noisy.size, 2 * left.size),
+        "matrix product, 1 thread": (lambda: left @ right, picture.size, 2 * left.size),
     }
 
 
