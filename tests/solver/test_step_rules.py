@@ -97,7 +97,8 @@ def _learned(rho=0.9):
 
 def test_quasi_newton_moves_are_those_of_explicit_bfgs_matrices():
     objective = _learned()
-    engine, rule = SparseEngine(objective, objective.noisy, preconditioned=True), QuasiNewton(DOUBLE)
+    engine = SparseEngine(objective, objective.noisy, preconditioned=True)
+    rule = QuasiNewton(objective, DOUBLE)
     metric = objective.metric(engine.iterate)
     identity = np.eye(engine.iterate.size)
     scaled = np.stack([metric.divide(one.reshape(engine.iterate.shape)).ravel() for one in identity])
@@ -120,25 +121,42 @@ def test_quasi_newton_moves_are_those_of_explicit_bfgs_matrices():
         )
 
 
-def test_a_rejected_move_goes_back_to_where_the_slope_should_be_zero_and_then_safe_steps_follow():
-    rule = QuasiNewton(DOUBLE)
+def test_a_rejected_move_goes_back_to_where_the_slope_should_be_zero_and_then_gradient_steps_follow():
+    rule = QuasiNewton(_learned(), DOUBLE)
     start = Evaluation(1.0, 1.0, 0.0, squared_length=4.0)
     assert rule.first(start) == Move(SAFE_STEP)  # the slope along it is −2
     risen = Evaluation(2.0, 1.0, 0.0, squared_length_before=4.0, squared_length=9.0, change_product=6.0)
     back = rule.next(Move(SAFE_STEP), risen)
     assert back == pytest.approx(Move(0.0, 0.0, 2 / 8 - 1))
+    rule.next(back, risen)
     assert rule.next(back, risen) == Move(SAFE_STEP)
-    assert rule.next(Move(SAFE_STEP), risen) == Move(SAFE_STEP)
-    fallen = Evaluation(0.5, 1.0, 1.0, squared_length_before=9.0, squared_length=4.0, change_product=-1.0)
-    assert rule.next(Move(SAFE_STEP), fallen) != Move(SAFE_STEP)
-    assert rule.next(Move(SAFE_STEP), risen).gradient == 0
+    fallen = Evaluation(0.5, 1.0, 4.0, squared_length_before=9.0, squared_length=4.0, change_product=-1.0)
+    after = rule.next(Move(SAFE_STEP), fallen)
+    assert after == Move(BarzilaiBorwein(_learned(), DOUBLE).next(SAFE_STEP, fallen))
+
+
+def test_a_start_close_to_a_minimiser_needs_about_as_many_evaluations_as_gradient_steps():
+    objective = _learned(0.95)
+    near = SparseEngine(objective, objective.noisy, preconditioned=True)
+    for evaluation in descend(near, BarzilaiBorwein(objective, DOUBLE)):
+        if objective.distance_bound(evaluation.squared_gradient_norm) < 1e-8:
+            break
+    start = near.iterate + 0.03 * np.random.default_rng(3).standard_normal(near.iterate.shape)
+    counts = []
+    for rule in (QuasiNewton(objective, DOUBLE), BarzilaiBorwein(objective, DOUBLE)):
+        engine = SparseEngine(objective, start, preconditioned=True)
+        for count, evaluation in enumerate(descend(engine, rule), start=1):
+            if objective.distance_bound(evaluation.squared_gradient_norm) < 0.01 or count == 400:
+                break
+        counts.append(count)
+    assert counts[0] < 1.5 * counts[1]
 
 
 @pytest.mark.parametrize("rho", [0, 0.95])
 def test_quasi_newton_steps_reach_the_minimum_with_fewer_evaluations(rho):
     objective = _learned(rho)
     counts = []
-    for rule in (QuasiNewton(DOUBLE), BarzilaiBorwein(objective, DOUBLE)):
+    for rule in (QuasiNewton(objective, DOUBLE), BarzilaiBorwein(objective, DOUBLE)):
         engine = SparseEngine(objective, objective.noisy, preconditioned=True)
         for count, evaluation in enumerate(descend(engine, rule), start=1):
             if objective.distance_bound(evaluation.squared_gradient_norm) < 1e-8:

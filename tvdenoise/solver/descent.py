@@ -314,7 +314,7 @@ class Method:
             if self.options.step == "fixed":
                 rule = FixedStep(objective)
             elif self.bank is not None:
-                rule = QuasiNewton(precision)
+                rule = QuasiNewton(objective, precision)
             certificate = Certificate.of(
                 objective, tolerance, precision, stored=stored or objective.noisy.dtype, returned=returned
             )

@@ -35,8 +35,8 @@ _VALUE_ROUNDING = 16
 _PATIENCE, _LAST_PATIENCE, _GROWTH = 8, 500, 2
 #: The step that always descends: the curvature is at most twice the metric (see `Objective.metric`).
 SAFE_STEP = 0.5
-#: The parts of a rejected change that stay, at least and at most.
-_LEAST_PART, _LARGEST_PART = 0.05, 0.5
+#: The part of a rejected change that a move back leaves, at least and at most, and the most rejected values.
+_LEAST_PART, _LARGEST_PART, _MOST_REJECTED = 0.05, 0.5, 2
 #: The longest step, times L/μ, if missing pixels leave directions without a lower bound of the curvature.
 _LONGEST_STEP = 10
 
@@ -118,15 +118,15 @@ class QuasiNewton:
 
     which is a `Move`; its products follow from those of an evaluation. H is positive definite, so the value falls along
     Δ_new at first. If it ends above the last accepted values, the next move goes back to where the slope along Δ is
-    zero if the value is quadratic in between. If that does not suffice, safe steps along −d follow, which always
-    descend, until a value is accepted, and after many rejected values safe steps alone.
+    zero if it is linear in between. After a few such values the steps are those of `BarzilaiBorwein`: one curvature
+    does not describe J there.
     """
 
-    def __init__(self, precision: np.dtype[np.floating]) -> None:
-        self._rounding = 1 + _VALUE_ROUNDING * float(np.finfo(precision).eps)
+    def __init__(self, objective: Minimisable, precision: np.dtype[np.floating]) -> None:
+        self._gradient_steps = BarzilaiBorwein(objective, precision)
+        self._rounding = _VALUE_ROUNDING * float(np.finfo(precision).eps)
         self._accepted: deque[float] = deque(maxlen=_ACCEPTED_VALUES)
         self._rejected = 0
-        self._is_back = False
         self._slope = 0.0  # ⟨g, Δ⟩ at the start of the last step
 
     def first(self, start: Evaluation) -> Move:
@@ -134,16 +134,17 @@ class QuasiNewton:
         self._accepted.append(start.value)
         return self._safe(start)
 
-    def next(self, step: Step, after: Evaluation) -> Move:  # noqa: ARG002
+    def next(self, step: Step, after: Evaluation) -> Move:
         """Return the next move."""
-        if after.value > max(self._accepted) * self._rounding:
+        assert isinstance(step, Move)
+        if self._rejected > _MOST_REJECTED:
+            return Move(self._gradient_steps.next(step.gradient, after))
+        if self._has_overshot(after):
             self._rejected += 1
-            is_first, self._is_back = not self._is_back, True
-            return self._back(after) if is_first else self._safe(after)
-        self._is_back = False
+            if self._rejected > _MOST_REJECTED:
+                return Move(self._gradient_steps.first(after))
+            return self._back(after)
         self._accepted.append(after.value)
-        if self._rejected > _LAST_PATIENCE:
-            return self._safe(after)
         bent = after.change_product - self._slope  # ⟨s,y⟩
         change = after.squared_length - 2 * after.gradient_product + after.squared_length_before  # ⟨y,M⁻¹y⟩
         if bent <= 0 or change <= 0:  # rounding hides the curvature
@@ -152,8 +153,13 @@ class QuasiNewton:
         of_sum = scale * (after.squared_length - after.gradient_product - along * change)  # ⟨y,z⟩
         return self._taken(Move(scale * (1 - along), scale * along, of_sum / bent - along), after)
 
+    def _has_overshot(self, after: Evaluation) -> bool:
+        """Return True if the value is above the last accepted ones by more than rounding."""
+        highest = max(self._accepted)
+        return after.value > highest + self._rounding * abs(highest)
+
     def _back(self, at: Evaluation) -> Move:
-        """Return the move to the least value between the ends of the last change, but not all of it."""
+        """Return the move back on the rejected change, to where its slope should be zero."""
         part = _LARGEST_PART
         if self._slope < 0 < at.change_product:
             part = min(max(self._slope / (self._slope - at.change_product), _LEAST_PART), _LARGEST_PART)
