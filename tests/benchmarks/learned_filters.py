@@ -220,7 +220,7 @@ def works_of(bank: FilterBank) -> dict[str, tuple[Callable[[], object], int, int
     fine = Kernels(bank, 1.0, np.float32).fine
     products, shape, times = fine.packed.forward, fine.layout.shape, 10_000
     source = np.random.default_rng(0).random((shape.folds, PITCH), np.float32)
-    parts = np.zeros((shape.responses, PITCH), np.float32)
+    responses = np.zeros((shape.responses, PITCH), np.float32)
     left, right = (
         np.ones((shape.responses, shape.folds), np.float32),
         np.ones((shape.folds, picture.size), np.float32),
@@ -229,7 +229,7 @@ def works_of(bank: FilterBank) -> dict[str, tuple[Callable[[], object], int, int
         "evaluation, 1 thread": (lambda: one.advance(0.0), picture.size, None),
         f"evaluation, {available_threads()} threads": (lambda: all_threads.advance(0.0), picture.size, None),
         "products, 1 thread": (
-            lambda: multiply_often(parts, source, products, PITCH, times),
+            lambda: multiply_often(responses, source, products, PITCH, times),
             PITCH * times,
             2 * len(products.weights),
         ),

@@ -53,8 +53,7 @@ class LearningRequest:
 
     inputs: files and folders of clean images. output: the prior's file. steps: the length of the schedule.
     filters: of both scales together. coarse: how many of them are of scale 2. group: how many share a potential.
-    side: of a filter. start: a prior to
-    start from, which has such filters; by default they start as cosine waves.
+    side: of a filter. start: a prior to start from, which has such filters; by default they start as cosine waves.
     rho: the largest ρ, 0 for convex potentials. levels: least and largest noise level, of 255.
     minutes: after so many, learning stops although the schedule has steps left; None for no limit.
     colour: learn filters over all three opponent channels; otherwise over the luminance. overwrite: replace the output

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _PANEL = "Learning"
 _LARGEST_SIDE, _LARGEST_RHO = 15, 0.99
+#: What holds without ``--start``, which brings its own.
+_FILTERS, _COARSE, _GROUP, _SIDE = "36", "12", "2", "7"
 #: Seconds between reports where standard error is no terminal.
 _BETWEEN = 60.0
 
@@ -54,18 +56,21 @@ def learn(
             rich_help_panel=_PANEL,
         ),
     ] = None,
-    filters: Annotated[str | None, _number("Number of filters, 36 by default.")] = None,
+    filters: Annotated[str | None, _number(f"Number of filters, {_FILTERS} by default.")] = None,
     coarse: Annotated[
         str | None,
         _number(
-            "How many of the filters take every second pixel of a smoothed image, and see twice as far; 12 by default."
+            "How many of the filters take every second pixel of a smoothed image, and see twice as far; "
+            f"{_COARSE} by default."
         ),
     ] = None,
     group: Annotated[
         str | None,
-        _number("How many filters share a potential, which takes the norm of their responses; 2 by default."),
+        _number(
+            f"How many filters share a potential, which takes the norm of their responses; {_GROUP} by default."
+        ),
     ] = None,
-    size: Annotated[str | None, _number("Side of a filter, an odd number, 7 by default.")] = None,
+    size: Annotated[str | None, _number(f"Side of a filter, an odd number, {_SIDE} by default.")] = None,
     rho: Annotated[
         str,
         _number(
@@ -120,10 +125,10 @@ def learn(
         }  # fmt: skip
         if start is None:
             numbers: dict[str, Any] = {
-                "filters": whole("--filters", filters or "36") or 1,
-                "coarse": _from_zero("--coarse", coarse or "12"),
-                "group": whole("--group", group or "2") or 1,
-                "side": _side(size or "7"),
+                "filters": whole("--filters", filters or _FILTERS) or 1,
+                "coarse": _from_zero("--coarse", coarse or _COARSE),
+                "group": whole("--group", group or _GROUP) or 1,
+                "side": _side(size or _SIDE),
             }
             request = LearningRequest(**given, **numbers)
         elif filters or coarse or group or size:
@@ -162,7 +167,7 @@ def _rho(text: str) -> float:
 def _side(text: str) -> int:
     side = whole("--size", text, _LARGEST_SIDE) or 1
     if side % 2 == 0 or side == 1:
-        raise UsageError(f"--size must be an odd number from 3, not {text}", "the default is 7")
+        raise UsageError(f"--size must be an odd number from 3, not {text}", f"the default is {_SIDE}")
     return side
 
 

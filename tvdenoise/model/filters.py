@@ -365,7 +365,7 @@ class FilterPrior:
 
     @cached_property
     def potentials(self) -> Potentials:
-        """s² ψ(t/s) for each filter."""
+        """s² ψ(t/s) for each group."""
         return self.bank.potentials.at(self.level)
 
     @property

@@ -59,7 +59,7 @@ def save_prior(prior: LearnedPrior, path: str) -> None:
 
 
 def _below_one_another(filters: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the channels (channels, n, n) of a filter as one array, with a gap between them."""
+    """Return filters (count, n, n) as one array, with a gap between them."""
     gap = np.full((1, filters.shape[2]), np.nan)
     rows = [part for one in filters for part in (one, gap)]
     return np.concatenate(rows[:-1])

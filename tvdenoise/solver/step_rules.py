@@ -31,7 +31,7 @@ _ACCEPTED_VALUES = 8
 #: ... plus the rounding of their sums, in units of the precision.
 _VALUE_ROUNDING = 16
 #: After so many rejected values in a row, safe steps follow, each longer than the last one by a factor as long as the
-#: value falls; after many, safe steps alone.
+#: value falls; after many more, safe steps alone.
 _PATIENCE, _LAST_PATIENCE, _GROWTH = 8, 500, 2
 #: The step that always descends: the curvature is at most twice the metric (see `Objective.metric`).
 SAFE_STEP = 0.5
