@@ -1,12 +1,13 @@
 """Derivatives of the denoised image, against differences of solves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from support.banks import small_prior
 from support.samples import clean, crop, with_noise
 from tvdenoise import denoise, vjp
-from tvdenoise.model.filters import FilterBank
 from tvdenoise.model.prior_file import LearnedPrior
 
 SIGMA = 25 / 255
@@ -14,7 +15,7 @@ NOISY = with_noise(crop(clean("camera"), 20), SIGMA, seed=1)[:, :17]
 COLOUR = np.stack([NOISY, NOISY[::-1], np.roll(NOISY, 3)], axis=-1)
 VOLUME = np.stack([NOISY, NOISY[::-1], np.roll(NOISY, 3)])
 WEIGHTS = np.random.default_rng(2).uniform(0.3, 2, NOISY.shape)
-PRIOR = small_prior()
+PRIOR = small_prior(hidden=4)
 EXACT = {"tolerance": 1e-10, "max_iterations": 20_000}
 TV = {"mu": 8.0, "epsilon": 0.03}
 
@@ -28,8 +29,9 @@ CASES = {
     "units": (1000 + 50 * NOISY, {"mu": 8 / 50, "epsilon": 0.03 * 50}),
     "range": (1000 + 50 * NOISY, {"mu": 8 * 3, "epsilon": 0.03 / 3, "data_range": 150.0}),
     "learned": (NOISY, {"prior": PRIOR, "level": SIGMA}),
+    "learned without gate": (NOISY, {"prior": small_prior(), "level": SIGMA}),
     "learned colour": (COLOUR, {"prior": PRIOR, "level": SIGMA, "channel_axis": -1}),
-    "learned over colours": (COLOUR, {"prior": small_prior(3), "level": SIGMA, "channel_axis": -1}),
+    "learned over colours": (COLOUR, {"prior": small_prior(3, hidden=4), "level": SIGMA, "channel_axis": -1}),
 }
 
 
@@ -85,7 +87,7 @@ def test_the_derivatives_by_the_weights_are_those_of_differences():
             potentials = bank.potentials
             moved = {one: getattr(potentials, one) for one in ("scale", "inner", "share", "outer")}
             moved[name] = moved[name] + t * change
-            changed = FilterBank(bank.filters, type(potentials)(**moved), bank.scales)
+            changed = replace(bank, potentials=type(potentials)(**moved))
             prior = LearnedPrior(changed, (5, 60), (), 0, 0)
             return float(np.vdot(cotangent, _solved(NOISY, keywords | {"prior": prior}).image))
 

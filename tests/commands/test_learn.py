@@ -10,7 +10,7 @@ from PIL import Image
 from tvdenoise.batch import learning
 from tvdenoise.model.prior_file import LearnedPrior
 
-QUICK = ("--filters", "16", "--coarse", "8", "--group", "2", "--size", "5", "--rho", "0.9")
+QUICK = ("--filters", "16", "--coarse", "8", "--group", "2", "--size", "5", "--rho", "0.9", "--hidden", "3")
 
 
 @pytest.fixture
@@ -85,6 +85,10 @@ def test_colour_filters_see_three_channels_and_may_start_from_grey_ones(command,
     refused = command(*learn, "--start", grey, "--filters", "16", "-o", colour)
     assert refused.exit_code == 2
     assert "leave out --filters, --coarse, --group and --size" in refused.stderr
+    assert _read(grey).bank.gate.hidden == _read(colour).bank.gate.hidden == 3
+    refused = command(*learn, "--start", grey, "--hidden", "16", "-o", colour)
+    assert refused.exit_code == 2
+    assert "leave out --hidden" in refused.stderr
     refused = command("learn", photographs, "--start", colour, "-o", tmp_path / "b.prior")
     assert refused.exit_code == 2
     assert "3 channels" in refused.stderr
@@ -123,6 +127,8 @@ def test_images_that_cannot_be_learned_from_are_named_and_left_out(command, phot
         (("--filters", "73"), "change --filters"),
         (("--coarse", "49"), "change --filters, --coarse"),
         (("--coarse", "-1"), "--coarse must be"),
+        (("--hidden", "x"), "--hidden must be"),
+        (("--hidden", "513"), "more than 512; change --filters, --coarse, --group, --size or --hidden"),
         (("--rho", "1"), "--rho must be"),
         (("--rho", "nan"), "--rho must be"),
         (("--seed", "-1"), "--seed must be"),

@@ -13,7 +13,7 @@ def new_course():
     rng = np.random.default_rng(0)
     steps = np.kron(rng.uniform(0, 255, (2, 1, 8, 9)), np.ones((1, 1, 8, 8))).astype(np.float32)
     sampler = Sampler(list(steps), (10.0, 40.0), (24, 30), seed=1)
-    terms = Terms(side=5, rho=0.9)
+    terms = Terms(side=5, rho=0.9, hidden=3)
 
     def make(threads=1):
         schedule = Schedule(steps=20, patches=3, rate=0.05, filter_rate=0.02, warm_up=3)

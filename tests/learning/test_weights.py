@@ -1,10 +1,13 @@
 """The numbers that are learned stand for admissible banks, and derivatives pass through the constraint."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tvdenoise.learning.weights import Terms, Weights, starting_weights, weights_of
-from tvdenoise.model.filters import ByBank, FilterPrior
+from tvdenoise.model.filters import ByBank, FilterObjective, FilterPrior
+from tvdenoise.model.gates import ByGate
 
 
 def _shaken(terms, filters, share=4.0, channels=1):
@@ -79,13 +82,27 @@ def test_the_last_filters_are_coarse():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_weights_of_a_bank_stand_for_it(channels):
-    terms = Terms(side=5, rho=0.9, coarse=4, group=2)
+    terms = Terms(side=5, rho=0.9, coarse=4, group=2, hidden=3)
     bank = terms.bank(_shaken(terms, 12, channels=channels))
     same = terms.bank(weights_of(bank, terms, channels))
     assert np.allclose(same.filters, bank.filters, rtol=0, atol=1e-12)
     for name in ("scale", "inner", "share", "outer"):
         assert np.allclose(getattr(same.potentials, name), getattr(bank.potentials, name), rtol=1e-6), name
     assert same.scales == bank.scales
+    assert all(np.array_equal(a, b) for a, b in zip(same.gate.arrays, bank.gate.arrays, strict=True))
+    with pytest.raises(ValueError, match="hidden"):
+        weights_of(bank, replace(terms, hidden=4), channels)
+
+
+def test_a_new_gate_leaves_the_prior_nearly_as_strong():
+    ungated, gated = Terms(side=5, coarse=4), Terms(side=5, coarse=4, hidden=3)
+    before = ungated.bank(starting_weights(ungated, 12))
+    after = gated.bank(weights_of(before, gated, 1))
+    image = np.random.default_rng(1).standard_normal((1, 20, 30))
+    values = [FilterObjective(image, FilterPrior(bank, 1.0)).value(0.5 * image) for bank in (before, after)]
+    assert values[1] == pytest.approx(values[0], rel=0.05)
+    assert before.gate is None
+    assert after.gate.hidden == 3
 
 
 def test_grey_filters_start_those_of_all_channels():
@@ -109,19 +126,19 @@ def test_grey_filters_start_those_of_all_channels():
 )
 def test_derivatives_by_the_weights_are_differences(filters, coarse, group, channels, share):
     """Of a linear function of the bank."""
-    terms = Terms(side=5, rho=0.9, coarse=coarse, group=group)
+    terms = Terms(side=5, rho=0.9, coarse=coarse, group=group, hidden=2)
     weights = _shaken(terms, filters, share, channels)
-    bank = terms.bank(weights)
     rng = np.random.default_rng(5)
-    p = bank.potentials
-    parts = (bank.filters, p.scale, p.inner, p.share, p.outer)
-    by_bank = ByBank(*(rng.standard_normal(part.shape) for part in parts))
+
+    def parts(bank):
+        p = bank.potentials
+        return (bank.filters, p.scale, p.inner, p.share, p.outer, *bank.gate.arrays)
+
+    every = [rng.standard_normal(part.shape) for part in parts(terms.bank(weights))]
+    by_bank = ByBank.of(every[:5], ByGate(*every[5:]))
 
     def value(changed):
-        bank = terms.bank(changed)
-        p = bank.potentials
-        parts = (bank.filters, p.scale, p.inner, p.share, p.outer)
-        return sum(np.vdot(a, b) for a, b in zip(by_bank, parts, strict=True))
+        return sum(np.vdot(a, b) for a, b in zip(every, parts(terms.bank(changed)), strict=True))
 
     slope = terms.by_weights(weights, by_bank)
     for name, one in weights._asdict().items():
@@ -137,6 +154,6 @@ def test_derivatives_leave_filters_their_parity():
     terms = Terms(side=5)
     weights = _shaken(terms, 8)
     by_filters = np.random.default_rng(0).random((8, 1, 1, 5, 5))
-    slope = terms.by_weights(weights, ByBank(by_filters, *(np.ones_like(one) for one in weights[1:])))
+    slope = terms.by_weights(weights, ByBank(by_filters, *(np.ones_like(one) for one in weights[1:5])))
     moved = terms.bank(weights._replace(filters=weights.filters - 0.1 * slope.filters))
     assert np.array_equal(moved.parities, terms.bank(weights).parities)

@@ -10,11 +10,13 @@ from support.banks import random_bank, with_parities
 from tvdenoise.model import filter_kernels
 from tvdenoise.model.engines import Move, SparseEngine
 from tvdenoise.model.fidelity import ABSENT, HELD, Fidelity
-from tvdenoise.model.filter_engine import FilterEngine, Kernels
+from tvdenoise.model.filter_engine import FilterEngine, Kernels, gates_of
 from tvdenoise.model.filters import FilterObjective, FilterPrior
+from tvdenoise.model.gates import ByGate
 from tvdenoise.solver.step_rules import SAFE_STEP
 
-#: channels, rows, columns, groups, filters of a group, side, whether every second group is of scale 2.
+#: channels, rows, columns, groups, filters of a group, side, whether every second group is of scale 2, and the hidden
+#: values of the gate, if it has one.
 CASES = [
     (1, 1, 1, 2, 2, 7, False),
     (1, 2, 270, 7, 1, 7, False),
@@ -25,15 +27,18 @@ CASES = [
     (1, 11, 13, 4, 2, 7, True),
     (1, 5, 270, 5, 1, 7, True),
     (2, 30, 7, 6, 1, 5, True),
+    (1, 40, 270, 5, 2, 5, True, 4),
+    (3, 9, 31, 3, 1, 7, False, 7),
+    (2, 5, 7, 4, 1, 3, True, 1),
     (1, 1, 2, 3, 1, 3, True),
 ]
 PRECISIONS = [(np.float32, 1e-5), (np.float64, 1e-13)]
 
 
 def _problem(case, dtype):
-    channels, rows, columns, count, members, side, coarse = case
+    channels, rows, columns, count, members, side, coarse, *hidden = case
     rng = np.random.default_rng(case)
-    bank = random_bank(count, channels, side, coarse=coarse, members=members)
+    bank = random_bank(count, channels, side, coarse=coarse, members=members, hidden=sum(hidden))
     noisy, start = rng.random((2, channels, rows, columns)).astype(dtype)
     return FilterObjective(noisy, FilterPrior(bank, 0.3)), start
 
@@ -47,7 +52,7 @@ def test_a_step_follows_the_direction_and_evaluates_there(case, preconditioned, 
         first = engine.advance(0.0)
         assert first.value == pytest.approx(objective.value(start), rel=tolerance, abs=0.01 * tolerance)
         before, direction = engine.gradient.copy(), engine.direction.copy()
-        scale = np.linalg.norm(objective.prior.gradient(start)) + np.linalg.norm(start - objective.noisy)
+        scale = np.linalg.norm(objective.gated.gradient(start)) + np.linalg.norm(start - objective.noisy)
         assert np.linalg.norm(before - objective.gradient(start)) <= tolerance * scale
         along = objective.metric(before).divide(before) if preconditioned else before
         assert np.linalg.norm(direction - along) <= tolerance * scale
@@ -157,14 +162,17 @@ def test_a_product_with_the_hessian_equals_the_definition(case, dtype, tolerance
 
 def test_the_number_of_threads_never_changes_a_byte(monkeypatch):
     monkeypatch.setattr(filter_kernels, "TILE_ROWS", 16)
-    objective, start = _problem((1, 90, 260, 5, 2, 7, True), np.float32)
+    objective, start = _problem((1, 90, 260, 5, 2, 7, True, 6), np.float32)
     results = []
     for threads in (1, 2, 5):
         with FilterEngine(objective, start, threads) as engine:
             evaluations = [engine.advance(step) for step in (0.0, 0.5, Move(0.7, 0.1, 0.2))]
             v = engine.hessian_product(start)
-            slopes = b"".join(one.tobytes() for one in engine.derivative(start))
-            results.append((evaluations, engine.iterate.tobytes(), v.tobytes(), slopes))
+            by_bank, by_noisy = engine.derivative(start, by_noisy=True)
+            slopes = b"".join(one.tobytes() for one in (*by_bank.arrays, *by_bank.gate, by_noisy))
+            results.append(
+                (evaluations, engine.iterate.tobytes(), v.tobytes(), slopes, engine.gates.tobytes())
+            )
     assert len(engine._tiles) > 10, "the image must be cut into tiles for this to test anything"
     assert results[1:] == results[:1] * 2
 
@@ -175,12 +183,12 @@ def test_derivatives_by_the_bank_are_differences(case):
     bank = objective.prior.bank
     rng = np.random.default_rng(2)
     v = rng.standard_normal(start.shape)
-    prior = FilterPrior(bank, 1.0)
-    with FilterEngine(replace(objective, prior=prior), start, threads=1) as engine:
-        slope = engine.derivative(v)
+    objective = replace(objective, prior=FilterPrior(bank, 1.0))
+    with FilterEngine(objective, start, threads=1) as engine:
+        slope = engine.derivative(v).bank
 
     def product(changed):
-        return float(np.vdot(FilterPrior(changed, 1.0).gradient(start), v))
+        return float(np.vdot(replace(objective, prior=FilterPrior(changed, 1.0)).gradient(start), v))
 
     h = 1e-6
     change = with_parities(rng.standard_normal(bank.filters.shape))
@@ -196,13 +204,65 @@ def test_derivatives_by_the_bank_are_differences(case):
         )
         difference = (product(ahead) - product(behind)) / (2 * h)
         assert getattr(slope, name) @ change == pytest.approx(difference, rel=1e-5, abs=1e-7)
+    assert (slope.gate is None) == (bank.gate is None)
+    for name in ByGate._fields if bank.gate else ():
+        change = rng.standard_normal(getattr(bank.gate, name).shape)
+        ahead, behind = (
+            replace(bank, gate=replace(bank.gate, **{name: getattr(bank.gate, name) + s * change}))
+            for s in (h, -h)
+        )
+        difference = (product(ahead) - product(behind)) / (2 * h)
+        assert np.vdot(getattr(slope.gate, name), change) == pytest.approx(difference, rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_derivatives_by_the_noisy_image_through_the_gates_are_differences(case):
+    objective, start = _problem(case, np.float64)
+    rng = np.random.default_rng(4)
+    v, change = rng.standard_normal((2, *start.shape))
+    with FilterEngine(objective, start, threads=1) as engine:
+        slope = engine.derivative(v, by_noisy=True).noisy
+
+    def product(h):
+        moved = replace(objective, noisy=objective.noisy + h * change)
+        return float(np.vdot(moved.gated.gradient(start), v))
+
+    difference = (product(1e-6) - product(-1e-6)) / 2e-6
+    assert np.vdot(slope, change) == pytest.approx(difference, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
+@pytest.mark.parametrize("case", [case for case in CASES if len(case) == 8], ids=str)
+def test_gates_are_those_of_the_definition_across_tiles_and_at_borders(case, dtype, tolerance, monkeypatch):
+    monkeypatch.setattr(filter_kernels, "TILE_ROWS", 16)
+    objective, start = _problem(case, dtype)
+    with FilterEngine(objective, start, threads=2) as engine:
+        expected = objective.gated.gates
+        assert np.allclose(engine.gates, expected, rtol=0, atol=tolerance)
+    assert expected.std() > 0.05, "the gates must differ for this to test anything"
+    assert expected.min() >= 0
+    assert expected.max() <= 1
+
+
+def test_given_gates_take_the_place_of_those_of_the_noisy_image():
+    objective, start = _problem((1, 40, 60, 5, 2, 5, True, 4), np.float64)
+    gates = gates_of(objective.prior, objective.noisy)
+    cut = np.s_[:, 13:33, 20:47]
+    prior = replace(objective.prior, gates=gates[:, *cut])
+    part = FilterObjective(np.ascontiguousarray(objective.noisy[cut]), prior)
+    with FilterEngine(part, start[cut], threads=1) as engine:
+        assert np.array_equal(engine.gates, gates[:, *cut])
+        engine.advance(0.0)
+        assert np.allclose(engine.gradient, part.gradient(start[cut]), rtol=0, atol=1e-12)
+    inside = np.s_[:, 10:-10, 10:-10]  # as far from the ends as the gradient reaches
+    assert np.allclose(part.gradient(start[cut])[inside], objective.gradient(start)[cut][inside])
 
 
 def test_results_do_not_depend_on_where_arrays_lie_in_memory():
     objective, start = _problem((1, 40, 130, 9, 1, 7, False), np.float32)
     packed = Kernels(objective.prior.bank, 1.0, np.float32).fine.packed
     tiles = filter_kernels.tiles_of(40, 130, 3)
-    none = np.zeros((0, 0, 0), np.float32)
+    none, gates = np.zeros((0, 0, 0), np.float32), np.full((9, 40, 130), 0.5, np.float32)
     kept, results = [], set()
     for shift in range(12):
         kept.append(np.zeros(997 * (shift + 1)))  # moves what the kernel allocates
@@ -213,6 +273,6 @@ def test_results_do_not_depend_on_where_arrays_lie_in_memory():
         x[:], f[:], g[:], d[:] = start, objective.noisy, 0, 0
         sums = np.zeros((len(tiles), filter_kernels.SUMS))
         for tile in range(len(tiles)):
-            filter_kernels.sweep_tile(x, f, none, g, d, tiles, tile, *packed, sums)
+            filter_kernels.sweep_tile(x, f, none, g, d, gates, tiles, tile, *packed, sums)
         results.add(g.tobytes() + sums.tobytes())
     assert len(results) == 1

@@ -9,24 +9,28 @@ import pytest
 from support.banks import random_bank
 from tvdenoise.errors import PriorError
 from tvdenoise.model.filters import FilterPrior
+from tvdenoise.model.gates import ByGate
 from tvdenoise.model.prior_file import MOST_BYTES, LearnedPrior, prior_named
 
 
-def _prior(count=5, channels=1, coarse=False):
-    bank = random_bank(count, channels, coarse=coarse, members=2)
+def _prior(count=5, channels=1, coarse=False, hidden=3):
+    bank = random_bank(count, channels, coarse=coarse, members=2, hidden=hidden)
     factor = 0.9 / FilterPrior(bank, 1.0).concavity
     bank = replace(bank, potentials=replace(bank.potentials, scale=factor * bank.potentials.scale))
     return LearnedPrior(bank, (5.0, 60.0), ("a.png", "ä\n.tif"), 3000, 1)
 
 
 @pytest.mark.parametrize(("count", "channels"), [(5, 1), (4, 3), (1, 1)])
-@pytest.mark.parametrize("coarse", [False, True])
-def test_a_prior_is_read_back_bit_for_bit(count, channels, coarse):
-    prior = _prior(count, channels, coarse)
+@pytest.mark.parametrize(("coarse", "hidden"), [(False, 3), (True, 0)])
+def test_a_prior_is_read_back_bit_for_bit(count, channels, coarse, hidden):
+    prior = _prior(count, channels, coarse, hidden)
     same = LearnedPrior.from_bytes(prior.to_bytes())
     assert np.array_equal(same.bank.filters, prior.bank.filters)
     for name in ("scale", "inner", "share", "outer"):
         assert np.array_equal(getattr(same.bank.potentials, name), getattr(prior.bank.potentials, name))
+    assert (same.bank.gate is None) == (hidden == 0)
+    for name in ByGate._fields if hidden else ():
+        assert np.array_equal(getattr(same.bank.gate, name), getattr(prior.bank.gate, name))
     assert (same.levels, same.learned_from, same.steps, same.seed) == ((5, 60), ("a.png", "ä\n.tif"), 3000, 1)
     assert same.rho == prior.rho == pytest.approx(0.9)
     assert same.to_bytes() == prior.to_bytes()
@@ -37,6 +41,9 @@ def test_the_digest_names_the_bank_alone():
     assert replace(prior, learned_from=(), steps=7).digest == prior.digest
     p = prior.bank.potentials
     other = replace(prior.bank, potentials=replace(p, scale=p.scale * (1 + 1e-15)))
+    assert replace(prior, bank=other).digest != prior.digest
+    gate = prior.bank.gate
+    other = replace(prior.bank, gate=replace(gate, outer_bias=gate.outer_bias + 1e-15))
     assert replace(prior, bank=other).digest != prior.digest
 
 
@@ -62,9 +69,9 @@ HOSTILE = {
     "nested": b"[" * 200_000,
     "huge": b" " * (MOST_BYTES + 1),
     "not UTF-8": b'{"format": "\xff"}',
-    "a later version": _changed(lambda e: e.update(version=3)),
+    "a later version": _changed(lambda e: e.update(version=4)),
     "a version that is no number": _changed(lambda e: e.update(version={"a": [1] * 1000})),
-    "an earlier version": _changed(lambda e: e.update(version=1)),
+    "an earlier version": _changed(lambda e: e.update(version=2)),
     "no filters": _changed(lambda e: e.update(filters=[])),
     "filters missing": _changed(lambda e: e.pop("filters")),
     "a ragged list": _changed(lambda e: e["filters"][0][0][0].pop()),
@@ -84,6 +91,12 @@ HOSTILE = {
     "a scale of 3": _changed(lambda e: e["scales"].__setitem__(0, 3)),
     "scales that are no numbers": _changed(lambda e: e.update(scales="12112")),
     "a share of 1": _changed(lambda e: e["potentials"]["share"].__setitem__(0, 1.0)),
+    "no word of a gate": _changed(lambda e: e.pop("gate")),
+    "a gate that is text": _changed(lambda e: e.update(gate="open")),
+    "a gate without a layer": _changed(lambda e: e["gate"].pop("outer")),
+    "a gate of other groups": _changed(lambda e: e["gate"]["outer_bias"].pop()),
+    "a gate of other features": _changed(lambda e: [row.pop() for row in e["gate"]["inner"]]),
+    "a gate beyond single precision": _changed(lambda e: e["gate"]["outer"][0].__setitem__(0, 1e30)),
     "levels that are no range": _changed(lambda e: e.update(levels=[5, 1])),
     "names that are no text": _changed(lambda e: e.update(learned_from=[1])),
     "rho above 1, although it claims less": _changed(_scaled),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from support.banks import random_bank, small_prior
+from support.banks import random_bank, random_gate, small_prior
 from support.samples import clean, rms, with_noise
 from tiling.test_tiling import everything, large, near_joins, recorded
 from tvdenoise import Status, denoise
@@ -33,11 +34,12 @@ SIGMA = 25 / 255
 
 
 @cache
-def prior(channels: int = 1) -> LearnedPrior:
-    """Filters whose shares are so large that ρ is at its limit."""
+def prior(channels: int = 1, *, hidden: int = 0) -> LearnedPrior:
+    """Filters whose shares are so large that ρ is at its limit; hidden: of a gate, 0 for no gate."""
     terms = Terms(5, 0.9, coarse=4 * channels)
     weights = starting_weights(terms, 8 * channels, channels)
     bank = terms.bank(weights._replace(share=weights.share + 3, outer=weights.outer - 2))
+    bank = replace(bank, gate=random_gate(8 * channels, hidden) if hidden else None)
     return LearnedPrior(bank, (5.0, 60.0), ("a.png",), 0, 0, name="hard.prior")
 
 
@@ -52,7 +54,7 @@ def scaled(image: np.ndarray, dtype: type) -> np.ndarray:
 
 
 OVERLAP = 16
-#: The image, the channels of the filters, and the memory as a multiple of the least.
+#: The image, the channels of the filters, the memory as a multiple of the least, and hidden values of a gate.
 CASES = {
     "grey": (noisy((151, 97)), 1, 1),
     "8 bits": (scaled(noisy((90, 133)), np.uint8), 1, 1.5),
@@ -60,6 +62,8 @@ CASES = {
     "double": (noisy((80, 90)).astype(np.float64), 1, 1),
     "colour": (noisy((100, 83), colour=True), 1, 1),
     "coupled": (noisy((90, 73), colour=True), 3, 1),
+    "gated": (noisy((151, 97)), 1, 1, 4),
+    "gated colour": (noisy((100, 83), colour=True), 3, 1, 3),
     "larger than the image": (noisy((40, 31)), 1, 10),
 }
 
@@ -77,8 +81,8 @@ def tiled(image: np.ndarray, prior: LearnedPrior, memory: int, **options):
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_whole_is_certified_and_equals_the_untiled_solution_within_both_bounds(name):
-    image, channels, times = CASES[name]
-    used = prior(channels)
+    image, channels, times, *hidden = CASES[name]
+    used = prior(channels, hidden=sum(hidden))
     with tiled(image, used, memory_for(image, times, used)) as result:
         solution = result.solution
         denoised = result.read(everything(image))
@@ -245,11 +249,11 @@ def test_further_passes_make_up_for_overlaps_that_are_too_narrow():
 
 
 @pytest.mark.parametrize(
-    ("colour", "channels", "overlap", "memory"),
-    [(False, 1, 32, 4e6), (False, 1, 2, 4e6), (True, 1, 32, 8e6), (True, 3, 32, 12e6)],
+    ("colour", "channels", "hidden", "overlap", "memory"),
+    [(False, 1, 0, 32, 4e6), (False, 1, 4, 2, 6e6), (True, 1, 4, 32, 14e6), (True, 3, 4, 32, 12e6)],
 )
-def test_arrays_stay_within_the_memory(colour, channels, overlap, memory):
-    used = small_prior(channels)
+def test_arrays_stay_within_the_memory(colour, channels, hidden, overlap, memory):
+    used = small_prior(channels, hidden=hidden)
     image = with_noise(large("coffee", (700, 400), colour=colour), SIGMA, seed=1).astype(np.float32)
     options = {"overlap": overlap, "tolerance": SIGMA / 100}
     with tiled(image, used, int(memory), **options):  # compiles kernels, and transforms the filters
@@ -276,10 +280,10 @@ def test_the_reported_least_memory_is_enough_and_slightly_less_is_not():
 
 
 def test_the_number_of_threads_changes_nothing():
-    image, channels, times = CASES["grey"]
+    image, channels, times, hidden = CASES["gated"]
     found = []
     for threads in (1, 2, 3):
-        used = prior(channels)
+        used = prior(channels, hidden=hidden)
         with tiled(image, used, memory_for(image, times, used), threads=threads) as result:
             solution = result.solution
             found.append((result.read(everything(image)).tobytes(), solution.value, solution.distance_bound))

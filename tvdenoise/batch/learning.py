@@ -53,7 +53,8 @@ class LearningRequest:
 
     inputs: files and folders of clean images. output: the prior's file. steps: the length of the schedule.
     filters: of both scales together. coarse: how many of them are of scale 2. group: how many share a potential.
-    side: of a filter. start: a prior to start from, which has such filters; by default they start as cosine waves.
+    hidden: hidden values of the gate, 0 for none. side: of a filter. start: a prior to start from, which has such
+    filters; by default they start as cosine waves.
     rho: the largest ρ, 0 for convex potentials. levels: least and largest noise level, of 255.
     minutes: after so many, learning stops although the schedule has steps left; None for no limit.
     colour: learn filters over all three opponent channels; otherwise over the luminance. overwrite: replace the output
@@ -68,6 +69,7 @@ class LearningRequest:
     group: int
     side: int
     rho: float
+    hidden: int
     minutes: float | None = None
     levels: tuple[float, float] = (5.0, 60.0)
     seed: int = 0
@@ -79,12 +81,15 @@ class LearningRequest:
     start: LearnedPrior | None = None
 
     @classmethod
-    def continuing(cls, start: LearnedPrior, **fields: Any) -> LearningRequest:
-        """Return the request that starts from a prior and keeps the numbers and the side of its filters."""
+    def continuing(cls, start: LearnedPrior, hidden: int, **fields: Any) -> LearningRequest:
+        """Return the request that starts from a prior and keeps the numbers and the side of its filters, and its gate.
+
+        hidden: the hidden values of a new gate, if it has none.
+        """
         bank = start.bank
         return cls(
             filters=bank.count, coarse=bank.at_scale(2)[0].count, group=bank.members, side=2 * bank.radius + 1,
-            start=start, **fields,
+            hidden=hidden if bank.gate is None else bank.gate.hidden, start=start, **fields,
         )  # fmt: skip
 
     @property
@@ -95,7 +100,7 @@ class LearningRequest:
     @property
     def terms(self) -> Terms:
         """What the bank is to keep to."""
-        return Terms(self.side, self.rho, coarse=self.coarse, group=self.group)
+        return Terms(self.side, self.rho, coarse=self.coarse, group=self.group, hidden=self.hidden)
 
     def first_state(self) -> CourseState:
         """Return the first state. Raises UsageError if there cannot be so many filters, or such ones to start from."""
@@ -105,7 +110,7 @@ class LearningRequest:
             return CourseState.start(starting_weights(self.terms, self.filters, self.channels))
         except ValueError as error:
             remedy = (
-                "change --filters, --coarse, --group or --size"
+                "change --filters, --coarse, --group, --size or --hidden"
                 if self.start is None
                 else "give another prior"
             )
@@ -211,7 +216,7 @@ class Learning:
         learned = [one for one, judged in zip(planes, is_judged, strict=True) if not judged]
         judged = [one for one, judged in zip(planes, is_judged, strict=True) if judged] or learned
         sampler = Sampler(learned, request.levels, shape, request.seed)
-        self._judged = Sampler(judged, request.levels, shape, request.seed + 1).draw(
+        self._judged = Sampler(judged, request.levels, shape, request.seed + 1, growing=0.0).draw(
             0, _JUDGED_PATCHES, _JUDGED_LEVEL
         )
         threads = request.threads or available_threads()
@@ -307,8 +312,8 @@ def _accept(path: Path) -> None:
 def _key_of(request: LearningRequest, planes: list[NDArray[np.float32]]) -> str:
     """Return a digest of all that decides a course."""
     terms = (
-        request.steps, request.filters, request.coarse, request.group, request.side, request.rho, request.terms.floor,
-        request.levels, request.seed, request.colour, request.start and request.start.digest,
+        request.steps, request.filters, request.coarse, request.group, request.side, request.rho, request.hidden,
+        request.terms.floor, request.levels, request.seed, request.colour, request.start and request.start.digest,
     )  # fmt: skip
     digest = hashlib.sha256(repr(terms).encode())
     for one in planes:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _PANEL = "Learning"
 _LARGEST_SIDE, _LARGEST_RHO = 15, 0.99
 #: What holds without ``--start``, which brings its own.
-_FILTERS, _COARSE, _GROUP, _SIDE = "36", "12", "2", "7"
+_FILTERS, _COARSE, _GROUP, _SIDE, _HIDDEN = "36", "12", "2", "7", "24"
 #: Seconds between reports where standard error is no terminal.
 _BETWEEN = 60.0
 
@@ -71,6 +71,13 @@ def learn(
         ),
     ] = None,
     size: Annotated[str | None, _number(f"Side of a filter, an odd number, {_SIDE} by default.")] = None,
+    hidden: Annotated[
+        str | None,
+        _number(
+            "Hidden values of the gate, which lets the noisy image weaken the potentials where they do harm; "
+            f"{_HIDDEN} by default, 0 for no gate."
+        ),
+    ] = None,
     rho: Annotated[
         str,
         _number(
@@ -129,6 +136,7 @@ def learn(
                 "coarse": _from_zero("--coarse", coarse or _COARSE),
                 "group": whole("--group", group or _GROUP) or 1,
                 "side": _side(size or _SIDE),
+                "hidden": _from_zero("--hidden", hidden or _HIDDEN),
             }
             request = LearningRequest(**given, **numbers)
         elif filters or coarse or group or size:
@@ -137,8 +145,11 @@ def learn(
                 "leave out --filters, --coarse, --group and --size",
             )
         else:
+            begun = prior_named(start).suiting(RGB_CHANNELS if colour else 1)
+            if begun.bank.gate is not None and hidden:
+                raise UsageError("--start keeps the gate of the prior", "leave out --hidden")
             request = LearningRequest.continuing(
-                prior_named(start).suiting(RGB_CHANNELS if colour else 1), **given
+                begun, hidden=_from_zero("--hidden", hidden or _HIDDEN), **given
             )
         request.first_state()
         failed = []

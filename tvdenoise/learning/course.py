@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_FORMAT = "tvdenoise course 1"
+_FORMAT = "tvdenoise course 2"
 
 #: Adam's factors for the averages of the slopes and of their squares, and the least size of a slope.
 _MEAN, _SQUARE, _LEAST = 0.9, 0.99, 1e-12
@@ -35,8 +36,8 @@ _MEAN, _SQUARE, _LEAST = 0.9, 0.99, 1e-12
 class Schedule:
     """How to learn.
 
-    steps: the length of the schedule. patches: in a batch. rate, filter_rate: Adam's step length at first, for the
-    potentials and for the filters. warm_up: the steps over which it rises.
+    steps: the length of the schedule. patches: in a batch. rate, filter_rate, gate_rate: Adam's step length at first,
+    for the potentials, the filters and the gate. warm_up: the steps over which it rises.
     tolerance: rms(∇J) of the solves. accuracy: relative residual of the conjugate gradients.
     """
 
@@ -44,9 +45,16 @@ class Schedule:
     patches: int = 8
     rate: float = 0.02
     filter_rate: float = 0.01
+    gate_rate: float = 0.01
     warm_up: int = 30
     tolerance: float = 0.006
     accuracy: float = 0.05
+
+    def rate_of(self, name: str) -> float:
+        """The full step length of some of the `Weights`."""
+        if name == "filters":
+            return self.filter_rate
+        return self.gate_rate if name.startswith("gate") else self.rate
 
     def part(self, step: int) -> float:
         """The part of the full step length at a step: a short rise, then half a cosine down to a hundredth."""
@@ -144,8 +152,8 @@ class Course:
             means.append(_MEAN * mean + (1 - _MEAN) * by_one)
             squares.append(_SQUARE * square + (1 - _SQUARE) * by_one**2)
             size = np.sqrt(squares[-1] / (1 - _SQUARE**step)) + _LEAST
-            rate = self.schedule.filter_rate if name == "filters" else self.schedule.rate
-            moved.append(one - part * rate * means[-1] / (1 - _MEAN**step) / size)
+            rate = part * self.schedule.rate_of(name)
+            moved.append(one - rate * means[-1] / (1 - _MEAN**step) / size)
         self.state = CourseState(step, Weights(*moved), Weights(*means), Weights(*squares))
         return report
 
@@ -163,12 +171,8 @@ class Course:
             return patch_error(objective, clean, kernels, self.schedule.tolerance, self.schedule.accuracy)
 
         errors = list(self._map(error, range(len(weights))))
-        by_bank = ByBank(
-            *(
-                sum(weight * one for weight, one in zip(weights, parts, strict=True))
-                for parts in zip(*(one.by_bank for one in errors), strict=True)
-            )
-        )
+        parts = (one.by_bank.times(weight) for weight, one in zip(weights.tolist(), errors, strict=True))
+        by_bank = reduce(ByBank.plus, parts)
         report = StepReport(
             float(weights @ [one.error for one in errors]),
             float(np.mean([one.evaluations for one in errors])),

@@ -63,5 +63,5 @@ def patch_error(
         error = float(np.mean(np.square(residual, dtype=np.float64)))
         by_image = residual * residual.dtype.type(2 / residual.size)
         solved = solve(engine.hessian_product, by_image, accuracy, metric=engine.metric, most=_MOST)
-        slope = engine.derivative(solved.v)
-        return PatchError(error, ByBank(*(-one for one in slope)), evaluations, solved.products)
+        slope = engine.derivative(solved.v).bank
+        return PatchError(error, slope.times(-1.0), evaluations, solved.products)

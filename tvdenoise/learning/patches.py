@@ -27,12 +27,15 @@ class Sampler:
 
     images: (channels, rows, columns) each, in one unit. levels: least and largest noise level, in that unit.
     shape: rows and columns of a patch. seed: with the number of a batch it decides everything.
+    growing: the share of patches whose noise grows with the intensity, as that of photons does: filters and gates that
+    know white noise only take stronger noise in bright places for texture. The level is that of the whole image.
     """
 
     images: Sequence[NDArray[np.float32]]
     levels: tuple[float, float]
     shape: tuple[int, int]
     seed: int = 0
+    growing: float = 0.5
 
     def draw(self, batch: int, count: int, level: float | None = None) -> Patches:
         """Return a batch; levels are spread evenly over their logarithms unless one is given."""
@@ -40,7 +43,7 @@ class Sampler:
         low, high = np.log(self.levels)
         rows, columns = self.shape
         pixels = np.array([image[0].size for image in self.images], float)
-        clean, levels = [], []
+        clean, levels, deviations = [], [], []
         for index in range(count):
             image = self.images[rng.choice(len(self.images), p=pixels / pixels.sum())]
             if rng.random() < 0.5:
@@ -49,7 +52,21 @@ class Sampler:
             position = (index + rng.random()) / count
             levels.append(np.exp(low + position * (high - low)) if level is None else level)
             clean.append(image[:, top : top + rows, left : left + columns] / levels[-1])
+            growth = rng.random() if rng.random() < self.growing else 0.0
+            deviations.append(_deviation(clean[-1][0] * levels[-1], image[0], growth))
         stacked = np.array(clean, np.float32)
-        noisy = stacked + rng.standard_normal(stacked.shape, np.float32)
+        noise = rng.standard_normal(stacked.shape, np.float32)
+        noisy = stacked + np.array(deviations, np.float32)[:, None] * noise
         centre = stacked.mean(axis=(2, 3), keepdims=True)
         return Patches(stacked - centre, noisy - centre, np.array(levels))
+
+
+def _deviation(
+    intensity: NDArray[np.float32], image: NDArray[np.float32], growth: float
+) -> NDArray[np.floating]:
+    """Return the standard deviation of noise of level 1 at intensities of an image.
+
+    growth: the part of its variance, on average over the image, that is proportional to the intensity.
+    """
+    mean = max(float(image.mean(dtype=np.float64)), float(np.finfo(np.float32).tiny))
+    return np.sqrt(1 - growth + growth * np.maximum(intensity, 0) / mean)

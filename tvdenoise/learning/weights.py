@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tvdenoise.model.filters import PARITIES, ByBank, FilterBank, Potentials, cosine_atoms
+from tvdenoise.model.gates import ByGate, Gate, open_gate, opening
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +27,11 @@ _CHROMA = 1.5
 _NEAREST = 1e-3
 #: What a learned bank starts with: ε₁ above its floor, ε₂, a times the number of filters, and c.
 _INNER, _OUTER, _SCALE, _SHARE = 0.11, 3.0, 1.5, 0.8
+#: How open gates are at first: z, of which `opening` makes the gate.
+_OPENNESS = 1.0
+
+
+_NONE = np.zeros(0)
 
 
 class Weights(NamedTuple):
@@ -34,6 +40,8 @@ class Weights(NamedTuple):
     filters: (groups, members, channels, n² − 1), their coefficients in the cosine transform without its constant.
     scale: log a. inner: log(ε₁ − floor). outer: log(ε₂ − ε₁). share: logit of c before the common factor. (groups,)
     each.
+    gate_inner to gate_outer_bias: the layers of the gate, see `tvdenoise.model.gates.Gate`; all are empty if there are
+    no hidden values.
     """
 
     filters: NDArray[np.float64]
@@ -41,6 +49,20 @@ class Weights(NamedTuple):
     inner: NDArray[np.float64]
     outer: NDArray[np.float64]
     share: NDArray[np.float64]
+    gate_inner: NDArray[np.float64] = _NONE
+    gate_inner_bias: NDArray[np.float64] = _NONE
+    gate_outer: NDArray[np.float64] = _NONE
+    gate_outer_bias: NDArray[np.float64] = _NONE
+
+    @property
+    def layers(self) -> ByGate:
+        """Those of the gate."""
+        return ByGate(self.gate_inner, self.gate_inner_bias, self.gate_outer, self.gate_outer_bias)
+
+    @property
+    def gate(self) -> Gate | None:
+        """The gate; None if there is none."""
+        return Gate(*self.layers) if self.gate_inner_bias.size else None
 
 
 @dataclass(frozen=True)
@@ -49,14 +71,15 @@ class Terms:
 
     side: n. rho: the largest ρ, below 1; 0 for convex potentials. floor: ε₁ is above it;
     the number of evaluations of a solve rises with 1/ε₁. coarse: so many of the last filters are of scale 2.
-    group: the number of filters that share a potential.
+    group: the number of filters that share a potential. hidden: hidden values of the gate; 0 for no gate.
     """
 
     side: int = 7
     rho: float = 0.95
-    floor: float = 0.04
+    floor: float = 0.05
     coarse: int = 0
     group: int = 1
+    hidden: int = 0
 
     def bank(self, weights: Weights) -> FilterBank:
         """Return the bank that the weights stand for."""
@@ -68,9 +91,8 @@ class Terms:
         inner = self.floor + np.exp(weights.inner)
         share = np.zeros_like(weights.share) if self.rho == 0 else 1 / (1 + np.exp(-weights.share))
         potentials = Potentials(np.exp(weights.scale), inner, share, inner + np.exp(weights.outer))
-        bank = FilterBank(
-            filters.reshape(*filters.shape[:3], self.side, self.side), potentials, self._scales(len(inner))
-        )
+        filters = filters.reshape(*filters.shape[:3], self.side, self.side)
+        bank = FilterBank(filters, potentials, self._scales(len(inner)), weights.gate)
         return self._within(bank)
 
     def _scales(self, count: int) -> tuple[int, ...]:
@@ -117,8 +139,8 @@ class Terms:
         potentials = bank.potentials
         if factor < 1:
             of_rho = _by_bank_of_rho(bank)
-            multiplier = (by_bank.share @ potentials.share) / (of_rho.share @ potentials.share)
-            by_bank = ByBank(*(a - multiplier * b for a, b in zip(by_bank, of_rho, strict=True)))
+            multiplier = float(by_bank.share @ potentials.share) / float(of_rho.share @ potentials.share)
+            by_bank = by_bank.plus(of_rho, -multiplier)
         by_coefficients = _coefficients(by_bank.filters)
         has_parity = np.array([_has_parity(self.side, parity) for parity in range(len(PARITIES))])[
             bank.parities
@@ -130,6 +152,7 @@ class Terms:
             (by_bank.inner + by_bank.outer) * (potentials.inner - self.floor),
             by_bank.outer * (potentials.outer - potentials.inner),
             by_bank.share * factor * unscaled * (1 - unscaled),
+            *(by_bank.gate or ByGate(*(np.zeros_like(one) for one in weights.layers))),
         )
 
 
@@ -198,12 +221,33 @@ def starting_weights(terms: Terms, filters: int, channels: int = 1) -> Weights:
         )
     atoms = np.concatenate([_starting_atoms(side, count) for count in (fine, terms.coarse)])
     groups = filters // terms.group
-    return Weights(
+    weights = Weights(
         _in_channels(atoms.reshape(groups, terms.group, 1, -1), channels),
         np.full(groups, np.log(_SCALE * np.sqrt(terms.group) / filters)),
         np.full(groups, np.log(_INNER)),
         np.full(groups, np.log(_OUTER - _INNER)),
         np.full(groups, np.log(_SHARE / (1 - _SHARE))),
+    )
+    return _gated(weights, terms)
+
+
+def _gated(weights: Weights, terms: Terms, gate: Gate | None = None) -> Weights:
+    """Return the weights with a gate: the given one, or if none is given and one is wanted, one that is nearly open.
+
+    The latter lowers the potentials; log a makes up for it.
+    """
+    scale = weights.scale
+    if gate is None:
+        if not terms.hidden:
+            return weights
+        gate = open_gate(len(scale), terms.hidden, _OPENNESS)
+        scale = scale - np.log(opening(np.array(_OPENNESS)))
+    return weights._replace(
+        scale=scale,
+        gate_inner=gate.inner,
+        gate_inner_bias=gate.inner_bias,
+        gate_outer=gate.outer,
+        gate_outer_bias=gate.outer_bias,
     )
 
 
@@ -217,17 +261,20 @@ def weights_of(bank: FilterBank, terms: Terms, channels: int) -> Weights:
         raise ValueError(f"the filters have {bank.channels} channels and the side {2 * bank.radius + 1}")
     if bank.members != terms.group or bank.at_scale(2)[0].count != terms.coarse:
         raise ValueError("the groups or the numbers of coarse filters differ")
+    if bank.gate is not None and bank.gate.hidden != terms.hidden:
+        raise ValueError(f"the gate has {bank.gate.hidden} hidden values")
     order = np.array(sorted(range(len(bank.filters)), key=bank.scale_of), np.intp)
     p = bank.potentials.of(order)
     coefficients = _coefficients(bank.filters[order])
     share = np.clip(p.share, _NEAREST, 1 - _NEAREST)
-    return Weights(
+    weights = Weights(
         _in_channels(coefficients, channels) if bank.channels == 1 else coefficients,
         np.log(p.scale),
         np.log(np.maximum(p.inner - terms.floor, _NEAREST)),
         np.log(p.outer - p.inner),
         np.log(share / (1 - share)),
     )
+    return _gated(weights, terms, None if bank.gate is None else bank.gate.of(order))
 
 
 def _in_channels(coefficients: NDArray[np.float64], channels: int) -> NDArray[np.float64]:

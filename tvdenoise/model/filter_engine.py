@@ -5,7 +5,8 @@ Tiles depend on the shape alone and each has sums of its own, so results are byt
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Self
+from functools import cached_property, partial, reduce
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -21,20 +22,33 @@ from tvdenoise.model.filter_kernels import (
     move_tile,
     pack,
     smooth_tile,
+    square_derivative_tile,
     sweep_tile,
     tiles_of,
 )  # fmt: skip
-from tvdenoise.model.filters import ByBank
+from tvdenoise.model.filters import ByBank, FilterObjective
+from tvdenoise.model.gate_kernels import energy_tile, gate_tile, pack_gate
 from tvdenoise.model.step_metrics import SpectralMetric, UniformMetric
 from tvdenoise.model.threads import Team
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Sequence, Sized
 
     from numpy.typing import DTypeLike, NDArray
 
     from tvdenoise.model.engines import Step
-    from tvdenoise.model.filters import FilterBank, FilterObjective
+    from tvdenoise.model.filters import FilterBank, FilterPrior
+
+
+#: ε² of a hyperbola so wide that it is a parabola within rounding, for responses up to a million levels.
+_FLAT = 1e24
+
+
+class Derivatives(NamedTuple):
+    """Derivatives by a bank, and by the noisy image through the gates; None if these were not asked for."""
+
+    bank: ByBank
+    noisy: NDArray[np.floating] | None
 
 
 class _Scale(NamedTuple):
@@ -51,7 +65,8 @@ class Kernels:
 
     def __init__(self, bank: FilterBank, level: float, dtype: DTypeLike) -> None:
         self.bank = bank
-        self._dtype = dtype
+        self.level = level
+        self._dtype = np.dtype(dtype)
         self._metrics: dict[tuple[int, int, int], SpectralMetric] = {}
         self._scales = []
         for scale in (1, 2):
@@ -59,6 +74,7 @@ class Kernels:
             if scale == 1 or len(own):
                 layout = BankLayout.of(filters, scale)
                 self._scales.append(_Scale(filters, own, layout, pack(layout, filters, level, dtype)))
+        self._gate = None if bank.gate is None else pack_gate(bank.gate, dtype)
 
     @property
     def fine(self) -> _Scale:
@@ -79,14 +95,66 @@ class Kernels:
             )
         return self._metrics[key]
 
+    @property
+    def scales(self) -> list[_Scale]:
+        """Those that the bank has."""
+        return self._scales
+
+    def energies(
+        self, images: Sequence[NDArray[np.floating]], tiles: NDArray[np.intp], team: Team
+    ) -> NDArray[np.floating]:
+        """Return `FilterPrior.energies` of one image as the filters of each scale see it."""
+        factor = np.array(self.bank.energy_factor / self.level**2, self._dtype)[()]
+        energies = np.empty((len(self.bank.filters), *images[0].shape[1:]), self._dtype)
+        for x, scale in zip(images, self._scales, strict=True):
+            arrays = (x, factor, energies, scale.own, tiles)
+            _run(team, partial(_set_energies, arrays, scale.packed), tiles)
+        return energies
+
+    def set_gates(
+        self,
+        gates: NDArray[np.floating],
+        energies: NDArray[np.floating],
+        tiles: NDArray[np.intp],
+        team: Team,
+    ) -> None:
+        """Set gates (groups, rows, columns) to those of energies."""
+        packed = self._gate
+        assert packed is not None
+        _run(team, lambda tile: gate_tile(energies, gates, tiles, tile, *packed), tiles)
+
     def joined(self, parts: Sequence[ByBank]) -> ByBank:
         """Return derivatives by the bank from those by the filters of each scale."""
         p = self.bank.potentials
-        result = ByBank(np.zeros_like(self.bank.filters), *(np.zeros_like(p.scale) for _ in range(4)))
+        result = ByBank.of([np.zeros_like(self.bank.filters), *(np.zeros_like(p.scale) for _ in range(4))])
         for scale, part in zip(self._scales, parts, strict=True):
-            for to, one in zip(result, part, strict=True):
+            for to, one in zip(result.arrays, part.arrays, strict=True):
                 to[scale.own] = one
         return result
+
+
+def _set_energies(arrays: tuple[Any, ...], packed: Packed, tile: int) -> None:
+    energy_tile(*arrays, tile, packed.shape, packed.forward)
+
+
+def _of_groups(array: NDArray[np.floating], own: NDArray[np.intp]) -> NDArray[np.floating]:
+    """Return the parts of an array (groups, ...) that belong to some of the groups: a view if these are neighbours."""
+    are_neighbours = len(own) > 0 and own[-1] - own[0] == len(own) - 1
+    part: NDArray[np.floating] = array[own[0] : own[-1] + 1] if are_neighbours else array[own]
+    return part
+
+
+def _run(
+    team: Team, work: Callable[[int], None], tiles: Sized, which: NDArray[np.intp] | None = None
+) -> None:
+    """Do work on some of the tiles, by default on each, on all threads of a team."""
+    waiting = iter((np.arange(len(tiles)) if which is None else which).tolist())
+
+    def share() -> None:
+        for tile in waiting:
+            work(tile)
+
+    team(share)
 
 
 def _are_within(tiles: NDArray[np.intp], part: tuple[slice, slice]) -> NDArray[np.bool_]:
@@ -134,6 +202,8 @@ class FilterEngine:
         self._squared_length = 0.0
         threads = min(threads or available_threads(), len(self._tiles))
         self._team = Team(threads)
+        #: The gates (images, groups, rows, columns); None if there are none.
+        self.gates = self._gates_of(prior.gates)
         self.metric: SpectralMetric | UniformMetric | None = None
         if preconditioned:
             is_held = objective.fidelity is not None
@@ -141,6 +211,30 @@ class FilterEngine:
                 objective.uniform_metric if is_held else self._kernels.metric((rows, columns), threads)
             )
             self.direction, self._before, self._change = (np.zeros_like(self.iterate) for _ in range(3))
+
+    def _gates_of(self, given: NDArray[np.floating] | None) -> NDArray[np.floating] | None:
+        """Return the given gates as the kernels take them, or those that the noisy image asks for."""
+        bank = self._kernels.bank
+        if given is not None or bank.gate is None:
+            return None if given is None else np.ascontiguousarray(given, self.iterate.dtype)
+        images = self.objective.prior.images_of(self._noisy)
+        gates = np.empty((len(images), len(bank.filters), *images[0].shape[1:]), self.iterate.dtype)
+        for one, image in zip(gates, images, strict=True):
+            self._kernels.set_gates(one, self._energies(image), self._tiles, self._team)
+        return gates
+
+    @cached_property
+    def _gates(self) -> list[list[NDArray[np.floating]]]:
+        """The gates of the groups of each scale, for each image that the filters see; empty if there are none."""
+        scales = self._kernels.scales
+        if self.gates is None:
+            return [[self._none for _ in scales] for _ in self.objective.prior.images_of(self._noisy)]
+        return [[_of_groups(one, scale.own) for scale in scales] for one in self.gates]
+
+    def _energies(self, image: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return `FilterPrior.energies` of what the filters see together."""
+        seen = [image] if self._kernels.coarse is None else [image, self._smoothed(image)]
+        return self._kernels.energies(seen, self._tiles, self._team)
 
     def __enter__(self) -> Self:
         return self
@@ -154,7 +248,7 @@ class FilterEngine:
         images = self.objective.prior.images_of
         self._move(step)
         arrays = (self.iterate, self._noisy, self.gradient, self.direction)
-        parts = zip(*map(images, arrays), strict=True)
+        parts = zip(*map(images, arrays), self._gates, strict=True)
         value, squared_norm, product = np.sum([self._evaluated(*part) for part in parts], axis=0).tolist()
         if self.objective.fidelity is not None:  # d is zero at held pixels, and so the product is right
             self.gradient *= self.objective.fidelity.is_free
@@ -196,6 +290,7 @@ class FilterEngine:
         noisy: NDArray[np.floating],
         g: NDArray[np.floating],
         d: NDArray[np.floating],
+        gates: list[NDArray[np.floating]],
     ) -> NDArray[np.float64]:
         """Set g ← ∇J(x) for what the filters see together; return J, ‖g‖² and ⟨g, d⟩."""
         rest: NDArray[np.floating] = self._none
@@ -203,10 +298,12 @@ class FilterEngine:
         if self._kernels.coarse is not None:
             smooth = self._smoothed(x)
             of_coarse = np.zeros_like(smooth)
-            self._sweep(smooth, smooth, self._none, of_coarse, of_coarse, self._kernels.coarse, self._every)
+            self._sweep(
+                smooth, smooth, self._none, of_coarse, of_coarse, gates[1], self._kernels.coarse, self._every
+            )
             penalties = float(self._sums[self._counted, 0].sum())
             rest = self._smoothed(of_coarse)
-        self._sweep(x, noisy, rest, g, d, self._kernels.fine, self._counted)
+        self._sweep(x, noisy, rest, g, d, gates[0], self._kernels.fine, self._counted)
         fine, squared_residual, squared_norm, product = self._sums[self._counted].sum(axis=0)
         return np.array([penalties + fine + squared_residual / 2, squared_norm, product])
 
@@ -217,12 +314,16 @@ class FilterEngine:
         rest: NDArray[np.floating],
         g: NDArray[np.floating],
         d: NDArray[np.floating],
+        gates: NDArray[np.floating],
         scale: _Scale,
         tiles: NDArray[np.intp],
     ) -> None:
         """Evaluate the filters of one scale in some of the tiles; see `sweep_tile`."""
         self._run(
-            lambda tile: sweep_tile(x, noisy, rest, g, d, self._tiles, tile, *scale.packed, self._sums), tiles
+            lambda tile: sweep_tile(
+                x, noisy, rest, g, d, gates, self._tiles, tile, *scale.packed, self._sums
+            ),
+            tiles,
         )
 
     def _smoothed(self, x: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -234,57 +335,141 @@ class FilterEngine:
     def hessian_product(self, direction: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return ∇²J(x) d for a direction with the shape and precision of the iterate."""
         images = self.objective.prior.images_of
-        pairs = zip(images(self.iterate), images(direction), strict=True)
-        return np.concatenate([self._hessian_product(*pair) for pair in pairs])
+        parts = zip(images(self.iterate), images(direction), self._gates, strict=True)
+        return np.concatenate([self._hessian_product(*part) for part in parts])
 
     def _hessian_product(
-        self, x: NDArray[np.floating], direction: NDArray[np.floating]
+        self, x: NDArray[np.floating], direction: NDArray[np.floating], gates: list[NDArray[np.floating]]
     ) -> NDArray[np.floating]:
-        product = self._hessian(x, direction, self._kernels.fine)
+        product = self._hessian(x, direction, gates[0], self._kernels.fine)
         if self._kernels.coarse is not None:
             d = self._smoothed(direction)
-            product += self._smoothed(self._hessian(self._smoothed(x), d, self._kernels.coarse) - d)
+            product += self._smoothed(self._hessian(self._smoothed(x), d, gates[1], self._kernels.coarse) - d)
         return product
 
     def _hessian(
-        self, x: NDArray[np.floating], direction: NDArray[np.floating], scale: _Scale
+        self,
+        x: NDArray[np.floating],
+        direction: NDArray[np.floating],
+        gates: NDArray[np.floating],
+        scale: _Scale,
     ) -> NDArray[np.floating]:
         """Return d + ∇²R(x) d for the filters of one scale."""
         product = np.empty_like(x)
-        self._run(lambda tile: hessian_tile(x, direction, product, self._tiles, tile, *scale.packed))
+        self._run(lambda tile: hessian_tile(x, direction, product, gates, self._tiles, tile, *scale.packed))
         return product
 
-    def derivative(self, v: NDArray[np.floating]) -> ByBank:
-        """Return the derivatives of ⟨v, ∇J(x)⟩ by the bank, at level 1 (v like the iterate)."""
+    def derivative(self, v: NDArray[np.floating], *, by_noisy: bool = False) -> Derivatives:
+        """Return the derivatives of ⟨v, ∇J(x)⟩ by the bank, at level 1, and by the noisy image through the gates.
+
+        v: like the iterate. The gates must be those of the noisy image.
+        """
         images = self.objective.prior.images_of
-        of_each = [self._of_both(*pair) for pair in zip(images(self.iterate), images(v), strict=True)]
-        return ByBank(*(np.sum(parts, axis=0) for parts in zip(*of_each, strict=True)))
+        parts = zip(images(self.iterate), images(v), images(self._noisy), self._gates, strict=True)
+        found = [self._of_all(*part, by_noisy=by_noisy) for part in parts]
+        of_noisy = [one.noisy for one in found if one.noisy is not None]
+        return Derivatives(
+            reduce(ByBank.plus, (one.bank for one in found)), np.concatenate(of_noisy) if of_noisy else None
+        )
 
-    def _of_both(self, x: NDArray[np.floating], v: NDArray[np.floating]) -> ByBank:
-        parts = [self._derivative(x, v, self._kernels.fine)]
-        if self._kernels.coarse is not None:
-            parts.append(self._derivative(self._smoothed(x), self._smoothed(v), self._kernels.coarse))
-        return self._kernels.joined(parts)
+    def _of_all(
+        self,
+        x: NDArray[np.floating],
+        v: NDArray[np.floating],
+        noisy: NDArray[np.floating],
+        gates: list[NDArray[np.floating]],
+        *,
+        by_noisy: bool,
+    ) -> Derivatives:
+        kernels, gate = self._kernels, self._kernels.bank.gate
+        pairs = [(x, v)]
+        if kernels.coarse is not None:
+            pairs.append((self._smoothed(x), self._smoothed(v)))
+        by_gates = np.zeros((len(kernels.bank.filters), *x.shape[1:]) if gate else (0, 0, 0), x.dtype)
+        found = []
+        for (one, other), of_scale, scale in zip(pairs, gates, kernels.scales, strict=True):
+            of_groups = np.zeros_like(of_scale)
+            found.append(self._derivative(one, other, of_scale, scale, of_groups))
+            if gate is not None:
+                by_gates[scale.own] = of_groups
+        bank = kernels.joined(found)
+        if gate is None:
+            return Derivatives(bank, np.zeros_like(noisy) if by_noisy else None)
+        by_layers, by_energies = gate.backward(self._energies(noisy), by_gates)
+        factors = (by_energies * (kernels.bank.energy_factor / kernels.level**2)).astype(noisy.dtype)
+        seen = [noisy] if kernels.coarse is None else [noisy, self._smoothed(noisy)]
+        parts = [
+            (image, np.ascontiguousarray(_of_groups(factors, scale.own)), scale)
+            for image, scale in zip(seen, kernels.scales, strict=True)
+        ]
+        through = kernels.joined([self._square_derivative(*part) for part in parts])
+        return Derivatives(
+            bank.plus(through)._replace(gate=by_layers), self._by_squares(parts) if by_noisy else None
+        )
 
-    def _derivative(self, x: NDArray[np.floating], v: NDArray[np.floating], scale: _Scale) -> ByBank:
-        """Return the derivatives for the filters of one scale."""
+    def _derivative(
+        self,
+        x: NDArray[np.floating],
+        v: NDArray[np.floating],
+        gates: NDArray[np.floating],
+        scale: _Scale,
+        by_gates: NDArray[np.floating],
+    ) -> ByBank:
+        """Return the derivatives for the filters of one scale, and set those by their gates."""
         layout, packed = scale.layout, scale.packed
         by_weight = np.zeros((len(self._tiles), len(packed.forward.weights)))
         by_potential = np.zeros((len(self._tiles), layout.shape.groups, 4))
         self._run(
             lambda tile: derivative_tile(
-                x, v, self._tiles, tile, packed.shape, packed.forward,
-                packed.potentials, by_weight, by_potential,
+                x, v, gates, self._tiles, tile, packed.shape, packed.forward,
+                packed.potentials, by_weight, by_potential, by_gates,
             )
         )  # fmt: skip
         return layout.by_bank(scale.bank, by_weight.sum(axis=0), by_potential.sum(axis=0))
 
+    def _square_derivative(
+        self, image: NDArray[np.floating], factors: NDArray[np.floating], scale: _Scale
+    ) -> ByBank:
+        """Return the derivatives of Σ factorᵢ |Kᵢ f|² by the filters of one scale."""
+        layout, packed = scale.layout, scale.packed
+        by_weight = np.zeros((len(self._tiles), len(packed.forward.weights)))
+        self._run(
+            lambda tile: square_derivative_tile(
+                image, factors, self._tiles, tile, packed.shape, packed.forward, by_weight
+            )
+        )
+        return layout.by_bank(scale.bank, by_weight.sum(axis=0), np.zeros((layout.shape.groups, 4)))
+
+    def _by_squares(
+        self, parts: Sequence[tuple[NDArray[np.floating], NDArray[np.floating], _Scale]]
+    ) -> NDArray[np.floating]:
+        """Return the derivatives of Σ factorᵢ |Kᵢ f|² by f, given as each scale sees it."""
+        fine, *coarse = (2 * self._quadratic(*part) for part in parts)
+        for one in coarse:
+            fine += self._smoothed(one)
+        return fine
+
+    def _quadratic(
+        self, x: NDArray[np.floating], factors: NDArray[np.floating], scale: _Scale
+    ) -> NDArray[np.floating]:
+        """Return Σ Kᵢᵀ (factorᵢ Kᵢ x): gates of potentials whose q is 1."""
+        parabola = np.array([np.sqrt(_FLAT), _FLAT, 0, _FLAT, 0], scale.packed.potentials.dtype)
+        packed = scale.packed._replace(potentials=np.tile(parabola, (len(scale.own), 1)))
+        product = np.empty_like(x)
+        self._run(lambda tile: hessian_tile(x, x, product, factors, self._tiles, tile, *packed))
+        product -= x
+        return product
+
     def _run(self, work: Callable[[int], None], tiles: NDArray[np.intp] | None = None) -> None:
         """Do work on some of the tiles, by default on each."""
-        waiting = iter((self._every if tiles is None else tiles).tolist())
+        _run(self._team, work, self._tiles, tiles)
 
-        def share() -> None:
-            for tile in waiting:
-                work(tile)
 
-        self._team(share)
+def gates_of(
+    prior: FilterPrior, noisy: NDArray[np.floating], threads: int | None = None
+) -> NDArray[np.floating]:
+    """Return the gates (images, groups, rows, columns) that a noisy image asks for; the bank must have a gate."""
+    with FilterEngine(FilterObjective(noisy, prior), noisy, threads, preconditioned=False) as engine:
+        gates: NDArray[np.floating] | None = engine.gates
+    assert gates is not None
+    return gates

@@ -218,7 +218,7 @@ def _mirrored(index, length):
 
 
 @compiled
-def _take_row(line, x, c, i, first, n):
+def take_row(line, x, c, i, first, n):
     """Fill a line with n pixels of row i of the extended image, from a column on; both may be negative."""
     row = x[c, _mirrored(i, x.shape[1])]
     columns = x.shape[2]
@@ -276,13 +276,13 @@ def _fold_columns(ring, slot, line, radius, odd, step, n):
 
 
 @compiled
-def _fold_source_row(ring, line, x, i, left, shape, n):
+def fold_source_row(ring, line, x, i, left, shape, n):
     """Fold one row of the extended image into its slot."""
     channels, radius, _, odd, _, step, _ = shape
     reach = radius * step
     slot = i % (2 * reach + 1) * channels
     for c in range(channels):
-        _take_row(line, x, c, i, left - 2 * reach, n + 2 * reach)
+        take_row(line, x, c, i, left - 2 * reach, n + 2 * reach)
         _fold_columns(ring, slot + c, line, radius, odd, step, n)
 
 
@@ -296,7 +296,7 @@ def _sum_and_difference(folds, even, odd, ring, after, before):
 
 
 @compiled
-def _fold_rows(folds, ring, i, shape):
+def fold_rows(folds, ring, i, shape):
     """Fold the rows of column folds around row i."""
     channels, radius, step = shape[0], shape[1], shape[5]
     slots = 2 * radius * step + 1
@@ -330,7 +330,7 @@ def _begin_both(ring, after, before, folds, even, odd):
 
 @compiled
 def _unfold_rows(ring, folds, i, shape):
-    """The adjoint of `_fold_rows`: add to the column folds of the rows around row i, of which the last is new."""
+    """The adjoint of `fold_rows`: add to the column folds of the rows around row i, of which the last is new."""
     channels, radius, step = shape[0], shape[1], shape[5]
     slots = 2 * radius * step + 1
     for c in range(channels):
@@ -364,7 +364,7 @@ def _unfold_columns(line, ring, slot, radius, odd, step, n):
 
 
 @compiled
-def _sum_products(sums, a, b, group, groups, n):
+def sum_products(sums, a, b, group, groups, n):
     """Set sums to the inner products of the responses of a group."""
     for j in range(n):
         sums[j] = a[group, j] * b[group, j]
@@ -382,28 +382,35 @@ def _scale(responses, factors, group, groups, n):
 
 
 @compiled
-def _ratios(ratios, values, squares, p, n):
-    """Set ratios to ψ'(t)/t and add ψ(t) to values, for t²."""
+def _take_gates(line, gates, group, i, first, n):
+    """Fill a line with n gates of a group from row i of the extended image, or with ones if there are no gates."""
+    if gates.size:
+        take_row(line, gates, group, i, first, n)
+
+
+@compiled
+def _ratios(ratios, values, squares, gates, p, n):
+    """Set ratios to g ψ'(t)/t and add g ψ(t) to values, for t² and the gates g."""
     a, inner, b, outer, at_zero = p[0], p[1], p[2], p[3], p[4]
     for j in range(n):
         u = squares[j] + inner
         v = squares[j] + outer
         narrow = a / np.sqrt(u)
         wide = b / np.sqrt(v)
-        values[j] += narrow * u - wide * v - at_zero
-        ratios[j] = narrow - wide
+        values[j] += gates[j] * (narrow * u - wide * v - at_zero)
+        ratios[j] = gates[j] * (narrow - wide)
 
 
 @compiled
-def _ratios_and_slopes(ratios, slopes, products, squares, p, n):
-    """Set ratios to q = ψ'(t)/t and slopes to q'(t)/t ⟨t, d⟩, for t² and the products ⟨t, d⟩."""
+def _ratios_and_slopes(ratios, slopes, products, squares, gates, p, n):
+    """Set ratios to g q = g ψ'(t)/t and slopes to g q'(t)/t ⟨t, d⟩, for t², the products ⟨t, d⟩ and the gates g."""
     a, inner, b, outer = p[0], p[1], p[2], p[3]
     one = p.dtype.type(1)
     for j in range(n):
         narrow = one / np.sqrt(squares[j] + inner)
         wide = one / np.sqrt(squares[j] + outer)
-        ratios[j] = a * narrow - b * wide
-        slopes[j] = products[j] * (b * (wide * wide * wide) - a * (narrow * narrow * narrow))
+        ratios[j] = gates[j] * (a * narrow - b * wide)
+        slopes[j] = gates[j] * products[j] * (b * (wide * wide * wide) - a * (narrow * narrow * narrow))
 
 
 @compiled
@@ -415,22 +422,31 @@ def _turn(changes, responses, ratios, slopes, group, groups, n):
 
 
 @compiled
-def _by_potential(products, squares, p, sums):
-    """Add Σ ⟨t, d⟩ ∂q/∂(a, ε₁², ac, ε₂²) to sums, for t² and the products ⟨t, d⟩."""
+def _by_potential(products, squares, gates, p, sums):
+    """Add Σ g ⟨t, d⟩ ∂q/∂(a, ε₁², ac, ε₂²) to sums, for t², the products ⟨t, d⟩ and the gates g."""
     a, inner, b, outer = p[0], p[1], p[2], p[3]
     one = p.dtype.type(1)
     by_a = by_inner = by_b = by_outer = p.dtype.type(0)
     for j in range(squares.shape[0]):
         narrow = one / np.sqrt(squares[j] + inner)
         wide = one / np.sqrt(squares[j] + outer)
-        by_a += products[j] * narrow
-        by_inner += products[j] * (narrow * narrow * narrow)
-        by_b += products[j] * wide
-        by_outer += products[j] * (wide * wide * wide)
+        gated = gates[j] * products[j]
+        by_a += gated * narrow
+        by_inner += gated * (narrow * narrow * narrow)
+        by_b += gated * wide
+        by_outer += gated * (wide * wide * wide)
     sums[0] += by_a
     sums[1] -= by_inner * a / 2
     sums[2] -= by_b
     sums[3] += by_outer * b / 2
+
+
+@compiled
+def _by_gates(to, products, squares, p):
+    """Set to q(t) ⟨t, d⟩, for t² and the products ⟨t, d⟩."""
+    a, inner, b, outer = p[0], p[1], p[2], p[3]
+    for j in range(to.shape[0]):
+        to[j] = products[j] * (a / np.sqrt(squares[j] + inner) - b / np.sqrt(squares[j] + outer))
 
 
 @compiled
@@ -455,7 +471,7 @@ def _finish_row(g, line, x, noisy, d):
 
 
 @compiled
-def _in_lanes(n):
+def in_lanes(n):
     return min((n + LANES - 1) // LANES * LANES, PITCH)
 
 
@@ -543,11 +559,12 @@ def move_tile(x, change, d, before, factors, tiles, k):
 
 @kernel
 def sweep_tile(
-    x, noisy, rest, g, d, tiles, k, shape, forward, backward, potentials, sums
+    x, noisy, rest, g, d, gates, tiles, k, shape, forward, backward, potentials, sums
 ):  # fmt: skip
     """Replace g by ∇R(x) + x − f, plus ``rest`` unless that is empty, in tile k.
 
-    x, noisy, rest, g, d: (channels, rows, columns); g may be d. tiles: see `tiles_of`.
+    x, noisy, rest, g, d: (channels, rows, columns); g may be d. gates: (groups, rows, columns), empty for ones.
+    tiles: see `tiles_of`.
     shape to potentials: the fields of `Packed`. sums[k] receives the sums over the tile, see `SUMS`.
     """
     channels, radius, width, odd, groups, step, members = shape
@@ -556,35 +573,37 @@ def sweep_tile(
     ring = np.zeros((slots * channels, width * PITCH), x.dtype)
     back = np.zeros((slots * channels, width * PITCH), x.dtype)
     folds = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
-    fold_rows = folds.reshape(-1, PITCH)
+    rows_of_folds = folds.reshape(-1, PITCH)
     responses = np.zeros((channels * members * groups, PITCH), x.dtype)
     line = np.zeros(PITCH + 2 * reach, x.dtype)
     values = np.zeros((1, PITCH), x.dtype)
     value_row = values[0]
     ratios = np.zeros(PITCH, x.dtype)
+    gate = np.ones(PITCH, x.dtype)
     squares = np.zeros(PITCH, x.dtype)
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
-    n = _in_lanes(right - left + 2 * reach)
+    n = in_lanes(right - left + 2 * reach)
     sums[k, :] = 0.0
     _clear_all(back)
     for source in range(top - 2 * reach, bottom + 2 * reach):
-        _fold_source_row(ring, line, x, source, left, shape, n)
+        fold_source_row(ring, line, x, source, left, shape, n)
         i = source - reach  # the row of responses
         if i < top - reach:
             continue
-        _fold_rows(folds, ring, i, shape)
-        multiply(responses, fold_rows, forward, n)
+        fold_rows(folds, ring, i, shape)
+        multiply(responses, rows_of_folds, forward, n)
         _clear(values, 0)
         for group in range(groups):
-            _sum_products(squares, responses, responses, group, groups, n)
-            _ratios(ratios, value_row, squares, potentials[group], n)
+            sum_products(squares, responses, responses, group, groups, n)
+            _take_gates(gate, gates, group, i, left - reach, n)
+            _ratios(ratios, value_row, squares, gate, potentials[group], n)
             _scale(responses, ratios, group, groups, n)
         if top <= i < bottom:
             total = x.dtype.type(0)
             for j in range(reach, reach + right - left):
                 total += value_row[j]
             sums[k, 0] += total
-        multiply(fold_rows, responses, backward, n)
+        multiply(rows_of_folds, responses, backward, n)
         _unfold_rows(back, folds, i, shape)
         i -= reach  # the row of the gradient
         if i < top:
@@ -603,7 +622,7 @@ def sweep_tile(
 
 @kernel
 def hessian_tile(
-    x, direction, product, tiles, k, shape, forward, backward, potentials
+    x, direction, product, gates, tiles, k, shape, forward, backward, potentials
 ):  # fmt: skip
     """Replace ``product`` by ∇²J(x) d = d + ∇²R(x) d in tile k; arguments as in `sweep_tile`."""
     channels, radius, width, odd, groups, step, members = shape
@@ -613,33 +632,35 @@ def hessian_tile(
     ring_d = np.zeros((slots * channels, width * PITCH), x.dtype)
     back = np.zeros((slots * channels, width * PITCH), x.dtype)
     folds = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
-    fold_rows = folds.reshape(-1, PITCH)
+    rows_of_folds = folds.reshape(-1, PITCH)
     responses = np.zeros((channels * members * groups, PITCH), x.dtype)
     responses_d = np.zeros((channels * members * groups, PITCH), x.dtype)
     ratios = np.zeros(PITCH, x.dtype)
+    gate = np.ones(PITCH, x.dtype)
     slopes = np.zeros(PITCH, x.dtype)
     squares = np.zeros(PITCH, x.dtype)
     products = np.zeros(PITCH, x.dtype)
     line = np.zeros(PITCH + 2 * reach, x.dtype)
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
-    n = _in_lanes(right - left + 2 * reach)
+    n = in_lanes(right - left + 2 * reach)
     _clear_all(back)
     for source in range(top - 2 * reach, bottom + 2 * reach):
-        _fold_source_row(ring, line, x, source, left, shape, n)
-        _fold_source_row(ring_d, line, direction, source, left, shape, n)
+        fold_source_row(ring, line, x, source, left, shape, n)
+        fold_source_row(ring_d, line, direction, source, left, shape, n)
         i = source - reach  # the row of responses
         if i < top - reach:
             continue
-        _fold_rows(folds, ring, i, shape)
-        multiply(responses, fold_rows, forward, n)
-        _fold_rows(folds, ring_d, i, shape)
-        multiply(responses_d, fold_rows, forward, n)
+        fold_rows(folds, ring, i, shape)
+        multiply(responses, rows_of_folds, forward, n)
+        fold_rows(folds, ring_d, i, shape)
+        multiply(responses_d, rows_of_folds, forward, n)
         for group in range(groups):
-            _sum_products(squares, responses, responses, group, groups, n)
-            _sum_products(products, responses, responses_d, group, groups, n)
-            _ratios_and_slopes(ratios, slopes, products, squares, potentials[group], n)
+            sum_products(squares, responses, responses, group, groups, n)
+            sum_products(products, responses, responses_d, group, groups, n)
+            _take_gates(gate, gates, group, i, left - reach, n)
+            _ratios_and_slopes(ratios, slopes, products, squares, gate, potentials[group], n)
             _turn(responses_d, responses, ratios, slopes, group, groups, n)
-        multiply(fold_rows, responses_d, backward, n)
+        multiply(rows_of_folds, responses_d, backward, n)
         _unfold_rows(back, folds, i, shape)
         i -= reach  # the row of the product
         if i < top:
@@ -654,13 +675,14 @@ def hessian_tile(
 
 @kernel
 def derivative_tile(
-    x, v, tiles, k, shape, forward, potentials, by_weight, by_potential
+    x, v, gates, tiles, k, shape, forward, potentials, by_weight, by_potential, by_gates
 ):  # fmt: skip
-    """Differentiate ⟨v, ∇R(x)⟩ = Σ_p Σᵢ ⟨Kᵢ v, q(t) t⟩_p, t = Kᵢ x, by the bank, in tile k.
+    """Differentiate ⟨v, ∇R(x)⟩ = Σ_p Σᵢ gᵢ ⟨Kᵢ v, q(t) t⟩_p, t = Kᵢ x, by the bank and by the gates, in tile k.
 
     The derivative by a filter is the correlation of q(t) t with v plus that of its change by Kᵢ v with x.
     by_weight: (tiles, weights), by the weights of `Packed.forward`, in double precision.
     by_potential: (tiles, groups, 4), by a, ε₁², ac and ε₂² of each group.
+    by_gates: like the gates, q(t) ⟨Kᵢ v, t⟩; empty if they are.
     """
     channels, radius, width, _, groups, step, members = shape
     reach = radius * step
@@ -669,45 +691,84 @@ def derivative_tile(
     ring_v = np.zeros((slots * channels, width * PITCH), x.dtype)
     folds = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
     folds_v = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
-    fold_rows = folds.reshape(-1, PITCH)
-    fold_v_rows = folds_v.reshape(-1, PITCH)
+    rows_of_folds = folds.reshape(-1, PITCH)
+    rows_of_folds_v = folds_v.reshape(-1, PITCH)
     responses = np.zeros((channels * members * groups, PITCH), x.dtype)
     responses_v = np.zeros((channels * members * groups, PITCH), x.dtype)
     ratios = np.zeros(PITCH, x.dtype)
+    gate = np.ones(PITCH, x.dtype)
     slopes = np.zeros(PITCH, x.dtype)
     squares = np.zeros(PITCH, x.dtype)
     products = np.zeros(PITCH, x.dtype)
     line = np.zeros(PITCH + 2 * reach, x.dtype)
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
-    n = _in_lanes(right - left + 2 * reach)
+    n = in_lanes(right - left + 2 * reach)
     by_weight[k] = 0.0
     by_potential[k] = 0.0
     for source in range(top - reach, bottom + reach):
-        _fold_source_row(ring, line, x, source, left, shape, n)
-        _fold_source_row(ring_v, line, v, source, left, shape, n)
+        fold_source_row(ring, line, x, source, left, shape, n)
+        fold_source_row(ring_v, line, v, source, left, shape, n)
         i = source - reach  # the row of responses
         if i < top:
             continue
-        _fold_rows(folds, ring, i, shape)
-        _fold_rows(folds_v, ring_v, i, shape)
-        multiply(responses, fold_rows, forward, n)
-        multiply(responses_v, fold_v_rows, forward, n)
+        fold_rows(folds, ring, i, shape)
+        fold_rows(folds_v, ring_v, i, shape)
+        multiply(responses, rows_of_folds, forward, n)
+        multiply(responses_v, rows_of_folds_v, forward, n)
         end_column = reach + right - left
         for group in range(groups):
-            _sum_products(squares, responses, responses, group, groups, n)
-            _sum_products(products, responses, responses_v, group, groups, n)
-            _ratios_and_slopes(ratios, slopes, products, squares, potentials[group], n)
+            sum_products(squares, responses, responses, group, groups, n)
+            sum_products(products, responses, responses_v, group, groups, n)
+            _take_gates(gate, gates, group, i, left - reach, n)
+            _ratios_and_slopes(ratios, slopes, products, squares, gate, potentials[group], n)
             _by_potential(
                 products[reach:end_column],
                 squares[reach:end_column],
+                gate[reach:end_column],
                 potentials[group],
                 by_potential[k, group],
             )
+            if by_gates.size:
+                _by_gates(
+                    by_gates[group, i, left:right], products[reach:], squares[reach:], potentials[group]
+                )
             _turn(responses_v, responses, ratios, slopes, group, groups, n)
             _scale(responses, ratios, group, groups, n)
         for r in range(responses.shape[0]):
             for own in (responses, responses_v):
                 own[r, :reach] = 0
                 own[r, end_column:] = 0
-        add_inner_products(by_weight[k], responses_v, fold_rows, forward, n)
-        add_inner_products(by_weight[k], responses, fold_v_rows, forward, n)
+        add_inner_products(by_weight[k], responses_v, rows_of_folds, forward, n)
+        add_inner_products(by_weight[k], responses, rows_of_folds_v, forward, n)
+
+
+@kernel
+def square_derivative_tile(x, factors, tiles, k, shape, forward, by_weight):
+    """Differentiate Σ_p Σᵢ factorᵢ |Kᵢ x|² by the weights of `Packed.forward`, in tile k.
+
+    factors: (groups, rows, columns). by_weight: (tiles, weights), in double precision.
+    """
+    channels, radius, width, _, groups, step, members = shape
+    reach = radius * step
+    ring = np.zeros(((2 * reach + 1) * channels, width * PITCH), x.dtype)
+    folds = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
+    rows_of_folds = folds.reshape(-1, PITCH)
+    responses = np.zeros((channels * members * groups, PITCH), x.dtype)
+    twice = np.zeros(PITCH, x.dtype)
+    line = np.zeros(PITCH + 2 * reach, x.dtype)
+    top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
+    n = in_lanes(right - left)
+    by_weight[k] = 0.0
+    for source in range(top - reach, bottom + reach):
+        fold_source_row(ring, line, x, source, left + reach, shape, n)
+        i = source - reach
+        if i < top:
+            continue
+        fold_rows(folds, ring, i, shape)
+        multiply(responses, rows_of_folds, forward, n)
+        for group in range(groups):
+            own = factors[group, i, left:right]
+            for j in range(right - left):
+                twice[j] = own[j] + own[j]
+            _scale(responses, twice, group, groups, n)
+        add_inner_products(by_weight[k], responses, rows_of_folds, forward, n)

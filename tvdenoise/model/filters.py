@@ -23,18 +23,22 @@ adjoint needs no special treatment of the border: it is the correlation with the
 the extended image. And up to a common phase, the symbol of a filter is real, and even or odd along each frequency: a
 quarter of the frequencies tells all.
 
+A bank may have gates: factors of the potentials, between 0 and 1, that differ between pixels (`tvdenoise.model.gates`).
+They change no bound.
+
 This module is the definition: scipy.sparse in double precision. Tests hold `tvdenoise.model.filter_kernels` to it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tvdenoise.model.fidelity import HELD
+from tvdenoise.model.gates import GATE_REACH, ByGate
 from tvdenoise.model.step_metrics import PART, SpectralMetric, UniformMetric
 
 if TYPE_CHECKING:
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
     from scipy import sparse
 
     from tvdenoise.model.fidelity import Fidelity
+    from tvdenoise.model.gates import Gate
 
 
 #: The symmetries of a filter or of a part of it along (rows, columns): 1 for even, −1 for odd.
@@ -148,13 +153,37 @@ class Potentials:
 
 
 class ByBank(NamedTuple):
-    """Derivatives by the filters of a bank, and by a, ε₁, c and ε₂ of each group."""
+    """Derivatives by the filters of a bank, by a, ε₁, c and ε₂ of each group, and by the layers of its gate, if any."""
 
     filters: NDArray[np.float64]
     scale: NDArray[np.float64]
     inner: NDArray[np.float64]
     share: NDArray[np.float64]
     outer: NDArray[np.float64]
+    gate: ByGate | None = None
+
+    @classmethod
+    def of(cls, arrays: Sequence[NDArray[np.float64]], gate: ByGate | None = None) -> ByBank:
+        """Return the derivatives by filters and potentials, in the order of the fields, and by the gate."""
+        filters, scale, inner, share, outer = arrays
+        return cls(filters, scale, inner, share, outer, gate)
+
+    @property
+    def arrays(self) -> tuple[NDArray[np.float64], ...]:
+        """Those by filters and potentials."""
+        return self.filters, self.scale, self.inner, self.share, self.outer
+
+    def plus(self, other: ByBank, factor: float = 1.0) -> ByBank:
+        """Return the sum with a multiple of other derivatives; those without a gate do not depend on it."""
+        gate = self.gate
+        if gate is not None and other.gate is not None:
+            gate = ByGate(*(a + factor * b for a, b in zip(gate, other.gate, strict=True)))
+        return ByBank.of([a + factor * b for a, b in zip(self.arrays, other.arrays, strict=True)], gate)
+
+    def times(self, factor: float) -> ByBank:
+        """Return a multiple."""
+        gate = None if self.gate is None else ByGate(*(factor * one for one in self.gate))
+        return ByBank.of([factor * one for one in self.arrays], gate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,11 +194,13 @@ class FilterBank:
     channels, but for its parity.
     scales: of each group, 1 or 2; None for ones. At scale 2 the taps are two pixels apart, and see the image smoothed
     by (1, 2, 1)/4 along both axes.
+    gate: how strongly the potentials act in each pixel; None for fully everywhere.
     """
 
     filters: NDArray[np.float64]
     potentials: Potentials
     scales: tuple[int, ...] | None = None
+    gate: Gate | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError unless the arrays fit together and the filters are what they are said to be."""
@@ -182,6 +213,8 @@ class FilterBank:
             raise ValueError("each group of filters needs one potential")
         if self.scales is not None and (len(self.scales) != len(self.filters) or {*self.scales} - {1, 2}):
             raise ValueError("each group of filters needs the scale 1 or 2")
+        if self.gate is not None and self.gate.outer_bias.shape != shape[:1]:
+            raise ValueError("each group of filters needs one gate")
         if not np.isfinite(self.filters).all():
             raise ValueError("the filters hold values that are not finite")
         size = np.abs(self.filters).sum(axis=(-2, -1), keepdims=True)
@@ -214,12 +247,22 @@ class FilterBank:
         """The largest distance of a pixel that a filter sees."""
         return 2 * self.radius + 1 if self.scales and 2 in self.scales else self.radius
 
+    @property
+    def energy_factor(self) -> float:
+        """What makes a mean of a sum of squares over the members and the channels of a group."""
+        return 1 / (self.members * self.channels)
+
+    @property
+    def gate_reach(self) -> int:
+        """The largest distance of a pixel of the noisy image on which a gate depends."""
+        return 0 if self.gate is None else self.reach + GATE_REACH
+
     def scale_of(self, index: int) -> int:
         """The scale of a group."""
         return 1 if self.scales is None else self.scales[index]
 
     def at_scale(self, scale: int) -> tuple[FilterBank, NDArray[np.intp]]:
-        """Return the groups of one scale as a bank of scale 1, and their indices."""
+        """Return the groups of one scale as a bank of scale 1 without gate, and their indices."""
         own = np.array([k for k in range(len(self.filters)) if self.scale_of(k) == scale], np.intp)
         return FilterBank(self.filters[own], self.potentials.of(own)), own
 
@@ -357,10 +400,12 @@ class FilterPrior:
     """R for a bank at a level.
 
     level: s > 0, in units of the intensities; about σ for white noise.
+    gates: (images, groups, rows, columns), for each image that the filters see; None for ones.
     """
 
     bank: FilterBank
     level: float
+    gates: NDArray[np.floating] | None = None
     _operators: dict[tuple[int, ...], list[sparse.csr_array]] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -394,33 +439,54 @@ class FilterPrior:
         """Return the images (channels, rows, columns) that the filters see: the whole, or each channel by itself."""
         return [planes] if self.bank.channels == len(planes) else [plane[np.newaxis] for plane in planes]
 
+    def gates_of(self, noisy: NDArray[np.floating]) -> NDArray[np.float64] | None:
+        """Return the gates that a noisy image asks for; None if the bank has no gate."""
+        if self.bank.gate is None:
+            return None
+        return np.stack([self.bank.gate.values(self.energies(one)) for one in self.images_of(noisy)])
+
+    def energies(self, image: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the mean |Kᵢ f / s|² of a group, (groups, rows, columns), of what the filters see together."""
+        squares = _norms(self._responses(image)) ** 2 * (self.bank.energy_factor / self.level**2)
+        return squares.reshape(-1, *image.shape[1:])
+
+    def _gates(self, image: int) -> NDArray[np.floating] | float:
+        """Return the gates of one of the images that the filters see, (groups, pixels)."""
+        return 1.0 if self.gates is None else self.gates[image].reshape(len(self.bank.filters), -1)
+
     def value(self, x: NDArray[np.floating]) -> float:
         """Return R(x)."""
-        responses = [self._responses(one) for one in self.images_of(x)]
-        return float(sum(self.potentials.value(_norms(each)).sum() for each in responses))
+        norms = [_norms(self._responses(one)) for one in self.images_of(x)]
+        return float(sum((self._gates(k) * self.potentials.value(one)).sum() for k, one in enumerate(norms)))
 
     def gradient(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return ∇R(x), with the shape of the image."""
-        return np.concatenate([self._gradient(one) for one in self.images_of(x)])
+        return np.concatenate(
+            [self._gradient(one, self._gates(k)) for k, one in enumerate(self.images_of(x))]
+        )
 
-    def _gradient(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
+    def _gradient(self, x: NDArray[np.floating], gates: NDArray[np.floating] | float) -> NDArray[np.float64]:
         responses = self._responses(x)
-        return self._adjoint(self.potentials.ratio(_norms(responses))[:, None] * responses, x.shape)
+        ratios = gates * self.potentials.ratio(_norms(responses))
+        return self._adjoint(ratios[:, None] * responses, x.shape)
 
     def hessian_product(
         self, x: NDArray[np.floating], direction: NDArray[np.floating]
     ) -> NDArray[np.float64]:
         """Return ∇²R(x) d, with the shape of the image."""
         pairs = zip(self.images_of(x), self.images_of(direction), strict=True)
-        return np.concatenate([self._hessian_product(*pair) for pair in pairs])
+        return np.concatenate([self._hessian_product(*pair, self._gates(k)) for k, pair in enumerate(pairs)])
 
     def _hessian_product(
-        self, x: NDArray[np.floating], direction: NDArray[np.floating]
+        self,
+        x: NDArray[np.floating],
+        direction: NDArray[np.floating],
+        gates: NDArray[np.floating] | float,
     ) -> NDArray[np.float64]:
         responses, changes = self._responses(x), self._responses(direction)
         norms = _norms(responses)
-        along = self.potentials.ratio_slope(norms) * (responses * changes).sum(axis=(0, 2))
-        ratios = self.potentials.ratio(norms)
+        along = gates * self.potentials.ratio_slope(norms) * (responses * changes).sum(axis=(0, 2))
+        ratios = gates * self.potentials.ratio(norms)
         return self._adjoint(ratios[:, None] * changes + along[:, None] * responses, x.shape)
 
     def _responses(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -450,6 +516,8 @@ class FilterObjective:
     noisy: f, (channels, rows, columns), float32 or float64. A bank of one channel acts on each channel by itself; other
     banks need an image with as many channels.
     fidelity: the held pixels, which are no unknowns; all others have the weight 1. None if all are free.
+
+    The gates are those of the prior, and those that the noisy image asks for if it has none.
     """
 
     noisy: NDArray[np.floating]
@@ -466,6 +534,13 @@ class FilterObjective:
             raise ValueError(
                 f"filters for {self.prior.bank.channels} channels do not suit an image of {len(self.noisy)}"
             )
+
+    @cached_property
+    def gated(self) -> FilterPrior:
+        """The prior with its gates, in double precision unless it came with them."""
+        if self.prior.gates is not None or self.prior.bank.gate is None:
+            return self.prior
+        return replace(self.prior, gates=self.prior.gates_of(self.noisy))
 
     @property
     def lipschitz(self) -> float:
@@ -526,18 +601,18 @@ class FilterObjective:
     def value(self, x: NDArray[np.floating]) -> float:
         """Return J(x)."""
         residual = x.astype(np.float64) - self.noisy
-        return self.prior.value(x) + float(np.vdot(residual, residual)) / 2
+        return self.gated.value(x) + float(np.vdot(residual, residual)) / 2
 
     def gradient(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return ∇J(x), with the shape of the image; zero at held pixels."""
-        gradient: NDArray[np.float64] = self.prior.gradient(x) + x - self.noisy
+        gradient: NDArray[np.float64] = self.gated.gradient(x) + x - self.noisy
         return gradient if self.fidelity is None else np.where(self.fidelity.is_free, gradient, 0.0)
 
     def hessian_product(
         self, x: NDArray[np.floating], direction: NDArray[np.floating]
     ) -> NDArray[np.float64]:
         """Return ∇²J(x) d, with the shape of the image."""
-        return self.prior.hessian_product(x, direction) + direction
+        return self.gated.hessian_product(x, direction) + direction
 
 
 def mirrored(indices: NDArray[np.intp], length: int) -> NDArray[np.intp]:

@@ -19,6 +19,7 @@ import numpy as np
 from tvdenoise.errors import PriorError
 from tvdenoise.model.colour import RGB_CHANNELS
 from tvdenoise.model.filters import FilterBank, FilterPrior, Potentials
+from tvdenoise.model.gates import ByGate, Gate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 #: What the entries "format" and "version" say.
-FORMAT, VERSION = "tvdenoise prior", 2
+FORMAT, VERSION = "tvdenoise prior", 3
 #: A file is refused if it is larger than so many bytes, or its bank larger than that.
 MOST_BYTES = 1 << 23
 _MOST_FILTERS, _MOST_CHANNELS, _MOST_SIDE = 512, 4, 15
@@ -74,6 +75,8 @@ class LearnedPrior:
         bank = self.bank
         scales = np.array([bank.scale_of(k) for k in range(len(bank.filters))], float)
         parts = (bank.filters, scales, *_potentials(bank.potentials).values())
+        if bank.gate is not None:
+            parts += bank.gate.arrays
         digest = hashlib.sha256()
         for part in parts:
             digest.update(repr(part.shape).encode() + np.ascontiguousarray(part, "<f8").tobytes())
@@ -96,6 +99,9 @@ class LearnedPrior:
             "scales": [bank.scale_of(k) for k in range(len(bank.filters))],
             "potentials": {name: one.tolist() for name, one in _potentials(bank.potentials).items()},
             "filters": bank.filters.tolist(),
+            "gate": None
+            if bank.gate is None
+            else {name: one.tolist() for name, one in bank.gate.arrays._asdict().items()},
         }
         entries = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in content.items())
         return ("{\n" + ",\n".join(entries) + "\n}\n").encode()
@@ -136,7 +142,7 @@ class LearnedPrior:
         potentials = Potentials(**{name: _numbers(entries["potentials"][name], 1) for name in _FIELDS})
         scales = tuple(_whole(one, "a scale") for one in entries["scales"])
         prior = cls(
-            FilterBank(filters, potentials, scales),
+            FilterBank(filters, potentials, scales, _gate(entries["gate"])),
             _levels(entries["levels"]),
             _names(entries["learned_from"]),
             _whole(entries["steps"], "the number of steps"),
@@ -206,6 +212,13 @@ def _numbers(entry: Any, dimensions: int) -> NDArray[np.float64]:
     if found.dtype.kind not in "fiu" or found.ndim != dimensions:
         raise ValueError("a list of numbers has another shape or holds something else")
     return found.astype(np.float64)
+
+
+def _gate(entry: Any) -> Gate | None:
+    """Return the gate of a file, if it has one. Raises ValueError, KeyError, TypeError and OverflowError."""
+    if entry is None:
+        return None
+    return Gate(**{name: _numbers(entry[name], 1 if name.endswith("bias") else 2) for name in ByGate._fields})
 
 
 def _whole(entry: Any, name: str) -> int:

@@ -280,15 +280,21 @@ class Method:
         )
 
     def posed(
-        self, noisy: NDArray[np.floating], mu: float, epsilon: float, fidelity: Fidelity | None = None
+        self,
+        noisy: NDArray[np.floating],
+        mu: float,
+        epsilon: float,
+        fidelity: Fidelity | None = None,
+        gates: NDArray[np.floating] | None = None,
     ) -> Minimisable:
         """Return J with total variation, or with learned filters of level 1/μ.
 
+        gates: of a window of a larger image, which depend on pixels outside; by default those of the noisy image.
         Raises ValueError for weights of pixels, with learned filters: they can only hold pixels.
         """
         if self.bank is None:
             return self.objective(noisy, mu, epsilon, fidelity)
-        return FilterObjective(noisy, FilterPrior(self.bank, 1 / mu), fidelity)
+        return FilterObjective(noisy, FilterPrior(self.bank, 1 / mu, gates), fidelity)
 
     @contextmanager
     def descent(
@@ -335,15 +341,16 @@ class Method:
         trace: bool = False,
         progress: Callable[[float], None] | None = None,
         floor_part: float = 1.0,
+        gates: NDArray[np.floating] | None = None,
     ) -> Minimiser:
         """Solve for an image (channels, rows, columns) or a volume (channels, planes, rows, columns).
 
         start: by default the noisy image, or with learned filters its minimiser of J with total variation, from which
         they need fewer evaluations. fidelity: the weights of pixels, None for ones. stored, returned,
-        floor_part: as in `descent`. trace: record the value and the bound at each evaluation.
+        floor_part: as in `descent`. gates: as in `posed`. trace: record the value and the bound at each evaluation.
         progress: called with the completed part after each evaluation; see `Progress`.
         """
-        objective = self.posed(noisy, mu, epsilon, fidelity)
+        objective = self.posed(noisy, mu, epsilon, fidelity, gates)
         with self.descent(
             objective,
             self.start(noisy, mu) if start is None else start,

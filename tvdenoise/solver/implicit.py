@@ -143,10 +143,12 @@ def of_filters(
         along = engine.hessian_product(x) - x
     at_one = FilterObjective(objective.noisy / level, FilterPrior(bank, 1.0))
     with FilterEngine(at_one, x / level, threads) as engine:
-        by_bank = engine.derivative(level * v)
+        by_bank, through_gates = engine.derivative(level * v, by_noisy=True)
+    assert through_gates is not None
+    through_gates /= level
     return Gradients(
-        v,
+        v - through_gates,
         residual,
-        level=-float(np.vdot(of_prior - along, v)) / level,
-        bank=type(by_bank)(*(-one for one in by_bank)),
+        level=float(np.vdot(objective.noisy, through_gates) - np.vdot(of_prior - along, v)) / level,
+        bank=by_bank.times(-1.0),
     )

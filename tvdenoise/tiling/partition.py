@@ -289,21 +289,25 @@ class Budget:
         """Values per pixel to solve; with filters f, x, ∇J, two directions, a change, the metric and some more."""
         if self.bank is None:
             return _SOLVED * self.channels
-        return _FILTERED * (6 * self.channels + self.bank.channels + max(self.channels, self._smooth))
+        solving = 6 * self.channels + self.bank.channels + max(self.channels, self._smooth)
+        return _FILTERED * (self._gates + max(solving, 3 * self.channels + self._energies))
 
     @property
     def _held(self) -> float:
         """Values per pixel to solve with a held ring; with filters they compare the composite, x and a mixture."""
         if self.bank is None:
             return _HELD * self.channels
-        return _FILTERED * (8 * self.channels + self._smooth)
+        return _FILTERED * (
+            self._gates + max(8 * self.channels + self._smooth, self._energies + self.channels)
+        )
 
     @property
     def _certified(self) -> float:
         """Values per pixel to certify."""
         if self.bank is None:
             return _CERTIFIED * self.channels
-        return _FILTERED * (3 * self.channels + max(self.channels, self._smooth))
+        certifying = 3 * self.channels + max(self.channels, self._smooth)
+        return _FILTERED * (self._gates + max(certifying, 3 * self.channels + self._energies))
 
     @property
     def _smooth(self) -> int:
@@ -312,9 +316,21 @@ class Budget:
         return 3 * self.bank.channels
 
     @property
+    def _gates(self) -> int:
+        """Values per pixel for gates: one for each group, and each image that the filters see by itself."""
+        assert self.bank is not None
+        return self._energies * (self.channels if self.bank.channels == 1 else 1)
+
+    @property
+    def _energies(self) -> int:
+        """Values per pixel for the energies from which gates are made."""
+        assert self.bank is not None
+        return 0 if self.bank.gate is None else len(self.bank.filters)
+
+    @property
     def margin(self) -> int:
         """How far away pixels are on which the gradient of a pixel depends, beyond its neighbours."""
-        return 0 if self.bank is None else 2 * self.bank.reach - 1
+        return 0 if self.bank is None else 2 * self.bank.reach - 1 + self.bank.gate_reach
 
     @property
     def _largest_band(self) -> int:

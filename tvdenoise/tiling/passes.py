@@ -241,13 +241,14 @@ class Windows:
         shape, inner = self.reader.shape, window
         ring = self.form.method.reach
         window = extended(inner, (ring - 1,) * len(shape), shape)
+        gates = self.form.gates(self.reader, window)
         (noisy, fidelity), old = self.reader.noisy(window), self.scratch.read(window)
         left = max(self.form.method.options.max_iterations - self.evaluations, 1)
         most = min(left, _TIMES * self.longest)
         method = self.form.method
         found = replace(method, options=replace(method.options, max_iterations=most)).minimise(
             noisy, self.form.mu, self.form.epsilon, fidelity=_free_inside(window, shape, fidelity, ring),
-            tolerance=tolerance, start=old, floor_part=_FLOOR_PART,
+            tolerance=tolerance, start=old, floor_part=_FLOOR_PART, gates=gates,
         )  # fmt: skip
         self.work += found.iterations * size(window)
         if found.iterations == 1:

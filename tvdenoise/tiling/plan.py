@@ -18,6 +18,7 @@ from tvdenoise.images.data import (
 from tvdenoise.images.validity import RangeEnds, near_levels
 from tvdenoise.model.colour import RGB_CHANNELS
 from tvdenoise.model.fidelity import Fidelity
+from tvdenoise.model.filters import FilterPrior
 from tvdenoise.model.objective import Objective
 from tvdenoise.noise.blocks import BLOCKS
 from tvdenoise.noise.estimation import PATCHES, is_thin
@@ -59,9 +60,26 @@ class Form:
     mu: float
     epsilon: float
 
-    def objective(self, noisy: NDArray[np.floating], fidelity: Fidelity | None = None) -> Minimisable:
-        """Return J for planes (channels, ...)."""
-        return self.method.posed(noisy, self.mu, self.epsilon, fidelity)
+    def objective(
+        self,
+        noisy: NDArray[np.floating],
+        fidelity: Fidelity | None = None,
+        gates: NDArray[np.floating] | None = None,
+    ) -> Minimisable:
+        """Return J for planes (channels, ...). gates: as in `Method.posed`."""
+        return self.method.posed(noisy, self.mu, self.epsilon, fidelity, gates)
+
+    def gates(self, reader: Reader, window: Window) -> NDArray[np.floating] | None:
+        """Return the gates in a window, which depend on the noisy pixels around it; None if there are none."""
+        bank = self.method.bank
+        if bank is None or bank.gate is None:
+            return None
+        from tvdenoise.model.filter_engine import gates_of  # its kernels take time to import
+
+        around = extended(window, (bank.gate_reach,) * len(reader.shape), reader.shape)
+        noisy, _ = reader.noisy(around)
+        found = gates_of(FilterPrior(bank, 1 / self.mu), noisy, self.method.options.threads)
+        return np.ascontiguousarray(found[:, :, *within(window, around)])
 
     def certificate(self, reader: Reader, tolerance: float | None, surveyed: Survey) -> Certificate:
         """Return the certificate of the whole image."""

@@ -96,12 +96,13 @@ class Audit:
 
     def _objective(self, band: Window, window: Window) -> Minimisable:
         """Return J for a band in a window around it; the rest, where no gradient is needed, is zero."""
+        gates = self.form.gates(self.reader, window)
         if self.reader.may_have_absent:
-            return self.form.objective(*self.reader.noisy(window))
+            return self.form.objective(*self.reader.noisy(window), gates)
         planes, _ = self.reader.noisy(band)
         around = np.zeros((self.reader.solved_channels, *lengths(window)), planes.dtype)
         around[:, *within(band, window)] = planes
-        return self.form.objective(around)
+        return self.form.objective(around, gates=gates)
 
     def _evaluated(self, band: Window) -> _Sums:
         window = self._with_neighbours(band)

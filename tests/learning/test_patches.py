@@ -1,0 +1,45 @@
+"""Patches follow from the seed and the number of the batch, and their noise has the level that they name."""
+
+import numpy as np
+import pytest
+
+from tvdenoise.learning.patches import Sampler
+
+RAMP = np.tile(np.linspace(0, 200, 240, dtype=np.float32), (1, 200, 1))
+
+
+def test_noise_that_does_not_grow_has_the_same_level_everywhere():
+    patches = Sampler([RAMP], (10.0, 40.0), (180, 180), growing=0.0).draw(3, 4)
+    noise = patches.noisy - patches.clean
+    assert noise.shape == (4, 1, 180, 180)
+    assert noise.std(axis=(1, 2, 3)) == pytest.approx(1, abs=0.02)
+    assert ((patches.levels >= 10) & (patches.levels <= 40)).all()
+
+
+def test_growing_noise_has_a_variance_that_is_linear_in_the_intensity():
+    patches = Sampler([RAMP], (10.0, 40.0), (200, 200), seed=1, growing=1.0).draw(0, 40)
+    slopes = []
+    for noisy, clean, level in zip(patches.noisy, patches.clean, patches.levels, strict=True):
+        squares = (noisy - clean).ravel().astype(float) ** 2
+        slope, _ = np.polyfit(clean.ravel() * level / RAMP.mean(), squares, 1)
+        at_mean = squares.mean() - slope * (clean.mean() * level / RAMP.mean())
+        slopes.append(slope)
+        assert at_mean > 0
+    assert min(slopes) > -0.1
+    assert max(slopes) < 1.1
+    assert np.mean(slopes) == pytest.approx(
+        0.5, abs=0.1
+    )  # spread evenly between none and all of the variance
+
+
+def test_a_given_level_and_the_same_batch_give_the_same_patches():
+    sampler = Sampler([RAMP], (10.0, 40.0), (20, 30), seed=2)
+    first, second = sampler.draw(5, 3, 25.0), sampler.draw(5, 3, 25.0)
+    assert (first.levels == 25).all()
+    assert first.noisy.tobytes() == second.noisy.tobytes()
+    assert first.noisy.tobytes() != sampler.draw(6, 3, 25.0).noisy.tobytes()
+
+
+def test_a_black_image_has_noise_that_is_finite():
+    black = np.zeros((1, 30, 30), np.float32)
+    assert np.isfinite(Sampler([black], (10.0, 40.0), (20, 20), growing=1.0).draw(0, 3).noisy).all()
