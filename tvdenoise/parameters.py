@@ -663,8 +663,9 @@ def method_of(options: Options, channels: int, axis_weights: tuple[float, ...] |
     """
     if options.chroma_only:
         require_colour(channels)
-    if options.is_learned:
-        return Method(options, (1.0,) * channels, axis_weights, bank_of(options.prior, channels))
+    prior = prior_of(options)
+    if prior is not None:
+        return Method(options, (1.0,) * channels, axis_weights, bank_of(prior, channels))
     weights: tuple[float, ...] = (1.0,) * channels
     if channels == RGB_CHANNELS:
         luminance, *opponents = chroma_weights(options.chroma)
@@ -672,10 +673,15 @@ def method_of(options: Options, channels: int, axis_weights: tuple[float, ...] |
     return Method(options, weights, axis_weights)
 
 
-def bank_of(prior: LearnedPrior | str, channels: int) -> FilterBank:
-    """Return the learned filters for an image. Raises ValueError if they do not suit it, and as `prior_named`."""
-    if isinstance(prior, str):
-        prior = prior_named(prior)
+def prior_of(options: Options) -> LearnedPrior | None:
+    """Return the learned filters that denoise; None with total variation. Raises as `prior_named`."""
+    if not options.is_learned:
+        return None
+    return prior_named(options.prior) if isinstance(options.prior, str) else options.prior
+
+
+def bank_of(prior: LearnedPrior, channels: int) -> FilterBank:
+    """Return the filters of a prior for an image. Raises ValueError if they do not suit it."""
     bank = prior.suiting(channels).bank
     if bank.channels not in (1, channels):
         raise ValueError(f"the prior is for images of {bank.channels} channels, and this one has {channels}")

@@ -138,10 +138,11 @@ def memory_for(large: LargeImage | VolumeFile, budget: MemoryBudget) -> int:
 
 def _bytes_of_bank(options: Options, channels: int) -> int:
     """The memory that learned filters take themselves, whatever the image: twice their transforms."""
-    from tvdenoise.parameters import bank_of
+    from tvdenoise.parameters import bank_of, prior_of
 
+    prior = prior_of(options)
     try:
-        return 2 * bank_of(options.prior, channels).symbols.nbytes
+        return 0 if prior is None else 2 * bank_of(prior, channels).symbols.nbytes
     except ValueError as error:
         raise UnsupportedImageError(f"cannot be denoised: {error}") from error
 

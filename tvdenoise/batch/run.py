@@ -164,6 +164,8 @@ def _with_memory(jobs: tuple[Job, ...], settings: FileOptions) -> tuple[Job, ...
 
 
 def _bytes_needed(header: Header, settings: FileOptions) -> int:
+    from tvdenoise.parameters import prior_of
+
     if settings.volume:
         return header.volume_bytes_needed(has_weights=settings.has_weights)
-    return replace(header, has_filters=settings.is_learned).bytes_needed
+    return replace(header, prior=prior_of(settings)).bytes_needed

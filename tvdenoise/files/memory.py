@@ -8,9 +8,13 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.machine import control_groups, text_of
+
+if TYPE_CHECKING:
+    from tvdenoise.model.prior_file import LearnedPrior
 
 _PROCESS = Path("/proc/self")
 _MACHINE = Path("/proc/meminfo")
@@ -127,14 +131,20 @@ def bytes_needed(
     return math.ceil(columns * rows * (a_value * planes + _COPIES * channels * bytes_per_sample)) + _CHOICE
 
 
-def bytes_of_filters(columns: int, rows: int, channels: int, *, is_double: bool = False) -> int:
+def bytes_of_filters(
+    columns: int, rows: int, channels: int, prior: LearnedPrior, *, is_double: bool = False
+) -> int:
     """Return the memory that learned filters need besides `bytes_needed`.
 
-    channels: that are denoised together. Filters of one channel take one after the other and need less; others have a
-    matrix for each frequency.
+    channels: that are denoised together. Filters of one channel take one after the other, but have gates for each.
     """
     a_value = _DOUBLE if is_double else _FLOAT
-    return (_FILTER_PLANES + channels) * channels * a_value * columns * rows
+    bank = prior.suiting(channels).bank
+    gates = 0
+    if bank.gate is not None:
+        images = channels if bank.channels == 1 else 1
+        gates = len(bank.filters) * (images + 1)  # and the energies that gates are made of
+    return ((_FILTER_PLANES + channels) * channels + gates) * a_value * columns * rows
 
 
 def volume_bytes_needed(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -34,6 +34,9 @@ from tvdenoise.formats.family import Family
 from tvdenoise.formats.registry import FAMILIES, FORMATS
 from tvdenoise.formats.tiff.samples import deep_samples
 from tvdenoise.precision import precision_of
+
+if TYPE_CHECKING:
+    from tvdenoise.model.prior_file import LearnedPrior
 
 _PILLOWS = tuple(family.codec for family in FAMILIES.values() if family.opened_by_pillow)
 _LONGEST_REASON = 200
@@ -117,7 +120,7 @@ class Header:
     """What a header says: codec as named by Pillow; channels including alpha, and of a palette those it expands to;
     planes: the number of images in the file; volume: the number of images in its largest volume. Both are 1 if the
     beginning of the file does not show them. is_double: it is denoised in double precision; in_bands: band by band;
-    is_bilevel: see `DecodedImage`. has_filters: learned filters will denoise it, which needs more memory."""
+    is_bilevel: see `DecodedImage`. prior: learned filters that will denoise it, which need more memory."""
 
     codec: str
     columns: int
@@ -130,7 +133,7 @@ class Header:
     is_double: bool = False
     in_bands: bool = False
     is_bilevel: bool = False
-    has_filters: bool = False
+    prior: LearnedPrior | None = None
 
     @property
     def values(self) -> int:
@@ -151,10 +154,12 @@ class Header:
             is_double=self.is_double,
             in_bands=self.in_bands,
         )
-        if not self.has_filters:
+        if self.prior is None:
             return needed
         together = 1 if self.in_bands else self.channels - self.has_alpha
-        return needed + bytes_of_filters(self.columns, self.rows, together, is_double=self.is_double)
+        return needed + bytes_of_filters(
+            self.columns, self.rows, together, self.prior, is_double=self.is_double
+        )
 
     def volume_bytes_needed(self, *, has_weights: bool) -> int:
         """See `memory.volume_bytes_needed`."""
@@ -214,7 +219,7 @@ class OpenedFile:
 
     opened: its first image, opened by Pillow; stream: the file it is read from.
     max_megapixels: refuse larger images; first_frame: use only the first of several images; couples_bands: bands are
-    denoised together; has_filters: learned filters denoise the image.
+    denoised together; prior: learned filters that denoise the image.
     Properties raise UnreadableImageError and UnsupportedImageError.
     """
 
@@ -226,13 +231,13 @@ class OpenedFile:
         *,
         first_frame: bool = False,
         couples_bands: bool = False,
-        has_filters: bool = False,
+        prior: LearnedPrior | None = None,
     ) -> None:
         self.opened = opened
         self.stream = stream
         self.first_frame = first_frame
         self._couples_bands = couples_bands
-        self._has_filters = has_filters
+        self._prior = prior
         self._max_megapixels = max_megapixels
 
     @property
@@ -270,7 +275,7 @@ class OpenedFile:
             replace(
                 header,
                 in_bands=header.in_bands and not self._couples_bands,
-                has_filters=self._has_filters,
+                prior=self._prior,
             )
             for header in self._headers()
         )
@@ -382,7 +387,7 @@ def opened_file(
     max_megapixels: float = math.inf,
     *,
     first_frame: bool = False,
-    has_filters: bool = False,
+    prior: LearnedPrior | None = None,
 ) -> Iterator[OpenedFile]:
     """Open a file to inspect it, without changing its access time where the system allows that.
 
@@ -390,7 +395,7 @@ def opened_file(
     """
     try:
         with open(path, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
-            yield OpenedFile(opened, stream, max_megapixels, first_frame=first_frame, has_filters=has_filters)
+            yield OpenedFile(opened, stream, max_megapixels, first_frame=first_frame, prior=prior)
     except OSError as error:
         raise UnreadableImageError(reason_of(error)) from error
 

@@ -35,7 +35,7 @@ class Sampler:
     levels: tuple[float, float]
     shape: tuple[int, int]
     seed: int = 0
-    growing: float = 0.5
+    growing: float = 0.25
 
     def draw(self, batch: int, count: int, level: float | None = None) -> Patches:
         """Return a batch; levels are spread evenly over their logarithms unless one is given."""

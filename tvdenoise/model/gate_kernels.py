@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tvdenoise.model.filter_kernels import fold_rows, fold_source_row, in_lanes, sum_products, take_row
-from tvdenoise.model.gates import BOXES, DELTA, GATE_REACH
+from tvdenoise.model.gates import BOXES, DELTA, ETA, GATE_REACH
 from tvdenoise.model.kernels import compiled, kernel
 from tvdenoise.model.products import PITCH, Pattern, Products, multiply
 
@@ -114,11 +114,11 @@ def _roots(to, means):
 @compiled
 def _rectify(row, bias):
     """Replace sums less their bias by m(z), without cancellation below 0."""
-    half, one = row.dtype.type(0.5), row.dtype.type(1)
+    half, square = row.dtype.type(0.5), row.dtype.type(ETA**2)
     for j in range(row.shape[0]):
         z = row[j] + bias
-        twice = np.sqrt(one + z * z) + abs(z)
-        row[j] = half * twice if z > 0 else half / twice
+        twice = np.sqrt(square + z * z) + abs(z)
+        row[j] = half * (twice if z > 0 else square / twice)
 
 
 @compiled

@@ -3,16 +3,16 @@
     R(x) = s² Σᵢ Σ_p gᵢ(p) ψᵢ(|(Kᵢ x / s)_p|),    0 ≤ gᵢ(p) ≤ 1
 
 The gates are a function of the noisy image f and not of x, so J stays a sum of potentials with fixed factors. None is
-above 1, so all bounds of the ungated prior hold: ρ, the Lipschitz constant and the metric of the steps. Fixed factors
-from a network were shown to gain much in denoising by Neumayer, Pourya, Goujon and Unser ("Boosting weakly convex ridge
-regularizers with spatial adaptivity", 2023), who compute them from a first solution; here they follow from f itself:
+above 1, so all bounds of the ungated prior hold: ρ, the Lipschitz constant and the metric of the steps. Neumayer and
+Altekrüger ("Stability of data-dependent ridge-regularization for inverse problems", arXiv:2406.12289) compute such
+factors from a first solution, by a network of convolutions. Here they follow from f itself:
 
     eᵢ = |Kᵢ f / s|² / count         the energies: means over filters and channels, about 1 in noise of level s
     φ = r(B₃ e), r(B₅ B₃ e), r(B₉ B₅ B₃ e),    r(e) = (e + δ)^¼ − (1 + δ)^¼
-    g = h(b + A m(b' + A' φ)),    m(z) = ½ (z + √(1 + z²)),    h(z) = m'(z) = ½ + ½ z/√(1 + z²)
+    g = h(b + A m(b' + A' φ)),    m(z) = ½ (z + √(η² + z²)),    h(z) = ½ + ½ z/√(1 + z²)
 
 Bₙ is the mean over n×n pixels of the symmetrically extended image. m is a smooth maximum of 0 and z, so the gates have
-derivatives everywhere. A flip of the image flips energies and gates.
+derivatives everywhere; m'(z) = h(z/η). A flip of the image flips energies and gates.
 
 This module is the definition, in double precision; `tvdenoise.model.gate_kernels` is its fast twin.
 """
@@ -34,6 +34,8 @@ BOXES = (3, 5, 9)
 GATE_REACH = sum(side // 2 for side in BOXES)
 #: δ, which keeps the derivative of the root finite.
 DELTA = 1 / 16
+#: η, over which the maximum is smooth.
+ETA = 1 / 8
 #: The largest value in a layer and the most hidden values: single precision holds z² for any image.
 _LARGEST, _MOST_HIDDEN = 1000, 512
 #: How much z differs at first between pixels whose hidden values differ by 1.
@@ -99,7 +101,7 @@ class Gate:
         forward = self._forward(energies)
         shape = energies.shape
         by_sums = by_gates.reshape(len(by_gates), -1) * (0.5 / (1 + forward.sums**2) ** 1.5)
-        by_hidden = (self.outer.T @ by_sums) * opening(forward.inner_sums)
+        by_hidden = (self.outer.T @ by_sums) * opening(forward.inner_sums / ETA)
         by_roots = (self.inner.T @ by_hidden).reshape(len(BOXES), *shape)
         by_energies = np.zeros(shape)
         for side, mean, by_root in reversed(list(zip(BOXES, forward.means, by_roots, strict=True))):
@@ -122,7 +124,7 @@ class Gate:
         roots = (np.stack(means) + DELTA) ** 0.25 - (1 + DELTA) ** 0.25
         features = roots.reshape(-1, roots[0, 0].size)
         inner_sums = self.inner @ features + self.inner_bias[:, None]
-        hidden = 0.5 * (inner_sums + np.hypot(1, inner_sums))
+        hidden = 0.5 * (inner_sums + np.hypot(ETA, inner_sums))
         sums = self.outer @ hidden + self.outer_bias[:, None]
         return _Forward(means, features, inner_sums, hidden, sums, opening(sums).reshape(energies.shape))
 
