@@ -133,7 +133,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Prior:
-    """Total variation, "tv"; learned filters of this package, "learned"; those of a file, by its name; or a prior."""
+    """Total variation, "tv"; filters of this package, "learned" or "gated"; those of a named file; or a prior."""
 
     def check(self, name: str, value: Any) -> Any:
         """The name, or the prior. Raises ValueError."""
@@ -141,7 +141,7 @@ class Prior:
             return value
         if hasattr(value, "bank"):
             return value
-        raise ValueError(f"{name} must be tv, learned, or a prior file, not {value!r}")
+        raise ValueError(f"{name} must be tv, learned, gated, or a prior file, not {value!r}")
 
     def text(self, value: Any) -> str:
         """A word for the command line: how the prior was named."""
@@ -314,7 +314,8 @@ class Options:
         differences to them are zero, they are no unknowns, neither the noise nor μ depends on them, and they are
         returned unchanged.
     impulses: "off" keeps, and "on" removes, pixels that no neighbour supports; "auto" only clear impulses.
-    prior: "tv" for total variation; "learned" for the filters that come with the package; the name of a file that
+    prior: "tv" for total variation; "learned" for the filters that come with the package, or "gated" for those with
+        gates, which are better on white noise and worse on other noise; the name of a file that
         ``tvdenoise learn`` wrote, or what `tvdenoise.read_prior` returns. With learned filters J(x) = R(x) +
         ½ ‖x − f‖², and level takes the place of mu and epsilon.
     level: the level s of learned filters, > 0, about the standard deviation of the noise: larger is smoother. None
@@ -452,9 +453,9 @@ class Options:
     prior: Any = _option(  # noqa: RUF009  # as every other field
         "tv",
         Prior(),
-        "Prior of the image: total variation (tv), the learned filters that come with tvdenoise (learned), or those of "
-        "a file written by tvdenoise learn.",
-        "tv|learned|FILE",
+        "Prior of the image: total variation (tv), the learned filters that come with tvdenoise (learned; gated is "
+        "better for white noise, and worse for other noise), or those of a file written by tvdenoise learn.",
+        "tv|learned|gated|FILE",
         shapes_result=True,
     )
     level: float | None = _option(

@@ -127,3 +127,20 @@ def test_hidden_pixels_are_filled_and_a_mask_keeps_the_rest(command, make_image,
     np.testing.assert_array_equal(found[:, 25:], values[:, 25:])
     np.testing.assert_array_equal(found[..., 3], values[..., 3])
     assert (found[:, :25] != values[:, :25]).any()
+
+
+@pytest.mark.parametrize("prior", ["gated", "learned"])
+def test_a_note_names_the_better_filters_where_gates_meet_noise_that_is_not_white(command, tmp_path, prior):
+    clean = np.tile(np.linspace(0.1, 0.9, 160), (160, 1))
+    rng = np.random.default_rng(1)
+    growing = clean + 0.12 * np.sqrt(clean) * rng.standard_normal(clean.shape)
+    white = clean + 0.05 * rng.standard_normal(clean.shape)
+    for name, image in (("growing", growing), ("white", white)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", image.astype(np.float32))
+    result = command(
+        "run", tmp_path / "growing.tif", tmp_path / "white.tif", "--prior", prior, "-o", tmp_path / "out"
+    )
+    assert result.exit_code == 0, result.stderr
+    notes = [line for line in result.stderr.splitlines() if "--prior learned suits it better" in line]
+    assert len(notes) == (prior == "gated")
+    assert all("growing.tif" in line and "varies with intensity" in line for line in notes)

@@ -10,7 +10,7 @@ from support.banks import random_bank
 from tvdenoise.errors import PriorError
 from tvdenoise.model.filters import FilterPrior
 from tvdenoise.model.gates import ByGate
-from tvdenoise.model.prior_file import MOST_BYTES, LearnedPrior, prior_named
+from tvdenoise.model.prior_file import MOST_BYTES, SHIPPED, LearnedPrior, prior_named
 
 
 def _prior(count=5, channels=1, coarse=False, hidden=3):
@@ -111,17 +111,24 @@ def test_a_hostile_file_is_refused(content):
     assert refused.value.remedy
 
 
-def test_the_filters_of_the_package_are_small_certified_and_name_their_origin():
-    prior = prior_named("learned")
-    assert prior is prior_named("learned")  # read once
-    assert prior.name == "learned"
+@pytest.mark.parametrize("name", ["learned", "gated"])
+def test_the_filters_of_the_package_are_certified_and_name_their_origin(name):
+    prior = prior_named(name)
+    assert prior is prior_named(name)  # read once
+    assert prior.name == name
     colour = prior.suiting(3)
     assert [one.bank.channels for one in (prior.suiting(1), prior.suiting(4), colour)] == [1, 1, 3]
-    assert len(prior.to_bytes()) + len(colour.to_bytes()) < 500_000
     for one in (prior, colour):
         assert 0.9 < one.rho < 0.96
+        assert (one.bank.gate is None) == (name == "learned")
         assert len(one.learned_from) == 37
         assert {name.partition("_")[0] for name in one.learned_from} == {"budgie", "lomiri", "popos"}
+
+
+def test_the_filters_of_the_package_are_small():
+    priors = [prior_named(name).suiting(channels) for name in SHIPPED for channels in (1, 3)]
+    assert sum(len(one.to_bytes()) for one in priors) < 500_000
+    assert len({one.digest for one in priors}) == 4
 
 
 def test_the_digest_of_a_prior_names_the_one_in_colour_too():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.files.stack import Axes, Stack
+    from tvdenoise.noise.model import NoiseModel
     from tvdenoise.options import FileOptions, Options
     from tvdenoise.parameters import Parameters
     from tvdenoise.solver.descent import Solution
@@ -140,11 +141,17 @@ class Denoiser:
             np.multiply(solution.image, factor, out=solution.image)
         return solution if chosen is None else replace(solution, noise=chosen.noise)
 
-    def hints(self, image: DecodedImage) -> tuple[str, ...]:
-        """Sentences about what other options would do for an image."""
+    def hints(self, image: DecodedImage, noise: NoiseModel | None) -> tuple[str, ...]:
+        """Sentences about what other options would do for an image, in which this noise was found."""
         from tvdenoise.images.impulses import suspected
+        from tvdenoise.noise.model import NoiseKind
+        from tvdenoise.parameters import prior_of
 
-        settings = self._settings
+        settings, prior = self._settings, prior_of(self._settings)
+        if noise is not None and noise.sigma > 0 and prior is not None and prior.name == "gated":
+            if noise.kind is not NoiseKind.WHITE:
+                return (f"its noise is not white ({noise.kind.value}); --prior learned suits it better",)
+            return ()
         if settings.impulses != "off" or settings.given_mu is not None or settings.is_learned:
             return ()
         if min(image.size) < _LEAST_SIDE_FOR_HINTS:

@@ -43,6 +43,8 @@ _LEAST_SIDE = 32
 _JUDGED = 8
 #: Patches and noise level to judge by, how exactly they are solved, and the steps between.
 _JUDGED_PATCHES, _JUDGED_LEVEL, _JUDGED_TOLERANCE, _BETWEEN = 12, 25.0, 0.006, 50
+#: The shares of patches with noise that grows with the intensity, and with correlated noise, in mixed noise.
+_MIXED = 0.25
 #: Seconds between saved states.
 _SAVING = 60.0
 
@@ -57,6 +59,7 @@ class LearningRequest:
     filters; by default they start as cosine waves.
     rho: the largest ρ, 0 for convex potentials. levels: least and largest noise level, of 255.
     minutes: after so many, learning stops although the schedule has steps left; None for no limit.
+    mixed_noise: the noise of some patches grows with the intensity or is correlated; otherwise all of it is white.
     colour: learn filters over all three opponent channels; otherwise over the luminance. overwrite: replace the output
     and forget its state.
     """
@@ -79,6 +82,7 @@ class LearningRequest:
     patterns: Patterns = field(default_factory=Patterns)
     threads: int | None = None
     start: LearnedPrior | None = None
+    mixed_noise: bool = False
 
     @classmethod
     def continuing(cls, start: LearnedPrior, hidden: int, **fields: Any) -> LearningRequest:
@@ -215,8 +219,9 @@ class Learning:
         is_judged = np.arange(len(planes)) % _JUDGED == _JUDGED // 2
         learned = [one for one, judged in zip(planes, is_judged, strict=True) if not judged]
         judged = [one for one, judged in zip(planes, is_judged, strict=True) if judged] or learned
-        sampler = Sampler(learned, request.levels, shape, request.seed)
-        self._judged = Sampler(judged, request.levels, shape, request.seed + 1, growing=0.0).draw(
+        share = _MIXED if request.mixed_noise else 0.0
+        sampler = Sampler(learned, request.levels, shape, request.seed, growing=share, correlated=share)
+        self._judged = Sampler(judged, request.levels, shape, request.seed + 1).draw(
             0, _JUDGED_PATCHES, _JUDGED_LEVEL
         )
         threads = request.threads or available_threads()
@@ -313,7 +318,8 @@ def _key_of(request: LearningRequest, planes: list[NDArray[np.float32]]) -> str:
     """Return a digest of all that decides a course."""
     terms = (
         request.steps, request.filters, request.coarse, request.group, request.side, request.rho, request.hidden,
-        request.terms.floor, request.levels, request.seed, request.colour, request.start and request.start.digest,
+        request.terms.floor, request.mixed_noise, request.levels, request.seed, request.colour,
+        request.start and request.start.digest,
     )  # fmt: skip
     digest = hashlib.sha256(repr(terms).encode())
     for one in planes:

@@ -158,7 +158,7 @@ class Planes(Work):
             return summary.recorded(result, number)
         solution = self._solved(image, mask, number, channel)
         result = summary.denoised(image, solution.image)
-        summary.note(self._denoiser.hints(image))
+        summary.note(self._denoiser.hints(image, solution.noise))
         summary.note(write_extra_outputs(self._job, image, solution, self._settings.data_range))
         return summary.recorded(result, number)
 

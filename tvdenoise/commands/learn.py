@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _PANEL = "Learning"
 _LARGEST_SIDE, _LARGEST_RHO = 15, 0.99
 #: What holds without ``--start``, which brings its own.
-_FILTERS, _COARSE, _GROUP, _SIDE, _HIDDEN = "36", "12", "2", "7", "24"
+_FILTERS, _COARSE, _GROUP, _SIDE, _HIDDEN = "36", "12", "2", "7", "0"
 #: Seconds between reports where standard error is no terminal.
 _BETWEEN = 60.0
 
@@ -52,7 +52,7 @@ def learn(
         str | None,
         typer.Option(
             metavar="PRIOR",
-            help="Start from the filters of this prior: learned, or a file. A few hundred steps then suffice.",
+            help="Start from the filters of this prior: learned, gated, or a file. A few hundred steps then suffice.",
             rich_help_panel=_PANEL,
         ),
     ] = None,
@@ -74,8 +74,8 @@ def learn(
     hidden: Annotated[
         str | None,
         _number(
-            "Hidden values of the gate, which lets the noisy image weaken the potentials where they do harm; "
-            f"{_HIDDEN} by default, 0 for no gate."
+            "Hidden values of the gate, which weakens the potentials where the noisy image shows texture; "
+            f"{_HIDDEN}, no gate, by default, and 24 in the prior gated."
         ),
     ] = None,
     rho: Annotated[
@@ -90,6 +90,14 @@ def learn(
             "--colour", help="Learn filters over the channels of colour images.", rich_help_panel=_PANEL
         ),
     ] = False,
+    noise: Annotated[
+        str,
+        typer.Option(
+            metavar="white|mixed",
+            help="Noise to learn from: white, or mixed with noise that grows with the intensity or is correlated.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "white",
     seed: Annotated[str, _number("Seed of patches and noise.")] = "0",
     recursive: typer_options.Recursive = False,
     include: typer_options.Include = None,
@@ -127,6 +135,7 @@ def learn(
         given: dict[str, Any] = {
             "inputs": tuple(inputs), "output": output, "steps": whole("--steps", steps) or 1, "rho": _rho(rho),
             "minutes": positive("--minutes", minutes), "seed": _from_zero("--seed", seed), "colour": colour,
+            "mixed_noise": _is_mixed(noise),
             "overwrite": overwrite, "recursive": recursive,
             "patterns": Patterns(tuple(include or ()), tuple(exclude or ())),
         }  # fmt: skip
@@ -163,6 +172,12 @@ def learn(
             if not quiet:
                 _summarise(learning, output)
     raise typer.Exit(1 if failed else 0)
+
+
+def _is_mixed(noise: str) -> bool:
+    if noise not in ("white", "mixed"):
+        raise UsageError(f"--noise must be white or mixed, not {noise!r}")
+    return noise == "mixed"
 
 
 def _rho(text: str) -> float:

@@ -9,7 +9,8 @@ engines         step and evaluation of J: the sparse definition, or the fused sw
 kernels         the fused sweep, compiled for each form of J
 threads         persistent helper threads
 filters         learned filters in the place of the image gradient, their potentials and bounds
-filter_engine, filter_kernels   step and evaluation of J with learned filters, on tiles
+gates           factors of their potentials in each pixel, which follow from the noisy image
+filter_engine, filter_kernels, gate_kernels   step and evaluation of J with learned filters, on tiles
 products        products of a small matrix with rows, in explicit vectors
 step_metrics    what the objective gradient is divided by
 prior_file      learned priors in files

@@ -131,7 +131,7 @@ def _squash(to, sums, bias):
 
 @kernel
 def gate_tile(energies, gates, tiles, k, inner, inner_bias, outer, outer_bias):
-    """Set gates to those of energies, both (groups, rows, columns), in tile k; inner to outer_bias: `PackedGate`."""
+    """Set gates to those of energies, both (groups, rows, columns), in tile k; the last four: `PackedGate`."""
     groups = energies.shape[0]
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
     width, n = right - left, in_lanes(right - left)

@@ -166,16 +166,17 @@ def read_prior(path: str | Path) -> LearnedPrior:
         raise PriorError(f"{path}: {error.reason}", error.remedy) from error
 
 
-#: The name of the filters that come with the package, and their files.
-SHIPPED = "learned"
-_SHIPPED_FILE = Path(__file__).with_name("photographs.prior")
-_SHIPPED_COLOUR_FILE = Path(__file__).with_name("colour_photographs.prior")
+#: The filters that come with the package, by their name: files for grey and for colour images.
+SHIPPED = {
+    "learned": ("photographs.prior", "colour_photographs.prior"),
+    "gated": ("gated_photographs.prior", "gated_colour_photographs.prior"),
+}
 
 
 def prior_named(name: str) -> LearnedPrior:
-    """Return the prior that comes with the package, or that of a file; raises as `read_prior`."""
-    if name == SHIPPED:
-        return _shipped()
+    """Return a prior that comes with the package, or that of a file; raises as `read_prior`."""
+    if name in SHIPPED:
+        return _shipped(name)
     path = Path(name)
     try:
         status = path.stat()
@@ -184,10 +185,11 @@ def prior_named(name: str) -> LearnedPrior:
     return _read_once(path, name, status.st_mtime_ns, status.st_size)
 
 
-@lru_cache(maxsize=1)
-def _shipped() -> LearnedPrior:
-    """Read the filters that come with the package, for grey and for colour."""
-    grey, colour = (replace(read_prior(path), name=SHIPPED) for path in (_SHIPPED_FILE, _SHIPPED_COLOUR_FILE))
+@lru_cache(maxsize=len(SHIPPED))
+def _shipped(name: str) -> LearnedPrior:
+    """Read filters that come with the package, for grey and for colour."""
+    paths = (Path(__file__).with_name(file) for file in SHIPPED[name])
+    grey, colour = (replace(read_prior(path), name=name) for path in paths)
     return replace(grey, in_colour=colour)
 
 
