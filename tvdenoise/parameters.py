@@ -680,6 +680,12 @@ def prior_of(options: Options) -> LearnedPrior | None:
     return prior_named(options.prior) if isinstance(options.prior, str) else options.prior
 
 
+def gate_values_of(options: Options) -> Callable[[int], int] | None:
+    """Return `LearnedPrior.gate_values` of the filters that denoise; None with total variation."""
+    prior = prior_of(options)
+    return None if prior is None else prior.gate_values
+
+
 def bank_of(prior: LearnedPrior, channels: int) -> FilterBank:
     """Return the filters of a prior for an image. Raises ValueError if they do not suit it."""
     bank = prior.suiting(channels).bank

@@ -80,7 +80,7 @@ def test_the_estimate_for_learned_filters_bounds_what_the_command_takes(
     (tmp_path / "small.prior").write_bytes(prior.to_bytes())
     for name, part in (("small.tif", values[:20, :30]), ("large.tif", values)):
         tifffile.imwrite(tmp_path / name, part, photometric="rgb" if shape[2:] else "minisblack")
-    needed = replace(header_of(tmp_path / "large.tif"), prior=prior).bytes_needed
+    needed = replace(header_of(tmp_path / "large.tif"), gate_values=prior.gate_values).bytes_needed
     options = ("--prior", "small.prior", "--level", "0.05")
     assert bytes_that_the_large_one_takes_more(tmp_path, *options) <= needed
 

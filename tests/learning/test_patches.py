@@ -35,8 +35,8 @@ def test_growing_noise_has_a_variance_that_is_linear_in_the_intensity():
 def test_correlated_noise_keeps_its_power_at_low_frequencies():
     patches = Sampler([RAMP], (10.0, 40.0), (200, 200), seed=1, growing=0.0, correlated=1.0).draw(0, 40)
     noise = (patches.noisy - patches.clean)[:, 0]
-    blocks = noise.reshape(40, 20, 10, 20, 10).mean(axis=(2, 4)) * 10  # of white noise: standard deviation 1
-    assert np.sqrt((blocks**2).mean(axis=(1, 2))) == pytest.approx(1, abs=0.15)
+    blocks = noise.reshape(40, 10, 20, 10, 20).mean(axis=(2, 4)) * 20  # of white noise: standard deviation 1
+    assert np.sqrt((blocks**2).mean()) == pytest.approx(1, abs=0.06)
     power = (noise**2).mean(axis=(1, 2))
     along = (noise[:, :, 1:] * noise[:, :, :-1]).mean(axis=(1, 2)) / power
     assert 0.1 < power.min() < 0.2  # at most a third for each of three pixels, along both axes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from tvdenoise.batch.outputs import Job
     from tvdenoise.batch.plan import Plan
     from tvdenoise.formats.family import Format
-    from tvdenoise.model.prior_file import LearnedPrior
 
 
 _IN_PARTS = "in parts, because it does not fit in memory"
@@ -64,7 +63,7 @@ class Forecast:
     from_stream: the input is a stream, and not read; first_frame: read only the first of several images; volume:
     denoise stacks as volumes; budget: of memory; mask: its file; mask_form: number and size of its masks;
     has_weights: pixels are masked, or may be missing; impulses, chroma_only: the options of these names; form: of
-    standard output; prior: learned filters that denoise the images.
+    standard output; gate_values: of learned filters that denoise the images.
     """
 
     max_megapixels: float
@@ -79,7 +78,7 @@ class Forecast:
     impulses: str = "off"
     form: Format | None = None
     chroma_only: bool = False
-    prior: LearnedPrior | None = None
+    gate_values: Callable[[int], int] | None = None
 
     def prospects(self, plan: Plan) -> Iterator[Prospect]:
         """Yield predictions in the order of a run by one process."""
@@ -138,10 +137,12 @@ class Forecast:
             return shortage is not None
         if job.header is None:
             return False
-        needed = replace(job.header, prior=self.prior).bytes_needed
+        needed = replace(job.header, gate_values=self.gate_values).bytes_needed
         if self.budget.shortage(needed) is None:
             return False
-        opened = opened_file(job.source, self.max_megapixels, first_frame=self.first_frame, prior=self.prior)
+        opened = opened_file(
+            job.source, self.max_megapixels, first_frame=self.first_frame, gate_values=self.gate_values
+        )
         with opened as file:
             large = large_image(file, self.budget)
         if large is None:

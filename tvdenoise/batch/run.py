@@ -164,8 +164,8 @@ def _with_memory(jobs: tuple[Job, ...], settings: FileOptions) -> tuple[Job, ...
 
 
 def _bytes_needed(header: Header, settings: FileOptions) -> int:
-    from tvdenoise.parameters import prior_of
+    from tvdenoise.parameters import gate_values_of
 
     if settings.volume:
         return header.volume_bytes_needed(has_weights=settings.has_weights)
-    return replace(header, prior=prior_of(settings)).bytes_needed
+    return replace(header, gate_values=gate_values_of(settings)).bytes_needed

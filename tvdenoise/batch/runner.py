@@ -123,7 +123,7 @@ class Runner:
     @contextmanager
     def _opened(self, job: Job) -> Iterator[DecodedImage | Stack | LargeImage]:
         """Open the source; stacks and large images are read from it until the context ends."""
-        from tvdenoise.parameters import prior_of
+        from tvdenoise.parameters import gate_values_of
 
         try:
             stream = job.source.open("rb") if self._streams.source is None else self._streams.contents()
@@ -137,7 +137,7 @@ class Runner:
                 may_hold=self._settings.not_finite,
                 first_frame=self._settings.first_frame,
                 couples_bands=self._settings.couple_bands,
-                prior=prior_of(self._settings),
+                gate_values=gate_values_of(self._settings),
                 admit=lambda file: self._admit(file, job),
             )
             if isinstance(found, DecodedImage):

@@ -243,7 +243,7 @@ def _show(
     from tvdenoise.batch.report import check_report, replaced_before
     from tvdenoise.errors import ExitCode
     from tvdenoise.files.memory import MemoryBudget
-    from tvdenoise.parameters import prior_of
+    from tvdenoise.parameters import gate_values_of
 
     check_report(request, plan)
     forecast = Forecast(
@@ -259,7 +259,7 @@ def _show(
         impulses=settings.impulses,
         form=form,
         chroma_only=settings.chroma_only,
-        prior=prior_of(settings),
+        gate_values=gate_values_of(settings),
     )
     prospects = list(forecast.prospects(plan))
     print_plan(prospects)

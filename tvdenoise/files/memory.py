@@ -14,7 +14,7 @@ from tvdenoise.errors import UnsupportedImageError
 from tvdenoise.machine import control_groups, text_of
 
 if TYPE_CHECKING:
-    from tvdenoise.model.prior_file import LearnedPrior
+    from collections.abc import Callable
 
 _PROCESS = Path("/proc/self")
 _MACHINE = Path("/proc/meminfo")
@@ -132,19 +132,15 @@ def bytes_needed(
 
 
 def bytes_of_filters(
-    columns: int, rows: int, channels: int, prior: LearnedPrior, *, is_double: bool = False
+    columns: int, rows: int, channels: int, gate_values: Callable[[int], int], *, is_double: bool = False
 ) -> int:
     """Return the memory that learned filters need besides `bytes_needed`.
 
-    channels: that are denoised together. Filters of one channel take one after the other, but have gates for each.
+    channels: that are denoised together. gate_values: the values per pixel that gates take for so many channels.
     """
     a_value = _DOUBLE if is_double else _FLOAT
-    bank = prior.suiting(channels).bank
-    gates = 0
-    if bank.gate is not None:
-        images = channels if bank.channels == 1 else 1
-        gates = len(bank.filters) * (images + 1)  # and the energies that gates are made of
-    return ((_FILTER_PLANES + channels) * channels + gates) * a_value * columns * rows
+    values = (_FILTER_PLANES + channels) * channels + gate_values(channels)
+    return values * a_value * columns * rows
 
 
 def volume_bytes_needed(

@@ -6,13 +6,13 @@ import logging
 import math
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -34,9 +34,6 @@ from tvdenoise.formats.family import Family
 from tvdenoise.formats.registry import FAMILIES, FORMATS
 from tvdenoise.formats.tiff.samples import deep_samples
 from tvdenoise.precision import precision_of
-
-if TYPE_CHECKING:
-    from tvdenoise.model.prior_file import LearnedPrior
 
 _PILLOWS = tuple(family.codec for family in FAMILIES.values() if family.opened_by_pillow)
 _LONGEST_REASON = 200
@@ -120,7 +117,7 @@ class Header:
     """What a header says: codec as named by Pillow; channels including alpha, and of a palette those it expands to;
     planes: the number of images in the file; volume: the number of images in its largest volume. Both are 1 if the
     beginning of the file does not show them. is_double: it is denoised in double precision; in_bands: band by band;
-    is_bilevel: see `DecodedImage`. prior: learned filters that will denoise it, which need more memory."""
+    is_bilevel: see `DecodedImage`. gate_values: of filters that will denoise it, see `memory.bytes_of_filters`."""
 
     codec: str
     columns: int
@@ -133,7 +130,7 @@ class Header:
     is_double: bool = False
     in_bands: bool = False
     is_bilevel: bool = False
-    prior: LearnedPrior | None = None
+    gate_values: Callable[[int], int] | None = None
 
     @property
     def values(self) -> int:
@@ -154,11 +151,11 @@ class Header:
             is_double=self.is_double,
             in_bands=self.in_bands,
         )
-        if self.prior is None:
+        if self.gate_values is None:
             return needed
         together = 1 if self.in_bands else self.channels - self.has_alpha
         return needed + bytes_of_filters(
-            self.columns, self.rows, together, self.prior, is_double=self.is_double
+            self.columns, self.rows, together, self.gate_values, is_double=self.is_double
         )
 
     def volume_bytes_needed(self, *, has_weights: bool) -> int:
@@ -219,7 +216,7 @@ class OpenedFile:
 
     opened: its first image, opened by Pillow; stream: the file it is read from.
     max_megapixels: refuse larger images; first_frame: use only the first of several images; couples_bands: bands are
-    denoised together; prior: learned filters that denoise the image.
+    denoised together; gate_values: of learned filters that denoise it.
     Properties raise UnreadableImageError and UnsupportedImageError.
     """
 
@@ -231,13 +228,13 @@ class OpenedFile:
         *,
         first_frame: bool = False,
         couples_bands: bool = False,
-        prior: LearnedPrior | None = None,
+        gate_values: Callable[[int], int] | None = None,
     ) -> None:
         self.opened = opened
         self.stream = stream
         self.first_frame = first_frame
         self._couples_bands = couples_bands
-        self._prior = prior
+        self._gate_values = gate_values
         self._max_megapixels = max_megapixels
 
     @property
@@ -275,7 +272,7 @@ class OpenedFile:
             replace(
                 header,
                 in_bands=header.in_bands and not self._couples_bands,
-                prior=self._prior,
+                gate_values=self._gate_values,
             )
             for header in self._headers()
         )
@@ -387,7 +384,7 @@ def opened_file(
     max_megapixels: float = math.inf,
     *,
     first_frame: bool = False,
-    prior: LearnedPrior | None = None,
+    gate_values: Callable[[int], int] | None = None,
 ) -> Iterator[OpenedFile]:
     """Open a file to inspect it, without changing its access time where the system allows that.
 
@@ -395,7 +392,7 @@ def opened_file(
     """
     try:
         with open(path, "rb", opener=open_unnoticed) as stream, opened_image(stream) as opened:
-            yield OpenedFile(opened, stream, max_megapixels, first_frame=first_frame, prior=prior)
+            yield OpenedFile(opened, stream, max_megapixels, first_frame=first_frame, gate_values=gate_values)
     except OSError as error:
         raise UnreadableImageError(reason_of(error)) from error
 

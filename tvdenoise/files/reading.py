@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ImageFile
@@ -27,9 +27,6 @@ from tvdenoise.files.pillow import is_bilevel, metadata_of, planes_of
 from tvdenoise.files.stack import Series, Stack
 from tvdenoise.formats.family import Family
 from tvdenoise.options import default_of
-
-if TYPE_CHECKING:
-    from tvdenoise.model.prior_file import LearnedPrior
 
 #: Why an image of two levels is not denoised.
 BILEVEL = "1-bit image"
@@ -140,13 +137,13 @@ def open_within(
     first_frame: bool = False,
     in_parts: bool = True,
     couples_bands: bool = False,
-    prior: LearnedPrior | None = None,
+    gate_values: Callable[[int], int] | None = None,
     admit: Callable[[OpenedFile], None] | None = None,
 ) -> DecodedImage | Stack | LargeImage:
     """Like `open_images`, within a memory budget, or None for no limit.
 
     in_parts: return an image that exceeds the budget undecoded, if its file can be read in parts.
-    couples_bands: bands will be denoised together, which needs more memory; prior: by learned filters, too.
+    couples_bands: bands will be denoised together, which needs more memory; gate_values: by learned filters.
     admit: called with the opened file before anything is decoded; may raise TvdenoiseError.
     """
     with opened_image(stream) as opened:
@@ -156,7 +153,7 @@ def open_within(
             max_megapixels,
             first_frame=first_frame,
             couples_bands=couples_bands,
-            prior=prior,
+            gate_values=gate_values,
         )
         family, series = file.contents.family, file.contents.series
         if admit is not None:

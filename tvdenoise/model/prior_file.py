@@ -57,6 +57,13 @@ class LearnedPrior:
         """The prior for images of so many channels: itself, or the one in colour."""
         return self.in_colour if channels == RGB_CHANNELS and self.in_colour is not None else self
 
+    def gate_values(self, channels: int) -> int:
+        """The values per pixel that gates, and what they are made of, take in an image of so many channels."""
+        bank = self.suiting(channels).bank
+        if bank.gate is None:
+            return 0
+        return len(bank.filters) * (1 + (channels if bank.channels == 1 else 1))
+
     def __eq__(self, other: object) -> bool:
         """Priors are equal if they denoise alike."""
         return isinstance(other, LearnedPrior) and self.digest == other.digest
