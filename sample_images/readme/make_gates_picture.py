@@ -29,12 +29,12 @@ def main() -> None:
     with Image.open(SAMPLES / "clean" / "camera_clean.png") as opened:
         clean = np.asarray(opened.convert("L"), np.float32) / 255
     noisy = with_noise(clean, SIGMA, seed=0).astype(np.float32)
-    bank = prior_named("learned").suiting(1).bank
+    bank = prior_named("gated").suiting(1).bank
     gates = gates_of(FilterPrior(bank, SIGMA), noisy[np.newaxis] - noisy.mean())[0]
     finest, coarsest = (np.argsort(_frequencies(bank.on_image))[place] for place in (-1, 0))
     panels = {
         "noisy": noisy,
-        "denoised": denoise(noisy, prior="learned", level=SIGMA).image,
+        "denoised": denoise(noisy, prior="gated", level=SIGMA).image,
         "gates, mean of all": gates.mean(axis=0),
         "gate of the finest filters": gates[finest],
         "gate of the coarsest": gates[coarsest],
