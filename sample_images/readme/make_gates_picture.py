@@ -25,7 +25,7 @@ GAP, LINE = 6, 18
 
 
 def main() -> None:
-    """Draw the sample of the photographer: smooth sky, grass, and edges between them."""
+    """Draw the sample of a photographer: smooth sky, grass, and edges between them."""
     with Image.open(SAMPLES / "clean" / "camera_clean.png") as opened:
         clean = np.asarray(opened.convert("L"), np.float32) / 255
     noisy = with_noise(clean, SIGMA, seed=0).astype(np.float32)

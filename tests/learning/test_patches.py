@@ -27,9 +27,7 @@ def test_growing_noise_has_a_variance_that_is_linear_in_the_intensity():
         assert at_mean > 0
     assert min(slopes) > -0.1
     assert max(slopes) < 1.1
-    assert np.mean(slopes) == pytest.approx(
-        0.5, abs=0.1
-    )  # spread evenly between none and all of the variance
+    assert np.mean(slopes) == pytest.approx(0.5, abs=0.1)  # spread evenly from none to all of the variance
 
 
 def test_correlated_noise_keeps_its_power_at_low_frequencies():
@@ -54,7 +52,6 @@ def test_a_given_level_and_the_same_batch_give_the_same_patches():
 
 
 def test_a_black_image_has_noise_that_is_finite():
-    black = np.zeros((1, 30, 30), np.float32)
-    assert np.isfinite(
-        Sampler([black], (10.0, 40.0), (20, 20), growing=1.0, correlated=1.0).draw(0, 3).noisy
-    ).all()
+    black = [np.zeros((1, 30, 30), np.float32)]
+    patches = Sampler(black, (10.0, 40.0), (20, 20), growing=1.0, correlated=1.0).draw(0, 3)
+    assert np.isfinite(patches.noisy).all()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tvdenoise.files.decoded import DecodedImage
     from tvdenoise.files.stack import Axes, Stack
+    from tvdenoise.model.prior_file import LearnedPrior
     from tvdenoise.noise.model import NoiseModel
     from tvdenoise.options import FileOptions, Options
     from tvdenoise.parameters import Parameters
@@ -79,6 +80,16 @@ def of_type_range(dtype: np.dtype[Any], data_range: float | None) -> float:
 def with_equal_channels(options: AnyOptions) -> AnyOptions:
     """The options for bands, which are no colours: learned filters treat channels alike in any case."""
     return options if options.is_learned else replace(options, chroma=_EQUAL)
+
+
+def _hints_of_filters(prior: LearnedPrior, noise: NoiseModel | None) -> tuple[str, ...]:
+    """Sentences about filters that suit the noise better."""
+    from tvdenoise.model.prior_file import FOR_WHITE_NOISE
+    from tvdenoise.noise.model import NoiseKind
+
+    if prior.name != FOR_WHITE_NOISE or noise is None or noise.sigma == 0 or noise.kind is NoiseKind.WHITE:
+        return ()
+    return (f"its noise is not white ({noise.kind.value}); --prior learned suits it better",)
 
 
 class Denoiser:
@@ -144,15 +155,12 @@ class Denoiser:
     def hints(self, image: DecodedImage, noise: NoiseModel | None) -> tuple[str, ...]:
         """Sentences about what other options would do for an image, in which this noise was found."""
         from tvdenoise.images.impulses import suspected
-        from tvdenoise.noise.model import NoiseKind
         from tvdenoise.parameters import prior_of
 
         settings, prior = self._settings, prior_of(self._settings)
-        if noise is not None and noise.sigma > 0 and prior is not None and prior.name == "gated":
-            if noise.kind is not NoiseKind.WHITE:
-                return (f"its noise is not white ({noise.kind.value}); --prior learned suits it better",)
-            return ()
-        if settings.impulses != "off" or settings.given_mu is not None or settings.is_learned:
+        if prior is not None:
+            return _hints_of_filters(prior, noise)
+        if settings.impulses != "off" or settings.given_mu is not None:
             return ()
         if min(image.size) < _LEAST_SIDE_FOR_HINTS:
             return ()

@@ -63,7 +63,7 @@ class Forecast:
     from_stream: the input is a stream, and not read; first_frame: read only the first of several images; volume:
     denoise stacks as volumes; budget: of memory; mask: its file; mask_form: number and size of its masks;
     has_weights: pixels are masked, or may be missing; impulses, chroma_only: the options of these names; form: of
-    standard output; gate_values: of learned filters that denoise the images.
+    standard output; gate_values: of learned filters that denoise the images, see `bytes_of_filters`.
     """
 
     max_megapixels: float

@@ -29,8 +29,7 @@ _NEAREST = 1e-3
 _INNER, _OUTER, _SCALE, _SHARE = 0.11, 3.0, 1.5, 0.8
 #: How open gates are at first: z, of which `opening` makes the gate.
 _OPENNESS = 1.0
-
-
+#: The layers of no gate.
 _NONE = np.zeros(0)
 
 
@@ -76,7 +75,7 @@ class Terms:
 
     side: int = 7
     rho: float = 0.95
-    floor: float = 0.05
+    floor: float = 0.04
     coarse: int = 0
     group: int = 1
     hidden: int = 0

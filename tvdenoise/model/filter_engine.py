@@ -5,8 +5,8 @@ Tiles depend on the shape alone and each has sums of its own, so results are byt
 
 from __future__ import annotations
 
-from functools import cached_property, partial, reduce
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from functools import cached_property, reduce
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -22,17 +22,16 @@ from tvdenoise.model.filter_kernels import (
     move_tile,
     pack,
     smooth_tile,
-    square_derivative_tile,
     sweep_tile,
     tiles_of,
 )  # fmt: skip
 from tvdenoise.model.filters import ByBank, FilterObjective
-from tvdenoise.model.gate_kernels import energy_tile, gate_tile, pack_gate
+from tvdenoise.model.gate_kernels import PackedGate, energy_tile, gate_tile, pack_gate
 from tvdenoise.model.step_metrics import SpectralMetric, UniformMetric
 from tvdenoise.model.threads import Team
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence, Sized
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from tvdenoise.model.filters import FilterBank, FilterPrior
 
 
-#: ε² of a hyperbola so wide that it is a parabola within rounding, for responses up to a million levels.
+#: ε² of that hyperbola, for which it is one within rounding.
 _FLAT = 1e24
 
 
@@ -59,6 +58,12 @@ class _Scale(NamedTuple):
     layout: BankLayout
     packed: Packed
 
+    @property
+    def parabolic(self) -> _Scale:
+        """The same filters with t²/2 in the place of each potential: a hyperbola so wide that it is a parabola."""
+        row = np.array([np.sqrt(_FLAT), _FLAT, 0, _FLAT, 0], self.packed.potentials.dtype)
+        return self._replace(packed=self.packed._replace(potentials=np.tile(row, (len(self.own), 1))))
+
 
 class Kernels:
     """A bank at a level, packed for images of one precision; many engines may share it."""
@@ -68,23 +73,24 @@ class Kernels:
         self.level = level
         self._dtype = np.dtype(dtype)
         self._metrics: dict[tuple[int, int, int], SpectralMetric] = {}
-        self._scales = []
+        #: Those that the bank has, scale 1 first.
+        self.scales: list[_Scale] = []
         for scale in (1, 2):
             filters, own = bank.at_scale(scale)
             if scale == 1 or len(own):
                 layout = BankLayout.of(filters, scale)
-                self._scales.append(_Scale(filters, own, layout, pack(layout, filters, level, dtype)))
-        self._gate = None if bank.gate is None else pack_gate(bank.gate, dtype)
+                self.scales.append(_Scale(filters, own, layout, pack(layout, filters, level, dtype)))
+        self.gate = None if bank.gate is None else pack_gate(bank.gate, dtype)
 
     @property
     def fine(self) -> _Scale:
         """Scale 1."""
-        return self._scales[0]
+        return self.scales[0]
 
     @property
     def coarse(self) -> _Scale | None:
         """Scale 2, if the bank has such filters."""
-        return self._scales[1] if len(self._scales) > 1 else None
+        return self.scales[1] if len(self.scales) > 1 else None
 
     def metric(self, shape: tuple[int, int], threads: int) -> SpectralMetric:
         """Return the metric of the steps for images of so many rows and columns."""
@@ -95,46 +101,14 @@ class Kernels:
             )
         return self._metrics[key]
 
-    @property
-    def scales(self) -> list[_Scale]:
-        """Those that the bank has."""
-        return self._scales
-
-    def energies(
-        self, images: Sequence[NDArray[np.floating]], tiles: NDArray[np.intp], team: Team
-    ) -> NDArray[np.floating]:
-        """Return `FilterPrior.energies` of one image as the filters of each scale see it."""
-        factor = np.array(self.bank.energy_factor / self.level**2, self._dtype)[()]
-        energies = np.empty((len(self.bank.filters), *images[0].shape[1:]), self._dtype)
-        for x, scale in zip(images, self._scales, strict=True):
-            arrays = (x, factor, energies, scale.own, tiles)
-            _run(team, partial(_set_energies, arrays, scale.packed), tiles)
-        return energies
-
-    def set_gates(
-        self,
-        gates: NDArray[np.floating],
-        energies: NDArray[np.floating],
-        tiles: NDArray[np.intp],
-        team: Team,
-    ) -> None:
-        """Set gates (groups, rows, columns) to those of energies."""
-        packed = self._gate
-        assert packed is not None
-        _run(team, lambda tile: gate_tile(energies, gates, tiles, tile, *packed), tiles)
-
     def joined(self, parts: Sequence[ByBank]) -> ByBank:
         """Return derivatives by the bank from those by the filters of each scale."""
         p = self.bank.potentials
         result = ByBank.of([np.zeros_like(self.bank.filters), *(np.zeros_like(p.scale) for _ in range(4))])
-        for scale, part in zip(self._scales, parts, strict=True):
+        for scale, part in zip(self.scales, parts, strict=True):
             for to, one in zip(result.arrays, part.arrays, strict=True):
                 to[scale.own] = one
         return result
-
-
-def _set_energies(arrays: tuple[Any, ...], packed: Packed, tile: int) -> None:
-    energy_tile(*arrays, tile, packed.shape, packed.forward)
 
 
 def _of_groups(array: NDArray[np.floating], own: NDArray[np.intp]) -> NDArray[np.floating]:
@@ -142,19 +116,6 @@ def _of_groups(array: NDArray[np.floating], own: NDArray[np.intp]) -> NDArray[np
     are_neighbours = len(own) > 0 and own[-1] - own[0] == len(own) - 1
     part: NDArray[np.floating] = array[own[0] : own[-1] + 1] if are_neighbours else array[own]
     return part
-
-
-def _run(
-    team: Team, work: Callable[[int], None], tiles: Sized, which: NDArray[np.intp] | None = None
-) -> None:
-    """Do work on some of the tiles, by default on each, on all threads of a team."""
-    waiting = iter((np.arange(len(tiles)) if which is None else which).tolist())
-
-    def share() -> None:
-        for tile in waiting:
-            work(tile)
-
-    team(share)
 
 
 def _are_within(tiles: NDArray[np.intp], part: tuple[slice, slice]) -> NDArray[np.bool_]:
@@ -214,14 +175,33 @@ class FilterEngine:
 
     def _gates_of(self, given: NDArray[np.floating] | None) -> NDArray[np.floating] | None:
         """Return the given gates as the kernels take them, or those that the noisy image asks for."""
-        bank = self._kernels.bank
-        if given is not None or bank.gate is None:
+        kernels = self._kernels
+        if given is not None or kernels.gate is None:
             return None if given is None else np.ascontiguousarray(given, self.iterate.dtype)
         images = self.objective.prior.images_of(self._noisy)
-        gates = np.empty((len(images), len(bank.filters), *images[0].shape[1:]), self.iterate.dtype)
+        gates = np.empty((len(images), len(kernels.bank.filters), *images[0].shape[1:]), self.iterate.dtype)
         for one, image in zip(gates, images, strict=True):
-            self._kernels.set_gates(one, self._energies(image), self._tiles, self._team)
+            self._set_gates(one, self._energies(image), kernels.gate)
         return gates
+
+    def _set_gates(
+        self, gates: NDArray[np.floating], energies: NDArray[np.floating], gate: PackedGate
+    ) -> None:
+        self._run(lambda tile: gate_tile(energies, gates, self._tiles, tile, *gate))
+
+    def _energies(self, image: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return `FilterPrior.energies` of what the filters see together."""
+        energies = np.empty((len(self._kernels.bank.filters), *image.shape[1:]), image.dtype)
+        for seen, scale in zip(self._seen(image), self._kernels.scales, strict=True):
+            self._set_energies(energies, seen, scale)
+        return energies
+
+    def _set_energies(self, energies: NDArray[np.floating], x: NDArray[np.floating], scale: _Scale) -> None:
+        """Set the energies of the groups of one scale."""
+        bank, level = self._kernels.bank, self._kernels.level
+        factor = np.array(bank.energy_factor / level**2, x.dtype)[()]
+        shape, forward = scale.packed.shape, scale.packed.forward
+        self._run(lambda tile: energy_tile(x, factor, energies, scale.own, self._tiles, tile, shape, forward))
 
     @cached_property
     def _gates(self) -> list[list[NDArray[np.floating]]]:
@@ -230,11 +210,6 @@ class FilterEngine:
         if self.gates is None:
             return [[self._none for _ in scales] for _ in self.objective.prior.images_of(self._noisy)]
         return [[_of_groups(one, scale.own) for scale in scales] for one in self.gates]
-
-    def _energies(self, image: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return `FilterPrior.energies` of what the filters see together."""
-        seen = [image] if self._kernels.coarse is None else [image, self._smoothed(image)]
-        return self._kernels.energies(seen, self._tiles, self._team)
 
     def __enter__(self) -> Self:
         return self
@@ -326,6 +301,10 @@ class FilterEngine:
             tiles,
         )
 
+    def _seen(self, x: NDArray[np.floating]) -> list[NDArray[np.floating]]:
+        """Return an image as the filters of each scale see it."""
+        return [x] if self._kernels.coarse is None else [x, self._smoothed(x)]
+
     def _smoothed(self, x: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return an image as filters of scale 2 see it; its own adjoint."""
         result = np.empty_like(x)
@@ -382,12 +361,10 @@ class FilterEngine:
         by_noisy: bool,
     ) -> Derivatives:
         kernels, gate = self._kernels, self._kernels.bank.gate
-        pairs = [(x, v)]
-        if kernels.coarse is not None:
-            pairs.append((self._smoothed(x), self._smoothed(v)))
         by_gates = np.zeros((len(kernels.bank.filters), *x.shape[1:]) if gate else (0, 0, 0), x.dtype)
         found = []
-        for (one, other), of_scale, scale in zip(pairs, gates, kernels.scales, strict=True):
+        parts = zip(self._seen(x), self._seen(v), gates, kernels.scales, strict=True)
+        for one, other, of_scale, scale in parts:
             of_groups = np.zeros_like(of_scale)
             found.append(self._derivative(one, other, of_scale, scale, of_groups))
             if gate is not None:
@@ -396,16 +373,31 @@ class FilterEngine:
         if gate is None:
             return Derivatives(bank, np.zeros_like(noisy) if by_noisy else None)
         by_layers, by_energies = gate.backward(self._energies(noisy), by_gates)
-        factors = (by_energies * (kernels.bank.energy_factor / kernels.level**2)).astype(noisy.dtype)
-        seen = [noisy] if kernels.coarse is None else [noisy, self._smoothed(noisy)]
-        parts = [
-            (image, np.ascontiguousarray(_of_groups(factors, scale.own)), scale)
-            for image, scale in zip(seen, kernels.scales, strict=True)
-        ]
-        through = kernels.joined([self._square_derivative(*part) for part in parts])
-        return Derivatives(
-            bank.plus(through)._replace(gate=by_layers), self._by_squares(parts) if by_noisy else None
-        )
+        through = self._of_energies(noisy, by_energies, by_noisy=by_noisy)
+        filters = bank.filters + through.bank.filters
+        return Derivatives(bank._replace(filters=filters, gate=by_layers), through.noisy)
+
+    def _of_energies(
+        self, image: NDArray[np.floating], by_energies: NDArray[np.float64], *, by_noisy: bool
+    ) -> Derivatives:
+        """Return the derivatives of a function of the energies by the filters alone and by the image.
+
+        Σ factorᵢ |Kᵢ f|² is ⟨f, ∇R(f)⟩ if the potentials are t²/2 and the factors stand in the place of the gates.
+        """
+        kernels = self._kernels
+        factors = (by_energies * (kernels.bank.energy_factor / kernels.level**2)).astype(image.dtype)
+        found, by_image = [], []
+        for seen, scale in zip(self._seen(image), kernels.scales, strict=True):
+            parabolic, own = scale.parabolic, np.ascontiguousarray(_of_groups(factors, scale.own))
+            found.append(self._derivative(seen, seen, own, parabolic, self._none))
+            if by_noisy:
+                by_image.append(2 * (self._hessian(seen, seen, own, parabolic) - seen))
+        if not by_noisy:
+            return Derivatives(kernels.joined(found), None)
+        fine, *coarse = by_image
+        for one in coarse:
+            fine += self._smoothed(one)
+        return Derivatives(kernels.joined(found), fine)
 
     def _derivative(
         self,
@@ -427,42 +419,15 @@ class FilterEngine:
         )  # fmt: skip
         return layout.by_bank(scale.bank, by_weight.sum(axis=0), by_potential.sum(axis=0))
 
-    def _square_derivative(
-        self, image: NDArray[np.floating], factors: NDArray[np.floating], scale: _Scale
-    ) -> ByBank:
-        """Return the derivatives of Σ factorᵢ |Kᵢ f|² by the filters of one scale."""
-        layout, packed = scale.layout, scale.packed
-        by_weight = np.zeros((len(self._tiles), len(packed.forward.weights)))
-        self._run(
-            lambda tile: square_derivative_tile(
-                image, factors, self._tiles, tile, packed.shape, packed.forward, by_weight
-            )
-        )
-        return layout.by_bank(scale.bank, by_weight.sum(axis=0), np.zeros((layout.shape.groups, 4)))
-
-    def _by_squares(
-        self, parts: Sequence[tuple[NDArray[np.floating], NDArray[np.floating], _Scale]]
-    ) -> NDArray[np.floating]:
-        """Return the derivatives of Σ factorᵢ |Kᵢ f|² by f, given as each scale sees it."""
-        fine, *coarse = (2 * self._quadratic(*part) for part in parts)
-        for one in coarse:
-            fine += self._smoothed(one)
-        return fine
-
-    def _quadratic(
-        self, x: NDArray[np.floating], factors: NDArray[np.floating], scale: _Scale
-    ) -> NDArray[np.floating]:
-        """Return Σ Kᵢᵀ (factorᵢ Kᵢ x): gates of potentials whose q is 1."""
-        parabola = np.array([np.sqrt(_FLAT), _FLAT, 0, _FLAT, 0], scale.packed.potentials.dtype)
-        packed = scale.packed._replace(potentials=np.tile(parabola, (len(scale.own), 1)))
-        product = np.empty_like(x)
-        self._run(lambda tile: hessian_tile(x, x, product, factors, self._tiles, tile, *packed))
-        product -= x
-        return product
-
     def _run(self, work: Callable[[int], None], tiles: NDArray[np.intp] | None = None) -> None:
         """Do work on some of the tiles, by default on each."""
-        _run(self._team, work, self._tiles, tiles)
+        waiting = iter((self._every if tiles is None else tiles).tolist())
+
+        def share() -> None:
+            for tile in waiting:
+                work(tile)
+
+        self._team(share)
 
 
 def gates_of(

@@ -383,7 +383,7 @@ def _scale(responses, factors, group, groups, n):
 
 @compiled
 def _take_gates(line, gates, group, i, first, n):
-    """Fill a line with n gates of a group from row i of the extended image, or with ones if there are no gates."""
+    """Fill a line with n gates of a group from row i of the extended image; leave its ones if there are no gates."""
     if gates.size:
         take_row(line, gates, group, i, first, n)
 
@@ -740,35 +740,3 @@ def derivative_tile(
                 own[r, end_column:] = 0
         add_inner_products(by_weight[k], responses_v, rows_of_folds, forward, n)
         add_inner_products(by_weight[k], responses, rows_of_folds_v, forward, n)
-
-
-@kernel
-def square_derivative_tile(x, factors, tiles, k, shape, forward, by_weight):
-    """Differentiate Σ_p Σᵢ factorᵢ |Kᵢ x|² by the weights of `Packed.forward`, in tile k.
-
-    factors: (groups, rows, columns). by_weight: (tiles, weights), in double precision.
-    """
-    channels, radius, width, _, groups, step, members = shape
-    reach = radius * step
-    ring = np.zeros(((2 * reach + 1) * channels, width * PITCH), x.dtype)
-    folds = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
-    rows_of_folds = folds.reshape(-1, PITCH)
-    responses = np.zeros((channels * members * groups, PITCH), x.dtype)
-    twice = np.zeros(PITCH, x.dtype)
-    line = np.zeros(PITCH + 2 * reach, x.dtype)
-    top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
-    n = in_lanes(right - left)
-    by_weight[k] = 0.0
-    for source in range(top - reach, bottom + reach):
-        fold_source_row(ring, line, x, source, left + reach, shape, n)
-        i = source - reach
-        if i < top:
-            continue
-        fold_rows(folds, ring, i, shape)
-        multiply(responses, rows_of_folds, forward, n)
-        for group in range(groups):
-            own = factors[group, i, left:right]
-            for j in range(right - left):
-                twice[j] = own[j] + own[j]
-            _scale(responses, twice, group, groups, n)
-        add_inner_products(by_weight[k], responses, rows_of_folds, forward, n)

@@ -253,6 +253,15 @@ class FilterBank:
         return 1 / (self.members * self.channels)
 
     @property
+    def gated_groups(self) -> int:
+        """The number of gates of a pixel in an image that the filters see together; 0 without gate."""
+        return 0 if self.gate is None else len(self.filters)
+
+    def gates_in(self, channels: int) -> int:
+        """Return the number of gates of a pixel in an image of so many channels."""
+        return self.gated_groups * (channels if self.channels == 1 else 1)
+
+    @property
     def gate_reach(self) -> int:
         """The largest distance of a pixel of the noisy image on which a gate depends."""
         return 0 if self.gate is None else self.reach + GATE_REACH

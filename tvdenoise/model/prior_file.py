@@ -60,9 +60,7 @@ class LearnedPrior:
     def gate_values(self, channels: int) -> int:
         """The values per pixel that gates, and what they are made of, take in an image of so many channels."""
         bank = self.suiting(channels).bank
-        if bank.gate is None:
-            return 0
-        return len(bank.filters) * (1 + (channels if bank.channels == 1 else 1))
+        return bank.gates_in(channels) + bank.gated_groups
 
     def __eq__(self, other: object) -> bool:
         """Priors are equal if they denoise alike."""
@@ -173,10 +171,12 @@ def read_prior(path: str | Path) -> LearnedPrior:
         raise PriorError(f"{path}: {error.reason}", error.remedy) from error
 
 
+#: The name of the filters whose gates know white noise only.
+FOR_WHITE_NOISE = "gated"
 #: The filters that come with the package, by their name: files for grey and for colour images.
 SHIPPED = {
     "learned": ("photographs.prior", "colour_photographs.prior"),
-    "gated": ("gated_photographs.prior", "gated_colour_photographs.prior"),
+    FOR_WHITE_NOISE: ("gated_photographs.prior", "gated_colour_photographs.prior"),
 }
 
 

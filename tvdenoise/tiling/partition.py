@@ -317,15 +317,15 @@ class Budget:
 
     @property
     def _gates(self) -> int:
-        """Values per pixel for gates: one for each group, and each image that the filters see by itself."""
+        """Values per pixel for gates."""
         assert self.bank is not None
-        return self._energies * (self.channels if self.bank.channels == 1 else 1)
+        return self.bank.gates_in(self.channels)
 
     @property
     def _energies(self) -> int:
         """Values per pixel for the energies from which gates are made."""
         assert self.bank is not None
-        return 0 if self.bank.gate is None else len(self.bank.filters)
+        return self.bank.gated_groups
 
     @property
     def margin(self) -> int:
