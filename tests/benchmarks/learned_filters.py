@@ -38,10 +38,11 @@ from tvdenoise import denoise
 from tvdenoise.machine import available_threads
 from tvdenoise.model.colour import RGB_CHANNELS
 from tvdenoise.model.filter_engine import FilterEngine, Kernels
+from tvdenoise.model.filter_kernels import line_pitch
 from tvdenoise.model.filters import FilterObjective, FilterPrior
 from tvdenoise.model.kernels import kernel
 from tvdenoise.model.prior_file import prior_named
-from tvdenoise.model.products import PITCH, multiply
+from tvdenoise.model.products import PITCH, WIDTH, multiply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -219,18 +220,19 @@ def works_of(bank: FilterBank) -> dict[str, tuple[Callable[[], object], int, int
     )
     fine = Kernels(bank, 1.0, np.float32).fine
     products, shape, times = fine.packed.forward, fine.layout.shape, 10_000
-    source = np.random.default_rng(0).random((shape.folds, PITCH), np.float32)
+    folds = shape.folds, line_pitch(shape.radius * shape.step)
+    source = np.random.default_rng(0).random(folds, np.float32)
     responses = np.zeros((shape.responses, PITCH), np.float32)
     left, right = (
-        np.ones((shape.responses, shape.folds), np.float32),
-        np.ones((shape.folds, picture.size), np.float32),
+        np.ones((shape.responses, shape.folds * shape.side), np.float32),
+        np.ones((shape.folds * shape.side, picture.size), np.float32),
     )
     return {
         "evaluation, 1 thread": (lambda: one.advance(0.0), picture.size, None),
         f"evaluation, {available_threads()} threads": (lambda: all_threads.advance(0.0), picture.size, None),
         "products, 1 thread": (
-            lambda: multiply_often(responses, source, products, PITCH, times),
-            PITCH * times,
+            lambda: multiply_often(responses, source, products, WIDTH, times),
+            WIDTH * times,
             2 * len(products.weights),
         ),
         "matrix product, 1 thread": (lambda: left @ right, picture.size, 2 * left.size),

@@ -2,14 +2,16 @@
 
 Each filter is even or odd along rows and along columns. So for each row of a tile the kernel
 
-- adds and subtracts pixels on opposite sides of each pixel, once for all filters ("folds");
-- multiplies the folds by a quarter of the taps of each filter, which gives its responses in each channel;
+- adds and subtracts the rows on opposite sides, once for all filters ("folds");
+- multiplies the folds, and their sums and differences of opposite pixels, by a quarter of the taps of each filter,
+  which gives its responses in each channel;
 - multiplies these by ψ'(t)/t for the norm t of a group's responses.
 
 The adjoint takes the same steps in reverse order. Compared with direct correlation, three quarters of the
 multiplications are saved.
 
-The products are those of `tvdenoise.model.products`.
+The products are those of `tvdenoise.model.products`, and functions of rows take pointers, as in
+`tvdenoise.model.kernels`.
 
 Tiles recompute the responses around them, beyond the border of the image on its symmetric extension. For such filters,
 the adjoint of these responses is the exact gradient at the border.
@@ -22,10 +24,22 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numba import carray  # type: ignore[attr-defined]
 
 from tvdenoise.model.filters import PARITIES, ByBank, parity_part
-from tvdenoise.model.kernels import compiled, kernel
-from tvdenoise.model.products import LANES, PITCH, Pattern, Products, add_inner_products, multiply
+from tvdenoise.model.kernels import compiled, kernel, row_function, row_of
+from tvdenoise.model.products import (
+    DIFFERENCE,
+    LANES,
+    ONE,
+    PITCH,
+    SUM,
+    WIDTH,
+    Pattern,
+    Products,
+    add_inner_products,
+    multiply,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,25 +58,28 @@ SUMS = 4
 class Shape(NamedTuple):
     """The shape of a bank's folds and responses.
 
-    The folds of one channel follow those of the channel before, and so do its responses: in each channel those of the
-    first filter of each group, then those of the second one, and so on.
+    The 2 × radius + 1 folds of one channel follow those of the channel before: that of the middle row, the sums, then
+    the differences. So do its responses: in each channel those of the first filter of each group, then those of the
+    second one, and so on.
 
-    width: column folds of one channel: even ones from 0, odd ones from ``odd``. step: the distance of taps in pixels;
-    ``reach`` in what follows is radius × step.
+    step: the distance of taps in pixels; ``reach`` in what follows is radius × step.
     """
 
     channels: int
     radius: int
-    width: int
-    odd: int
     groups: int
     step: int
     members: int
 
     @property
+    def side(self) -> int:
+        """The number of rows of taps, and of folds of one channel."""
+        return 2 * self.radius + 1
+
+    @property
     def folds(self) -> int:
-        """The number of rows of folds."""
-        return self.channels * (2 * self.radius + 1) * self.width
+        """The number of folds."""
+        return self.channels * self.side
 
     @property
     def responses(self) -> int:
@@ -74,7 +91,9 @@ class Shape(NamedTuple):
 class BankLayout:
     """Where the taps and potentials of a bank stand in the kernels' arrays.
 
-    forward, backward: the pattern of the responses that are made of folds, and of its adjoint.
+    forward: the pattern of the responses that are made of folds. backward: that of its adjoint, which makes folds of
+    responses. Each fold has ``side`` sources, and so has each response in the adjoint: the pixel in the middle, then
+    the sums and the differences of pixels on opposite sides.
     """
 
     shape: Shape
@@ -88,56 +107,66 @@ class BankLayout:
         The layout depends on the numbers of groups and filters and their parities only.
         """
         radius, parities = bank.radius, bank.parities.T.ravel()
-        shape = Shape(
-            bank.channels, radius, 2 * radius + 1, radius + 1, len(bank.filters), step, bank.members
-        )
-        products = [
-            (channel * bank.count + np.flatnonzero(parities == parity), folds)
-            for channel in range(bank.channels)
-            for parity, folds in enumerate(cls._folds(shape, channel))
-        ]
+        shape = Shape(bank.channels, radius, len(bank.filters), step, bank.members)
+        forward, backward = [], []
+        for channel in range(bank.channels):
+            first = channel * bank.count
+            for parity in range(len(PARITIES)):
+                down, across = _taps(parity, radius)
+                folds = channel * shape.side + down
+                own = first + np.flatnonzero(parities == parity)
+                forward.append((own, _all_of(folds, across, shape.side)))
+            for rows in (1, -1):
+                alike = [parity for parity, (down, _) in enumerate(PARITIES) if down == rows]
+                sources = [
+                    _all_of(first + np.flatnonzero(parities == parity), _taps(parity, radius)[1], shape.side)
+                    for parity in alike
+                ]
+                folds = channel * shape.side + _taps(alike[0], radius)[0]
+                backward.append((folds, np.concatenate(sources)))
         return cls(
-            shape, Pattern.of(products), Pattern.of([(folds, responses) for responses, folds in products])
+            shape,
+            Pattern.of(forward, _opposite(shape, shape.folds, line_pitch(radius * step), 1)),
+            Pattern.of(backward, _opposite(shape, shape.responses, PITCH, -1)),
         )
-
-    @staticmethod
-    def _folds(shape: Shape, channel: int) -> list[NDArray[np.intp]]:
-        """Return for each parity the rows of folds, along rows and then columns, that its responses are made of."""
-        r = shape.radius
-        found = []
-        for rows, columns in PARITIES:
-            down = np.arange(r + 1) if rows > 0 else np.arange(r + 1, 2 * r + 1)
-            across = np.arange(r + 1) if columns > 0 else shape.odd + np.arange(r)
-            found.append(((channel * (2 * r + 1) + down[:, None]) * shape.width + across).ravel())
-        return found
 
     def weights(self, bank: FilterBank) -> NDArray[np.float64]:
-        """Return the weight of each fold in each response, (responses, folds)."""
-        weights = np.zeros((self.shape.responses, self.shape.folds))
-        for row, (place, parity, folds) in enumerate(self._rows(bank)):
-            weights[row, folds] = bank.filters[(*place, *self._taps(parity))].ravel()
+        """Return the weight of each source of a fold in each response, (responses, folds, side)."""
+        weights = np.zeros((self.shape.responses, self.shape.folds, self.shape.side))
+        for row, (place, sources, quarter) in enumerate(self._rows(bank)):
+            weights[row][sources] = bank.filters[place][quarter]
         return weights
 
-    def _rows(self, bank: FilterBank) -> Iterator[tuple[tuple[int, int, int], int, NDArray[np.intp]]]:
-        """Yield for each row of responses its filter (group, member, channel), the parity and the folds."""
+    def _rows(
+        self, bank: FilterBank
+    ) -> Iterator[tuple[tuple[int, int, int], tuple[NDArray[np.intp], ...], tuple[slice, slice]]]:
+        """Yield for each row of responses its filter (group, member, channel).
+
+        And the places of its weights for each fold, and the taps that they are.
+        """
+        radius = self.shape.radius
         for channel in range(self.shape.channels):
-            folds = self._folds(self.shape, channel)
             for member in range(self.shape.members):
                 for group in range(self.shape.groups):
                     parity = int(bank.parities[group, member])
-                    yield (group, member, channel), parity, folds[parity]
+                    down, across = _taps(parity, radius)
+                    rows, columns = PARITIES[parity]
+                    quarter = slice(radius + (rows < 0), None), slice(radius + (columns < 0), None)
+                    yield (group, member, channel), np.ix_(channel * self.shape.side + down, across), quarter
 
     def by_bank(
         self, bank: FilterBank, by_product: NDArray[np.float64], by_potential: NDArray[np.float64]
     ) -> ByBank:
         """Return derivatives by the bank from those by `Packed.forward` and by a, ε₁², ac, ε₂² of each group."""
-        by_weight = self.forward.unpacked(by_product, (self.shape.responses, self.shape.folds))
+        shape = self.shape.responses, self.shape.folds * self.shape.side
+        by_weight = self.forward.unpacked(by_product, shape).reshape(
+            self.shape.responses, self.shape.folds, -1
+        )
         by_filters = np.zeros_like(bank.filters)
-        for row, (place, parity, folds) in enumerate(self._rows(bank)):
+        for row, (place, sources, quarter) in enumerate(self._rows(bank)):
             own = np.zeros_like(bank.filters[place])
-            quarter = own[self._taps(parity)]
-            quarter[:] = by_weight[row, folds].reshape(quarter.shape)
-            by_filters[place] = parity_part(own, PARITIES[parity])
+            own[quarter] = by_weight[row][sources]
+            by_filters[place] = parity_part(own, PARITIES[bank.parities[place[:2]]])
         p = bank.potentials
         by_scale, by_inner, by_less, by_outer = by_potential.T
         return ByBank(
@@ -148,11 +177,37 @@ class BankLayout:
             2 * p.outer * by_outer,
         )
 
-    def _taps(self, parity: int) -> tuple[slice, slice]:
-        """Return the taps of a filter that determine it, in the order of its folds."""
-        rows, columns = PARITIES[parity]
-        r = self.shape.radius
-        return slice(r + (rows < 0), None), slice(r + (columns < 0), None)
+
+def _taps(parity: int, radius: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return which folds, and which sources of each, the responses of filters with a parity are made of."""
+    even, odd = np.arange(radius + 1), np.arange(radius + 1, 2 * radius + 1)
+    rows, columns = PARITIES[parity]
+    return even if rows > 0 else odd, even if columns > 0 else odd
+
+
+def _all_of(rows: NDArray[np.intp], sources: NDArray[np.intp], side: int) -> NDArray[np.intp]:
+    """Return the numbers of some of the ``side`` sources of each of some rows."""
+    numbers: NDArray[np.intp] = (rows[:, None] * side + sources).ravel()
+    return numbers
+
+
+def _opposite(shape: Shape, count: int, pitch: int, first: int) -> NDArray[np.intp]:
+    """Return the sources of all rows of an array, for `Pattern.of`.
+
+    first: where the first one of two pixels stands, 1 for the right-hand side and −1 for the left.
+    """
+    distances = shape.step * np.arange(1, shape.radius + 1)
+    kinds = np.repeat([ONE, SUM, DIFFERENCE], [1, shape.radius, shape.radius])
+    away = first * np.concatenate([[0], distances, distances])
+    middle = np.arange(count)[:, None] * pitch + shape.radius * shape.step
+    of_row = [np.broadcast_to(kinds, (count, len(kinds))), middle + away, middle - away]
+    return np.stack(of_row, axis=-1).reshape(-1, 3)
+
+
+@compiled
+def line_pitch(reach):
+    """Return the length of rows of pixels and folds, which extend beyond the responses on both sides."""
+    return PITCH + 2 * reach
 
 
 class Packed(NamedTuple):
@@ -173,8 +228,8 @@ def pack(layout: BankLayout, bank: FilterBank, level: float, dtype: DTypeLike) -
     weights = layout.weights(bank)
     return Packed(
         tuple(layout.shape),
-        layout.forward.packed(weights, dtype),
-        layout.backward.packed(weights.T, dtype),
+        layout.forward.packed(weights.reshape(len(weights), -1), dtype),
+        layout.backward.packed(weights.swapaxes(0, 1).reshape(layout.shape.folds, -1), dtype),
         _packed_potentials(bank.potentials.at(level)).astype(dtype),
     )
 
@@ -195,7 +250,7 @@ def tiles_of(
     """
     ends = ((), ()) if part is None else tuple((each.start, each.stop) for each in part)
     down = _borders((0, *ends[0], rows), TILE_ROWS)
-    across = _borders((0, *ends[1], columns), PITCH - 2 * reach)
+    across = _borders((0, *ends[1], columns), WIDTH - 2 * reach)
     spans = np.indices((len(down) - 1, len(across) - 1)).reshape(2, -1)
     return np.stack([down[spans[0]], down[spans[0] + 1], across[spans[1]], across[spans[1] + 1]], axis=1)
 
@@ -217,168 +272,145 @@ def _mirrored(index, length):
     return index if index < length else 2 * length - 1 - index
 
 
+@row_function
+def _copy_row(to, row, n):
+    to, row = carray(to, n), carray(row, n)
+    for j in range(n):
+        to[j] = row[j]
+
+
 @compiled
 def take_row(line, x, c, i, first, n):
     """Fill a line with n pixels of row i of the extended image, from a column on; both may be negative."""
-    row = x[c, _mirrored(i, x.shape[1])]
+    i = _mirrored(i, x.shape[1])
     columns = x.shape[2]
-    if first >= 0 and first + n <= columns:
-        row = row[first:]
-        for j in range(n):
-            line[j] = row[j]
-    else:
-        for j in range(n):
-            line[j] = row[_mirrored(first + j, columns)]
+    start = min(max(-first, 0), n)
+    stop = max(min(columns - first, n), start)
+    for j in range(start):
+        line[j] = x[c, i, _mirrored(first + j, columns)]
+    if stop > start:
+        _copy_row(row_of(line, (start,)), row_of(x, (c, i, first + start)), stop - start)
+    for j in range(stop, n):
+        line[j] = x[c, i, _mirrored(first + j, columns)]
 
 
-@compiled
-def _clear(rows, r):
-    for j in range(rows.shape[1]):
-        rows[r, j] = 0
-
-
-@compiled
-def _clear_all(rows):
-    for r in range(rows.shape[0]):
-        _clear(rows, r)
-
-
-@compiled
-def _copy_row(to, i, rows, r):
-    for j in range(to.shape[1]):
-        to[i, j] = rows[r, j]
-
-
-@compiled
-def _add_row(to, i, rows, r):
-    for j in range(to.shape[1]):
-        to[i, j] += rows[r, j]
-
-
-@compiled
-def _fold_columns(ring, slot, line, radius, odd, step, n):
-    """Fold a line of n + 2 reach pixels: its middle, then sums and differences of opposite pixels."""
-    own = ring[slot]
-    reach = radius * step
-    middle = line[reach:]
+@row_function
+def _clear(row, n):
+    row = carray(row, n)
     for j in range(n):
-        own[j] = middle[j]
-    for d in range(1, radius + 1):
-        even = own[d * PITCH :]
-        uneven = own[(odd + d - 1) * PITCH :]
-        after = line[reach + d * step :]
-        before = line[reach - d * step :]
-        for j in range(n):
-            a = after[j]
-            b = before[j]
-            even[j] = a + b
-            uneven[j] = a - b
+        row[j] = 0
+
+
+@row_function
+def _add_row(to, row, n):
+    to, row = carray(to, n), carray(row, n)
+    for j in range(n):
+        to[j] += row[j]
 
 
 @compiled
-def fold_source_row(ring, line, x, i, left, shape, n):
-    """Fold one row of the extended image into its slot."""
-    channels, radius, _, odd, _, step, _ = shape
+def take_source_row(ring, x, i, left, shape, n):
+    """Take the n + 2 reach pixels of row i of the extended image, from ``left`` - 2 reach on, into its slot."""
+    channels, radius, _, step, _ = shape
     reach = radius * step
     slot = i % (2 * reach + 1) * channels
     for c in range(channels):
-        take_row(line, x, c, i, left - 2 * reach, n + 2 * reach)
-        _fold_columns(ring, slot + c, line, radius, odd, step, n)
+        take_row(ring[slot + c], x, c, i, left - 2 * reach, n + 2 * reach)
 
 
-@compiled
-def _sum_and_difference(folds, even, odd, ring, after, before):
-    for j in range(ring.shape[1]):
-        a = ring[after, j]
-        b = ring[before, j]
-        folds[even, j] = a + b
-        folds[odd, j] = a - b
-
-
-@compiled
-def fold_rows(folds, ring, i, shape):
-    """Fold the rows of column folds around row i."""
-    channels, radius, step = shape[0], shape[1], shape[5]
-    slots = 2 * radius * step + 1
-    for c in range(channels):
-        first = c * (2 * radius + 1)
-        _copy_row(folds, first, ring, i % slots * channels + c)
-        for d in range(1, radius + 1):
-            after, before = (i + d * step) % slots * channels + c, (i - d * step) % slots * channels + c
-            _sum_and_difference(folds, first + d, first + radius + d, ring, after, before)
-
-
-@compiled
-def _add_both(ring, after, before, folds, even, odd):
-    """The adjoint of `_sum_and_difference`."""
-    for j in range(ring.shape[1]):
-        a = folds[even, j]
-        b = folds[odd, j]
-        ring[after, j] += a + b
-        ring[before, j] += a - b
-
-
-@compiled
-def _begin_both(ring, after, before, folds, even, odd):
-    """`_add_both` where the row after is new."""
-    for j in range(ring.shape[1]):
-        a = folds[even, j]
-        b = folds[odd, j]
-        ring[after, j] = a + b
-        ring[before, j] += a - b
-
-
-@compiled
-def _unfold_rows(ring, folds, i, shape):
-    """The adjoint of `fold_rows`: add to the column folds of the rows around row i, of which the last is new."""
-    channels, radius, step = shape[0], shape[1], shape[5]
-    slots = 2 * radius * step + 1
-    for c in range(channels):
-        first = c * (2 * radius + 1)
-        _add_row(ring, i % slots * channels + c, folds, first)
-        for d in range(1, radius + 1):
-            after, before = (i + d * step) % slots * channels + c, (i - d * step) % slots * channels + c
-            if d < radius:
-                _add_both(ring, after, before, folds, first + d, first + radius + d)
-            else:
-                _begin_both(ring, after, before, folds, first + d, first + radius + d)
-
-
-@compiled
-def _unfold_columns(line, ring, slot, radius, odd, step, n):
-    """The adjoint of `_fold_columns`, for the n pixels ``reach`` within the responses."""
-    own = ring[slot]
-    reach = radius * step
-    middle = own[reach:]
+@row_function
+def _sum_and_difference(even, odd, after, before, n):
+    even, odd, after, before = carray(even, n), carray(odd, n), carray(after, n), carray(before, n)
     for j in range(n):
-        line[j] = middle[j]
-    for d in range(1, radius + 1):
-        left = own[d * PITCH + reach - d * step :]
-        right = own[d * PITCH + reach + d * step :]
-        for j in range(n):
-            line[j] += left[j] + right[j]
-        left = own[(odd + d - 1) * PITCH + reach - d * step :]
-        right = own[(odd + d - 1) * PITCH + reach + d * step :]
-        for j in range(n):
-            line[j] += left[j] - right[j]
+        a = after[j]
+        b = before[j]
+        even[j] = a + b
+        odd[j] = a - b
+
+
+@compiled
+def fold(folds, ring, i, shape, n):
+    """Fold the rows around row i, of n + 2 reach pixels."""
+    channels, radius, _, step, _ = shape
+    slots = 2 * radius * step + 1
+    m = n + 2 * radius * step
+    for c in range(channels):
+        first = c * (2 * radius + 1)
+        _copy_row(row_of(folds, (first, 0)), row_of(ring, (i % slots * channels + c, 0)), m)
+        for d in range(1, radius + 1):
+            _sum_and_difference(
+                row_of(folds, (first + d, 0)),
+                row_of(folds, (first + radius + d, 0)),
+                row_of(ring, ((i + d * step) % slots * channels + c, 0)),
+                row_of(ring, ((i - d * step) % slots * channels + c, 0)),
+                m,
+            )
+
+
+@row_function
+def _add_both(after, before, even, odd, n):
+    """The adjoint of `_sum_and_difference`."""
+    after, before, even, odd = carray(after, n), carray(before, n), carray(even, n), carray(odd, n)
+    for j in range(n):
+        a = even[j]
+        b = odd[j]
+        after[j] += a + b
+        before[j] += a - b
+
+
+@compiled
+def _unfold(back, folds, i, shape, n):
+    """The adjoint of `fold`: add n pixels to the rows around row i, of which the last is new."""
+    channels, radius, _, step, _ = shape
+    slots = 2 * radius * step + 1
+    for c in range(channels):
+        first = c * (2 * radius + 1)
+        _clear(row_of(back, ((i + radius * step) % slots * channels + c, 0)), n)
+        _add_row(row_of(back, (i % slots * channels + c, 0)), row_of(folds, (first, 0)), n)
+        for d in range(1, radius + 1):
+            _add_both(
+                row_of(back, ((i + d * step) % slots * channels + c, 0)),
+                row_of(back, ((i - d * step) % slots * channels + c, 0)),
+                row_of(folds, (first + d, 0)),
+                row_of(folds, (first + radius + d, 0)),
+                n,
+            )
+
+
+@row_function
+def _set_products(sums, a, b, n):
+    sums, a, b = carray(sums, n), carray(a, n), carray(b, n)
+    for j in range(n):
+        sums[j] = a[j] * b[j]
+
+
+@row_function
+def _add_products(sums, a, b, n):
+    sums, a, b = carray(sums, n), carray(a, n), carray(b, n)
+    for j in range(n):
+        sums[j] += a[j] * b[j]
 
 
 @compiled
 def sum_products(sums, a, b, group, groups, n):
     """Set sums to the inner products of the responses of a group."""
-    for j in range(n):
-        sums[j] = a[group, j] * b[group, j]
+    _set_products(row_of(sums, (0,)), row_of(a, (group, 0)), row_of(b, (group, 0)), n)
     for r in range(group + groups, a.shape[0], groups):
-        for j in range(n):
-            sums[j] += a[r, j] * b[r, j]
+        _add_products(row_of(sums, (0,)), row_of(a, (r, 0)), row_of(b, (r, 0)), n)
+
+
+@row_function
+def _multiply_row(row, factors, n):
+    row, factors = carray(row, n), carray(factors, n)
+    for j in range(n):
+        row[j] *= factors[j]
 
 
 @compiled
 def _scale(responses, factors, group, groups, n):
     """Multiply the responses of a group."""
     for r in range(group, responses.shape[0], groups):
-        for j in range(n):
-            responses[r, j] *= factors[j]
+        _multiply_row(row_of(responses, (r, 0)), row_of(factors, (0,)), n)
 
 
 @compiled
@@ -388,10 +420,14 @@ def _take_gates(line, gates, group, i, first, n):
         take_row(line, gates, group, i, first, n)
 
 
-@compiled
-def _ratios(ratios, values, squares, gates, p, n):
-    """Set ratios to g ψ'(t)/t and add g ψ(t) to values, for t² and the gates g."""
-    a, inner, b, outer, at_zero = p[0], p[1], p[2], p[3], p[4]
+@row_function
+def _ratio_row(ratios, values, squares, gates, n, a, inner, b, outer, at_zero):
+    ratios, values, squares, gates = (
+        carray(ratios, n),
+        carray(values, n),
+        carray(squares, n),
+        carray(gates, n),
+    )
     for j in range(n):
         u = squares[j] + inner
         v = squares[j] + outer
@@ -399,6 +435,15 @@ def _ratios(ratios, values, squares, gates, p, n):
         wide = b / np.sqrt(v)
         values[j] += gates[j] * (narrow * u - wide * v - at_zero)
         ratios[j] = gates[j] * (narrow - wide)
+
+
+@compiled
+def _ratios(ratios, values, squares, gates, p, n):
+    """Set ratios to g ψ'(t)/t and add g ψ(t) to values, for t² and the gates g."""
+    _ratio_row(
+        row_of(ratios, (0,)), row_of(values, (0,)), row_of(squares, (0,)), row_of(gates, (0,)), n,
+        p[0], p[1], p[2], p[3], p[4],
+    )  # fmt: skip
 
 
 @compiled
@@ -450,12 +495,6 @@ def _by_gates(to, products, squares, p):
 
 
 @compiled
-def _add_line(line, row):
-    for j in range(row.shape[0]):
-        line[j] += row[j]
-
-
-@compiled
 def _finish_row(g, line, x, noisy, d):
     """Replace a row of g, which may be that of d, by ∇J; return Σ(x − f)², Σ g² and Σ g d."""
     zero = g.dtype.type(0)
@@ -472,7 +511,8 @@ def _finish_row(g, line, x, noisy, d):
 
 @compiled
 def in_lanes(n):
-    return min((n + LANES - 1) // LANES * LANES, PITCH)
+    """Return n as a multiple of `LANES`."""
+    return (n + LANES - 1) // LANES * LANES
 
 
 @compiled
@@ -567,32 +607,29 @@ def sweep_tile(
     tiles: see `tiles_of`.
     shape to potentials: the fields of `Packed`. sums[k] receives the sums over the tile, see `SUMS`.
     """
-    channels, radius, width, odd, groups, step, members = shape
+    channels, radius, groups, step, members = shape
     reach = radius * step
     slots = 2 * reach + 1
-    ring = np.zeros((slots * channels, width * PITCH), x.dtype)
-    back = np.zeros((slots * channels, width * PITCH), x.dtype)
-    folds = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
-    rows_of_folds = folds.reshape(-1, PITCH)
+    ring = np.zeros((slots * channels, line_pitch(reach)), x.dtype)
+    back = np.zeros((slots * channels, PITCH), x.dtype)
+    around = np.zeros((channels * (2 * radius + 1), PITCH), x.dtype)
+    folds = np.zeros((channels * (2 * radius + 1), line_pitch(reach)), x.dtype)
     responses = np.zeros((channels * members * groups, PITCH), x.dtype)
-    line = np.zeros(PITCH + 2 * reach, x.dtype)
-    values = np.zeros((1, PITCH), x.dtype)
-    value_row = values[0]
+    value_row = np.zeros(PITCH, x.dtype)
     ratios = np.zeros(PITCH, x.dtype)
     gate = np.ones(PITCH, x.dtype)
     squares = np.zeros(PITCH, x.dtype)
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
     n = in_lanes(right - left + 2 * reach)
     sums[k, :] = 0.0
-    _clear_all(back)
     for source in range(top - 2 * reach, bottom + 2 * reach):
-        fold_source_row(ring, line, x, source, left, shape, n)
+        take_source_row(ring, x, source, left, shape, n)
         i = source - reach  # the row of responses
         if i < top - reach:
             continue
-        fold_rows(folds, ring, i, shape)
-        multiply(responses, rows_of_folds, forward, n)
-        _clear(values, 0)
+        fold(folds, ring, i, shape, n)
+        multiply(responses, folds, forward, n)
+        _clear(row_of(value_row, (0,)), n)
         for group in range(groups):
             sum_products(squares, responses, responses, group, groups, n)
             _take_gates(gate, gates, group, i, left - reach, n)
@@ -603,15 +640,15 @@ def sweep_tile(
             for j in range(reach, reach + right - left):
                 total += value_row[j]
             sums[k, 0] += total
-        multiply(rows_of_folds, responses, backward, n)
-        _unfold_rows(back, folds, i, shape)
+        multiply(around, responses, backward, in_lanes(right - left))
+        _unfold(back, around, i, shape, right - left)
         i -= reach  # the row of the gradient
         if i < top:
             continue
         for c in range(channels):
-            _unfold_columns(line, back, i % slots * channels + c, radius, odd, step, right - left)
+            line = back[i % slots * channels + c]
             if rest.size:
-                _add_line(line, rest[c, i, left:right])
+                _add_row(row_of(line, (0,)), row_of(rest, (c, i, left)), right - left)
             residuals, norm, product = _finish_row(
                 g[c, i, left:right], line, x[c, i, left:right], noisy[c, i, left:right], d[c, i, left:right]
             )
@@ -625,14 +662,14 @@ def hessian_tile(
     x, direction, product, gates, tiles, k, shape, forward, backward, potentials
 ):  # fmt: skip
     """Replace ``product`` by ∇²J(x) d = d + ∇²R(x) d in tile k; arguments as in `sweep_tile`."""
-    channels, radius, width, odd, groups, step, members = shape
+    channels, radius, groups, step, members = shape
     reach = radius * step
     slots = 2 * reach + 1
-    ring = np.zeros((slots * channels, width * PITCH), x.dtype)
-    ring_d = np.zeros((slots * channels, width * PITCH), x.dtype)
-    back = np.zeros((slots * channels, width * PITCH), x.dtype)
-    folds = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
-    rows_of_folds = folds.reshape(-1, PITCH)
+    ring = np.zeros((slots * channels, line_pitch(reach)), x.dtype)
+    ring_d = np.zeros((slots * channels, line_pitch(reach)), x.dtype)
+    back = np.zeros((slots * channels, PITCH), x.dtype)
+    around = np.zeros((channels * (2 * radius + 1), PITCH), x.dtype)
+    folds = np.zeros((channels * (2 * radius + 1), line_pitch(reach)), x.dtype)
     responses = np.zeros((channels * members * groups, PITCH), x.dtype)
     responses_d = np.zeros((channels * members * groups, PITCH), x.dtype)
     ratios = np.zeros(PITCH, x.dtype)
@@ -640,33 +677,31 @@ def hessian_tile(
     slopes = np.zeros(PITCH, x.dtype)
     squares = np.zeros(PITCH, x.dtype)
     products = np.zeros(PITCH, x.dtype)
-    line = np.zeros(PITCH + 2 * reach, x.dtype)
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
     n = in_lanes(right - left + 2 * reach)
-    _clear_all(back)
     for source in range(top - 2 * reach, bottom + 2 * reach):
-        fold_source_row(ring, line, x, source, left, shape, n)
-        fold_source_row(ring_d, line, direction, source, left, shape, n)
+        take_source_row(ring, x, source, left, shape, n)
+        take_source_row(ring_d, direction, source, left, shape, n)
         i = source - reach  # the row of responses
         if i < top - reach:
             continue
-        fold_rows(folds, ring, i, shape)
-        multiply(responses, rows_of_folds, forward, n)
-        fold_rows(folds, ring_d, i, shape)
-        multiply(responses_d, rows_of_folds, forward, n)
+        fold(folds, ring, i, shape, n)
+        multiply(responses, folds, forward, n)
+        fold(folds, ring_d, i, shape, n)
+        multiply(responses_d, folds, forward, n)
         for group in range(groups):
             sum_products(squares, responses, responses, group, groups, n)
             sum_products(products, responses, responses_d, group, groups, n)
             _take_gates(gate, gates, group, i, left - reach, n)
             _ratios_and_slopes(ratios, slopes, products, squares, gate, potentials[group], n)
             _turn(responses_d, responses, ratios, slopes, group, groups, n)
-        multiply(rows_of_folds, responses_d, backward, n)
-        _unfold_rows(back, folds, i, shape)
+        multiply(around, responses_d, backward, in_lanes(right - left))
+        _unfold(back, around, i, shape, right - left)
         i -= reach  # the row of the product
         if i < top:
             continue
         for c in range(channels):
-            _unfold_columns(line, back, i % slots * channels + c, radius, odd, step, right - left)
+            line = back[i % slots * channels + c]
             own = direction[c, i, left:right]
             to = product[c, i, left:right]
             for j in range(right - left):
@@ -684,15 +719,13 @@ def derivative_tile(
     by_potential: (tiles, groups, 4), by a, ε₁², ac and ε₂² of each group.
     by_gates: like the gates, q(t) ⟨Kᵢ v, t⟩; empty if they are.
     """
-    channels, radius, width, _, groups, step, members = shape
+    channels, radius, groups, step, members = shape
     reach = radius * step
     slots = 2 * reach + 1
-    ring = np.zeros((slots * channels, width * PITCH), x.dtype)
-    ring_v = np.zeros((slots * channels, width * PITCH), x.dtype)
-    folds = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
-    folds_v = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
-    rows_of_folds = folds.reshape(-1, PITCH)
-    rows_of_folds_v = folds_v.reshape(-1, PITCH)
+    ring = np.zeros((slots * channels, line_pitch(reach)), x.dtype)
+    ring_v = np.zeros((slots * channels, line_pitch(reach)), x.dtype)
+    folds = np.zeros((channels * (2 * radius + 1), line_pitch(reach)), x.dtype)
+    folds_v = np.zeros((channels * (2 * radius + 1), line_pitch(reach)), x.dtype)
     responses = np.zeros((channels * members * groups, PITCH), x.dtype)
     responses_v = np.zeros((channels * members * groups, PITCH), x.dtype)
     ratios = np.zeros(PITCH, x.dtype)
@@ -700,21 +733,20 @@ def derivative_tile(
     slopes = np.zeros(PITCH, x.dtype)
     squares = np.zeros(PITCH, x.dtype)
     products = np.zeros(PITCH, x.dtype)
-    line = np.zeros(PITCH + 2 * reach, x.dtype)
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
     n = in_lanes(right - left + 2 * reach)
     by_weight[k] = 0.0
     by_potential[k] = 0.0
     for source in range(top - reach, bottom + reach):
-        fold_source_row(ring, line, x, source, left, shape, n)
-        fold_source_row(ring_v, line, v, source, left, shape, n)
+        take_source_row(ring, x, source, left, shape, n)
+        take_source_row(ring_v, v, source, left, shape, n)
         i = source - reach  # the row of responses
         if i < top:
             continue
-        fold_rows(folds, ring, i, shape)
-        fold_rows(folds_v, ring_v, i, shape)
-        multiply(responses, rows_of_folds, forward, n)
-        multiply(responses_v, rows_of_folds_v, forward, n)
+        fold(folds, ring, i, shape, n)
+        fold(folds_v, ring_v, i, shape, n)
+        multiply(responses, folds, forward, n)
+        multiply(responses_v, folds_v, forward, n)
         end_column = reach + right - left
         for group in range(groups):
             sum_products(squares, responses, responses, group, groups, n)
@@ -738,5 +770,5 @@ def derivative_tile(
             for own in (responses, responses_v):
                 own[r, :reach] = 0
                 own[r, end_column:] = 0
-        add_inner_products(by_weight[k], responses_v, rows_of_folds, forward, n)
-        add_inner_products(by_weight[k], responses, rows_of_folds_v, forward, n)
+        add_inner_products(by_weight[k], responses_v, folds, forward, n)
+        add_inner_products(by_weight[k], responses, folds_v, forward, n)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tvdenoise.model.filter_kernels import fold_rows, fold_source_row, in_lanes, sum_products, take_row
+from tvdenoise.model.filter_kernels import fold, in_lanes, line_pitch, sum_products, take_row, take_source_row
 from tvdenoise.model.gates import BOXES, DELTA, ETA, GATE_REACH
 from tvdenoise.model.kernels import compiled, kernel
-from tvdenoise.model.products import PITCH, Pattern, Products, multiply
+from tvdenoise.model.products import PITCH, Pattern, Products, multiply, rows_as_sources
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -46,7 +46,7 @@ def pack_gate(gate: Gate, dtype: DTypeLike) -> PackedGate:
 def _every(shape: tuple[int, ...]) -> Pattern:
     """Return the pattern of a matrix without zeros."""
     rows, columns = shape
-    return Pattern.of([(np.arange(rows), np.arange(columns))])
+    return Pattern.of([(np.arange(rows), np.arange(columns))], rows_as_sources(columns))
 
 
 @kernel
@@ -55,23 +55,21 @@ def energy_tile(x, factor, energies, places, tiles, k, shape, forward):
 
     places: of these groups among all. shape, forward: those of `tvdenoise.model.filter_kernels.Packed`.
     """
-    channels, radius, width, _, groups, step, members = shape
+    channels, radius, groups, step, members = shape
     reach = radius * step
-    ring = np.zeros(((2 * reach + 1) * channels, width * PITCH), x.dtype)
-    folds = np.zeros((channels * (2 * radius + 1), width * PITCH), x.dtype)
-    rows_of_folds = folds.reshape(-1, PITCH)
+    ring = np.zeros(((2 * reach + 1) * channels, line_pitch(reach)), x.dtype)
+    folds = np.zeros((channels * (2 * radius + 1), line_pitch(reach)), x.dtype)
     responses = np.zeros((channels * members * groups, PITCH), x.dtype)
     squares = np.zeros(PITCH, x.dtype)
-    line = np.zeros(PITCH + 2 * reach, x.dtype)
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
     n = in_lanes(right - left)
     for source in range(top - reach, bottom + reach):
-        fold_source_row(ring, line, x, source, left + reach, shape, n)
+        take_source_row(ring, x, source, left + reach, shape, n)
         i = source - reach
         if i < top:
             continue
-        fold_rows(folds, ring, i, shape)
-        multiply(responses, rows_of_folds, forward, n)
+        fold(folds, ring, i, shape, n)
+        multiply(responses, folds, forward, n)
         for group in range(groups):
             sum_products(squares, responses, responses, group, groups, n)
             to = energies[places[group], i, left:right]

@@ -98,6 +98,11 @@ def compiled(function: Callable[..., Any], form: str = "", *, fast_math: bool = 
     return numba.njit(function, nogil=True, fastmath=fast, error_model="numpy", **options)
 
 
+def row_function(function: Callable[..., Any], form: str = "") -> Any:
+    """Compile a function of pointers to rows, which writes to no row that two of its arguments reach."""
+    return compiled(function, form, pipeline_class=_NoAlias)
+
+
 def kernel(function: Callable[..., Any], form: str = "", *, fast_math: bool = True) -> Any:
     """Compile a function that Python calls, and cache it in the user's cache folder."""
     dispatcher = compiled(function, form, fast_math=fast_math)
@@ -183,7 +188,7 @@ def rows_for(form: KernelForm) -> Rows:  # noqa: PLR0915
         return compiled(function, form.name, forceinline=True)
 
     def row(function: Callable[..., Any]) -> Any:
-        return compiled(function, form.name, pipeline_class=_NoAlias)
+        return row_function(function, form.name)
 
     @part
     def squared_length(deep, down, across, scale_deep, scale_down, scale_across):
