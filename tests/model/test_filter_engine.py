@@ -54,7 +54,7 @@ def test_a_step_follows_the_direction_and_evaluates_there(case, preconditioned, 
         before, direction = engine.gradient.copy(), engine.direction.copy()
         scale = np.linalg.norm(objective.gated.gradient(start)) + np.linalg.norm(start - objective.noisy)
         assert np.linalg.norm(before - objective.gradient(start)) <= tolerance * scale
-        along = objective.metric(before).divide(before) if preconditioned else before
+        along = objective.metric(start).divide(before) if preconditioned else before
         assert np.linalg.norm(direction - along) <= tolerance * scale
         step = 0.9 if preconditioned else 0.9 / objective.lipschitz
         evaluation = engine.advance(step)
@@ -117,7 +117,8 @@ def test_a_step_over_the_uniform_metric_lowers_the_value():
     coded = np.ones(start.shape[1:])
     coded[:9] = HELD
     with FilterEngine(replace(objective, fidelity=Fidelity(coded)), start, threads=1) as engine:
-        values = [engine.advance(step).value for step in (0.0, *[SAFE_STEP] * 20)]
+        assert engine.safety < 1
+        values = [engine.advance(step).value for step in (0.0, *[SAFE_STEP * engine.safety] * 20)]
     assert all(after < before for before, after in pairwise(values))
 
 

@@ -38,7 +38,7 @@ def _explicit(case):
 def test_the_spectral_metric_is_the_explicit_matrix(case):
     objective, matrix = _explicit(case)
     noisy = objective.noisy
-    metric = objective.metric(noisy)
+    metric = objective.metric(noisy).whole
     assert np.allclose(metric.times(noisy).ravel(), matrix @ noisy.ravel(), rtol=1e-10, atol=1e-10)
     expected = np.linalg.solve(matrix, noisy.ravel())
     assert np.allclose(metric.divide(noisy).ravel(), expected, rtol=1e-10, atol=1e-10)
@@ -53,6 +53,52 @@ def test_no_curvature_is_above_twice_the_metric(case):
         columns = np.eye(x.size).reshape(-1, *shape)
         hessian = np.stack([objective.hessian_product(x, one).ravel() for one in columns])
         assert np.linalg.eigvalsh(factor @ hessian @ factor.T)[-1] <= 2 + 1e-9
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_metric_of_a_start_is_scaled_in_each_pixel(case):
+    objective, matrix = _explicit(case)
+    noisy = objective.noisy
+    metric = objective.metric(0.1 * noisy)
+    p = np.broadcast_to(metric.scaling, noisy.shape).ravel()
+    explicit = matrix / p[:, None] / p
+    assert np.allclose(metric.times(noisy).ravel(), explicit @ noisy.ravel(), rtol=1e-10, atol=1e-10)
+    expected = np.linalg.solve(explicit, noisy.ravel())
+    found = metric.divide(noisy)
+    assert np.allclose(found.ravel(), expected, rtol=1e-10, atol=1e-10)
+    image = noisy.copy()
+    assert metric.divide(image, out=image) is image
+    assert np.array_equal(image, found)
+    assert p.min() >= 1
+    assert np.ptp(p) > 0.01
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_no_curvature_is_above_twice_the_scaled_metric_over_its_safety(case):
+    objective, matrix = _explicit(case)
+    shape = objective.noisy.shape
+    metric = objective.metric(3 * objective.noisy)
+    p = np.broadcast_to(metric.scaling, shape).ravel()
+    factor = np.linalg.inv(np.linalg.cholesky(matrix / p[:, None] / p))
+    columns = np.eye(matrix.shape[0]).reshape(-1, *shape)
+    for x in (np.zeros(shape), 3 * objective.noisy):
+        hessian = np.stack([objective.hessian_product(x, one).ravel() for one in columns])
+        assert np.linalg.eigvalsh(factor @ hessian @ factor.T)[-1] <= 2 / metric.safety
+    assert 0 < metric.safety < 1
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_local_curvature_is_the_diagonal_of_the_majorising_quadratic_when_it_is_constant(case):
+    objective, _ = _explicit(case)
+    bank, shape = objective.prior.bank, objective.noisy.shape
+    found = objective.prior.local_curvature(np.zeros(shape))
+    assert np.allclose(found, bank.largest_local_curvature)
+    operators = [operator.toarray() for operator in objective.prior.operators(shape[1:])]
+    ratios = np.repeat(bank.potentials.curvature, bank.members * found[0].size)[:, None]
+    traces = [np.trace(operator.T @ (ratios * operator)) for operator in operators]
+    if min(shape[1:]) > 3:  # else the filters meet themselves on the extended image
+        assert np.mean(traces) / found[0].size == pytest.approx(bank.largest_local_curvature, rel=0.6)
+    assert (objective.prior.local_curvature(objective.noisy) < found).all()
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -39,8 +39,8 @@ def _solved(objective, start, tolerance):
     """The iterate and its bound."""
     with FilterEngine(objective, start.astype(objective.noisy.dtype), threads=1) as engine:
         minimise(engine, tolerance * objective.convexity)
-        evaluation = engine.advance(0.0)
-        return engine.iterate, objective.distance_bound(evaluation.squared_gradient_norm)
+        evaluation = engine.sharpened(engine.advance(0.0))
+        return engine.iterate, objective.distance_bound(evaluation.squared_dual_norm)
 
 
 CASES = [

@@ -1,5 +1,6 @@
 """Step rules on a quadratic whose curvatures are known, and on J."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -121,18 +122,32 @@ def test_quasi_newton_moves_are_those_of_explicit_bfgs_matrices():
         )
 
 
-def test_a_rejected_move_goes_back_to_where_the_slope_should_be_zero_and_then_gradient_steps_follow():
-    rule = QuasiNewton(_learned(), DOUBLE)
+def test_a_second_high_value_goes_back_to_where_the_slope_should_be_zero_and_then_gradient_steps_follow():
+    rule = QuasiNewton(_learned(), DOUBLE, safety=0.5)
     start = Evaluation(1.0, 1.0, 0.0, squared_length=4.0)
     assert rule.first(start) == Move(SAFE_STEP)  # the slope along it is −2
     risen = Evaluation(2.0, 1.0, 0.0, squared_length_before=4.0, squared_length=9.0, change_product=6.0)
-    back = rule.next(Move(SAFE_STEP), risen)
-    assert back == pytest.approx(Move(0.0, 0.0, 2 / 8 - 1))
+    passed = rule.next(Move(SAFE_STEP), risen)
+    assert passed.gradient > 0
+    slope = passed.change * 6 - passed.gradient * 9
+    assert slope < 0
+    back = rule.next(passed, replace(risen, change_product=-4 * slope))
+    assert back == pytest.approx(Move(0.0, 0.0, 1 / 5 - 1))
     rule.next(back, risen)
-    assert rule.next(back, risen) == Move(SAFE_STEP)
+    assert rule.next(back, risen) == Move(0.5 * SAFE_STEP)
     fallen = Evaluation(0.5, 1.0, 4.0, squared_length_before=9.0, squared_length=4.0, change_product=-1.0)
     after = rule.next(Move(SAFE_STEP), fallen)
-    assert after == Move(BarzilaiBorwein(_learned(), DOUBLE).next(SAFE_STEP, fallen))
+    assert after == Move(BarzilaiBorwein(_learned(), DOUBLE, 0.5).next(SAFE_STEP, fallen))
+
+
+def test_a_value_after_a_high_one_counts_from_the_beginning_again():
+    rule = QuasiNewton(_learned(), DOUBLE)
+    rule.first(Evaluation(1.0, 1.0, 0.0, squared_length=4.0))
+    low = Evaluation(0.9, 1.0, 0.0, squared_length_before=4.0, squared_length=3.0, change_product=-1.0)
+    high = replace(low, value=2.0)
+    for _ in range(3):
+        for evaluation in (high, low):
+            assert rule.next(Move(SAFE_STEP), evaluation).gradient > 0  # and not back
 
 
 def test_a_start_close_to_a_minimiser_needs_about_as_many_evaluations_as_gradient_steps():

@@ -37,7 +37,7 @@ class PatchError(NamedTuple):
 
 def minimise(engine: FilterEngine, tolerance: float) -> int:
     """Descend until rms(∇J) ≤ tolerance; return the number of evaluations."""
-    rule = QuasiNewton(engine.objective, engine.iterate.dtype)
+    rule = QuasiNewton(engine.objective, engine.iterate.dtype, engine.safety)
     end = tolerance**2 * engine.iterate.size
     evaluations = 0
     for evaluations, evaluation in enumerate(descend(engine, rule), start=1):

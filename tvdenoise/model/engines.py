@@ -8,7 +8,7 @@ Bands depend on the shape alone, so results are byte-identical for any number of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 class Evaluation:
     """J at the new iterate, ‖g_new‖² and ⟨g_new, d_old⟩ after a step along −d_old.
 
-    squared_dual_norm: ‖g_new‖²_{W⁻¹} if pixels have weights; None if that equals ‖g_new‖².
+    squared_dual_norm: ‖g_new‖²_{W⁻¹} if pixels have weights; with learned filters, see
+        `tvdenoise.model.spectral_bound`. None for ‖g_new‖².
     squared_missing_norm: ‖g_new‖² over missing pixels.
     squared_length_before, squared_length: ‖d_old‖² and ‖d_new‖² in the metric m at the new iterate, Σ m d². There the
     product is ⟨d_new, d_old⟩. Without a metric, m = 1.
@@ -80,8 +81,15 @@ class Engine(Protocol):
     def iterate(self) -> NDArray[np.floating]:
         """x, (channels, rows, columns) or (channels, planes, rows, columns)."""
 
+    @property
+    def safety(self) -> float:
+        """That of the metric, see `tvdenoise.model.step_metrics.StepMetric`."""
+
     def advance(self, step: Step) -> Evaluation:
         """Set x ← x − τ d and d ← ∇J(x)/m. A first call with τ = 0 evaluates the start."""
+
+    def sharpened(self, evaluation: Evaluation) -> Evaluation:
+        """Return the last evaluation with a norm for a sharper certificate, if there is one that takes extra time."""
 
 
 class SparseEngine:
@@ -95,6 +103,18 @@ class SparseEngine:
         self.direction: NDArray[np.floating] = np.zeros_like(self.iterate)
         self._before = self._change = self.direction
         self._preconditioned = preconditioned
+        #: The metric of all steps, if the objective keeps that of the start.
+        self._kept = objective.metric(start) if preconditioned and objective.keeps_metric else None
+
+    @property
+    def safety(self) -> float:
+        """That of the metric."""
+        return 1.0 if self._kept is None else self._kept.safety
+
+    def sharpened(self, evaluation: Evaluation) -> Evaluation:
+        """Return the last evaluation with the dual norm."""
+        gradient = self.objective.gradient(self.iterate)
+        return replace(evaluation, squared_dual_norm=self.objective.squared_dual_norm(gradient))
 
     def __enter__(self) -> SparseEngine:
         return self
@@ -112,7 +132,7 @@ class SparseEngine:
         gradient = self.objective.gradient(self.iterate)
         metric: StepMetric = UniformMetric(1.0)
         if self._preconditioned:
-            metric = self.objective.metric(self.iterate)
+            metric = self._kept or self.objective.metric(self.iterate)
         self.direction = metric.divide(gradient)
         fidelity = self.objective.fidelity
         return Evaluation(
@@ -219,6 +239,12 @@ class FusedEngine:
         self._sweep_bands = sweep_for(self.form)
         self.threads = min(threads or available_threads(), bands)
         self._team = Team(self.threads)
+
+    safety = 1.0
+
+    def sharpened(self, evaluation: Evaluation) -> Evaluation:
+        """Return the evaluation: it has all norms."""
+        return evaluation
 
     def __enter__(self) -> Self:
         return self

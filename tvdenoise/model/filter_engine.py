@@ -5,6 +5,7 @@ Tiles depend on the shape alone and each has sums of its own, so results are byt
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property, reduce
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -16,6 +17,7 @@ from tvdenoise.model.filter_kernels import (
     SUMS,
     BankLayout,
     Packed,
+    curvature_tile,
     derivative_tile,
     hessian_tile,
     inner_tile,
@@ -27,7 +29,8 @@ from tvdenoise.model.filter_kernels import (
 )  # fmt: skip
 from tvdenoise.model.filters import ByBank, FilterObjective
 from tvdenoise.model.gate_kernels import PackedGate, energy_tile, gate_tile, pack_gate
-from tvdenoise.model.step_metrics import SpectralMetric, UniformMetric
+from tvdenoise.model.spectral_bound import SpectralBound
+from tvdenoise.model.step_metrics import SMOOTHINGS, ScaledMetric, SpectralMetric, scaling
 from tvdenoise.model.threads import Team
 
 if TYPE_CHECKING:
@@ -73,6 +76,7 @@ class Kernels:
         self.level = level
         self._dtype = np.dtype(dtype)
         self._metrics: dict[tuple[int, int, int], SpectralMetric] = {}
+        self._bounds: dict[tuple[int, int, int], SpectralBound] = {}
         #: Those that the bank has, scale 1 first.
         self.scales: list[_Scale] = []
         for scale in (1, 2):
@@ -100,6 +104,15 @@ class Kernels:
                 self.bank.bounding_convolution, shape, self._dtype, threads
             )
         return self._metrics[key]
+
+    def bound(self, shape: tuple[int, int], threads: int) -> SpectralBound:
+        """Return the norm that the certificate takes, for images of so many rows and columns."""
+        key = (*shape, threads)
+        if key not in self._bounds:
+            self._bounds[key] = SpectralBound.of(
+                self.bank.concave_convolution, 1 - self.bank.concavity, shape, self._dtype, threads
+            )
+        return self._bounds[key]
 
     def joined(self, parts: Sequence[ByBank]) -> ByBank:
         """Return derivatives by the bank from those by the filters of each scale."""
@@ -130,8 +143,7 @@ def _are_within(tiles: NDArray[np.intp], part: tuple[slice, slice]) -> NDArray[n
 class FilterEngine:
     """Holds the iterate x, the objective gradient g there and the direction d, and steps them in place.
 
-    If preconditioned, d is g over a `SpectralMetric`, or over a `UniformMetric` if pixels are held, and steps may have
-    memory; otherwise it is g.
+    If preconditioned, d is g over the metric of the start, and steps may have memory; otherwise it is g.
 
     start: the first iterate, (channels, rows, columns). threads: all available ones by default. kernels: made from the
     objective's prior by default. part: rows and columns; g and the sums are then those of these pixels alone.
@@ -161,17 +173,48 @@ class FilterEngine:
         self._sums = np.zeros((len(self._tiles), SUMS))
         self._none = np.zeros((0, 0, 0), self.iterate.dtype)
         self._squared_length = 0.0
-        threads = min(threads or available_threads(), len(self._tiles))
+        self._threads = threads = min(threads or available_threads(), len(self._tiles))
         self._team = Team(threads)
         #: The gates (images, groups, rows, columns); None if there are none.
         self.gates = self._gates_of(prior.gates)
-        self.metric: SpectralMetric | UniformMetric | None = None
+        self.metric: ScaledMetric | None = None
         if preconditioned:
             is_held = objective.fidelity is not None
-            self.metric = (
-                objective.uniform_metric if is_held else self._kernels.metric((rows, columns), threads)
-            )
+            whole = objective.uniform_metric if is_held else self._kernels.metric((rows, columns), threads)
+            self.metric = ScaledMetric(whole, self._scaling())
             self.direction, self._before, self._change = (np.zeros_like(self.iterate) for _ in range(3))
+
+    @property
+    def safety(self) -> float:
+        """That of the metric."""
+        return 1.0 if self.metric is None else self.metric.safety
+
+    def _scaling(self) -> NDArray[np.floating]:
+        """Return the scaling of the metric, which follows from the curvature at the start."""
+        images = self.objective.prior.images_of(self.iterate)
+        curvature = np.zeros((len(images), *self.iterate.shape[1:]), self.iterate.dtype)
+        for one, image, gates in zip(curvature, images, self._gates, strict=True):
+            for seen, of_scale, scale in zip(self._seen(image), gates, self._kernels.scales, strict=True):
+                self._add_curvature(one, seen, of_scale, scale)
+        for _ in range(SMOOTHINGS):
+            curvature = self._smoothed(curvature)
+        return scaling(curvature, self._kernels.bank.largest_local_curvature)
+
+    def _add_curvature(
+        self,
+        curvature: NDArray[np.floating],
+        x: NDArray[np.floating],
+        gates: NDArray[np.floating],
+        scale: _Scale,
+    ) -> None:
+        """Add that of the filters of one scale."""
+        shape, forward, _, potentials = scale.packed
+        sizes = self._kernels.bank.squared_sizes[scale.own].astype(x.dtype)
+        self._run(
+            lambda tile: curvature_tile(
+                x, gates, sizes, curvature, self._tiles, tile, shape, forward, potentials
+            )
+        )
 
     def _gates_of(self, given: NDArray[np.floating] | None) -> NDArray[np.floating] | None:
         """Return the given gates as the kernels take them, or those that the noisy image asks for."""
@@ -241,6 +284,12 @@ class FilterEngine:
             squared_length=self._squared_length,
             change_product=by_change,
         )
+
+    def sharpened(self, evaluation: Evaluation) -> Evaluation:
+        """Return the last evaluation with the norm of `tvdenoise.model.spectral_bound`."""
+        _, rows, columns = self.iterate.shape
+        bound = self._kernels.bound((rows, columns), self._threads)
+        return replace(evaluation, squared_dual_norm=bound.squared_norm(self.gradient))
 
     def _move(self, step: Step) -> None:
         if self.metric is None:

@@ -27,7 +27,7 @@ import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 
 from tvdenoise.model.filters import PARITIES, ByBank, parity_part
-from tvdenoise.model.kernels import compiled, kernel, row_function, row_of
+from tvdenoise.model.kernels import ask_for, compiled, kernel, row_function, row_of
 from tvdenoise.model.products import (
     DIFFERENCE,
     LANES,
@@ -415,9 +415,13 @@ def _scale(responses, factors, group, groups, n):
 
 @compiled
 def _take_gates(line, gates, group, i, first, n):
-    """Fill a line with n gates of a group from row i of the extended image; leave its ones if there are no gates."""
+    """Fill a line with n gates of a group from row i of the extended image; leave its ones if there are no gates.
+
+    The gates are too many for the cache, so ask for the next row.
+    """
     if gates.size:
         take_row(line, gates, group, i, first, n)
+        ask_for(row_of(gates, (group, _mirrored(i + 1, gates.shape[1]), max(first, 0))), n)
 
 
 @row_function
@@ -655,6 +659,39 @@ def sweep_tile(
             sums[k, 1] += residuals
             sums[k, 2] += norm
             sums[k, 3] += product
+
+
+@kernel
+def curvature_tile(x, gates, sizes, curvature, tiles, k, shape, forward, potentials):
+    """Add to ``curvature``, (rows, columns), that of some groups, see `FilterPrior.local_curvature`, in tile k.
+
+    sizes: of the groups. Other arguments as in `sweep_tile`.
+    """
+    channels, radius, groups, step, members = shape
+    reach = radius * step
+    ring = np.zeros(((2 * reach + 1) * channels, line_pitch(reach)), x.dtype)
+    folds = np.zeros((channels * (2 * radius + 1), line_pitch(reach)), x.dtype)
+    responses = np.zeros((channels * members * groups, PITCH), x.dtype)
+    values = np.zeros(PITCH, x.dtype)
+    ratios = np.zeros(PITCH, x.dtype)
+    gate = np.ones(PITCH, x.dtype)
+    squares = np.zeros(PITCH, x.dtype)
+    top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
+    n = in_lanes(right - left)
+    for source in range(top - reach, bottom + reach):
+        take_source_row(ring, x, source, left + reach, shape, n)
+        i = source - reach
+        if i < top:
+            continue
+        fold(folds, ring, i, shape, n)
+        multiply(responses, folds, forward, n)
+        to = curvature[i, left:right]
+        for group in range(groups):
+            sum_products(squares, responses, responses, group, groups, n)
+            _take_gates(gate, gates, group, i, left, n)
+            _ratios(ratios, values, squares, gate, potentials[group], n)
+            for j in range(right - left):
+                to[j] += sizes[group] * ratios[j]
 
 
 @kernel

@@ -33,13 +33,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
 from tvdenoise.model.fidelity import HELD
 from tvdenoise.model.gates import GATE_REACH, ByGate
-from tvdenoise.model.step_metrics import PART, SpectralMetric, UniformMetric
+from tvdenoise.model.spectral_bound import SpectralBound
+from tvdenoise.model.step_metrics import (
+    PART,
+    SMOOTHINGS,
+    ScaledMetric,
+    SpectralMetric,
+    UniformMetric,
+    scaling,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -252,6 +260,17 @@ class FilterBank:
         """What makes a mean of a sum of squares over the members and the channels of a group."""
         return 1 / (self.members * self.channels)
 
+    @cached_property
+    def squared_sizes(self) -> NDArray[np.float64]:
+        """The mean over channels of Σ ‖k‖² over the members of each group."""
+        sizes: NDArray[np.float64] = np.square(self.on_image).sum(axis=(1, 2, 3, 4)) / self.channels
+        return sizes
+
+    @property
+    def largest_local_curvature(self) -> float:
+        """The most that `FilterPrior.local_curvature` can be."""
+        return float(self.squared_sizes @ self.potentials.curvature)
+
     @property
     def gated_groups(self) -> int:
         """The number of gates of a pixel in an image that the filters see together; 0 without gate."""
@@ -381,7 +400,16 @@ class FilterBank:
 
     @cached_property
     def bounding_convolution(self) -> NDArray[np.float64]:
-        """Σ wᵢ KᵢᵀKᵢ with w the largest |ψ''|, which bounds ∇²R, as a convolution that is even along both axes.
+        """Σ wᵢ KᵢᵀKᵢ with w the largest |ψ''|, which bounds ∇²R; see `_convolution`."""
+        return self._convolution(self._most_curved)
+
+    @cached_property
+    def concave_convolution(self) -> NDArray[np.float64]:
+        """Σ κᵢ KᵢᵀKᵢ with κ the largest −ψ'', which bounds −∇²R; see `_convolution`."""
+        return self._convolution(self.potentials.concavity)
+
+    def _convolution(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return Σ wᵢ KᵢᵀKᵢ as a convolution that is even along both axes.
 
         (channels, rows, columns), by distance up to 2 × reach; it is zero beyond.
         """
@@ -389,7 +417,7 @@ class FilterBank:
         count = np.full(_HALF, 2.0)  # of the frequencies of a whole circle that each stands for
         count[[0, -1]] = 1
         back = count / _FREQUENCIES * np.cos(np.outer(np.arange(end), _ANGLES))
-        found: NDArray[np.float64] = back @ self._squares(self._most_curved) @ back.T
+        found: NDArray[np.float64] = back @ self._squares(weights) @ back.T
         return found
 
     @property
@@ -479,6 +507,18 @@ class FilterPrior:
         ratios = gates * self.potentials.ratio(_norms(responses))
         return self._adjoint(ratios[:, None] * responses, x.shape)
 
+    def local_curvature(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return Σᵢ gᵢ q(|Kᵢx|) ‖kᵢ‖² in each pixel, (images or 1, rows, columns), where ‖kᵢ‖² is that of a channel.
+
+        This is about the diagonal of Σ Kᵢᵀ gᵢ q(|Kᵢx|) Kᵢ, the Hessian of the quadratic function that touches R at x
+        from above (half-quadratic; Geman and Reynolds, IEEE TPAMI 14(3), 1992).
+        """
+        found = []
+        for k, image in enumerate(self.images_of(x)):
+            ratios = self._gates(k) * self.potentials.ratio(_norms(self._responses(image)))
+            found.append((self.bank.squared_sizes @ ratios).reshape(image.shape[1:]))
+        return np.stack(found)
+
     def hessian_product(
         self, x: NDArray[np.floating], direction: NDArray[np.floating]
     ) -> NDArray[np.float64]:
@@ -532,6 +572,7 @@ class FilterObjective:
     noisy: NDArray[np.floating]
     prior: FilterPrior
     fidelity: Fidelity | None = None
+    keeps_metric: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Raise ValueError unless the filters suit the image and the weights of its pixels."""
@@ -594,18 +635,30 @@ class FilterObjective:
 
     @property
     def uniform_metric(self) -> UniformMetric:
-        """The metric of the steps if pixels are held, where the transform of `SpectralMetric` is of no use."""
+        """That of `ScaledMetric` if pixels are held, where the transform of `SpectralMetric` is of no use."""
         return UniformMetric(PART * self.lipschitz)
 
-    def metric(self, x: NDArray[np.floating]) -> SpectralMetric | UniformMetric:
-        """Return the metric of the steps, which is the same everywhere."""
-        if self.fidelity is not None:
-            return self.uniform_metric
-        return SpectralMetric.of(self.prior.bank.bounding_convolution, x.shape[1:], x.dtype)
+    def metric(self, x: NDArray[np.floating]) -> ScaledMetric:
+        """Return the metric of steps that start at x."""
+        whole: SpectralMetric | UniformMetric = self.uniform_metric
+        if self.fidelity is None:
+            whole = SpectralMetric.of(self.prior.bank.bounding_convolution, x.shape[1:], x.dtype)
+        from scipy import ndimage
 
-    def distance_bound(self, squared_gradient_norm: float) -> float:
-        """Return the certificate, in intensity units: rms(x − x*) ≤ ‖∇J(x)‖/((1 − ρ)√N)."""
-        return float(np.sqrt(squared_gradient_norm / self.total_weight) / self.convexity)
+        curvature = self.gated.local_curvature(x)
+        for axis in (1, 2) * SMOOTHINGS:
+            curvature = ndimage.convolve1d(curvature, np.array([0.25, 0.5, 0.25]), axis, mode="reflect")
+        return ScaledMetric(whole, scaling(curvature, self.prior.bank.largest_local_curvature))
+
+    def squared_dual_norm(self, gradient: NDArray[np.floating]) -> float:
+        """Return the square of a norm D with ‖x − x*‖ ≤ D/(1 − ρ), see `tvdenoise.model.spectral_bound`."""
+        bank = self.prior.bank
+        bound = SpectralBound.of(bank.concave_convolution, self.modulus, gradient.shape[1:], gradient.dtype)
+        return bound.squared_norm(gradient)
+
+    def distance_bound(self, squared_dual_norm: float) -> float:
+        """Return the certificate, in intensity units: rms(x − x*) ≤ D/((1 − ρ)√N), for D or a larger norm of ∇J(x)."""
+        return float(np.sqrt(squared_dual_norm / self.total_weight) / self.convexity)
 
     def value(self, x: NDArray[np.floating]) -> float:
         """Return J(x)."""

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import carray, types  # type: ignore[attr-defined]
 from numba.core import cgutils
 from numba.core.compiler import Compiler
@@ -43,6 +44,9 @@ FAST_MATH = {"reassoc", "nnan", "ninf", "nsz", "arcp", "contract", "afn"}
 #: The number of sums of a band: penalties, ‖x − f‖²_W, ‖g‖², ⟨g, d_old⟩, Σ m d_old², Σ m d², ‖g‖²_{W⁻¹} where w > 0,
 #: and ‖g‖² where w = 0; g, d and m are those at the new x.
 SUMS = 8
+
+#: The bytes of a line of the cache, and that it is to be read, kept in the second cache, and no code.
+_CACHE_LINE, _READ_LATER = 64, (0, 2, 1)
 
 #: What scales the differences: nothing, a factor for each channel, or one for each channel and axis.
 UNSCALED, BY_CHANNEL, BY_AXIS = "unscaled", "by_channel", "by_axis"
@@ -124,6 +128,26 @@ def row_of(context, array, place):  # noqa: ARG001
         return cgutils.get_item_pointer(context, builder, array_type, array, indices)
 
     return types.CPointer(array.dtype)(array, place), generate
+
+
+@intrinsic
+def ask_for(context, start, n):  # noqa: ARG001
+    """Ask memory for n elements from a pointer on, which are read later; the pointer may point anywhere."""
+
+    def generate(context, builder, signature, arguments):
+        start, n = arguments
+        number, byte, words = ir.IntType(64), ir.IntType(8).as_pointer(), [ir.IntType(32)] * 3
+        prefetch = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [byte, *words]), "llvm.prefetch.p0i8"
+        )
+        size = context.get_abi_sizeof(context.get_data_type(signature.args[0].dtype))
+        line = max(_CACHE_LINE // size, 1)
+        with cgutils.for_range_slice(builder, number(0), n, number(line), number) as (place, _):
+            address = builder.bitcast(builder.gep(start, [place]), byte)
+            builder.call(prefetch, [address, *(ir.Constant(ir.IntType(32), flag) for flag in _READ_LATER)])
+        return context.get_dummy_value()
+
+    return types.void(start, types.intp), generate
 
 
 @intrinsic

@@ -86,8 +86,15 @@ class Minimisable(Protocol):
     def gradient(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return ∇J(x)."""
 
+    def squared_dual_norm(self, gradient: NDArray[np.floating]) -> float:
+        """Return the square of the norm of ∇J that the certificate divides by the modulus."""
+
     def metric(self, x: NDArray[np.floating]) -> StepMetric:
         """Return what divides the gradient."""
+
+    @property
+    def keeps_metric(self) -> bool:
+        """True if steps keep the metric of their start; otherwise it follows the iterate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +120,8 @@ class Objective:
     axis_weights: tuple[float, ...] | None = None
     fidelity: Fidelity | None = None
     unknowns: int | None = None
+
+    keeps_metric = False
 
     @cached_property
     def squared_axis_weights(self) -> tuple[float, ...]:
@@ -157,6 +166,12 @@ class Objective:
     def typical_mu(self) -> float:
         """μ times the mean weight."""
         return self.mu if self.fidelity is None else self.mu * self.fidelity.typical
+
+    def squared_dual_norm(self, gradient: NDArray[np.floating]) -> float:
+        """Return ‖∇J‖²_{W⁻¹}; ‖∇J‖² if all pixels have the weight 1."""
+        if self.fidelity is None:
+            return float(np.vdot(gradient, gradient))
+        return self.fidelity.squared_dual_norm(gradient)
 
     def distance_bound(self, squared_gradient_norm: float) -> float:
         """Return the certificate, in intensity units.

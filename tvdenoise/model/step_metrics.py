@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
 
 class StepMetric(Protocol):
-    """A symmetric matrix M ≥ 0. Curvatures of J are at most twice M."""
+    """A symmetric matrix M ≥ 0. Curvatures of J are at most twice M over its safety, which is at most 1."""
+
+    @property
+    def safety(self) -> float:
+        """1 unless the metric only estimates the curvature."""
 
     def times(self, direction: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return M d."""
@@ -26,6 +31,8 @@ class StepMetric(Protocol):
 @dataclass(frozen=True, eq=False)
 class PixelMetric:
     """A diagonal matrix. diagonal: m, with the shape of the image; where it is 0, ``divide`` returns 0."""
+
+    safety: ClassVar[float] = 1.0
 
     diagonal: NDArray[np.floating]
 
@@ -45,6 +52,8 @@ class UniformMetric:
     """A multiple of the identity. factor: m > 0."""
 
     factor: float
+    safety: ClassVar[float] = 1.0
+    spread: ClassVar[float] = 1.0
 
     def times(self, direction: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return m d."""
@@ -78,6 +87,12 @@ class SpectralMetric:
 
     inverse: NDArray[np.floating]
     threads: int = 1
+    safety: ClassVar[float] = 1.0
+
+    @cached_property
+    def spread(self) -> float:
+        """The largest eigenvalue over the smallest."""
+        return float(self.inverse.max() / self.inverse.min())
 
     @classmethod
     def of(
@@ -87,8 +102,7 @@ class SpectralMetric:
 
         convolution: Σ wᵢ KᵢᵀKᵢ, see `tvdenoise.model.filters.FilterBank.bounding_convolution`.
         """
-        down, across = (_cosines(length, convolution.shape[-1] - 1) for length in shape)
-        symbol = (down @ (PART * convolution)).astype(dtype) @ across.T.astype(dtype)
+        symbol = eigenvalues_of(PART * convolution, shape).astype(dtype)
         symbol += 1
         return cls(np.divide(1, symbol, out=symbol), threads)
 
@@ -109,17 +123,88 @@ class SpectralMetric:
         out: NDArray[np.floating] | None = None,
     ) -> NDArray[np.floating]:
         """Return the image whose transform is the factors times that of an image."""
-        from scipy.fft import dctn, idctn
+        from scipy.fft import idctn
 
         result = np.empty_like(image) if out is None else out
-        for first in range(0, len(image), len(factors)):
-            together = slice(first, first + len(factors))
-            transformed = dctn(image[together], axes=(1, 2), norm="ortho", workers=self.threads)
+        for together in channels_together(image, factors):
+            transformed = transform_of(image[together], self.threads)
             transformed *= factors
             result[together] = idctn(
                 transformed, axes=(1, 2), norm="ortho", workers=self.threads, overwrite_x=True
             )
         return result
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledMetric:
+    """P⁻¹ M P⁻¹ with a diagonal matrix P ≥ 1, so that steps are longer where the curvature is lower than M says.
+
+    M knows how curvatures differ between frequencies, and P how they differ between pixels (see `scaling`).
+
+    whole: M. scaling: the diagonal of P, (1 or channels, rows, columns).
+    """
+
+    whole: SpectralMetric | UniformMetric
+    scaling: NDArray[np.floating]
+
+    @cached_property
+    def safety(self) -> float:
+        """With y = P⁻¹x and λ the eigenvalues of M: ⟨y, M y⟩ ≥ λ_min ‖y‖² ≥ ⟨x, M x⟩ λ_min/(λ_max max p²)."""
+        return 1 / (float(self.scaling.max()) ** 2 * self.whole.spread)
+
+    def times(self, direction: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return P⁻¹ M P⁻¹ d."""
+        result: NDArray[np.floating] = self.whole.times(direction / self.scaling) / self.scaling
+        return result
+
+    def divide(
+        self, gradient: NDArray[np.floating], out: NDArray[np.floating] | None = None
+    ) -> NDArray[np.floating]:
+        """Return P M⁻¹ P g, in ``out`` if that is given."""
+        result: NDArray[np.floating] = np.multiply(gradient, self.scaling, out=out)
+        self.whole.divide(result, out=result)
+        result *= self.scaling
+        return result
+
+
+#: How often (1, 2, 1)/4 smooths the pixels' curvatures.
+SMOOTHINGS = 4
+
+
+def scaling(curvature: NDArray[np.floating], largest: float) -> NDArray[np.floating]:
+    """Return p = ((1 + largest)/(1 + curvature))^¼, at least 1.
+
+    curvature: of R in each pixel at the start, smoothed. largest: what it is at most. The square root would make the
+    diagonal of the Hessian equal everywhere at the start. But curvatures change until the end: this root and smoothing
+    needed the fewest evaluations on photographs, about four fifths of those with p = 1.
+    """
+    p = np.sqrt(np.sqrt((1 + largest) / (1 + np.minimum(curvature, largest))))
+    scaled: NDArray[np.floating] = p.astype(curvature.dtype, copy=False)
+    return scaled
+
+
+def channels_together(image: NDArray[np.floating], factors: NDArray[np.floating]) -> Iterator[slice]:
+    """Yield the channels of an image that factors apply to, some at a time."""
+    for first in range(0, len(image), len(factors)):
+        yield slice(first, first + len(factors))
+
+
+def transform_of(image: NDArray[np.floating], threads: int = 1) -> NDArray[np.floating]:
+    """Return the orthonormal cosine transform of each channel of an image."""
+    from scipy.fft import dctn
+
+    transformed: NDArray[np.floating] = dctn(image, axes=(1, 2), norm="ortho", workers=threads)
+    return transformed
+
+
+def eigenvalues_of(convolution: NDArray[np.float64], shape: Sequence[int]) -> NDArray[np.float64]:
+    """Return the eigenvalues of a convolution that is even along both axes, at the frequencies of the transform.
+
+    convolution: (channels, distance down, distance across). shape: (rows, columns) of the image.
+    """
+    down, across = (_cosines(length, convolution.shape[-1] - 1) for length in shape)
+    eigenvalues: NDArray[np.float64] = down @ convolution @ across.T
+    return eigenvalues
 
 
 def _cosines(length: int, reach: int) -> NDArray[np.float64]:

@@ -151,7 +151,8 @@ def states(
 
     Yields the state at each iterate of the engine; the last state has a status.
     """
-    for iterations, evaluation in enumerate(descend(engine, step_rule), start=1):
+    for iterations, found in enumerate(descend(engine, step_rule), start=1):
+        evaluation = engine.sharpened(found) if certificate.may_gain(found) else found
         status = ended(certificate, evaluation, is_last=iterations >= max_iterations)
         yield State(iterations, evaluation, status)
         if status is not None:
@@ -316,11 +317,11 @@ class Method:
         with self._engine(objective, start) as engine:
             del start  # the engine has a copy
             precision = engine.iterate.dtype
-            rule: StepRule = BarzilaiBorwein(objective, precision)
+            rule: StepRule = BarzilaiBorwein(objective, precision, engine.safety)
             if self.options.step == "fixed":
                 rule = FixedStep(objective)
             elif self.bank is not None:
-                rule = QuasiNewton(objective, precision)
+                rule = QuasiNewton(objective, precision, engine.safety)
             certificate = Certificate.of(
                 objective, tolerance, precision, stored=stored or objective.noisy.dtype, returned=returned
             )

@@ -33,8 +33,10 @@ _VALUE_ROUNDING = 16
 #: After so many rejected values in a row, safe steps follow, each longer than the last one by a factor as long as the
 #: value falls; after many more, safe steps alone.
 _PATIENCE, _LAST_PATIENCE, _GROWTH = 8, 500, 2
-#: The step that always descends: the curvature is at most twice the metric (see `Objective.metric`).
+#: The step that always descends, times the metric's safety: the curvature is at most twice the metric over that.
 SAFE_STEP = 0.5
+#: So many values in a row may be above the accepted ones: the next step mostly brings them down.
+_MOST_PASSED = 1
 #: The part of a rejected change that a move back leaves, at least and at most, and the most rejected values.
 _LEAST_PART, _LARGEST_PART, _MOST_REJECTED = 0.05, 0.5, 2
 #: The longest step, times L/μ, if missing pixels leave directions without a lower bound of the curvature.
@@ -70,7 +72,7 @@ class BarzilaiBorwein:
     """Step lengths of Barzilai and Borwein along the preconditioned gradient, under a watchdog.
 
     The long step ⟨s,s⟩/⟨s,y⟩ and the short step ⟨s,y⟩/⟨y,y⟩ (IMA J. Numer. Anal. 8, 1988), with inner products in the
-    metric of the engine, are inverse curvatures in units of that metric. They are kept between 1/2, which is safe, and
+    metric of the engine, are inverse curvatures in units of that metric. They are kept between a safe step, 1/2, and
     L/(μ min w), since the metric is at most L and the curvature at least μ min w. If they differ much, the rule takes
     the least of the last short steps (ABBmin1 of Frassoldati, Zanni and Zanghirati, J. Ind. Manag. Optim. 4(2), 2008).
 
@@ -78,14 +80,16 @@ class BarzilaiBorwein:
     value above the last accepted ones is followed by short steps, and if a few of them do not bring it back down,
     by safe steps, which always descend (a watchdog; Grippo and Sciandrone, Comput. Optim. Appl. 23, 2002), and which
     grow as long as the value falls.
+
+    safety: that of the metric; safe steps are shorter by this factor.
     """
 
-    def __init__(self, objective: Minimisable, precision: np.dtype[np.floating]) -> None:
+    def __init__(self, objective: Minimisable, precision: np.dtype[np.floating], safety: float = 1.0) -> None:
         convexity = objective.convexity
         least = convexity if convexity > 0 else objective.typical_mu / _LONGEST_STEP
         rounding = _VALUE_ROUNDING * float(np.finfo(precision).eps)
         self.memory = Memory(
-            np.array([objective.lipschitz / least, 1 + rounding, np.inf]),
+            np.array([objective.lipschitz / least, 1 + rounding, np.inf, SAFE_STEP * safety]),
             np.full(_SHORT_STEPS, np.inf),
             np.full(_ACCEPTED_VALUES, -np.inf),
             np.zeros(3, np.int64),
@@ -93,7 +97,7 @@ class BarzilaiBorwein:
 
     def first(self, start: Evaluation) -> float:
         """Return the safe step, since the curvature is not known yet."""
-        return first_step(start.value, self.memory.accepted, self.memory.counts)
+        return first_step(start.value, self.memory.limits, self.memory.accepted, self.memory.counts)
 
     def next(self, step: Step, after: Evaluation) -> float:
         """Return the next step length."""
@@ -117,15 +121,16 @@ class QuasiNewton:
         −Δ_new = H g = z + (α − ⟨y,z⟩/⟨s,y⟩) s,    z = γ (d_new − α q),
 
     which is a `Move`; its products follow from those of an evaluation. H is positive definite, so the value falls along
-    Δ_new at first. If it ends above the last accepted values, the next move goes back to where the slope along Δ is
-    zero if it is linear in between. After a few such values the steps are those of `BarzilaiBorwein`: one curvature
-    does not describe J there.
+    Δ_new at first. If it ends above the last accepted values twice in a row, the next move goes back to where the slope
+    along Δ is zero if it is linear in between. After a few such moves the steps are those of `BarzilaiBorwein`: one
+    curvature does not describe J there. safety: as there; steps whose value is watched need it not.
     """
 
-    def __init__(self, objective: Minimisable, precision: np.dtype[np.floating]) -> None:
-        self._gradient_steps = BarzilaiBorwein(objective, precision)
+    def __init__(self, objective: Minimisable, precision: np.dtype[np.floating], safety: float = 1.0) -> None:
+        self._gradient_steps = BarzilaiBorwein(objective, precision, safety)
         self._rounding = _VALUE_ROUNDING * float(np.finfo(precision).eps)
         self._accepted: deque[float] = deque(maxlen=_ACCEPTED_VALUES)
+        self._high = 0  # values that were let pass since the last accepted one
         self._rejected = 0
         self._slope = 0.0  # ⟨g, Δ⟩ at the start of the last step
 
@@ -139,12 +144,16 @@ class QuasiNewton:
         assert isinstance(step, Move)
         if self._rejected > _MOST_REJECTED:
             return Move(self._gradient_steps.next(step.gradient, after))
-        if self._has_overshot(after):
+        if not self._is_high(after):
+            self._high = 0
+            self._accepted.append(after.value)
+        elif self._high < _MOST_PASSED:
+            self._high += 1
+        else:
             self._rejected += 1
             if self._rejected > _MOST_REJECTED:
                 return Move(self._gradient_steps.first(after))
             return self._back(after)
-        self._accepted.append(after.value)
         bent = after.change_product - self._slope  # ⟨s,y⟩
         change = after.squared_length - 2 * after.gradient_product + after.squared_length_before  # ⟨y,M⁻¹y⟩
         if bent <= 0 or change <= 0:  # rounding hides the curvature
@@ -153,7 +162,7 @@ class QuasiNewton:
         of_sum = scale * (after.squared_length - after.gradient_product - along * change)  # ⟨y,z⟩
         return self._taken(Move(scale * (1 - along), scale * along, of_sum / bent - along), after)
 
-    def _has_overshot(self, after: Evaluation) -> bool:
+    def _is_high(self, after: Evaluation) -> bool:
         """Return True if the value is above the last accepted ones by more than rounding."""
         highest = max(self._accepted)
         return after.value > highest + self._rounding * abs(highest)
@@ -178,7 +187,8 @@ class QuasiNewton:
 class Memory(NamedTuple):
     """What the rule of Barzilai and Borwein remembers, in arrays that it changes.
 
-    limits: the longest step, the factor of the accepted values up to which a value is accepted, and the last value.
+    limits: the longest step, the factor of the accepted values up to which a value is accepted, the last value, and the
+    safe step.
     short_steps, accepted: the last ones, in no order. counts: of short steps, of accepted values, and of values
     rejected since the last accepted one.
     """
@@ -192,11 +202,13 @@ class Memory(NamedTuple):
 # These two functions are also compiled, for `tvdenoise.solver.compiled`, so they use numbers and arrays only.
 
 
-def first_step(value: float, accepted: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
+def first_step(
+    value: float, limits: NDArray[np.float64], accepted: NDArray[np.float64], counts: NDArray[np.int64]
+) -> float:
     """Return the first step length after a start with this value."""
     accepted[0] = value
     counts[1] = 1
-    return SAFE_STEP
+    return float(limits[3])
 
 
 def next_step(
@@ -228,10 +240,10 @@ def next_step(
         if counts[2] <= _PATIENCE:
             chosen = short_steps.min()
         else:
-            chosen = SAFE_STEP if has_risen or counts[2] > _LAST_PATIENCE else _GROWTH * step_length
+            chosen = limits[3] if has_risen or counts[2] > _LAST_PATIENCE else _GROWTH * step_length
     else:
         counts[2] = 0
         accepted[counts[1] % accepted.shape[0]] = value
         counts[1] += 1
         chosen = short_steps.min() if short < _SWITCH * long else long
-    return float(min(max(chosen, SAFE_STEP), limits[0]))
+    return float(min(max(chosen, limits[3]), limits[0]))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _RESULT_ROUNDINGS = 8
 #: A row is summed in at least this many parallel parts: the lanes of the shortest vectors that the compiler uses.
 _LANES = 4
+#: The part of a bound by the plain norm of the gradient that a sharper one leaves, at least: one over it.
+_MOST_GAIN = 10
 #: The default tolerance is at most this part of the span of the intensities.
 _LARGEST_TOLERANCE = 0.03
 
@@ -103,6 +105,11 @@ class Certificate:
     def is_exhausted(self, evaluation: Evaluation) -> bool:
         """Return True if it has reached the floor, so that further steps would only change rounding errors."""
         return self._measure(evaluation) <= self.floor
+
+    def may_gain(self, evaluation: Evaluation) -> bool:
+        """Return True if a sharper norm of the gradient may decide that the descent ends."""
+        is_open = evaluation.squared_dual_norm is None and self.objective.is_strongly_convex
+        return is_open and 1 < self.excess(evaluation) <= _MOST_GAIN
 
     def excess(self, evaluation: Evaluation) -> float:
         """Return the ratio of the distance bound, or of rms(∇J)/μ, to the value that ends the solve; at least 1."""
