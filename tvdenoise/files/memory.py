@@ -91,9 +91,10 @@ _FLOAT, _DOUBLE = 4, 8  # bytes
 _GREY_PLANES = 3  # the noisy image, the iterate and the gradient, in single precision
 _COLOUR_PLANES = 4  # per channel: those, and one for the colour rotation
 _WEIGHTED_PLANES, _WEIGHTED_PLANES_A_CHANNEL = 3, 4  # for volumes with masked or missing pixels
-#: With learned filters, more per channel: the direction, a transform and its inverse, and of the coarse filters the
-#: smoothed image that they see, the gradient there, and that smoothed.
-_FILTER_PLANES = 6
+#: With learned filters, more per channel: the direction, a transform and its inverse, the scaling of the metric and the
+#: weights of the certificate, and of the coarse filters the smoothed image that they see, the gradient there, and that
+#: smoothed.
+_FILTER_PLANES = 8
 _COPIES = 3.25  # of the stored values: the decoder's, ours, the result, and the encoded data
 #: Bytes per pixel for despeckling a 1-bit image: the decoder's, ours, specks, the result, and the encoder's.
 BYTES_OF_BILEVEL = 8

@@ -276,9 +276,13 @@ class FilterBank:
         """The number of gates of a pixel in an image that the filters see together; 0 without gate."""
         return 0 if self.gate is None else len(self.filters)
 
+    def images_in(self, channels: int) -> int:
+        """Return the number of images that the filters see of one with so many channels: the whole, or each channel."""
+        return channels if self.channels == 1 else 1
+
     def gates_in(self, channels: int) -> int:
         """Return the number of gates of a pixel in an image of so many channels."""
-        return self.gated_groups * (channels if self.channels == 1 else 1)
+        return self.gated_groups * self.images_in(channels)
 
     @property
     def gate_reach(self) -> int:

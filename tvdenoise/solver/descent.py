@@ -307,12 +307,13 @@ class Method:
         stored: np.dtype[np.floating] | None = None,
         returned: float = 0.0,
         floor_part: float = 1.0,
+        is_sharp: bool = True,
     ) -> Iterator[Descent]:
         """Set up a descent from a start; its engine is closed on exit.
 
         stored: the precision of the result, by default that of the planes. returned: the error of its conversion (see
         `Certificate.of`). floor_part: the part of the least bound
-        that the precision can certify at which the descent gives up.
+        that the precision can certify at which the descent gives up. is_sharp: as in `Certificate`.
         """
         with self._engine(objective, start) as engine:
             del start  # the engine has a copy
@@ -325,7 +326,7 @@ class Method:
             certificate = Certificate.of(
                 objective, tolerance, precision, stored=stored or objective.noisy.dtype, returned=returned
             )
-            certificate = replace(certificate, floor=floor_part * certificate.floor)
+            certificate = replace(certificate, floor=floor_part * certificate.floor, is_sharp=is_sharp)
             yield Descent(objective, engine, rule, certificate, self.options.max_iterations)
 
     def minimise(
@@ -342,14 +343,15 @@ class Method:
         trace: bool = False,
         progress: Callable[[float], None] | None = None,
         floor_part: float = 1.0,
+        is_sharp: bool = True,
         gates: NDArray[np.floating] | None = None,
     ) -> Minimiser:
         """Solve for an image (channels, rows, columns) or a volume (channels, planes, rows, columns).
 
         start: by default the noisy image, or with learned filters its minimiser of J with total variation, from which
         they need fewer evaluations. fidelity: the weights of pixels, None for ones. stored, returned,
-        floor_part: as in `descent`. gates: as in `posed`. trace: record the value and the bound at each evaluation.
-        progress: called with the completed part after each evaluation; see `Progress`.
+        floor_part, is_sharp: as in `descent`. gates: as in `posed`. trace: record the value and the bound at each
+        evaluation. progress: called with the completed part after each evaluation; see `Progress`.
         """
         objective = self.posed(noisy, mu, epsilon, fidelity, gates)
         with self.descent(
@@ -359,6 +361,7 @@ class Method:
             stored=stored,
             returned=returned,
             floor_part=floor_part,
+            is_sharp=is_sharp,
         ) as descent:
             certificate = descent.certificate
             followed = None if progress is None else Progress(certificate, progress)

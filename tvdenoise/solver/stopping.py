@@ -45,6 +45,7 @@ class Certificate:
     rounding: the distance that rounding alone can add.
     sums: the relative error of the gradient's norm from summing rows in the image's precision.
     floor: the least bound that the precision can certify.
+    is_sharp: False for the plain norm of the gradient, which adds up over parts of an image.
     """
 
     objective: Minimisable
@@ -52,6 +53,7 @@ class Certificate:
     rounding: float
     sums: float
     floor: float
+    is_sharp: bool = True
 
     @classmethod
     def of(
@@ -109,7 +111,7 @@ class Certificate:
     def may_gain(self, evaluation: Evaluation) -> bool:
         """Return True if a sharper norm of the gradient may decide that the descent ends."""
         is_open = evaluation.squared_dual_norm is None and self.objective.is_strongly_convex
-        return is_open and 1 < self.excess(evaluation) <= _MOST_GAIN
+        return self.is_sharp and is_open and 1 < self.excess(evaluation) <= _MOST_GAIN
 
     def excess(self, evaluation: Evaluation) -> float:
         """Return the ratio of the distance bound, or of rms(∇J)/μ, to the value that ends the solve; at least 1."""

@@ -286,10 +286,14 @@ class Budget:
 
     @property
     def _solved(self) -> float:
-        """Values per pixel to solve; with filters f, x, ∇J, two directions, a change, the metric and some more."""
+        """Values per pixel to solve; with filters f, x, ∇J, two directions, a change, the metric and some more.
+
+        The metric has two parts: of frequencies and of pixels.
+        """
         if self.bank is None:
             return _SOLVED * self.channels
-        solving = 6 * self.channels + self.bank.channels + max(self.channels, self._smooth)
+        metric = self.bank.channels + self.bank.images_in(self.channels)
+        solving = 6 * self.channels + metric + max(self.channels, self._smooth)
         return _FILTERED * (self._gates + max(solving, 3 * self.channels + self._energies))
 
     @property
@@ -298,7 +302,11 @@ class Budget:
         if self.bank is None:
             return _HELD * self.channels
         return _FILTERED * (
-            self._gates + max(8 * self.channels + self._smooth, self._energies + self.channels)
+            self._gates
+            + max(
+                8 * self.channels + self.bank.images_in(self.channels) + self._smooth,
+                self._energies + self.channels,
+            )
         )
 
     @property

@@ -223,7 +223,9 @@ class Windows:
             window = partition.window_of(core)
             form = self.form
             noisy, fidelity = self.reader.noisy(window)
-            found = form.method.minimise(noisy, form.mu, form.epsilon, fidelity=fidelity, tolerance=tolerance)
+            found = form.method.minimise(
+                noisy, form.mu, form.epsilon, fidelity=fidelity, tolerance=tolerance, is_sharp=False
+            )
             self.work += found.iterations * size(window)
             self.longest = max(self.longest, found.iterations)
             done += size(window)
@@ -248,7 +250,8 @@ class Windows:
         method = self.form.method
         found = replace(method, options=replace(method.options, max_iterations=most)).minimise(
             noisy, self.form.mu, self.form.epsilon, fidelity=_free_inside(window, shape, fidelity, ring),
-            tolerance=tolerance, start=old, floor_part=_FLOOR_PART, gates=gates,
+            tolerance=tolerance, start=old, floor_part=_FLOOR_PART, is_sharp=False,
+            gates=gates,
         )  # fmt: skip
         self.work += found.iterations * size(window)
         if found.iterations == 1:
