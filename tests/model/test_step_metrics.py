@@ -105,7 +105,7 @@ def test_the_local_curvature_is_the_diagonal_of_the_majorising_quadratic_when_it
 def test_the_number_of_threads_changes_no_byte(threads):
     bank = random_bank(4)
     image = np.random.default_rng(4).random((2, 61, 83)).astype(np.float32)
-    convolution = bank.bounding_convolution
+    convolution = bank.bounding_convolution()
     one = SpectralMetric.of(convolution, (61, 83), np.float32).divide(image)
     assert np.array_equal(SpectralMetric.of(convolution, (61, 83), np.float32, threads).divide(image), one)
 

@@ -30,7 +30,7 @@ from tvdenoise.model.filter_kernels import (
 from tvdenoise.model.filters import ByBank, FilterObjective
 from tvdenoise.model.gate_kernels import PackedGate, energy_tile, gate_tile, pack_gate
 from tvdenoise.model.spectral_bound import SpectralBound
-from tvdenoise.model.step_metrics import SMOOTHINGS, ScaledMetric, SpectralMetric, scaling
+from tvdenoise.model.step_metrics import SMOOTHINGS, ScaledMetric, SpectralMetric, UniformMetric, scaling
 from tvdenoise.model.threads import Team
 
 if TYPE_CHECKING:
@@ -96,13 +96,19 @@ class Kernels:
         """Scale 2, if the bank has such filters."""
         return self.scales[1] if len(self.scales) > 1 else None
 
-    def metric(self, shape: tuple[int, int], threads: int) -> SpectralMetric:
-        """Return the metric of the steps for images of so many rows and columns."""
+    def metric(
+        self, shape: tuple[int, int], threads: int, openness: NDArray[np.floating] | None = None
+    ) -> SpectralMetric:
+        """Return the metric of the steps for images of so many rows and columns.
+
+        openness: as in `FilterBank.bounding_convolution`. The one without is kept.
+        """
         key = (*shape, threads)
-        if key not in self._metrics:
-            self._metrics[key] = SpectralMetric.of(
-                self.bank.bounding_convolution, shape, self._dtype, threads
-            )
+        if openness is not None or key not in self._metrics:
+            found = SpectralMetric.of(self.bank.bounding_convolution(openness), shape, self._dtype, threads)
+            if openness is not None:
+                return found
+            self._metrics[key] = found
         return self._metrics[key]
 
     def bound(self, shape: tuple[int, int], threads: int) -> SpectralBound:
@@ -180,8 +186,12 @@ class FilterEngine:
         self.metric: ScaledMetric | None = None
         if preconditioned:
             is_held = objective.fidelity is not None
-            whole = objective.uniform_metric if is_held else self._kernels.metric((rows, columns), threads)
-            self.metric = ScaledMetric(whole, self._scaling())
+            openness = None if self.gates is None else self.gates.mean(axis=(0, 2, 3)).astype(np.float64)
+            whole: SpectralMetric | UniformMetric = objective.uniform_metric
+            if not is_held:
+                whole = self._kernels.metric((rows, columns), threads, openness)
+            least = 1.0 if openness is None else float(openness.min())
+            self.metric = ScaledMetric(whole, self._scaling(), least)
             self.direction, self._before, self._change = (np.zeros_like(self.iterate) for _ in range(3))
 
     @property

@@ -402,26 +402,30 @@ class FilterBank:
         """The largest |ψ''| of each potential."""
         return np.maximum(self.potentials.curvature, self.potentials.concavity)
 
-    @cached_property
-    def bounding_convolution(self) -> NDArray[np.float64]:
-        """Σ wᵢ KᵢᵀKᵢ with w the largest |ψ''|, which bounds ∇²R; see `_convolution`."""
-        return self._convolution(self._most_curved)
+    def bounding_convolution(self, openness: NDArray[np.floating] | None = None) -> NDArray[np.float64]:
+        """Return Σ wᵢ oᵢ KᵢᵀKᵢ with w the largest |ψ''| and a factor for each group, as `convolutions` are given.
+
+        openness: o, between 0 and 1; with ones, the default, it bounds ∇²R.
+        """
+        weights = self._most_curved if openness is None else self._most_curved * openness
+        return np.tensordot(weights, self.convolutions, 1)
 
     @cached_property
     def concave_convolution(self) -> NDArray[np.float64]:
-        """Σ κᵢ KᵢᵀKᵢ with κ the largest −ψ'', which bounds −∇²R; see `_convolution`."""
-        return self._convolution(self.potentials.concavity)
+        """Σ κᵢ KᵢᵀKᵢ with κ the largest −ψ'', which bounds −∇²R, as `convolutions` are given."""
+        return np.tensordot(self.potentials.concavity, self.convolutions, 1)
 
-    def _convolution(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return Σ wᵢ KᵢᵀKᵢ as a convolution that is even along both axes.
+    @cached_property
+    def convolutions(self) -> NDArray[np.float64]:
+        """KᵢᵀKᵢ of each group as a convolution that is even along both axes.
 
-        (channels, rows, columns), by distance up to 2 × reach; it is zero beyond.
+        (groups, channels, rows, columns), by distance up to 2 × reach; it is zero beyond.
         """
         end = 2 * self.reach + 1
         count = np.full(_HALF, 2.0)  # of the frequencies of a whole circle that each stands for
         count[[0, -1]] = 1
         back = count / _FREQUENCIES * np.cos(np.outer(np.arange(end), _ANGLES))
-        found: NDArray[np.float64] = back @ self._squares(weights) @ back.T
+        found: NDArray[np.float64] = back @ np.square(self.symbols).sum(axis=1) @ back.T
         return found
 
     @property
@@ -510,6 +514,14 @@ class FilterPrior:
         responses = self._responses(x)
         ratios = gates * self.potentials.ratio(_norms(responses))
         return self._adjoint(ratios[:, None] * responses, x.shape)
+
+    @cached_property
+    def openness(self) -> NDArray[np.float64]:
+        """The mean gate of each group over all pixels; ones without gates."""
+        if self.gates is None:
+            return np.ones(len(self.bank.filters))
+        openness: NDArray[np.float64] = self.gates.mean(axis=(0, 2, 3), dtype=np.float64)
+        return openness
 
     def local_curvature(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return Σᵢ gᵢ q(|Kᵢx|) ‖kᵢ‖² in each pixel, (images or 1, rows, columns), where ‖kᵢ‖² is that of a channel.
@@ -644,15 +656,16 @@ class FilterObjective:
 
     def metric(self, x: NDArray[np.floating]) -> ScaledMetric:
         """Return the metric of steps that start at x."""
+        bank, openness = self.prior.bank, self.gated.openness
         whole: SpectralMetric | UniformMetric = self.uniform_metric
         if self.fidelity is None:
-            whole = SpectralMetric.of(self.prior.bank.bounding_convolution, x.shape[1:], x.dtype)
+            whole = SpectralMetric.of(bank.bounding_convolution(openness), x.shape[1:], x.dtype)
         from scipy import ndimage
 
         curvature = self.gated.local_curvature(x)
         for axis in (1, 2) * SMOOTHINGS:
             curvature = ndimage.convolve1d(curvature, np.array([0.25, 0.5, 0.25]), axis, mode="reflect")
-        return ScaledMetric(whole, scaling(curvature, self.prior.bank.largest_local_curvature))
+        return ScaledMetric(whole, scaling(curvature, bank.largest_local_curvature), float(openness.min()))
 
     def squared_dual_norm(self, gradient: NDArray[np.floating]) -> float:
         """Return the square of a norm D with ‖x − x*‖ ≤ D/(1 − ρ), see `tvdenoise.model.spectral_bound`."""

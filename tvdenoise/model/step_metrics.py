@@ -75,11 +75,12 @@ PART = 0.5
 
 @dataclass(frozen=True, eq=False)
 class SpectralMetric:
-    """M = 1 + ½ Σ wᵢ KᵢᵀKᵢ for learned filters, where wᵢ is the largest |ψᵢ''|.
+    """M = 1 + ½ Σ wᵢ oᵢ KᵢᵀKᵢ for learned filters, where wᵢ is the largest |ψᵢ''| and oᵢ the mean of the gates.
 
-    ∇²J is at most twice M. Since each filter is even or odd along rows and along columns, KᵢᵀKᵢ is a convolution of
-    each channel of the symmetrically extended image with an even function, and the cosine transform (DCT-II) of the
-    image makes it diagonal, for images of any shape: the extended image is even about its border.
+    Without gates oᵢ = 1, and ∇²J is at most twice M. Since each filter is even or odd along rows and along columns,
+    KᵢᵀKᵢ is a convolution of each channel of the symmetrically extended image with an even function, and the cosine
+    transform (DCT-II) of the image makes it diagonal, for images of any shape: the extended image is even about its
+    border.
 
     inverse: M⁻¹ at the frequencies of the transform, (channels, rows, columns) of the bank; (1, ...) also for banks
     that act on each channel by itself.
@@ -100,7 +101,7 @@ class SpectralMetric:
     ) -> SpectralMetric:
         """Return the metric for images of so many rows and columns.
 
-        convolution: Σ wᵢ KᵢᵀKᵢ, see `tvdenoise.model.filters.FilterBank.bounding_convolution`.
+        convolution: Σ wᵢ oᵢ KᵢᵀKᵢ, see `tvdenoise.model.filters.FilterBank.bounding_convolution`.
         """
         symbol = eigenvalues_of(PART * convolution, shape).astype(dtype)
         symbol += 1
@@ -141,16 +142,21 @@ class ScaledMetric:
 
     M knows how curvatures differ between frequencies, and P how they differ between pixels (see `scaling`).
 
-    whole: M. scaling: the diagonal of P, (1 or channels, rows, columns).
+    whole: M. scaling: the diagonal of P, (1 or channels, rows, columns). openness: the least of the factors o ≤ 1 of
+    the potentials in M.
     """
 
     whole: SpectralMetric | UniformMetric
     scaling: NDArray[np.floating]
+    openness: float = 1.0
 
     @cached_property
     def safety(self) -> float:
-        """With y = P⁻¹x and λ the eigenvalues of M: ⟨y, M y⟩ ≥ λ_min ‖y‖² ≥ ⟨x, M x⟩ λ_min/(λ_max max p²)."""
-        return 1 / (float(self.scaling.max()) ** 2 * self.whole.spread)
+        """The least o, times λ_min/(λ_max max p²) with the eigenvalues λ of M.
+
+        Curvatures are at most 2 M over the least o. With y = P⁻¹x, ⟨y, M y⟩ ≥ λ_min ‖y‖² ≥ ⟨x, M x⟩ λ_min/(λ_max p²).
+        """
+        return self.openness / (float(self.scaling.max()) ** 2 * self.whole.spread)
 
     def times(self, direction: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return P⁻¹ M P⁻¹ d."""
