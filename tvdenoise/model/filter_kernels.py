@@ -273,7 +273,7 @@ def _mirrored(index, length):
 
 
 @row_function
-def _copy_row(to, row, n):
+def copy_row(to, row, n):
     to, row = carray(to, n), carray(row, n)
     for j in range(n):
         to[j] = row[j]
@@ -289,7 +289,7 @@ def take_row(line, x, c, i, first, n):
     for j in range(start):
         line[j] = x[c, i, _mirrored(first + j, columns)]
     if stop > start:
-        _copy_row(row_of(line, (start,)), row_of(x, (c, i, first + start)), stop - start)
+        copy_row(row_of(line, (start,)), row_of(x, (c, i, first + start)), stop - start)
     for j in range(stop, n):
         line[j] = x[c, i, _mirrored(first + j, columns)]
 
@@ -302,7 +302,7 @@ def _clear(row, n):
 
 
 @row_function
-def _add_row(to, row, n):
+def add_row(to, row, n):
     to, row = carray(to, n), carray(row, n)
     for j in range(n):
         to[j] += row[j]
@@ -336,7 +336,7 @@ def fold(folds, ring, i, shape, n):
     m = n + 2 * radius * step
     for c in range(channels):
         first = c * (2 * radius + 1)
-        _copy_row(row_of(folds, (first, 0)), row_of(ring, (i % slots * channels + c, 0)), m)
+        copy_row(row_of(folds, (first, 0)), row_of(ring, (i % slots * channels + c, 0)), m)
         for d in range(1, radius + 1):
             _sum_and_difference(
                 row_of(folds, (first + d, 0)),
@@ -366,7 +366,7 @@ def _unfold(back, folds, i, shape, n):
     for c in range(channels):
         first = c * (2 * radius + 1)
         _clear(row_of(back, ((i + radius * step) % slots * channels + c, 0)), n)
-        _add_row(row_of(back, (i % slots * channels + c, 0)), row_of(folds, (first, 0)), n)
+        add_row(row_of(back, (i % slots * channels + c, 0)), row_of(folds, (first, 0)), n)
         for d in range(1, radius + 1):
             _add_both(
                 row_of(back, ((i + d * step) % slots * channels + c, 0)),
@@ -652,7 +652,7 @@ def sweep_tile(
         for c in range(channels):
             line = back[i % slots * channels + c]
             if rest.size:
-                _add_row(row_of(line, (0,)), row_of(rest, (c, i, left)), right - left)
+                add_row(row_of(line, (0,)), row_of(rest, (c, i, left)), right - left)
             residuals, norm, product = _finish_row(
                 g[c, i, left:right], line, x[c, i, left:right], noisy[c, i, left:right], d[c, i, left:right]
             )

@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numba import carray  # type: ignore[attr-defined]
 
-from tvdenoise.model.filter_kernels import fold, in_lanes, line_pitch, sum_products, take_row, take_source_row
+from tvdenoise.model.filter_kernels import (
+    add_row,
+    copy_row,
+    fold,
+    in_lanes,
+    line_pitch,
+    sum_products,
+    take_row,
+    take_source_row,
+)
 from tvdenoise.model.gates import BOXES, DELTA, ETA, GATE_REACH
-from tvdenoise.model.kernels import compiled, kernel
+from tvdenoise.model.kernels import compiled, kernel, row_function, row_of
 from tvdenoise.model.products import PITCH, Pattern, Products, multiply, rows_as_sources
 
 if TYPE_CHECKING:
@@ -16,8 +26,6 @@ if TYPE_CHECKING:
 
     from tvdenoise.model.gates import Gate
 
-#: Rows of gates that are made together; the means around them are made again for the next ones.
-_STRIP = 32
 #: The sides of the means, and how far those of small and medium side are needed around a pixel.
 _SMALL, _MEDIUM, _LARGE = BOXES
 _AROUND_SMALL, _AROUND_MEDIUM = _MEDIUM // 2 + _LARGE // 2, _LARGE // 2
@@ -77,52 +85,55 @@ def energy_tile(x, factor, energies, places, tiles, k, shape, forward):
                 to[j] = squares[j] * factor
 
 
-@compiled
-def _mean_rows(to, rows, i, side, line):
-    """Set a row to the means over side × side values, of which its value is the middle one.
-
-    to: of the means that begin side // 2 after those of rows, i: the first of the rows.
-    """
-    n = to.shape[0] + side - 1
-    first = rows[i]
+@row_function
+def _scale_row(row, factor, n):
+    row = carray(row, n)
     for j in range(n):
-        line[j] = first[j]
-    for k in range(1, side):
-        row = rows[i + k]
-        for j in range(n):
-            line[j] += row[j]
-    share = to.dtype.type(1 / side**2)
-    for j in range(to.shape[0]):
-        to[j] = line[j]
-    for k in range(1, side):
-        shifted = line[k:]
-        for j in range(to.shape[0]):
-            to[j] += shifted[j]
-    for j in range(to.shape[0]):
-        to[j] *= share
+        row[j] *= factor
 
 
 @compiled
-def _roots(to, means):
+def _mean_row(means, to, rings, group, last, side, line, n):
+    """Set the first n values of a row of a ring to means over side × side values of another.
+
+    means, rings: (groups, slots, columns). to: the row. last: the last of the rows that have a part in it. line: for
+    work.
+    """
+    around = n + side - 1
+    copy_row(row_of(line, (0,)), row_of(rings, (group, last % rings.shape[1], 0)), around)
+    for row in range(last - side + 1, last):
+        add_row(row_of(line, (0,)), row_of(rings, (group, row % rings.shape[1], 0)), around)
+    slot = to % means.shape[1]
+    copy_row(row_of(means, (group, slot, 0)), row_of(line, (0,)), n)
+    for column in range(1, side):
+        add_row(row_of(means, (group, slot, 0)), row_of(line, (column,)), n)
+    _scale_row(row_of(means, (group, slot, 0)), means.dtype.type(1 / side**2), n)
+
+
+@row_function
+def _roots(to, means, n):
+    to, means = carray(to, n), carray(means, n)
     delta, normal = to.dtype.type(DELTA), to.dtype.type(_NORMAL)
-    for j in range(to.shape[0]):
+    for j in range(n):
         to[j] = np.sqrt(np.sqrt(means[j] + delta)) - normal
 
 
-@compiled
-def _rectify(row, bias):
+@row_function
+def _rectify(row, bias, n):
     """Replace sums less their bias by m(z), without cancellation below 0."""
+    row = carray(row, n)
     half, square = row.dtype.type(0.5), row.dtype.type(ETA**2)
-    for j in range(row.shape[0]):
+    for j in range(n):
         z = row[j] + bias
         twice = np.sqrt(square + z * z) + abs(z)
         row[j] = half * (twice if z > 0 else square / twice)
 
 
-@compiled
-def _squash(to, sums, bias):
+@row_function
+def _squash(to, sums, bias, n):
+    to, sums = carray(to, n), carray(sums, n)
     half, one = to.dtype.type(0.5), to.dtype.type(1)
-    for j in range(to.shape[0]):
+    for j in range(n):
         z = sums[j] + bias
         to[j] = half + half * z / np.sqrt(one + z * z)
 
@@ -134,37 +145,47 @@ def gate_tile(energies, gates, tiles, k, inner, inner_bias, outer, outer_bias):
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
     width, n = right - left, in_lanes(right - left)
     pitch = PITCH + 2 * GATE_REACH
-    around = np.zeros((_STRIP + 2 * GATE_REACH, pitch), energies.dtype)
-    small = np.zeros((_STRIP + 2 * GATE_REACH, pitch), energies.dtype)
-    medium = np.zeros((_STRIP + 2 * GATE_REACH, pitch), energies.dtype)
+    around = np.zeros((groups, _SMALL, pitch), energies.dtype)
+    small = np.zeros((groups, _AROUND_SMALL + 1, pitch), energies.dtype)
+    medium = np.zeros((groups, _LARGE, pitch), energies.dtype)
+    large = np.zeros((groups, 1, pitch), energies.dtype)
     line = np.zeros(pitch, energies.dtype)
-    large = np.zeros(width, energies.dtype)
-    features = np.zeros((_STRIP, 3 * groups, PITCH), energies.dtype)
+    features = np.zeros((3 * groups, PITCH), energies.dtype)
     hidden = np.zeros((inner_bias.shape[0], PITCH), energies.dtype)
     sums = np.zeros((groups, PITCH), energies.dtype)
-    for start in range(top, bottom, _STRIP):
-        height = min(bottom - start, _STRIP)
+    for source in range(top - GATE_REACH, bottom + GATE_REACH):
+        of_small = source - _SMALL // 2  # the rows of the means that end with this row of energies
+        of_medium = of_small - _MEDIUM // 2
+        i = of_medium - _LARGE // 2
         for group in range(groups):
-            one = energies[group : group + 1]
-            for i in range(height + 2 * GATE_REACH):
-                take_row(around[i], one, 0, start - GATE_REACH + i, left - GATE_REACH, width + 2 * GATE_REACH)
-            for i in range(height + 2 * _AROUND_SMALL):
-                _mean_rows(small[i, : width + 2 * _AROUND_SMALL], around, i, _SMALL, line)
-            for i in range(height + 2 * _AROUND_MEDIUM):
-                _mean_rows(medium[i, : width + 2 * _AROUND_MEDIUM], small, i, _MEDIUM, line)
-            for i in range(height):
-                _mean_rows(large, medium, i, _LARGE, line)
-                own = features[i]
-                _roots(own[group, :width], small[i + _AROUND_SMALL, _AROUND_SMALL : _AROUND_SMALL + width])
-                _roots(
-                    own[groups + group, :width],
-                    medium[i + _AROUND_MEDIUM, _AROUND_MEDIUM : _AROUND_MEDIUM + width],
+            take_row(
+                around[group, source % _SMALL],
+                energies,
+                group,
+                source,
+                left - GATE_REACH,
+                width + 2 * GATE_REACH,
+            )
+            if of_small >= top - _AROUND_SMALL:
+                _mean_row(small, of_small, around, group, source, _SMALL, line, width + 2 * _AROUND_SMALL)
+            if of_medium >= top - _AROUND_MEDIUM:
+                _mean_row(
+                    medium, of_medium, small, group, of_small, _MEDIUM, line, width + 2 * _AROUND_MEDIUM
                 )
-                _roots(own[2 * groups + group, :width], large)
-        for i in range(height):
-            multiply(hidden, features[i], inner, n)
-            for r in range(hidden.shape[0]):
-                _rectify(hidden[r], inner_bias[r])
-            multiply(sums, hidden, outer, n)
-            for group in range(groups):
-                _squash(gates[group, start + i, left:right], sums[group], outer_bias[group])
+            if i >= top:
+                _mean_row(large, i, medium, group, of_medium, _LARGE, line, width)
+                means = (
+                    row_of(small, (group, i % small.shape[1], _AROUND_SMALL)),
+                    row_of(medium, (group, i % medium.shape[1], _AROUND_MEDIUM)),
+                    row_of(large, (group, 0, 0)),
+                )
+                for size in range(3):
+                    _roots(row_of(features, (size * groups + group, 0)), means[size], width)
+        if i < top:
+            continue
+        multiply(hidden, features, inner, n)
+        for r in range(hidden.shape[0]):
+            _rectify(row_of(hidden, (r, 0)), inner_bias[r], n)
+        multiply(sums, hidden, outer, n)
+        for group in range(groups):
+            _squash(row_of(gates, (group, i, left)), row_of(sums, (group, 0)), outer_bias[group], width)
