@@ -64,11 +64,7 @@ def test_the_metric_of_a_start_is_scaled_in_each_pixel(case):
     explicit = matrix / p[:, None] / p
     assert np.allclose(metric.times(noisy).ravel(), explicit @ noisy.ravel(), rtol=1e-10, atol=1e-10)
     expected = np.linalg.solve(explicit, noisy.ravel())
-    found = metric.divide(noisy)
-    assert np.allclose(found.ravel(), expected, rtol=1e-10, atol=1e-10)
-    image = noisy.copy()
-    assert metric.divide(image, out=image) is image
-    assert np.array_equal(image, found)
+    assert np.allclose(metric.divide(noisy).ravel(), expected, rtol=1e-10, atol=1e-10)
     assert p.min() >= 1
     assert np.ptp(p) > 0.01
 

@@ -283,8 +283,7 @@ class FilterEngine:
             squared_norm, _ = self._products(self.gradient, self.gradient)
         before, self._squared_length, by_change = self._squared_length, squared_norm, 0.0
         if self.metric is not None:
-            self._before, self.direction = self.direction, self._before
-            self.metric.divide(self.gradient, out=self.direction)
+            self._before, self.direction = self.direction, self.metric.divide(self.gradient)
             self._squared_length, by_change = self._products(self.direction, self._change)
         return Evaluation(
             value,

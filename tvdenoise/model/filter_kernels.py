@@ -27,7 +27,7 @@ import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 
 from tvdenoise.model.filters import PARITIES, ByBank, parity_part
-from tvdenoise.model.kernels import ask_for, compiled, kernel, row_function, row_of
+from tvdenoise.model.kernels import ask_for, compiled, further, kernel, row_function, row_of
 from tvdenoise.model.products import (
     DIFFERENCE,
     LANES,
@@ -414,14 +414,18 @@ def _scale(responses, factors, group, groups, n):
 
 
 @compiled
-def _take_gates(line, gates, group, i, first, n):
-    """Fill a line with n gates of a group from row i of the extended image; leave its ones if there are no gates.
+def _gates_at(line, gates, group, i, first, n):
+    """Return a pointer to n gates of a group from row i of the extended image: the ones of a line if there are none.
 
-    The gates are too many for the cache, so ask for the next row.
+    The gates are too many for the cache, so ask for the next row. line: overwritten at the border.
     """
-    if gates.size:
+    if not gates.size:
+        return row_of(line, (0,))
+    ask_for(row_of(gates, (group, _mirrored(i + 1, gates.shape[1]), max(first, 0))), n)
+    if first < 0 or first + n > gates.shape[2]:
         take_row(line, gates, group, i, first, n)
-        ask_for(row_of(gates, (group, _mirrored(i + 1, gates.shape[1]), max(first, 0))), n)
+        return row_of(line, (0,))
+    return row_of(gates, (group, _mirrored(i, gates.shape[1]), first))
 
 
 @row_function
@@ -443,18 +447,18 @@ def _ratio_row(ratios, values, squares, gates, n, a, inner, b, outer, at_zero):
 
 @compiled
 def _ratios(ratios, values, squares, gates, p, n):
-    """Set ratios to g ψ'(t)/t and add g ψ(t) to values, for t² and the gates g."""
+    """Set ratios to g ψ'(t)/t and add g ψ(t) to values, for t² and the gates g (a pointer)."""
     _ratio_row(
-        row_of(ratios, (0,)), row_of(values, (0,)), row_of(squares, (0,)), row_of(gates, (0,)), n,
+        row_of(ratios, (0,)), row_of(values, (0,)), row_of(squares, (0,)), gates, n,
         p[0], p[1], p[2], p[3], p[4],
     )  # fmt: skip
 
 
-@compiled
-def _ratios_and_slopes(ratios, slopes, products, squares, gates, p, n):
-    """Set ratios to g q = g ψ'(t)/t and slopes to g q'(t)/t ⟨t, d⟩, for t², the products ⟨t, d⟩ and the gates g."""
-    a, inner, b, outer = p[0], p[1], p[2], p[3]
-    one = p.dtype.type(1)
+@row_function
+def _slope_row(ratios, slopes, products, squares, gates, n, a, inner, b, outer):
+    ratios, slopes, gates = carray(ratios, n), carray(slopes, n), carray(gates, n)
+    products, squares = carray(products, n), carray(squares, n)
+    one = type(a)(1)
     for j in range(n):
         narrow = one / np.sqrt(squares[j] + inner)
         wide = one / np.sqrt(squares[j] + outer)
@@ -463,20 +467,38 @@ def _ratios_and_slopes(ratios, slopes, products, squares, gates, p, n):
 
 
 @compiled
-def _turn(changes, responses, ratios, slopes, group, groups, n):
-    """Replace the changes d of a group's responses t by those of ψ'(t) t/|t|."""
-    for r in range(group, responses.shape[0], groups):
-        for j in range(n):
-            changes[r, j] = ratios[j] * changes[r, j] + slopes[j] * responses[r, j]
+def _ratios_and_slopes(ratios, slopes, products, squares, gates, p, n):
+    """Set ratios to g q = g ψ'(t)/t and slopes to g q'(t)/t ⟨t, d⟩, for t², the products ⟨t, d⟩ and the gates g."""
+    _slope_row(
+        row_of(ratios, (0,)), row_of(slopes, (0,)), row_of(products, (0,)), row_of(squares, (0,)), gates, n,
+        p[0], p[1], p[2], p[3],
+    )  # fmt: skip
+
+
+@row_function
+def _turn_row(changes, responses, ratios, slopes, n):
+    changes, responses = carray(changes, n), carray(responses, n)
+    ratios, slopes = carray(ratios, n), carray(slopes, n)
+    for j in range(n):
+        changes[j] = ratios[j] * changes[j] + slopes[j] * responses[j]
 
 
 @compiled
-def _by_potential(products, squares, gates, p, sums):
-    """Add Σ g ⟨t, d⟩ ∂q/∂(a, ε₁², ac, ε₂²) to sums, for t², the products ⟨t, d⟩ and the gates g."""
-    a, inner, b, outer = p[0], p[1], p[2], p[3]
-    one = p.dtype.type(1)
-    by_a = by_inner = by_b = by_outer = p.dtype.type(0)
-    for j in range(squares.shape[0]):
+def _turn(changes, responses, ratios, slopes, group, groups, n):
+    """Replace the changes d of a group's responses t by those of ψ'(t) t/|t|."""
+    for r in range(group, responses.shape[0], groups):
+        _turn_row(
+            row_of(changes, (r, 0)), row_of(responses, (r, 0)), row_of(ratios, (0,)), row_of(slopes, (0,)), n
+        )
+
+
+@row_function
+def _potential_row(products, squares, gates, n, inner, outer):
+    """Return Σ g ⟨t, d⟩ /√(t² + ε²) and Σ g ⟨t, d⟩ /√(t² + ε²)³ for both smoothings."""
+    products, squares, gates = carray(products, n), carray(squares, n), carray(gates, n)
+    one = type(inner)(1)
+    by_a = by_inner = by_b = by_outer = type(inner)(0)
+    for j in range(n):
         narrow = one / np.sqrt(squares[j] + inner)
         wide = one / np.sqrt(squares[j] + outer)
         gated = gates[j] * products[j]
@@ -484,6 +506,19 @@ def _by_potential(products, squares, gates, p, sums):
         by_inner += gated * (narrow * narrow * narrow)
         by_b += gated * wide
         by_outer += gated * (wide * wide * wide)
+    return by_a, by_inner, by_b, by_outer
+
+
+@compiled
+def _by_potential(products, squares, gates, p, sums, first, n):
+    """Add Σ g ⟨t, d⟩ ∂q/∂(a, ε₁², ac, ε₂²) to sums, for t², the products ⟨t, d⟩ and the gates g.
+
+    first, n: the columns.
+    """
+    a, inner, b, outer = p[0], p[1], p[2], p[3]
+    by_a, by_inner, by_b, by_outer = _potential_row(
+        row_of(products, (first,)), row_of(squares, (first,)), further(gates, first), n, inner, outer
+    )
     sums[0] += by_a
     sums[1] -= by_inner * a / 2
     sums[2] -= by_b
@@ -636,8 +671,8 @@ def sweep_tile(
         _clear(row_of(value_row, (0,)), n)
         for group in range(groups):
             sum_products(squares, responses, responses, group, groups, n)
-            _take_gates(gate, gates, group, i, left - reach, n)
-            _ratios(ratios, value_row, squares, gate, potentials[group], n)
+            own = _gates_at(gate, gates, group, i, left - reach, n)
+            _ratios(ratios, value_row, squares, own, potentials[group], n)
             _scale(responses, ratios, group, groups, n)
         if top <= i < bottom:
             total = x.dtype.type(0)
@@ -688,8 +723,8 @@ def curvature_tile(x, gates, sizes, curvature, tiles, k, shape, forward, potenti
         to = curvature[i, left:right]
         for group in range(groups):
             sum_products(squares, responses, responses, group, groups, n)
-            _take_gates(gate, gates, group, i, left, n)
-            _ratios(ratios, values, squares, gate, potentials[group], n)
+            own = _gates_at(gate, gates, group, i, left, n)
+            _ratios(ratios, values, squares, own, potentials[group], n)
             for j in range(right - left):
                 to[j] += sizes[group] * ratios[j]
 
@@ -729,8 +764,8 @@ def hessian_tile(
         for group in range(groups):
             sum_products(squares, responses, responses, group, groups, n)
             sum_products(products, responses, responses_d, group, groups, n)
-            _take_gates(gate, gates, group, i, left - reach, n)
-            _ratios_and_slopes(ratios, slopes, products, squares, gate, potentials[group], n)
+            own = _gates_at(gate, gates, group, i, left - reach, n)
+            _ratios_and_slopes(ratios, slopes, products, squares, own, potentials[group], n)
             _turn(responses_d, responses, ratios, slopes, group, groups, n)
         multiply(around, responses_d, backward, in_lanes(right - left))
         _unfold(back, around, i, shape, right - left)
@@ -788,14 +823,10 @@ def derivative_tile(
         for group in range(groups):
             sum_products(squares, responses, responses, group, groups, n)
             sum_products(products, responses, responses_v, group, groups, n)
-            _take_gates(gate, gates, group, i, left - reach, n)
-            _ratios_and_slopes(ratios, slopes, products, squares, gate, potentials[group], n)
+            own = _gates_at(gate, gates, group, i, left - reach, n)
+            _ratios_and_slopes(ratios, slopes, products, squares, own, potentials[group], n)
             _by_potential(
-                products[reach:end_column],
-                squares[reach:end_column],
-                gate[reach:end_column],
-                potentials[group],
-                by_potential[k, group],
+                products, squares, own, potentials[group], by_potential[k, group], reach, right - left
             )
             if by_gates.size:
                 _by_gates(

@@ -131,6 +131,16 @@ def row_of(context, array, place):  # noqa: ARG001
 
 
 @intrinsic
+def further(context, start, n):  # noqa: ARG001
+    """Return the pointer to the element n after another."""
+
+    def generate(context, builder, signature, arguments):  # noqa: ARG001
+        return builder.gep(arguments[0], [arguments[1]])
+
+    return start(start, types.intp), generate
+
+
+@intrinsic
 def ask_for(context, start, n):  # noqa: ARG001
     """Ask memory for n elements from a pointer on, which are read later; the pointer may point anywhere."""
 

@@ -60,12 +60,9 @@ class UniformMetric:
         result: NDArray[np.floating] = direction * direction.dtype.type(self.factor)
         return result
 
-    def divide(
-        self, gradient: NDArray[np.floating], out: NDArray[np.floating] | None = None
-    ) -> NDArray[np.floating]:
-        """Return g/m, in ``out`` if that is given."""
-        result = np.empty_like(gradient) if out is None else out
-        np.multiply(gradient, gradient.dtype.type(1 / self.factor), out=result)
+    def divide(self, gradient: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return g/m."""
+        result: NDArray[np.floating] = gradient * gradient.dtype.type(1 / self.factor)
         return result
 
 
@@ -111,29 +108,22 @@ class SpectralMetric:
         """Return M d."""
         return self._applied(1 / self.inverse, direction)
 
-    def divide(
-        self, gradient: NDArray[np.floating], out: NDArray[np.floating] | None = None
-    ) -> NDArray[np.floating]:
-        """Return M⁻¹ g, in ``out`` if that is given."""
-        return self._applied(self.inverse, gradient, out)
+    def divide(self, gradient: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return M⁻¹ g."""
+        return self._applied(self.inverse, gradient)
 
-    def _applied(
-        self,
-        factors: NDArray[np.floating],
-        image: NDArray[np.floating],
-        out: NDArray[np.floating] | None = None,
-    ) -> NDArray[np.floating]:
+    def _applied(self, factors: NDArray[np.floating], image: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the image whose transform is the factors times that of an image."""
         from scipy.fft import idctn
 
-        result = np.empty_like(image) if out is None else out
+        parts = []
         for together in channels_together(image, factors):
             transformed = transform_of(image[together], self.threads)
             transformed *= factors
-            result[together] = idctn(
-                transformed, axes=(1, 2), norm="ortho", workers=self.threads, overwrite_x=True
+            parts.append(
+                idctn(transformed, axes=(1, 2), norm="ortho", workers=self.threads, overwrite_x=True)
             )
-        return result
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,12 +153,9 @@ class ScaledMetric:
         result: NDArray[np.floating] = self.whole.times(direction / self.scaling) / self.scaling
         return result
 
-    def divide(
-        self, gradient: NDArray[np.floating], out: NDArray[np.floating] | None = None
-    ) -> NDArray[np.floating]:
-        """Return P M⁻¹ P g, in ``out`` if that is given."""
-        result: NDArray[np.floating] = np.multiply(gradient, self.scaling, out=out)
-        self.whole.divide(result, out=result)
+    def divide(self, gradient: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return P M⁻¹ P g."""
+        result = self.whole.divide(gradient * self.scaling)
         result *= self.scaling
         return result
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _RESULT_ROUNDINGS = 8
 #: A row is summed in at least this many parallel parts: the lanes of the shortest vectors that the compiler uses.
 _LANES = 4
-#: The part of a bound by the plain norm of the gradient that a sharper one leaves, at least: one over it.
-_MOST_GAIN = 10
+#: A sharper norm of the gradient makes the bound smaller by this factor, at most (about 3 on photographs).
+_MOST_GAIN = 4
 #: The default tolerance is at most this part of the span of the intensities.
 _LARGEST_TOLERANCE = 0.03
 
