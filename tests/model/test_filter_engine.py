@@ -19,15 +19,15 @@ from tvdenoise.solver.step_rules import SAFE_STEP
 #: values of the gate, if it has one.
 CASES = [
     (1, 1, 1, 2, 2, 7, False),
-    (1, 2, 270, 7, 1, 7, False),
+    (1, 2, 530, 7, 1, 7, False),
     (1, 13, 5, 4, 1, 7, False),
     (2, 4, 9, 3, 1, 5, False),
-    (3, 3, 259, 4, 3, 3, False),
+    (3, 3, 519, 4, 3, 3, False),
     (1, 140, 9, 5, 1, 9, False),
     (1, 11, 13, 4, 2, 7, True),
-    (1, 5, 270, 5, 1, 7, True),
+    (1, 5, 530, 5, 1, 7, True),
     (2, 30, 7, 6, 1, 5, True),
-    (1, 40, 270, 5, 2, 5, True, 4),
+    (1, 40, 530, 5, 2, 5, True, 4),
     (3, 9, 31, 3, 1, 7, False, 7),
     (2, 5, 7, 4, 1, 3, True, 1),
     (1, 1, 2, 3, 1, 3, True),
@@ -163,7 +163,7 @@ def test_a_product_with_the_hessian_equals_the_definition(case, dtype, tolerance
 
 def test_the_number_of_threads_never_changes_a_byte(monkeypatch):
     monkeypatch.setattr(filter_kernels, "TILE_ROWS", 16)
-    objective, start = _problem((1, 90, 260, 5, 2, 7, True, 6), np.float32)
+    objective, start = _problem((1, 90, 520, 5, 2, 7, True, 6), np.float32)
     results = []
     for threads in (1, 2, 5):
         with FilterEngine(objective, start, threads) as engine:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 #: The most columns of a product.
-WIDTH = 256
+WIDTH = 512
 #: The number of columns of a product is a multiple of it.
 LANES = 16
 #: The length of the rows of a result. As a power of two, it would make many rows compete for the same lines of a cache.
