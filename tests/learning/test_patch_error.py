@@ -42,7 +42,7 @@ def test_the_derivative_through_the_minimiser_is_a_difference(bank, patch):
 
     def error(bank):
         objective = FilterObjective(noisy, FilterPrior(bank, 1.0))
-        return patch_error(objective, clean, Kernels(bank, 1.0, float), 1e-9, 1e-9)
+        return patch_error(objective, clean, Kernels(bank, 1.0, float), 1e-11, 1e-9)
 
     found = error(bank)
     h = 1e-5
