@@ -32,3 +32,17 @@ def test_colour_photographs_take_32_evaluations_on_average_and_40_at_most():
     counts = _evaluations(colour=True)
     assert np.mean(counts) <= 32
     assert max(counts) <= 40
+
+
+@pytest.mark.parametrize("prior", ["learned", "gated"])
+@pytest.mark.parametrize("colour", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_learned_filters_take_24_evaluations_on_average_and_33_at_most(prior, colour):
+    counts = []
+    for seed, name in enumerate(PHOTOGRAPHS):
+        for level in (10, 25, 50):
+            noisy = with_noise(clean(name, colour=colour), level / 255, seed).astype(np.float32)
+            solution = denoise(noisy, prior=prior, level=level / 255, channel_axis=-1 if colour else None)
+            assert solution.converged
+            counts.append(solution.iterations)
+    assert np.mean(counts) <= 24
+    assert max(counts) <= 33

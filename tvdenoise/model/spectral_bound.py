@@ -69,7 +69,8 @@ class SpectralBound:
         squared = 0.0
         for together in channels_together(gradient, self.weights):
             transformed = transform_of(gradient[together], self.threads)
-            squared += float(np.einsum("cij,cij,cij->", transformed, transformed, self.weights))
+            rows = np.einsum("cij,cij,cij->ci", transformed, transformed, self.weights)
+            squared += float(rows.sum(dtype=np.float64))
         unit = float(np.finfo(gradient.dtype).eps) / 2
         error = _ROUNDINGS * unit * np.log2(self.weights[0].size + 1)
         return float((np.sqrt(squared) + error * np.linalg.norm(gradient)) ** 2)
