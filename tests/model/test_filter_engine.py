@@ -264,6 +264,7 @@ def test_results_do_not_depend_on_where_arrays_lie_in_memory():
     packed = Kernels(objective.prior.bank, 1.0, np.float32).fine.packed
     tiles = filter_kernels.tiles_of(40, 130, 3)
     none, gates = np.zeros((0, 0, 0), np.float32), np.full((9, 40, 130), 0.5, np.float32)
+    centre = np.full(1, 0.5, np.float32)
     kept, results = [], set()
     for shift in range(12):
         kept.append(np.zeros(997 * (shift + 1)))  # moves what the kernel allocates
@@ -274,6 +275,23 @@ def test_results_do_not_depend_on_where_arrays_lie_in_memory():
         x[:], f[:], g[:], d[:] = start, objective.noisy, 0, 0
         sums = np.zeros((len(tiles), filter_kernels.SUMS))
         for tile in range(len(tiles)):
-            filter_kernels.sweep_tile(x, f, none, g, d, gates, tiles, tile, *packed, sums)
+            filter_kernels.sweep_tile(x, centre, f, none, g, d, gates, tiles, tile, *packed, sums)
         results.add(g.tobytes() + sums.tobytes())
     assert len(results) == 1
+
+
+@pytest.mark.parametrize(
+    "case", [(1, 40, 60, 6, 2, 7, True), (3, 30, 40, 4, 2, 7, True), (2, 20, 30, 4, 1, 7, False)]
+)
+def test_rounding_of_the_gradient_grows_with_the_span_and_not_with_an_offset(case):
+    bounded, start = _problem(case, np.float32)
+    errors = []
+    for offset in (0, 50):
+        offsets = (offset * np.arange(1, len(start) + 1)).reshape(-1, 1, 1)
+        noisy, x = ((one + offsets).astype(np.float32) for one in (bounded.noisy, start))
+        objective = FilterObjective(noisy, FilterPrior(bounded.prior.bank, 0.3))
+        with FilterEngine(objective, x, threads=1) as engine:
+            engine.advance(0.0)
+            errors.append(np.abs(engine.gradient - objective.gradient(x.astype(np.float64))).max())
+    assert 0 < errors[1] <= 2.0**-24 * bounded.gradient_rounding(1.0)
+    assert errors[1] <= 3 * errors[0]

@@ -170,6 +170,7 @@ class FilterEngine:
         self.iterate = np.array(start, order="C")
         self.gradient = self.direction = np.zeros_like(self.iterate)
         self._noisy = np.require(objective.noisy, requirements=("C", "W"))
+        self._centre = (self._noisy.max(axis=(1, 2)) + self._noisy.min(axis=(1, 2))) / 2
         self._kernels = kernels or Kernels(prior.bank, prior.level, self.iterate.dtype)
         _, rows, columns = self.iterate.shape
         reach = prior.bank.radius * (1 if self._kernels.coarse is None else 2)
@@ -275,7 +276,7 @@ class FilterEngine:
         """Set x ← x − τ d and d ← M⁻¹ ∇J(x), or move with memory. Raises ValueError for moves without a metric."""
         images = self.objective.prior.images_of
         self._move(step)
-        arrays = (self.iterate, self._noisy, self.gradient, self.direction)
+        arrays = (self.iterate, self._centre, self._noisy, self.gradient, self.direction)
         parts = zip(*map(images, arrays), self._gates, strict=True)
         value, squared_norm, product = np.sum([self._evaluated(*part) for part in parts], axis=0).tolist()
         if self.objective.fidelity is not None:  # d is zero at held pixels, and so the product is right
@@ -320,6 +321,7 @@ class FilterEngine:
     def _evaluated(
         self,
         x: NDArray[np.floating],
+        centre: NDArray[np.floating],
         noisy: NDArray[np.floating],
         g: NDArray[np.floating],
         d: NDArray[np.floating],
@@ -329,20 +331,22 @@ class FilterEngine:
         rest: NDArray[np.floating] = self._none
         penalties = 0.0
         if self._kernels.coarse is not None:
-            smooth = self._smoothed(x)
+            smooth = self._smoothed(x, centre)
             of_coarse = np.zeros_like(smooth)
             self._sweep(
-                smooth, smooth, self._none, of_coarse, of_coarse, gates[1], self._kernels.coarse, self._every
-            )
+                smooth, np.zeros_like(centre), smooth, self._none, of_coarse, of_coarse, gates[1],
+                self._kernels.coarse, self._every,
+            )  # fmt: skip
             penalties = float(self._sums[self._counted, 0].sum())
             rest = self._smoothed(of_coarse)
-        self._sweep(x, noisy, rest, g, d, gates[0], self._kernels.fine, self._counted)
+        self._sweep(x, centre, noisy, rest, g, d, gates[0], self._kernels.fine, self._counted)
         fine, squared_residual, squared_norm, product = self._sums[self._counted].sum(axis=0)
         return np.array([penalties + fine + squared_residual / 2, squared_norm, product])
 
     def _sweep(
         self,
         x: NDArray[np.floating],
+        centre: NDArray[np.floating],
         noisy: NDArray[np.floating],
         rest: NDArray[np.floating],
         g: NDArray[np.floating],
@@ -354,7 +358,7 @@ class FilterEngine:
         """Evaluate the filters of one scale in some of the tiles; see `sweep_tile`."""
         self._run(
             lambda tile: sweep_tile(
-                x, noisy, rest, g, d, gates, self._tiles, tile, *scale.packed, self._sums
+                x, centre, noisy, rest, g, d, gates, self._tiles, tile, *scale.packed, self._sums
             ),
             tiles,
         )
@@ -363,10 +367,12 @@ class FilterEngine:
         """Return an image as the filters of each scale see it."""
         return [x] if self._kernels.coarse is None else [x, self._smoothed(x)]
 
-    def _smoothed(self, x: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return an image as filters of scale 2 see it; its own adjoint."""
-        result = np.empty_like(x)
-        self._run(lambda tile: smooth_tile(x, result, self._tiles, tile))
+    def _smoothed(
+        self, x: NDArray[np.floating], centre: NDArray[np.floating] | None = None
+    ) -> NDArray[np.floating]:
+        """Return an image, less a number for each channel, as filters of scale 2 see it; its own adjoint."""
+        result, less = np.empty_like(x), np.zeros(len(x), x.dtype) if centre is None else centre
+        self._run(lambda tile: smooth_tile(x, less, result, self._tiles, tile))
         return result
 
     def hessian_product(self, direction: NDArray[np.floating]) -> NDArray[np.floating]:

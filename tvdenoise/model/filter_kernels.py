@@ -308,14 +308,25 @@ def add_row(to, row, n):
         to[j] += row[j]
 
 
+@row_function
+def _shift_row(row, centre, n):
+    row = carray(row, n)
+    for j in range(n):
+        row[j] -= centre
+
+
 @compiled
-def take_source_row(ring, x, i, left, shape, n):
-    """Take the n + 2 reach pixels of row i of the extended image, from ``left`` - 2 reach on, into its slot."""
+def take_source_row(ring, x, centre, i, left, shape, n):
+    """Take the n + 2 reach pixels of row i of the extended image, from ``left`` - 2 reach on, into its slot.
+
+    centre: of each channel, subtracted from its pixels: that changes no response, but its rounding.
+    """
     channels, radius, _, step, _ = shape
     reach = radius * step
     slot = i % (2 * reach + 1) * channels
     for c in range(channels):
         take_row(ring[slot + c], x, c, i, left - 2 * reach, n + 2 * reach)
+        _shift_row(row_of(ring, (slot + c, 0)), centre[c], n + 2 * reach)
 
 
 @row_function
@@ -555,10 +566,10 @@ def in_lanes(n):
 
 
 @compiled
-def _smooth_down(line, above, here, below):
+def _smooth_down(line, above, here, below, centre):
     quarter, half = line.dtype.type(0.25), line.dtype.type(0.5)
     for j in range(here.shape[0]):
-        line[j] = half * here[j] + quarter * (above[j] + below[j])
+        line[j] = half * (here[j] - centre) + quarter * ((above[j] - centre) + (below[j] - centre))
 
 
 @compiled
@@ -569,8 +580,11 @@ def _smooth_across(row, left, here, right):
 
 
 @kernel
-def smooth_tile(x, smoothed, tiles, k):
-    """Smooth an image by (1, 2, 1)/4 along both axes of its symmetric extension, in tile k."""
+def smooth_tile(x, centre, smoothed, tiles, k):
+    """Smooth an image by (1, 2, 1)/4 along both axes of its symmetric extension, in tile k.
+
+    centre: subtracted from each channel.
+    """
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
     quarter, half = x.dtype.type(0.25), x.dtype.type(0.5)
     n = right - left
@@ -579,10 +593,12 @@ def smooth_tile(x, smoothed, tiles, k):
     for c in range(x.shape[0]):
         for i in range(top, bottom):
             above, here, below = x[c, _mirrored(i - 1, rows)], x[c, i], x[c, _mirrored(i + 1, rows)]
-            _smooth_down(line[1:], above[left:right], here[left:right], below[left:right])
+            _smooth_down(line[1:], above[left:right], here[left:right], below[left:right], centre[c])
             for j in range(0, n + 2, n + 1):
                 place = _mirrored(left - 1 + j, columns)
-                line[j] = half * here[place] + quarter * (above[place] + below[place])
+                line[j] = half * (here[place] - centre[c]) + quarter * (
+                    (above[place] - centre[c]) + (below[place] - centre[c])
+                )
             _smooth_across(smoothed[c, i, left:right], line, line[1:], line[2:])
 
 
@@ -638,11 +654,12 @@ def move_tile(x, change, d, before, factors, tiles, k):
 
 @kernel
 def sweep_tile(
-    x, noisy, rest, g, d, gates, tiles, k, shape, forward, backward, potentials, sums
+    x, centre, noisy, rest, g, d, gates, tiles, k, shape, forward, backward, potentials, sums
 ):  # fmt: skip
     """Replace g by ∇R(x) + x − f, plus ``rest`` unless that is empty, in tile k.
 
     x, noisy, rest, g, d: (channels, rows, columns); g may be d. gates: (groups, rows, columns), empty for ones.
+    centre: the middle of the values of each channel of x, of the same type, for the least rounding.
     tiles: see `tiles_of`.
     shape to potentials: the fields of `Packed`. sums[k] receives the sums over the tile, see `SUMS`.
     """
@@ -662,7 +679,7 @@ def sweep_tile(
     n = in_lanes(right - left + 2 * reach)
     sums[k, :] = 0.0
     for source in range(top - 2 * reach, bottom + 2 * reach):
-        take_source_row(ring, x, source, left, shape, n)
+        take_source_row(ring, x, centre, source, left, shape, n)
         i = source - reach  # the row of responses
         if i < top - reach:
             continue
@@ -704,6 +721,7 @@ def curvature_tile(x, gates, sizes, curvature, tiles, k, shape, forward, potenti
     """
     channels, radius, groups, step, members = shape
     reach = radius * step
+    centre = np.zeros(channels, x.dtype)
     ring = np.zeros(((2 * reach + 1) * channels, line_pitch(reach)), x.dtype)
     folds = np.zeros((channels * (2 * radius + 1), line_pitch(reach)), x.dtype)
     responses = np.zeros((channels * members * groups, PITCH), x.dtype)
@@ -714,7 +732,7 @@ def curvature_tile(x, gates, sizes, curvature, tiles, k, shape, forward, potenti
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
     n = in_lanes(right - left)
     for source in range(top - reach, bottom + reach):
-        take_source_row(ring, x, source, left + reach, shape, n)
+        take_source_row(ring, x, centre, source, left + reach, shape, n)
         i = source - reach
         if i < top:
             continue
@@ -737,6 +755,7 @@ def hessian_tile(
     channels, radius, groups, step, members = shape
     reach = radius * step
     slots = 2 * reach + 1
+    centre = np.zeros(channels, x.dtype)
     ring = np.zeros((slots * channels, line_pitch(reach)), x.dtype)
     ring_d = np.zeros((slots * channels, line_pitch(reach)), x.dtype)
     back = np.zeros((slots * channels, PITCH), x.dtype)
@@ -752,8 +771,8 @@ def hessian_tile(
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
     n = in_lanes(right - left + 2 * reach)
     for source in range(top - 2 * reach, bottom + 2 * reach):
-        take_source_row(ring, x, source, left, shape, n)
-        take_source_row(ring_d, direction, source, left, shape, n)
+        take_source_row(ring, x, centre, source, left, shape, n)
+        take_source_row(ring_d, direction, centre, source, left, shape, n)
         i = source - reach  # the row of responses
         if i < top - reach:
             continue
@@ -794,6 +813,7 @@ def derivative_tile(
     channels, radius, groups, step, members = shape
     reach = radius * step
     slots = 2 * reach + 1
+    centre = np.zeros(channels, x.dtype)
     ring = np.zeros((slots * channels, line_pitch(reach)), x.dtype)
     ring_v = np.zeros((slots * channels, line_pitch(reach)), x.dtype)
     folds = np.zeros((channels * (2 * radius + 1), line_pitch(reach)), x.dtype)
@@ -810,8 +830,8 @@ def derivative_tile(
     by_weight[k] = 0.0
     by_potential[k] = 0.0
     for source in range(top - reach, bottom + reach):
-        take_source_row(ring, x, source, left, shape, n)
-        take_source_row(ring_v, v, source, left, shape, n)
+        take_source_row(ring, x, centre, source, left, shape, n)
+        take_source_row(ring_v, v, centre, source, left, shape, n)
         i = source - reach  # the row of responses
         if i < top:
             continue

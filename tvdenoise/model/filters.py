@@ -66,8 +66,12 @@ _FREQUENCIES = 256
 #: Those from 0 to π, which tell all of them.
 _HALF = _FREQUENCIES // 2 + 1
 _ANGLES = 2 * np.pi / _FREQUENCIES * np.arange(_HALF)
-#: The default tolerance, in levels, and the error of a gradient's sums, in unit roundoffs.
-_TOLERANCE, _ROUNDINGS = 0.05, 8
+#: The default tolerance, in levels.
+_TOLERANCE = 0.05
+#: The error of a gradient's sums, in unit roundoffs of what its terms may add up to: a hundred times the largest error
+#: of a pixel that was measured, since terms add up only where the curvature is largest. And that of an iterate: four
+#: times what descents in single precision come down to.
+_ROUNDINGS, _ITERATE_ROUNDINGS = 1, 2
 #: Pixels farther away than this have no influence that counts: 0.07 grey levels at most on photographs, at any level.
 MARGIN = 64
 #: The smoothing before filters of scale 2.
@@ -589,6 +593,7 @@ class FilterObjective:
     prior: FilterPrior
     fidelity: Fidelity | None = None
     keeps_metric: ClassVar[bool] = True
+    iterate_roundings: ClassVar[float] = _ITERATE_ROUNDINGS
 
     def __post_init__(self) -> None:
         """Raise ValueError unless the filters suit the image and the weights of its pixels."""
@@ -645,9 +650,12 @@ class FilterObjective:
         """A twentieth of the level, in intensity units."""
         return _TOLERANCE * self.prior.level
 
-    def gradient_rounding(self, largest: float) -> float:
-        """Return the error of a pixel's computed gradient, in unit roundoffs, for intensities up to ``largest``."""
-        return _ROUNDINGS * (self.prior.level * self.prior.bank.largest_slope + self.lipschitz * largest)
+    def gradient_rounding(self, span: float) -> float:
+        """Return the error of a pixel's computed gradient, in unit roundoffs, for channels of a span.
+
+        Filters sum to zero, so kernels subtract the middle of the intensities first.
+        """
+        return _ROUNDINGS * (self.prior.level * self.prior.bank.largest_slope + self.lipschitz * span / 2)
 
     @property
     def uniform_metric(self) -> UniformMetric:

@@ -65,6 +65,7 @@ def energy_tile(x, factor, energies, places, tiles, k, shape, forward):
     """
     channels, radius, groups, step, members = shape
     reach = radius * step
+    centre = np.zeros(channels, x.dtype)
     ring = np.zeros(((2 * reach + 1) * channels, line_pitch(reach)), x.dtype)
     folds = np.zeros((channels * (2 * radius + 1), line_pitch(reach)), x.dtype)
     responses = np.zeros((channels * members * groups, PITCH), x.dtype)
@@ -72,7 +73,7 @@ def energy_tile(x, factor, energies, places, tiles, k, shape, forward):
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
     n = in_lanes(right - left)
     for source in range(top - reach, bottom + reach):
-        take_source_row(ring, x, source, left + reach, shape, n)
+        take_source_row(ring, x, centre, source, left + reach, shape, n)
         i = source - reach
         if i < top:
             continue

@@ -77,8 +77,12 @@ class Minimisable(Protocol):
     def default_tolerance(self) -> float:
         """In intensity units."""
 
-    def gradient_rounding(self, largest: float) -> float:
-        """Return the error of a pixel's computed gradient, in unit roundoffs, for intensities up to ``largest``."""
+    @property
+    def iterate_roundings(self) -> float:
+        """The error of the gradient once steps are below the rounding of the iterate, in unit roundoffs of L max|f|."""
+
+    def gradient_rounding(self, span: float) -> float:
+        """Return the error of a pixel's computed gradient, in unit roundoffs, for channels of a span."""
 
     def value(self, x: NDArray[np.floating]) -> float:
         """Return J(x)."""
@@ -122,6 +126,7 @@ class Objective:
     unknowns: int | None = None
 
     keeps_metric = False
+    iterate_roundings = 8.0
 
     @cached_property
     def squared_axis_weights(self) -> tuple[float, ...]:
@@ -158,8 +163,8 @@ class Objective:
         """0.03/μ (μ times the mean weight), in intensity units."""
         return _TOLERANCE / self.typical_mu
 
-    def gradient_rounding(self, largest: float) -> float:  # noqa: ARG002 differences do not depend on it
-        """Return the error of a pixel's computed gradient, in unit roundoffs, for intensities up to ``largest``."""
+    def gradient_rounding(self, span: float) -> float:  # noqa: ARG002 differences do not depend on it
+        """Return the error of a pixel's computed gradient, in unit roundoffs, for channels of a span."""
         return _ROUNDINGS * (self.noisy.ndim - 1) * max(self.channel_weights)
 
     @property

@@ -74,19 +74,24 @@ class Certificate:
         floor.
 
         An iterate rounded to multiples of u·max|f| has a gradient with an error of up to L times as much, and so a
-        bound of about L/μ · u · max|f|; unequal weights increase it.
+        bound of about L/μ · u · max|f|; unequal weights increase it. How much of that is to be expected depends on the
+        objective.
         """
         unit = float(np.finfo(precision).eps) / 2
         low, high = extremes or (objective.noisy.min(), objective.noisy.max())
         largest = float(max(high, -low))
         stored_unit = float(np.finfo(stored or precision).eps) / 2
         gain = 1.0 if objective.fidelity is None else objective.fidelity.gain
-        of_gradient = unit * objective.gradient_rounding(largest) / objective.modulus * gain
+        span = float(high - low)
+        if extremes is None:
+            span = float(max(np.ptp(channel) for channel in objective.noisy))
+        of_gradient = unit * objective.gradient_rounding(span) / objective.modulus * gain
         rounding = _RESULT_ROUNDINGS * stored_unit * largest + returned + of_gradient
-        floor = max(8 * unit * largest * objective.lipschitz / objective.modulus * gain, 2 * rounding)
+        stagnation = objective.iterate_roundings * unit * largest * objective.lipschitz
+        floor = max(stagnation / objective.modulus * gain, 2 * rounding)
         if tolerance is None:
-            span = float(high - low)
-            tolerance = max(min(objective.default_tolerance, _LARGEST_TOLERANCE * span), floor)
+            most = _LARGEST_TOLERANCE * float(high - low)
+            tolerance = max(min(objective.default_tolerance, most), floor)
         sums = unit * objective.noisy.shape[-1] / _LANES
         return cls(objective, tolerance, rounding, sums, floor)
 
