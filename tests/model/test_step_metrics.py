@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.linalg import block_diag
@@ -38,7 +40,7 @@ def _explicit(case):
 def test_the_spectral_metric_is_the_explicit_matrix(case):
     objective, matrix = _explicit(case)
     noisy = objective.noisy
-    metric = objective.metric(noisy).whole
+    metric = objective.metric(noisy)
     assert np.allclose(metric.times(noisy).ravel(), matrix @ noisy.ravel(), rtol=1e-10, atol=1e-10)
     expected = np.linalg.solve(matrix, noisy.ravel())
     assert np.allclose(metric.divide(noisy).ravel(), expected, rtol=1e-10, atol=1e-10)
@@ -59,7 +61,7 @@ def test_no_curvature_is_above_twice_the_metric(case):
 def test_the_metric_of_a_start_is_scaled_in_each_pixel(case):
     objective, matrix = _explicit(case)
     noisy = objective.noisy
-    metric = objective.metric(0.1 * noisy)
+    metric = objective.move_metric(0.1 * noisy)
     p = np.broadcast_to(metric.scaling, noisy.shape).ravel()
     explicit = matrix / p[:, None] / p
     assert np.allclose(metric.times(noisy).ravel(), explicit @ noisy.ravel(), rtol=1e-10, atol=1e-10)
@@ -69,18 +71,18 @@ def test_the_metric_of_a_start_is_scaled_in_each_pixel(case):
     assert np.ptp(p) > 0.01
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_no_curvature_is_above_twice_the_scaled_metric_over_its_safety(case):
-    objective, matrix = _explicit(case)
-    shape = objective.noisy.shape
-    metric = objective.metric(3 * objective.noisy)
-    p = np.broadcast_to(metric.scaling, shape).ravel()
-    factor = np.linalg.inv(np.linalg.cholesky(matrix / p[:, None] / p))
-    columns = np.eye(matrix.shape[0]).reshape(-1, *shape)
-    for x in (np.zeros(shape), 3 * objective.noisy):
-        hessian = np.stack([objective.hessian_product(x, one).ravel() for one in columns])
-        assert np.linalg.eigvalsh(factor @ hessian @ factor.T)[-1] <= 2 / metric.safety
-    assert 0 < metric.safety < 1
+def test_the_metric_of_moves_takes_each_potential_times_its_mean_gate():
+    bank = random_bank(4, hidden=5)
+    noisy = np.random.default_rng(3).standard_normal((2, 12, 17))
+    objective = FilterObjective(noisy, FilterPrior(bank, 1.0))
+    openness = objective.gated.gates.mean(axis=(0, 2, 3))
+    assert openness.min() < 0.5
+    ungated = replace(bank, gate=None)
+    closed = replace(ungated, potentials=replace(bank.potentials, scale=bank.potentials.scale * openness))
+    expected = FilterObjective(noisy, FilterPrior(closed, 1.0)).metric(noisy)
+    found = objective.move_metric(noisy).whole
+    assert np.allclose(found.inverse, expected.inverse, rtol=1e-12)
+    assert not np.allclose(found.inverse, objective.metric(noisy).inverse, rtol=1e-3)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

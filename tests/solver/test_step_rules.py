@@ -100,11 +100,11 @@ def test_quasi_newton_moves_are_those_of_explicit_bfgs_matrices():
     objective = _learned()
     engine = SparseEngine(objective, objective.noisy, preconditioned=True)
     rule = QuasiNewton(objective, DOUBLE)
-    metric = objective.metric(engine.iterate)
+    metric = objective.move_metric(engine.iterate)
     identity = np.eye(engine.iterate.size)
     scaled = np.stack([metric.divide(one.reshape(engine.iterate.shape)).ravel() for one in identity])
     iterates, gradients, moves = [], [], []
-    step = 0.0
+    step = rule.start
     for count in range(8):
         evaluation = engine.advance(step)
         iterates.append(engine.iterate.ravel())
@@ -123,10 +123,12 @@ def test_quasi_newton_moves_are_those_of_explicit_bfgs_matrices():
 
 
 def test_a_second_high_value_goes_back_to_where_the_slope_should_be_zero_and_then_gradient_steps_follow():
-    rule = QuasiNewton(_learned(), DOUBLE, safety=0.5)
-    start = Evaluation(1.0, 1.0, 0.0, squared_length=4.0)
+    rule = QuasiNewton(_learned(), DOUBLE)
+    start = Evaluation(3.0, 1.0, 0.0, squared_length=4.0)
     assert rule.first(start) == Move(SAFE_STEP)  # the slope along it is −2
-    risen = Evaluation(2.0, 1.0, 0.0, squared_length_before=4.0, squared_length=9.0, change_product=6.0)
+    fallen = Evaluation(1.0, 1.0, 1.0, squared_length_before=4.0, squared_length=4.0, change_product=-1.0)
+    rule.next(Move(SAFE_STEP), fallen)
+    risen = Evaluation(4.0, 1.0, 0.0, squared_length_before=4.0, squared_length=9.0, change_product=6.0)
     passed = rule.next(Move(SAFE_STEP), risen)
     assert passed.gradient > 0
     slope = passed.change * 6 - passed.gradient * 9
@@ -134,17 +136,26 @@ def test_a_second_high_value_goes_back_to_where_the_slope_should_be_zero_and_the
     back = rule.next(passed, replace(risen, change_product=-4 * slope))
     assert back == pytest.approx(Move(0.0, 0.0, 1 / 5 - 1))
     rule.next(back, risen)
-    assert rule.next(back, risen) == Move(0.5 * SAFE_STEP)
+    assert rule.next(back, risen) == 0.0  # evaluates again in the metric that bounds the curvature
+    assert rule.next(0.0, risen) == SAFE_STEP
     fallen = Evaluation(0.5, 1.0, 4.0, squared_length_before=9.0, squared_length=4.0, change_product=-1.0)
-    after = rule.next(Move(SAFE_STEP), fallen)
-    assert after == Move(BarzilaiBorwein(_learned(), DOUBLE, 0.5).next(SAFE_STEP, fallen))
+    assert rule.next(SAFE_STEP, fallen) == BarzilaiBorwein(_learned(), DOUBLE).next(SAFE_STEP, fallen)
+
+
+def test_a_value_far_above_the_others_goes_back_at_once():
+    rule = QuasiNewton(_learned(), DOUBLE)
+    start = Evaluation(3.0, 1.0, 0.0, squared_length=4.0)
+    rule.first(start)  # the slope along the move is −2
+    risen = Evaluation(3.1, 1.0, 0.0, squared_length_before=4.0, squared_length=9.0, change_product=6.0)
+    assert rule.next(Move(SAFE_STEP), risen) == pytest.approx(Move(0.0, 0.0, 2 / 8 - 1))
 
 
 def test_a_value_after_a_high_one_counts_from_the_beginning_again():
     rule = QuasiNewton(_learned(), DOUBLE)
-    rule.first(Evaluation(1.0, 1.0, 0.0, squared_length=4.0))
+    rule.first(Evaluation(2.0, 1.0, 0.0, squared_length=4.0))
     low = Evaluation(0.9, 1.0, 0.0, squared_length_before=4.0, squared_length=3.0, change_product=-1.0)
-    high = replace(low, value=2.0)
+    high = replace(low, value=2.5)
+    rule.next(Move(SAFE_STEP), low)
     for _ in range(3):
         for evaluation in (high, low):
             assert rule.next(Move(SAFE_STEP), evaluation).gradient > 0  # and not back

@@ -37,7 +37,7 @@ class PatchError(NamedTuple):
 
 def minimise(engine: FilterEngine, tolerance: float) -> int:
     """Descend until rms(∇J) ≤ tolerance; return the number of evaluations."""
-    rule = QuasiNewton(engine.objective, engine.iterate.dtype, engine.safety)
+    rule = QuasiNewton(engine.objective, engine.iterate.dtype)
     end = tolerance**2 * engine.iterate.size
     evaluations = 0
     for evaluations, evaluation in enumerate(descend(engine, rule), start=1):
@@ -62,6 +62,6 @@ def patch_error(
         residual = engine.iterate - clean
         error = float(np.mean(np.square(residual, dtype=np.float64)))
         by_image = residual * residual.dtype.type(2 / residual.size)
-        solved = solve(engine.hessian_product, by_image, accuracy, metric=engine.metric, most=_MOST)
+        solved = solve(engine.hessian_product, by_image, accuracy, metric=engine.move_metric, most=_MOST)
         slope = engine.derivative(solved.v).bank
         return PatchError(error, slope.times(-1.0), evaluations, solved.products)

@@ -59,7 +59,10 @@ class Evaluation:
 
 
 class Move(NamedTuple):
-    """A step with memory: x ← x + Δ_new, Δ_new = −(gradient d_new + before d_old) + change Δ_old."""
+    """A step with memory: x ← x + Δ_new, Δ_new = −(gradient d_new + before d_old) + change Δ_old.
+
+    The direction after a move is that of the objective's `move_metric` at the first one.
+    """
 
     gradient: float
     before: float = 0.0
@@ -81,10 +84,6 @@ class Engine(Protocol):
     def iterate(self) -> NDArray[np.floating]:
         """x, (channels, rows, columns) or (channels, planes, rows, columns)."""
 
-    @property
-    def safety(self) -> float:
-        """That of the metric, see `tvdenoise.model.step_metrics.StepMetric`."""
-
     def advance(self, step: Step) -> Evaluation:
         """Set x ← x − τ d and d ← ∇J(x)/m. A first call with τ = 0 evaluates the start."""
 
@@ -103,13 +102,7 @@ class SparseEngine:
         self.direction: NDArray[np.floating] = np.zeros_like(self.iterate)
         self._before = self._change = self.direction
         self._preconditioned = preconditioned
-        #: The metric of all steps, if the objective keeps that of the start.
-        self._kept = objective.metric(start) if preconditioned and objective.keeps_metric else None
-
-    @property
-    def safety(self) -> float:
-        """That of the metric."""
-        return 1.0 if self._kept is None else self._kept.safety
+        self._of_moves: StepMetric | None = None
 
     def sharpened(self, evaluation: Evaluation) -> Evaluation:
         """Return the last evaluation with the dual norm."""
@@ -132,7 +125,9 @@ class SparseEngine:
         gradient = self.objective.gradient(self.iterate)
         metric: StepMetric = UniformMetric(1.0)
         if self._preconditioned:
-            metric = self._kept or self.objective.metric(self.iterate)
+            metric = self.objective.metric(self.iterate)
+            if isinstance(step, Move):
+                metric = self._of_moves = self._of_moves or self.objective.move_metric(self.iterate)
         self.direction = metric.divide(gradient)
         fidelity = self.objective.fidelity
         return Evaluation(
@@ -239,8 +234,6 @@ class FusedEngine:
         self._sweep_bands = sweep_for(self.form)
         self.threads = min(threads or available_threads(), bands)
         self._team = Team(self.threads)
-
-    safety = 1.0
 
     def sharpened(self, evaluation: Evaluation) -> Evaluation:
         """Return the evaluation: it has all norms."""

@@ -149,7 +149,8 @@ def _are_within(tiles: NDArray[np.intp], part: tuple[slice, slice]) -> NDArray[n
 class FilterEngine:
     """Holds the iterate x, the objective gradient g there and the direction d, and steps them in place.
 
-    If preconditioned, d is g over the metric of the start, and steps may have memory; otherwise it is g.
+    If preconditioned, d is g over a `SpectralMetric`, or over a `UniformMetric` if pixels are held, and steps may have
+    memory, with a metric of their own; otherwise it is g.
 
     start: the first iterate, (channels, rows, columns). threads: all available ones by default. kernels: made from the
     objective's prior by default. part: rows and columns; g and the sums are then those of these pixels alone.
@@ -184,24 +185,29 @@ class FilterEngine:
         self._team = Team(threads)
         #: The gates (images, groups, rows, columns); None if there are none.
         self.gates = self._gates_of(prior.gates)
-        self.metric: ScaledMetric | None = None
+        self._is_preconditioned = preconditioned
         if preconditioned:
-            is_held = objective.fidelity is not None
-            openness = None if self.gates is None else self.gates.mean(axis=(0, 2, 3)).astype(np.float64)
-            whole: SpectralMetric | UniformMetric = objective.uniform_metric
-            if not is_held:
-                whole = self._kernels.metric((rows, columns), threads, openness)
-            least = 1.0 if openness is None else float(openness.min())
-            self.metric = ScaledMetric(whole, self._scaling(), least)
             self.direction, self._before, self._change = (np.zeros_like(self.iterate) for _ in range(3))
 
-    @property
-    def safety(self) -> float:
-        """That of the metric."""
-        return 1.0 if self.metric is None else self.metric.safety
+    def _whole_metric(self, openness: NDArray[np.floating] | None) -> SpectralMetric | UniformMetric:
+        if self.objective.fidelity is not None:
+            return self.objective.uniform_metric
+        _, rows, columns = self.iterate.shape
+        return self._kernels.metric((rows, columns), self._threads, openness)
+
+    @cached_property
+    def metric(self) -> SpectralMetric | UniformMetric:
+        """The metric of gradient steps."""
+        return self._whole_metric(None)
+
+    @cached_property
+    def move_metric(self) -> ScaledMetric:
+        """The metric of moves, which is made where they start; see `FilterObjective.move_metric`."""
+        openness = None if self.gates is None else self.gates.mean(axis=(0, 2, 3)).astype(np.float64)
+        return ScaledMetric(self._whole_metric(openness), self._scaling())
 
     def _scaling(self) -> NDArray[np.floating]:
-        """Return the scaling of the metric, which follows from the curvature at the start."""
+        """Return the scaling of the metric, which follows from the curvature at the iterate."""
         images = self.objective.prior.images_of(self.iterate)
         curvature = np.zeros((len(images), *self.iterate.shape[1:]), self.iterate.dtype)
         for one, image, gates in zip(curvature, images, self._gates, strict=True):
@@ -283,8 +289,9 @@ class FilterEngine:
             self.gradient *= self.objective.fidelity.is_free
             squared_norm, _ = self._products(self.gradient, self.gradient)
         before, self._squared_length, by_change = self._squared_length, squared_norm, 0.0
-        if self.metric is not None:
-            self._before, self.direction = self.direction, self.metric.divide(self.gradient)
+        if self._is_preconditioned:
+            metric = self.move_metric if isinstance(step, Move) else self.metric
+            self._before, self.direction = self.direction, metric.divide(self.gradient)
             self._squared_length, by_change = self._products(self.direction, self._change)
         return Evaluation(
             value,
@@ -302,7 +309,7 @@ class FilterEngine:
         return replace(evaluation, squared_dual_norm=bound.squared_norm(self.gradient))
 
     def _move(self, step: Step) -> None:
-        if self.metric is None:
+        if not self._is_preconditioned:
             if isinstance(step, Move):
                 raise ValueError("steps with memory need a metric")
             self.iterate -= self.iterate.dtype.type(step) * self.direction

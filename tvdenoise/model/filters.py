@@ -592,7 +592,6 @@ class FilterObjective:
     noisy: NDArray[np.floating]
     prior: FilterPrior
     fidelity: Fidelity | None = None
-    keeps_metric: ClassVar[bool] = True
     iterate_roundings: ClassVar[float] = _ITERATE_ROUNDINGS
 
     def __post_init__(self) -> None:
@@ -659,21 +658,29 @@ class FilterObjective:
 
     @property
     def uniform_metric(self) -> UniformMetric:
-        """That of `ScaledMetric` if pixels are held, where the transform of `SpectralMetric` is of no use."""
+        """The metric of gradient steps if pixels are held, where the transform of `SpectralMetric` is of no use."""
         return UniformMetric(PART * self.lipschitz)
 
-    def metric(self, x: NDArray[np.floating]) -> ScaledMetric:
-        """Return the metric of steps that start at x."""
-        bank, openness = self.prior.bank, self.gated.openness
-        whole: SpectralMetric | UniformMetric = self.uniform_metric
-        if self.fidelity is None:
-            whole = SpectralMetric.of(bank.bounding_convolution(openness), x.shape[1:], x.dtype)
+    def metric(self, x: NDArray[np.floating]) -> SpectralMetric | UniformMetric:
+        """Return the metric of gradient steps, which is the same everywhere."""
+        return self._whole_metric(x, None)
+
+    def _whole_metric(
+        self, x: NDArray[np.floating], openness: NDArray[np.floating] | None
+    ) -> SpectralMetric | UniformMetric:
+        if self.fidelity is not None:
+            return self.uniform_metric
+        return SpectralMetric.of(self.prior.bank.bounding_convolution(openness), x.shape[1:], x.dtype)
+
+    def move_metric(self, x: NDArray[np.floating]) -> ScaledMetric:
+        """Return the metric of moves that start at x: it takes each potential times its mean gate."""
         from scipy import ndimage
 
         curvature = self.gated.local_curvature(x)
         for axis in (1, 2) * SMOOTHINGS:
             curvature = ndimage.convolve1d(curvature, np.array([0.25, 0.5, 0.25]), axis, mode="reflect")
-        return ScaledMetric(whole, scaling(curvature, bank.largest_local_curvature), float(openness.min()))
+        whole = self._whole_metric(x, self.gated.openness)
+        return ScaledMetric(whole, scaling(curvature, self.prior.bank.largest_local_curvature))
 
     def squared_dual_norm(self, gradient: NDArray[np.floating]) -> float:
         """Return the square of a norm D with ‖x − x*‖ ≤ D/(1 − ρ), see `tvdenoise.model.spectral_bound`."""

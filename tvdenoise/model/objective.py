@@ -96,9 +96,8 @@ class Minimisable(Protocol):
     def metric(self, x: NDArray[np.floating]) -> StepMetric:
         """Return what divides the gradient."""
 
-    @property
-    def keeps_metric(self) -> bool:
-        """True if steps keep the metric of their start; otherwise it follows the iterate."""
+    def move_metric(self, x: NDArray[np.floating]) -> StepMetric:
+        """Return what divides the gradient for moves with memory that start at x."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +124,6 @@ class Objective:
     fidelity: Fidelity | None = None
     unknowns: int | None = None
 
-    keeps_metric = False
     iterate_roundings = 8.0
 
     @cached_property
@@ -171,6 +169,10 @@ class Objective:
     def typical_mu(self) -> float:
         """μ times the mean weight."""
         return self.mu if self.fidelity is None else self.mu * self.fidelity.typical
+
+    def move_metric(self, x: NDArray[np.floating]) -> PixelMetric:
+        """Return the metric at x."""
+        return self.metric(x)
 
     def squared_dual_norm(self, gradient: NDArray[np.floating]) -> float:
         """Return ‖∇J‖²_{W⁻¹}; ‖∇J‖² if all pixels have the weight 1."""

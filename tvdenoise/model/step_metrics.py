@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -15,11 +14,7 @@ if TYPE_CHECKING:
 
 
 class StepMetric(Protocol):
-    """A symmetric matrix M ≥ 0. Curvatures of J are at most twice M over its safety, which is at most 1."""
-
-    @property
-    def safety(self) -> float:
-        """1 unless the metric only estimates the curvature."""
+    """A symmetric matrix M ≥ 0. Curvatures of J are at most twice M, or about as large as M (`ScaledMetric`)."""
 
     def times(self, direction: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return M d."""
@@ -31,8 +26,6 @@ class StepMetric(Protocol):
 @dataclass(frozen=True, eq=False)
 class PixelMetric:
     """A diagonal matrix. diagonal: m, with the shape of the image; where it is 0, ``divide`` returns 0."""
-
-    safety: ClassVar[float] = 1.0
 
     diagonal: NDArray[np.floating]
 
@@ -52,8 +45,6 @@ class UniformMetric:
     """A multiple of the identity. factor: m > 0."""
 
     factor: float
-    safety: ClassVar[float] = 1.0
-    spread: ClassVar[float] = 1.0
 
     def times(self, direction: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return m d."""
@@ -72,9 +63,9 @@ PART = 0.5
 
 @dataclass(frozen=True, eq=False)
 class SpectralMetric:
-    """M = 1 + ½ Σ wᵢ oᵢ KᵢᵀKᵢ for learned filters, where wᵢ is the largest |ψᵢ''| and oᵢ the mean of the gates.
+    """M = 1 + ½ Σ wᵢ oᵢ KᵢᵀKᵢ for learned filters, where wᵢ is the largest |ψᵢ''| and oᵢ ≤ 1.
 
-    Without gates oᵢ = 1, and ∇²J is at most twice M. Since each filter is even or odd along rows and along columns,
+    With oᵢ = 1, ∇²J is at most twice M. Since each filter is even or odd along rows and along columns,
     KᵢᵀKᵢ is a convolution of each channel of the symmetrically extended image with an even function, and the cosine
     transform (DCT-II) of the image makes it diagonal, for images of any shape: the extended image is even about its
     border.
@@ -85,12 +76,6 @@ class SpectralMetric:
 
     inverse: NDArray[np.floating]
     threads: int = 1
-    safety: ClassVar[float] = 1.0
-
-    @cached_property
-    def spread(self) -> float:
-        """The largest eigenvalue over the smallest."""
-        return float(self.inverse.max() / self.inverse.min())
 
     @classmethod
     def of(
@@ -132,21 +117,13 @@ class ScaledMetric:
 
     M knows how curvatures differ between frequencies, and P how they differ between pixels (see `scaling`).
 
-    whole: M. scaling: the diagonal of P, (1 or channels, rows, columns). openness: the least of the factors o ≤ 1 of
-    the potentials in M.
+    It only estimates curvatures, so it is for steps whose value is watched.
+
+    whole: M. scaling: the diagonal of P, (1 or channels, rows, columns).
     """
 
     whole: SpectralMetric | UniformMetric
     scaling: NDArray[np.floating]
-    openness: float = 1.0
-
-    @cached_property
-    def safety(self) -> float:
-        """The least o, times λ_min/(λ_max max p²) with the eigenvalues λ of M.
-
-        Curvatures are at most 2 M over the least o. With y = P⁻¹x, ⟨y, M y⟩ ≥ λ_min ‖y‖² ≥ ⟨x, M x⟩ λ_min/(λ_max p²).
-        """
-        return self.openness / (float(self.scaling.max()) ** 2 * self.whole.spread)
 
     def times(self, direction: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return P⁻¹ M P⁻¹ d."""

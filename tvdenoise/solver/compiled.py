@@ -55,7 +55,7 @@ def descend_for(form: KernelForm) -> Any:
                     totals[k] += sums[band, k]
             value = totals[0] - constants[1] + constants[0] / 2 * totals[1]
             if counts[1] == 0:
-                step[0] = first(value, limits, accepted, counts)
+                step[0] = first(value, accepted, counts)
             else:
                 step[0] = following(
                     step[0], value, totals[4], totals[3], totals[5], limits, short_steps, accepted, counts

@@ -126,7 +126,7 @@ class Solution:
 
 def descend(engine: Engine, step_rule: StepRule) -> Iterator[Evaluation]:
     """Step down the objective forever, yielding the evaluation at each iterate, beginning with the start."""
-    evaluation = engine.advance(0.0)
+    evaluation = engine.advance(step_rule.start)
     yield evaluation
     step = step_rule.first(evaluation)
     while True:
@@ -318,11 +318,11 @@ class Method:
         with self._engine(objective, start) as engine:
             del start  # the engine has a copy
             precision = engine.iterate.dtype
-            rule: StepRule = BarzilaiBorwein(objective, precision, engine.safety)
+            rule: StepRule = BarzilaiBorwein(objective, precision)
             if self.options.step == "fixed":
                 rule = FixedStep(objective)
             elif self.bank is not None:
-                rule = QuasiNewton(objective, precision, engine.safety)
+                rule = QuasiNewton(objective, precision)
             certificate = Certificate.of(
                 objective, tolerance, precision, stored=stored or objective.noisy.dtype, returned=returned
             )

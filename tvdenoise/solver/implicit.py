@@ -137,7 +137,7 @@ def of_filters(
 
     level, bank = objective.prior.level, objective.prior.bank
     with FilterEngine(objective, x, threads) as engine:
-        v, residual, _ = solve(engine.hessian_product, cotangent, accuracy, metric=engine.metric)
+        v, residual, _ = solve(engine.hessian_product, cotangent, accuracy, metric=engine.move_metric)
         engine.advance(0.0)
         of_prior = engine.gradient - (x - objective.noisy)
         along = engine.hessian_product(x) - x

@@ -33,7 +33,7 @@ _VALUE_ROUNDING = 16
 #: After so many rejected values in a row, safe steps follow, each longer than the last one by a factor as long as the
 #: value falls; after many more, safe steps alone.
 _PATIENCE, _LAST_PATIENCE, _GROWTH = 8, 500, 2
-#: The step that always descends, times the metric's safety: the curvature is at most twice the metric over that.
+#: The step that always descends: the curvature is at most twice the metric (see `Objective.metric`).
 SAFE_STEP = 0.5
 #: So many values in a row may be above the accepted ones: the next step mostly brings them down.
 _MOST_PASSED = 1
@@ -44,7 +44,12 @@ _LONGEST_STEP = 10
 
 
 class StepRule(Protocol):
-    """Chooses steps."""
+    """Chooses steps.
+
+    start: the step of no length with which to evaluate the start.
+    """
+
+    start: Step
 
     def first(self, start: Evaluation) -> Step:
         """Return the first step."""
@@ -55,6 +60,8 @@ class StepRule(Protocol):
 
 class FixedStep:
     """The textbook step τ = 1/L along the objective gradient: J never rises."""
+
+    start: Step = 0.0
 
     def __init__(self, objective: Minimisable) -> None:
         self._step_length = 1 / objective.lipschitz
@@ -80,16 +87,16 @@ class BarzilaiBorwein:
     value above the last accepted ones is followed by short steps, and if a few of them do not bring it back down,
     by safe steps, which always descend (a watchdog; Grippo and Sciandrone, Comput. Optim. Appl. 23, 2002), and which
     grow as long as the value falls.
-
-    safety: that of the metric; safe steps are shorter by this factor.
     """
 
-    def __init__(self, objective: Minimisable, precision: np.dtype[np.floating], safety: float = 1.0) -> None:
+    start: Step = 0.0
+
+    def __init__(self, objective: Minimisable, precision: np.dtype[np.floating]) -> None:
         convexity = objective.convexity
         least = convexity if convexity > 0 else objective.typical_mu / _LONGEST_STEP
         rounding = _VALUE_ROUNDING * float(np.finfo(precision).eps)
         self.memory = Memory(
-            np.array([objective.lipschitz / least, 1 + rounding, np.inf, SAFE_STEP * safety]),
+            np.array([objective.lipschitz / least, 1 + rounding, np.inf]),
             np.full(_SHORT_STEPS, np.inf),
             np.full(_ACCEPTED_VALUES, -np.inf),
             np.zeros(3, np.int64),
@@ -97,7 +104,7 @@ class BarzilaiBorwein:
 
     def first(self, start: Evaluation) -> float:
         """Return the safe step, since the curvature is not known yet."""
-        return first_step(start.value, self.memory.limits, self.memory.accepted, self.memory.counts)
+        return first_step(start.value, self.memory.accepted, self.memory.counts)
 
     def next(self, step: Step, after: Evaluation) -> float:
         """Return the next step length."""
@@ -122,12 +129,16 @@ class QuasiNewton:
 
     which is a `Move`; its products follow from those of an evaluation. H is positive definite, so the value falls along
     Δ_new at first. If it ends above the last accepted values twice in a row, the next move goes back to where the slope
-    along Δ is zero if it is linear in between. After a few such moves the steps are those of `BarzilaiBorwein`: one
-    curvature does not describe J there. safety: as there; steps whose value is watched need it not.
+    along Δ is zero if it is linear in between; so it does at once if the value is above them by more than they differ.
+    After a few such moves the steps are those of `BarzilaiBorwein`, in the metric that bounds the curvature: one
+    curvature along the last step does not describe J there.
     """
 
-    def __init__(self, objective: Minimisable, precision: np.dtype[np.floating], safety: float = 1.0) -> None:
-        self._gradient_steps = BarzilaiBorwein(objective, precision, safety)
+    start: Step = Move(0.0)
+
+    def __init__(self, objective: Minimisable, precision: np.dtype[np.floating]) -> None:
+        self._gradient_steps = BarzilaiBorwein(objective, precision)
+        self._is_watched = True
         self._rounding = _VALUE_ROUNDING * float(np.finfo(precision).eps)
         self._accepted: deque[float] = deque(maxlen=_ACCEPTED_VALUES)
         self._high = 0  # values that were let pass since the last accepted one
@@ -139,20 +150,23 @@ class QuasiNewton:
         self._accepted.append(start.value)
         return self._safe(start)
 
-    def next(self, step: Step, after: Evaluation) -> Move:
-        """Return the next move."""
-        assert isinstance(step, Move)
-        if self._rejected > _MOST_REJECTED:
-            return Move(self._gradient_steps.next(step.gradient, after))
-        if not self._is_high(after):
+    def next(self, step: Step, after: Evaluation) -> Step:
+        """Return the next move, or the length of a gradient step."""
+        if not isinstance(step, Move):
+            if self._is_watched:
+                self._is_watched = False
+                return self._gradient_steps.first(after)
+            return self._gradient_steps.next(step, after)
+        excess = self._excess(after)
+        if excess <= 0:
             self._high = 0
             self._accepted.append(after.value)
-        elif self._high < _MOST_PASSED:
+        elif self._high < _MOST_PASSED and excess <= max(self._accepted) - min(self._accepted):
             self._high += 1
         else:
             self._rejected += 1
             if self._rejected > _MOST_REJECTED:
-                return Move(self._gradient_steps.first(after))
+                return 0.0  # evaluates again, for a direction in the other metric
             return self._back(after)
         bent = after.change_product - self._slope  # ⟨s,y⟩
         change = after.squared_length - 2 * after.gradient_product + after.squared_length_before  # ⟨y,M⁻¹y⟩
@@ -162,10 +176,10 @@ class QuasiNewton:
         of_sum = scale * (after.squared_length - after.gradient_product - along * change)  # ⟨y,z⟩
         return self._taken(Move(scale * (1 - along), scale * along, of_sum / bent - along), after)
 
-    def _is_high(self, after: Evaluation) -> bool:
-        """Return True if the value is above the last accepted ones by more than rounding."""
+    def _excess(self, after: Evaluation) -> float:
+        """Return how far the value is above the last accepted ones, less rounding."""
         highest = max(self._accepted)
-        return after.value > highest + self._rounding * abs(highest)
+        return after.value - (highest + self._rounding * abs(highest))
 
     def _back(self, at: Evaluation) -> Move:
         """Return the move back on the rejected change, to where its slope should be zero."""
@@ -187,8 +201,7 @@ class QuasiNewton:
 class Memory(NamedTuple):
     """What the rule of Barzilai and Borwein remembers, in arrays that it changes.
 
-    limits: the longest step, the factor of the accepted values up to which a value is accepted, the last value, and the
-    safe step.
+    limits: the longest step, the factor of the accepted values up to which a value is accepted, and the last value.
     short_steps, accepted: the last ones, in no order. counts: of short steps, of accepted values, and of values
     rejected since the last accepted one.
     """
@@ -202,13 +215,11 @@ class Memory(NamedTuple):
 # These two functions are also compiled, for `tvdenoise.solver.compiled`, so they use numbers and arrays only.
 
 
-def first_step(
-    value: float, limits: NDArray[np.float64], accepted: NDArray[np.float64], counts: NDArray[np.int64]
-) -> float:
+def first_step(value: float, accepted: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
     """Return the first step length after a start with this value."""
     accepted[0] = value
     counts[1] = 1
-    return float(limits[3])
+    return SAFE_STEP
 
 
 def next_step(
@@ -240,10 +251,10 @@ def next_step(
         if counts[2] <= _PATIENCE:
             chosen = short_steps.min()
         else:
-            chosen = limits[3] if has_risen or counts[2] > _LAST_PATIENCE else _GROWTH * step_length
+            chosen = SAFE_STEP if has_risen or counts[2] > _LAST_PATIENCE else _GROWTH * step_length
     else:
         counts[2] = 0
         accepted[counts[1] % accepted.shape[0]] = value
         counts[1] += 1
         chosen = short_steps.min() if short < _SWITCH * long else long
-    return float(min(max(chosen, limits[3]), limits[0]))
+    return float(min(max(chosen, SAFE_STEP), limits[0]))
