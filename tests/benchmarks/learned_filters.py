@@ -137,18 +137,26 @@ def pairs(given: argparse.Namespace) -> None:
 
 
 def harm(given: argparse.Namespace) -> None:
-    """Pictures that should come back as they are: the mean and the least PSNR of what comes back."""
+    """Pictures that should come back as they are.
+
+    Prints the mean and the least PSNR of what comes back, and the median of the change over the noise that was found.
+    """
     for folder in given.folders:
         truths = list(pictures(folder))[:: given.stride]
         print(f"\nclean pictures of {folder}, {len(truths)} pictures")
         for prior in ("tv", *given.prior):
-            kept = [
-                (psnr(denoise(truth, prior=prior, channel_axis=axis_of(truth)).image, truth), name)
-                for name, truth in truths
-            ]
+            kept, parts = [], []
+            for name, truth in truths:
+                solution = denoise(truth, prior=prior, channel_axis=axis_of(truth))
+                kept.append((psnr(solution.image, truth), name))
+                if solution.sigma:
+                    change = np.sqrt(np.mean(np.square(solution.image - truth, dtype=float)))
+                    parts.append(change / solution.sigma)
             values = np.minimum([value for value, _ in kept], 99)
             print(
-                f"  {prior:20} {values.mean():6.2f} dB, worst {min(kept)[1]} {values.min():.1f}", flush=True
+                f"  {prior:20} {values.mean():6.2f} dB, worst {min(kept)[1]} {values.min():.1f}, "
+                f"change {np.median(parts):.2f} of the noise found",
+                flush=True,
             )
 
 
