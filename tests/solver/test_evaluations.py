@@ -40,7 +40,7 @@ def test_learned_filters_take_24_evaluations_on_average_and_33_at_most(prior, co
     counts = []
     for seed, name in enumerate(PHOTOGRAPHS):
         for level in (10, 25, 50):
-            noisy = with_noise(clean(name, colour=colour), level / 255, seed).astype(np.float32)
+            noisy = with_noise(clean(name, colour=colour), level / 255, seed)  # in double precision
             solution = denoise(noisy, prior=prior, level=level / 255, channel_axis=-1 if colour else None)
             assert solution.converged
             counts.append(solution.iterations)

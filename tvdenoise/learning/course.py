@@ -193,9 +193,8 @@ class Course:
     def _objectives(self, patches: Patches) -> tuple[list[FilterObjective], Kernels]:
         """Return the objective of each patch, and the kernels that they share."""
         prior = FilterPrior(self.bank, 1.0)
-        _ = prior.lipschitz, prior.concavity  # computed once, before threads ask for them
+        _ = prior.lipschitz, prior.concavity, prior.bank.convolutions  # once, before threads ask for them
         kernels = Kernels(prior.bank, 1.0, patches.noisy.dtype)
-        _ = kernels.metric(self.sampler.shape, 1)
         return [FilterObjective(noisy, prior) for noisy in patches.noisy], kernels
 
     def _map(self, function: Callable[[int], _T], indices: Iterable[int]) -> Iterable[_T]:

@@ -74,9 +74,6 @@ class Kernels:
     def __init__(self, bank: FilterBank, level: float, dtype: DTypeLike) -> None:
         self.bank = bank
         self.level = level
-        self._dtype = np.dtype(dtype)
-        self._metrics: dict[tuple[int, int, int], SpectralMetric] = {}
-        self._bounds: dict[tuple[int, int, int], SpectralBound] = {}
         #: Those that the bank has, scale 1 first.
         self.scales: list[_Scale] = []
         for scale in (1, 2):
@@ -95,30 +92,6 @@ class Kernels:
     def coarse(self) -> _Scale | None:
         """Scale 2, if the bank has such filters."""
         return self.scales[1] if len(self.scales) > 1 else None
-
-    def metric(
-        self, shape: tuple[int, int], threads: int, openness: NDArray[np.floating] | None = None
-    ) -> SpectralMetric:
-        """Return the metric of the steps for images of so many rows and columns.
-
-        openness: as in `FilterBank.bounding_convolution`. The one without is kept.
-        """
-        key = (*shape, threads)
-        if openness is not None or key not in self._metrics:
-            found = SpectralMetric.of(self.bank.bounding_convolution(openness), shape, self._dtype, threads)
-            if openness is not None:
-                return found
-            self._metrics[key] = found
-        return self._metrics[key]
-
-    def bound(self, shape: tuple[int, int], threads: int) -> SpectralBound:
-        """Return the norm that the certificate takes, for images of so many rows and columns."""
-        key = (*shape, threads)
-        if key not in self._bounds:
-            self._bounds[key] = SpectralBound.of(
-                self.bank.concave_convolution, 1 - self.bank.concavity, shape, self._dtype, threads
-            )
-        return self._bounds[key]
 
     def joined(self, parts: Sequence[ByBank]) -> ByBank:
         """Return derivatives by the bank from those by the filters of each scale."""
@@ -192,8 +165,8 @@ class FilterEngine:
     def _whole_metric(self, openness: NDArray[np.floating] | None) -> SpectralMetric | UniformMetric:
         if self.objective.fidelity is not None:
             return self.objective.uniform_metric
-        _, rows, columns = self.iterate.shape
-        return self._kernels.metric((rows, columns), self._threads, openness)
+        convolution = self._kernels.bank.bounding_convolution(openness)
+        return SpectralMetric.of(convolution, self.iterate.shape[1:], self.iterate.dtype, self._threads)
 
     @cached_property
     def metric(self) -> SpectralMetric | UniformMetric:
@@ -304,9 +277,15 @@ class FilterEngine:
 
     def sharpened(self, evaluation: Evaluation) -> Evaluation:
         """Return the last evaluation with the norm of `tvdenoise.model.spectral_bound`."""
-        _, rows, columns = self.iterate.shape
-        bound = self._kernels.bound((rows, columns), self._threads)
-        return replace(evaluation, squared_dual_norm=bound.squared_norm(self.gradient))
+        return replace(evaluation, squared_dual_norm=self._bound.squared_norm(self.gradient))
+
+    @cached_property
+    def _bound(self) -> SpectralBound:
+        """The norm that the certificate takes."""
+        convolution, modulus = self._kernels.bank.concave_convolution, self.objective.modulus
+        return SpectralBound.of(
+            convolution, modulus, self.iterate.shape[1:], self.iterate.dtype, self._threads
+        )
 
     def _move(self, step: Step) -> None:
         if not self._is_preconditioned:

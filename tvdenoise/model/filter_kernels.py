@@ -27,7 +27,17 @@ import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 
 from tvdenoise.model.filters import PARITIES, ByBank, parity_part
-from tvdenoise.model.kernels import ask_for, compiled, further, kernel, row_function, row_of
+from tvdenoise.model.kernels import (
+    add_row,
+    ask_for,
+    clear_row,
+    compiled,
+    copy_row,
+    further,
+    kernel,
+    row_function,
+    row_of,
+)  # fmt: skip
 from tvdenoise.model.products import (
     DIFFERENCE,
     LANES,
@@ -272,13 +282,6 @@ def _mirrored(index, length):
     return index if index < length else 2 * length - 1 - index
 
 
-@row_function
-def copy_row(to, row, n):
-    to, row = carray(to, n), carray(row, n)
-    for j in range(n):
-        to[j] = row[j]
-
-
 @compiled
 def take_row(line, x, c, i, first, n):
     """Fill a line with n pixels of row i of the extended image, from a column on; both may be negative."""
@@ -292,20 +295,6 @@ def take_row(line, x, c, i, first, n):
         copy_row(row_of(line, (start,)), row_of(x, (c, i, first + start)), stop - start)
     for j in range(stop, n):
         line[j] = x[c, i, _mirrored(first + j, columns)]
-
-
-@row_function
-def _clear(row, n):
-    row = carray(row, n)
-    for j in range(n):
-        row[j] = 0
-
-
-@row_function
-def add_row(to, row, n):
-    to, row = carray(to, n), carray(row, n)
-    for j in range(n):
-        to[j] += row[j]
 
 
 @row_function
@@ -340,7 +329,7 @@ def _sum_and_difference(even, odd, after, before, n):
 
 
 @compiled
-def fold(folds, ring, i, shape, n):
+def _fold(folds, ring, i, shape, n):
     """Fold the rows around row i, of n + 2 reach pixels."""
     channels, radius, _, step, _ = shape
     slots = 2 * radius * step + 1
@@ -358,6 +347,24 @@ def fold(folds, ring, i, shape, n):
             )
 
 
+@compiled
+def space_for(x, shape):
+    """Return rows for work: a ring of pixels, and the folds and responses of one row of them."""
+    channels, radius, groups, step, members = shape
+    pitch = line_pitch(radius * step)
+    ring = np.zeros(((2 * radius * step + 1) * channels, pitch), x.dtype)
+    folds = np.zeros((channels * (2 * radius + 1), pitch), x.dtype)
+    responses = np.zeros((channels * members * groups, PITCH), x.dtype)
+    return ring, folds, responses
+
+
+@compiled
+def respond(responses, folds, ring, i, shape, forward, n):
+    """Set responses to those of n pixels of row i."""
+    _fold(folds, ring, i, shape, n)
+    multiply(responses, folds, forward, n)
+
+
 @row_function
 def _add_both(after, before, even, odd, n):
     """The adjoint of `_sum_and_difference`."""
@@ -371,12 +378,12 @@ def _add_both(after, before, even, odd, n):
 
 @compiled
 def _unfold(back, folds, i, shape, n):
-    """The adjoint of `fold`: add n pixels to the rows around row i, of which the last is new."""
+    """The adjoint of `_fold`: add n pixels to the rows around row i, of which the last is new."""
     channels, radius, _, step, _ = shape
     slots = 2 * radius * step + 1
     for c in range(channels):
         first = c * (2 * radius + 1)
-        _clear(row_of(back, ((i + radius * step) % slots * channels + c, 0)), n)
+        clear_row(row_of(back, ((i + radius * step) % slots * channels + c, 0)), n)
         add_row(row_of(back, (i % slots * channels + c, 0)), row_of(folds, (first, 0)), n)
         for d in range(1, radius + 1):
             _add_both(
@@ -663,14 +670,12 @@ def sweep_tile(
     tiles: see `tiles_of`.
     shape to potentials: the fields of `Packed`. sums[k] receives the sums over the tile, see `SUMS`.
     """
-    channels, radius, groups, step, members = shape
+    channels, radius, groups, step, _ = shape
     reach = radius * step
     slots = 2 * reach + 1
-    ring = np.zeros((slots * channels, line_pitch(reach)), x.dtype)
+    ring, folds, responses = space_for(x, shape)
     back = np.zeros((slots * channels, PITCH), x.dtype)
     around = np.zeros((channels * (2 * radius + 1), PITCH), x.dtype)
-    folds = np.zeros((channels * (2 * radius + 1), line_pitch(reach)), x.dtype)
-    responses = np.zeros((channels * members * groups, PITCH), x.dtype)
     value_row = np.zeros(PITCH, x.dtype)
     ratios = np.zeros(PITCH, x.dtype)
     gate = np.ones(PITCH, x.dtype)
@@ -683,13 +688,12 @@ def sweep_tile(
         i = source - reach  # the row of responses
         if i < top - reach:
             continue
-        fold(folds, ring, i, shape, n)
-        multiply(responses, folds, forward, n)
-        _clear(row_of(value_row, (0,)), n)
+        respond(responses, folds, ring, i, shape, forward, n)
+        clear_row(row_of(value_row, (0,)), n)
         for group in range(groups):
             sum_products(squares, responses, responses, group, groups, n)
-            own = _gates_at(gate, gates, group, i, left - reach, n)
-            _ratios(ratios, value_row, squares, own, potentials[group], n)
+            gate_row = _gates_at(gate, gates, group, i, left - reach, n)
+            _ratios(ratios, value_row, squares, gate_row, potentials[group], n)
             _scale(responses, ratios, group, groups, n)
         if top <= i < bottom:
             total = x.dtype.type(0)
@@ -719,12 +723,10 @@ def curvature_tile(x, gates, sizes, curvature, tiles, k, shape, forward, potenti
 
     sizes: of the groups. Other arguments as in `sweep_tile`.
     """
-    channels, radius, groups, step, members = shape
+    channels, radius, groups, step, _ = shape
     reach = radius * step
     centre = np.zeros(channels, x.dtype)
-    ring = np.zeros(((2 * reach + 1) * channels, line_pitch(reach)), x.dtype)
-    folds = np.zeros((channels * (2 * radius + 1), line_pitch(reach)), x.dtype)
-    responses = np.zeros((channels * members * groups, PITCH), x.dtype)
+    ring, folds, responses = space_for(x, shape)
     values = np.zeros(PITCH, x.dtype)
     ratios = np.zeros(PITCH, x.dtype)
     gate = np.ones(PITCH, x.dtype)
@@ -736,13 +738,12 @@ def curvature_tile(x, gates, sizes, curvature, tiles, k, shape, forward, potenti
         i = source - reach
         if i < top:
             continue
-        fold(folds, ring, i, shape, n)
-        multiply(responses, folds, forward, n)
+        respond(responses, folds, ring, i, shape, forward, n)
         to = curvature[i, left:right]
         for group in range(groups):
             sum_products(squares, responses, responses, group, groups, n)
-            own = _gates_at(gate, gates, group, i, left, n)
-            _ratios(ratios, values, squares, own, potentials[group], n)
+            gate_row = _gates_at(gate, gates, group, i, left, n)
+            _ratios(ratios, values, squares, gate_row, potentials[group], n)
             for j in range(right - left):
                 to[j] += sizes[group] * ratios[j]
 
@@ -752,17 +753,14 @@ def hessian_tile(
     x, direction, product, gates, tiles, k, shape, forward, backward, potentials
 ):  # fmt: skip
     """Replace ``product`` by ∇²J(x) d = d + ∇²R(x) d in tile k; arguments as in `sweep_tile`."""
-    channels, radius, groups, step, members = shape
+    channels, radius, groups, step, _ = shape
     reach = radius * step
     slots = 2 * reach + 1
     centre = np.zeros(channels, x.dtype)
-    ring = np.zeros((slots * channels, line_pitch(reach)), x.dtype)
-    ring_d = np.zeros((slots * channels, line_pitch(reach)), x.dtype)
+    ring, folds, responses = space_for(x, shape)
+    ring_d, _, responses_d = space_for(x, shape)
     back = np.zeros((slots * channels, PITCH), x.dtype)
     around = np.zeros((channels * (2 * radius + 1), PITCH), x.dtype)
-    folds = np.zeros((channels * (2 * radius + 1), line_pitch(reach)), x.dtype)
-    responses = np.zeros((channels * members * groups, PITCH), x.dtype)
-    responses_d = np.zeros((channels * members * groups, PITCH), x.dtype)
     ratios = np.zeros(PITCH, x.dtype)
     gate = np.ones(PITCH, x.dtype)
     slopes = np.zeros(PITCH, x.dtype)
@@ -776,15 +774,13 @@ def hessian_tile(
         i = source - reach  # the row of responses
         if i < top - reach:
             continue
-        fold(folds, ring, i, shape, n)
-        multiply(responses, folds, forward, n)
-        fold(folds, ring_d, i, shape, n)
-        multiply(responses_d, folds, forward, n)
+        respond(responses, folds, ring, i, shape, forward, n)
+        respond(responses_d, folds, ring_d, i, shape, forward, n)
         for group in range(groups):
             sum_products(squares, responses, responses, group, groups, n)
             sum_products(products, responses, responses_d, group, groups, n)
-            own = _gates_at(gate, gates, group, i, left - reach, n)
-            _ratios_and_slopes(ratios, slopes, products, squares, own, potentials[group], n)
+            gate_row = _gates_at(gate, gates, group, i, left - reach, n)
+            _ratios_and_slopes(ratios, slopes, products, squares, gate_row, potentials[group], n)
             _turn(responses_d, responses, ratios, slopes, group, groups, n)
         multiply(around, responses_d, backward, in_lanes(right - left))
         _unfold(back, around, i, shape, right - left)
@@ -810,16 +806,11 @@ def derivative_tile(
     by_potential: (tiles, groups, 4), by a, ε₁², ac and ε₂² of each group.
     by_gates: like the gates, q(t) ⟨Kᵢ v, t⟩; empty if they are.
     """
-    channels, radius, groups, step, members = shape
+    channels, radius, groups, step, _ = shape
     reach = radius * step
-    slots = 2 * reach + 1
     centre = np.zeros(channels, x.dtype)
-    ring = np.zeros((slots * channels, line_pitch(reach)), x.dtype)
-    ring_v = np.zeros((slots * channels, line_pitch(reach)), x.dtype)
-    folds = np.zeros((channels * (2 * radius + 1), line_pitch(reach)), x.dtype)
-    folds_v = np.zeros((channels * (2 * radius + 1), line_pitch(reach)), x.dtype)
-    responses = np.zeros((channels * members * groups, PITCH), x.dtype)
-    responses_v = np.zeros((channels * members * groups, PITCH), x.dtype)
+    ring, folds, responses = space_for(x, shape)
+    ring_v, folds_v, responses_v = space_for(x, shape)
     ratios = np.zeros(PITCH, x.dtype)
     gate = np.ones(PITCH, x.dtype)
     slopes = np.zeros(PITCH, x.dtype)
@@ -835,18 +826,16 @@ def derivative_tile(
         i = source - reach  # the row of responses
         if i < top:
             continue
-        fold(folds, ring, i, shape, n)
-        fold(folds_v, ring_v, i, shape, n)
-        multiply(responses, folds, forward, n)
-        multiply(responses_v, folds_v, forward, n)
+        respond(responses, folds, ring, i, shape, forward, n)
+        respond(responses_v, folds_v, ring_v, i, shape, forward, n)
         end_column = reach + right - left
         for group in range(groups):
             sum_products(squares, responses, responses, group, groups, n)
             sum_products(products, responses, responses_v, group, groups, n)
-            own = _gates_at(gate, gates, group, i, left - reach, n)
-            _ratios_and_slopes(ratios, slopes, products, squares, own, potentials[group], n)
+            gate_row = _gates_at(gate, gates, group, i, left - reach, n)
+            _ratios_and_slopes(ratios, slopes, products, squares, gate_row, potentials[group], n)
             _by_potential(
-                products, squares, own, potentials[group], by_potential[k, group], reach, right - left
+                products, squares, gate_row, potentials[group], by_potential[k, group], reach, right - left
             )
             if by_gates.size:
                 _by_gates(

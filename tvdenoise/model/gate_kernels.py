@@ -8,17 +8,15 @@ import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 
 from tvdenoise.model.filter_kernels import (
-    add_row,
-    copy_row,
-    fold,
     in_lanes,
-    line_pitch,
+    respond,
+    space_for,
     sum_products,
     take_row,
     take_source_row,
-)
+)  # fmt: skip
 from tvdenoise.model.gates import BOXES, DELTA, ETA, GATE_REACH
-from tvdenoise.model.kernels import compiled, kernel, row_function, row_of
+from tvdenoise.model.kernels import add_row, compiled, copy_row, kernel, row_function, row_of
 from tvdenoise.model.products import PITCH, Pattern, Products, multiply, rows_as_sources
 
 if TYPE_CHECKING:
@@ -63,12 +61,10 @@ def energy_tile(x, factor, energies, places, tiles, k, shape, forward):
 
     places: of these groups among all. shape, forward: those of `tvdenoise.model.filter_kernels.Packed`.
     """
-    channels, radius, groups, step, members = shape
+    channels, radius, groups, step, _ = shape
     reach = radius * step
     centre = np.zeros(channels, x.dtype)
-    ring = np.zeros(((2 * reach + 1) * channels, line_pitch(reach)), x.dtype)
-    folds = np.zeros((channels * (2 * radius + 1), line_pitch(reach)), x.dtype)
-    responses = np.zeros((channels * members * groups, PITCH), x.dtype)
+    ring, folds, responses = space_for(x, shape)
     squares = np.zeros(PITCH, x.dtype)
     top, bottom, left, right = tiles[k, 0], tiles[k, 1], tiles[k, 2], tiles[k, 3]
     n = in_lanes(right - left)
@@ -77,8 +73,7 @@ def energy_tile(x, factor, energies, places, tiles, k, shape, forward):
         i = source - reach
         if i < top:
             continue
-        fold(folds, ring, i, shape, n)
-        multiply(responses, folds, forward, n)
+        respond(responses, folds, ring, i, shape, forward, n)
         for group in range(groups):
             sum_products(squares, responses, responses, group, groups, n)
             to = energies[places[group], i, left:right]

@@ -172,6 +172,30 @@ def _claim(context, counter):  # noqa: ARG001
     return types.int64(counter), generate
 
 
+@row_function
+def clear_row(row, n):
+    """Set n elements to 0."""
+    row = carray(row, n)
+    for j in range(n):
+        row[j] = 0
+
+
+@row_function
+def copy_row(to, row, n):
+    """Copy n elements."""
+    to, row = carray(to, n), carray(row, n)
+    for j in range(n):
+        to[j] = row[j]
+
+
+@row_function
+def add_row(to, row, n):
+    """Add n elements of a row to another."""
+    to, row = carray(to, n), carray(row, n)
+    for j in range(n):
+        to[j] += row[j]
+
+
 @compiled
 def advance_row(x, d, n, step_length):
     """x ← x − τ d, for n elements."""
@@ -310,12 +334,6 @@ def rows_for(form: KernelForm) -> Rows:  # noqa: PLR0915
         return total + value
 
     @row
-    def clear(squared, n):
-        squared = carray(squared, n)
-        for j in range(n):
-            squared[j] = 0
-
-    @row
     def add_differences(squared, here, other, flags, n, scale):
         """Add scaled squares of the differences from one row to another."""
         squared, here, other, flags = carray(squared, n), carray(here, n), carray(other, n), carray(flags, n)
@@ -383,7 +401,7 @@ def rows_for(form: KernelForm) -> Rows:  # noqa: PLR0915
             flag_differences(row_of(flags, (2, 0)), here_code, next_code, joined)
         for axis in range(weights.shape[0]):
             for own in range(weights.shape[1]):
-                clear(row_of(weights, (axis, own, 0)), n)
+                clear_row(row_of(weights, (axis, own, 0)), n)
         total = type(epsilon)(0)
         for c in range(known_channels or x.shape[0]):
             here = row_of(x, (c, z, i, left))
