@@ -42,10 +42,10 @@ def test_the_derivative_through_the_minimiser_is_a_difference(bank, patch):
 
     def error(bank):
         objective = FilterObjective(noisy, FilterPrior(bank, 1.0))
-        return patch_error(objective, clean, Kernels(bank, 1.0, float), 1e-11, 1e-9)
+        return patch_error(objective, clean, Kernels(bank, 1.0, float), 1e-14, 1e-9)
 
     found = error(bank)
-    h = 1e-5
+    h = 1e-4
     change = with_parities(np.random.default_rng(1).standard_normal(bank.filters.shape))
     ahead, behind = (replace(bank, filters=bank.filters + s * change) for s in (h, -h))
     difference = (error(ahead).error - error(behind).error) / (2 * h)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 
-from tvdenoise.learning.patch_error import PatchError, minimise, patch_error
+from tvdenoise.learning.patch_error import PatchError, engine_for, minimise, patch_error
 from tvdenoise.learning.weights import Terms, Weights
-from tvdenoise.model.filter_engine import FilterEngine, Kernels
+from tvdenoise.model.filter_engine import Kernels
 from tvdenoise.model.filters import ByBank, FilterObjective, FilterPrior
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class Course:
         objectives, kernels = self._objectives(patches)
 
         def error(index: int) -> float:
-            with FilterEngine(objectives[index], patches.noisy[index], 1, kernels) as engine:
+            with engine_for(objectives[index], kernels) as engine:
                 minimise(engine, tolerance)
                 return float(np.mean((engine.iterate - patches.clean[index]).astype(float) ** 2))
 
