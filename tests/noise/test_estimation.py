@@ -107,14 +107,37 @@ def test_clipping_lowers_the_noise_at_the_ends_and_texture_does_not_raise_it_bet
         assert estimate_noise(noisy).sigma == pytest.approx(true, rel=0.08)
 
 
+def _textured() -> np.ndarray:
+    """A colour image whose luminance is full of texture with the spectrum of correlated noise."""
+    texture = gaussian_filter(np.random.default_rng(3).standard_normal((300, 300)), 1.2, mode="wrap")
+    return 0.5 + 0.1 * texture[..., np.newaxis] / texture.std() * np.ones(3)
+
+
 def test_luminance_texture_is_not_mistaken_for_noise_far_above_that_of_the_opponents():
-    rng = np.random.default_rng(3)
-    texture = gaussian_filter(rng.standard_normal((300, 300)), 1.2, mode="wrap")
-    image = 0.5 + 0.1 * texture[..., np.newaxis] / texture.std() + rng.normal(0, 0.002, (300, 300, 3))
-    model = estimate_noise(image, channel_axis=-1)
+    opponents = np.stack([correlated((300, 300), 0.002, seed=seed) for seed in (5, 6, 7)]).astype(np.float32)
+    noise = np.moveaxis(from_opponent(opponents, out=opponents.copy()), 0, -1)
+    model = estimate_noise(_textured() + noise, channel_axis=-1)
     assert model.kind is NoiseKind.CORRELATED
-    luminance, *opponents = (channel.sigma for channel in model.channels)
-    assert luminance <= 6.001 * np.sqrt(np.mean(np.square(opponents)))
+    luminance, *levels = (channel.sigma for channel in model.channels)
+    assert luminance <= 6.001 * np.sqrt(np.mean(np.square(levels)))
+
+
+@pytest.mark.parametrize("sigma", [1.5 / 255, 5 / 255])
+def test_luminance_texture_is_not_mistaken_for_correlated_noise_beside_white_noise_in_the_opponents(sigma):
+    model = estimate_noise(with_noise(_textured(), sigma, 3), channel_axis=-1)
+    assert model.kind is NoiseKind.WHITE
+    assert model.sigma == pytest.approx(sigma, rel=0.1)
+
+
+def test_photon_noise_beside_luminance_texture_has_the_level_that_the_opponents_show():
+    shade = np.linspace(0.2, 1, 300)[:, np.newaxis, np.newaxis]
+    noisy = photons(_textured() * shade, 400)
+    true = np.sqrt(np.mean((noisy - _textured() * shade) ** 2))
+    model = estimate_noise(noisy, channel_axis=-1)
+    assert model.kind is NoiseKind.INTENSITY
+    assert model.channels[0].sigma == pytest.approx(true, rel=0.1)
+    variances = model.channels[0].variances
+    assert variances[-1] > 2 * variances[0]
 
 
 @pytest.mark.parametrize("ratio", [1, 3])

@@ -164,13 +164,18 @@ _CORRELATED_STEEPNESS = 3.0
 #: where most of the blocks are.
 _DOUBTFUL_STEEPNESS, _WHITE_STEEPNESS = 1.5, 1.2
 #: White noise has the same level in luminance and opponents. If the median level is less than half that of the
-#: luminance, the opponents were smoothed, unless the luminance is below the second level (a part of the span of the
-#: luminance), which may be texture.
+#: luminance, the opponents were smoothed, unless the luminance exceeds it by less than the second level (a part of the
+#: span of the luminance), which may be texture.
 _SMOOTH_CHROMA, _LEAST_LUMINANCE_SIGMA = 2.0, 3.0 / 255
 #: The percentiles of the blocks' intensities between which the span lies: a few outliers do not count.
 _SPAN = (0.5, 99.5)
 #: Correlated noise of real cameras is up to four times as strong in luminance as in the opponents; texture more.
 _MOST_LUMINANCE = 6.0
+#: The steepest spectrum of opponents whose noise no processing has correlated, which is at least at this level (a part
+#: of the span of the luminance): fainter noise may be that of rounding alone.
+_FLAT_STEEPNESS, _LEAST_FLAT_SIGMA = 2.0, 0.5 / 255
+#: Noise that is independent in red, green and blue is, in the luminance, not so much above that in the opponents.
+_MOST_OVER_OPPONENTS = 1.3
 #: No intensity of white noise has a level much below the white-noise estimate ...
 _WHITE_LEAST = 0.8
 #: ... and variance that follows the intensity this closely, over this ratio, is no accident.
@@ -205,6 +210,7 @@ def estimate(evidence: NoiseEvidence) -> NoiseModel:
         return white
     blocks = Blocks.of_windows(evidence.windows(BLOCKS, slice(channels)))
     spectra = [spectrum_of(blocks, channel, _CALM_PART) for channel in range(channels)]
+    original = spectra
     if spectra[0].steepness >= _DOUBTFUL_STEEPNESS:
         # In most classes of a drawing's intensities there are nothing but edges, whose spectrum is steep.
         others = [spectrum_of(blocks, channel, _CALM_PART, by_blocks=True) for channel in range(channels)]
@@ -216,6 +222,15 @@ def estimate(evidence: NoiseEvidence) -> NoiseModel:
     if _has_smooth_chroma(levels, blocks) and spectra[0].steepness < _CORRELATED_STEEPNESS:
         opponents = (_channel(spectrum, blocks, NoiseKind.CORRELATED, 1.0) for spectrum in spectra[1:])
         return NoiseModel(NoiseKind.CORRELATED, (ChannelNoise.white(levels[0]), *opponents), white.sigma)
+    found = _of_luminance(spectra, blocks, white)
+    if channels == RGB_CHANNELS and _has_flat_opponents(original, blocks, white.sigma):
+        least = _of_opponents(original[1:], blocks, white)
+        found = least if found.channels[0].sigma > _MOST_OVER_OPPONENTS * least.channels[0].sigma else found
+    return found
+
+
+def _of_luminance(spectra: list[Spectrum], blocks: Blocks, white: NoiseModel) -> NoiseModel:
+    """Return the noise model of the kind that the spectrum of the first channel shows."""
     kind = _kind(spectra[0], white.sigma)
     if kind is NoiseKind.WHITE:
         return white
@@ -306,11 +321,40 @@ def _patch_side(evidence: NoiseEvidence) -> int:
     return _SMALLER_SIDES[-1]
 
 
+def _span(blocks: Blocks, channels: int) -> float:
+    """Return the span of the luminance of images with so many channels, in units of one of them."""
+    low, high = np.percentile(blocks.intensities, _SPAN) / np.sqrt(channels)
+    return float(high - low)
+
+
 def _has_smooth_chroma(levels: list[float], blocks: Blocks) -> bool:
     """Return True if the first channel has noise and the others have hardly any white noise, as after JPEG."""
-    low, high = np.percentile(blocks.intensities, _SPAN) / np.sqrt(len(levels))
-    least = _LEAST_LUMINANCE_SIGMA * float(high - low)
-    return levels[0] > max(_SMOOTH_CHROMA * float(np.median(levels)), least)
+    least = _LEAST_LUMINANCE_SIGMA * _span(blocks, len(levels))
+    luminance, median = levels[0], float(np.median(levels))
+    return luminance > _SMOOTH_CHROMA * median and luminance**2 - median**2 > least**2
+
+
+def _has_flat_opponents(spectra: list[Spectrum], blocks: Blocks, level: float) -> bool:
+    """Return True if the noise of both opponents is well above rounding, and uncorrelated."""
+    is_flat = all(spectrum.steepness < _FLAT_STEEPNESS for spectrum in spectra[1:])
+    return is_flat and level > _LEAST_FLAT_SIGMA * _span(blocks, len(spectra))
+
+
+def _of_opponents(spectra: list[Spectrum], blocks: Blocks, white: NoiseModel) -> NoiseModel:
+    """Return the model of noise that is uncorrelated in both opponents.
+
+    What correlates noise, as demosaicking and compression do, acts on all channels. So the noise of red, green and blue
+    is independent, and its variance in the luminance is the mean of those in the opponents: the transform is
+    orthonormal, and the luminance is the sum of all three over √3.
+    """
+    spectra = [_limited(spectrum) for spectrum in spectra]
+    if all(_kind(spectrum, white.sigma) is NoiseKind.WHITE for spectrum in spectra):
+        return white
+    opponents = [_channel(spectrum, blocks, NoiseKind.INTENSITY, 1.0) for spectrum in spectra]
+    variances = np.mean([channel.variances for channel in opponents], axis=0)
+    first = opponents[0]
+    luminance = ChannelNoise.of(first.intensities, variances, np.ones_like(first.spectrum), blocks.counts)
+    return NoiseModel(NoiseKind.INTENSITY, (luminance, *opponents), white.sigma)
 
 
 def _kind(spectrum: Spectrum, level: float) -> NoiseKind:
