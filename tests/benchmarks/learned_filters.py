@@ -3,6 +3,7 @@
     python tests/benchmarks/learned_filters.py white FOLDER [--colour]     # white noise, added to clean pictures
     python tests/benchmarks/learned_filters.py pairs NOISY CLEAN           # two folders, matched in sorted order
     python tests/benchmarks/learned_filters.py harm FOLDER...              # pictures without noise to remove
+    python tests/benchmarks/learned_filters.py harm CLEAN NOISY --shots N  # means of N shots like the noisy ones
     python tests/benchmarks/learned_filters.py speed [--colour]            # seconds at one megapixel
     python tests/benchmarks/learned_filters.py kernel                      # one evaluation, and a matrix product
 
@@ -33,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from parameter_choice import axis_of, pictures
 
-from support.samples import PHOTOGRAPHS, clean, psnr, with_noise
+from support.samples import PHOTOGRAPHS, clean, psnr, rms, with_noise
 from tvdenoise import denoise
 from tvdenoise.machine import available_threads
 from tvdenoise.model.colour import RGB_CHANNELS
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 
 SIDE = 500
 MEGAPIXEL = (1000, 1000)
+#: The standard deviation of rounding to 8 bits.
+ROUNDING = 1 / 255 / np.sqrt(12)
 
 
 def best_total_variation(noisy: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -140,22 +143,30 @@ def harm(given: argparse.Namespace) -> None:
     """Pictures that should come back as they are.
 
     Prints the mean and the least PSNR of what comes back, and the median of the change over the noise that was found.
+    With --shots, the folder is followed by one of single shots, of so many of which the clean pictures are means, and
+    the change is also divided by the noise that such means keep, with that of their rounding to 8 bits.
     """
-    for folder in given.folders:
+    folders = given.folders[:1] if given.shots else given.folders
+    for folder in folders:
         truths = list(pictures(folder))[:: given.stride]
+        shots = list(pictures(given.folders[1]))[:: given.stride] if given.shots else []
         print(f"\nclean pictures of {folder}, {len(truths)} pictures")
         for prior in ("tv", *given.prior):
-            kept, parts = [], []
-            for name, truth in truths:
+            kept, parts, of_mean = [], [], []
+            for index, (name, truth) in enumerate(truths):
                 solution = denoise(truth, prior=prior, channel_axis=axis_of(truth))
                 kept.append((psnr(solution.image, truth), name))
                 if solution.sigma:
-                    change = np.sqrt(np.mean(np.square(solution.image - truth, dtype=float)))
+                    change = rms(solution.image - truth)
                     parts.append(change / solution.sigma)
+                    if shots:
+                        left = rms(shots[index][1] - truth) / np.sqrt(given.shots)
+                        of_mean.append(change / np.hypot(left, ROUNDING))
             values = np.minimum([value for value, _ in kept], 99)
+            known = f", {np.median(of_mean):.2f} of that in a mean of shots" if of_mean else ""
             print(
                 f"  {prior:20} {values.mean():6.2f} dB, worst {min(kept)[1]} {values.min():.1f}, "
-                f"change {np.median(parts):.2f} of the noise found",
+                f"change {np.median(parts):.2f} of the noise found{known}",
                 flush=True,
             )
 
@@ -258,6 +269,7 @@ def main() -> None:
     parser.add_argument("--colour", action="store_true")
     parser.add_argument("--bm3d", action="store_true")
     parser.add_argument("--stride", type=int, default=1, help="use every Nth picture")
+    parser.add_argument("--shots", type=int, help="the pictures of harm are means of so many shots")
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args()
     {"white": white, "pairs": pairs, "harm": harm, "speed": speed, "kernel": kernels}[given.what](given)
