@@ -75,7 +75,7 @@ class Terms:
 
     side: int = 7
     rho: float = 0.95
-    floor: float = 0.04
+    floor: float = 0.06
     coarse: int = 0
     group: int = 1
     hidden: int = 0
