@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from support.banks import random_bank, with_parities
-from tvdenoise.learning.patch_error import minimise, patch_error
+from support.samples import clean, crop, with_noise
+from tvdenoise.learning.patch_error import engine_for, minimise, patch_error
 from tvdenoise.model.filter_engine import FilterEngine, Kernels
 from tvdenoise.model.filters import FilterObjective, FilterPrior
+from tvdenoise.model.prior_file import prior_named
 from tvdenoise.solver.implicit import solve
 
 
@@ -69,3 +71,14 @@ def test_a_looser_solve_costs_less_and_has_nearly_the_same_error(bank, patch):
     assert loose.evaluations < tight.evaluations
     assert loose.products < tight.products
     assert loose.error == pytest.approx(tight.error, rel=0.02)
+
+
+def test_the_start_saves_half_of_the_evaluations_from_the_noisy_patch():
+    noisy = with_noise(crop(clean("brick"), 96), 25 / 255, 0)[np.newaxis] * 255 / 25
+    bank = prior_named("gated").suiting(1).bank
+    objective = FilterObjective(noisy, FilterPrior(bank, 1.0))
+    kernels = Kernels(bank, 1.0, noisy.dtype)
+    with FilterEngine(objective, noisy, threads=1, kernels=kernels) as from_noisy:
+        slow = minimise(from_noisy, 0.006)
+    with engine_for(objective, kernels) as engine:
+        assert minimise(engine, 0.006) < 0.5 * slow

@@ -11,7 +11,7 @@ from scipy.special import gammaincinv
 from threadpoolctl import threadpool_info
 
 from support.measurements import scene
-from support.samples import PHOTOGRAPHS, SAMPLES, clean, correlated, photons, with_noise
+from support.samples import PHOTOGRAPHS, SAMPLES, clean, correlated, photons, rms, with_noise
 from tvdenoise import estimate_noise
 from tvdenoise.model.colour import from_opponent
 from tvdenoise.noise import estimation
@@ -131,8 +131,9 @@ def test_luminance_texture_is_not_mistaken_for_correlated_noise_beside_white_noi
 
 def test_photon_noise_beside_luminance_texture_has_the_level_that_the_opponents_show():
     shade = np.linspace(0.2, 1, 300)[:, np.newaxis, np.newaxis]
-    noisy = photons(_textured() * shade, 400)
-    true = np.sqrt(np.mean((noisy - _textured() * shade) ** 2))
+    image = _textured() * shade
+    noisy = photons(image, 400)
+    true = rms(noisy - image)
     model = estimate_noise(noisy, channel_axis=-1)
     assert model.kind is NoiseKind.INTENSITY
     assert model.channels[0].sigma == pytest.approx(true, rel=0.1)

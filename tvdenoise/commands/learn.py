@@ -111,7 +111,7 @@ def learn(
     Noise of many levels is added to parts of the images, and the filters are changed so that denoising brings back the
     clean parts. The result depends only on the images, the options and the seed. Prior and state are saved every minute
     and on interruption; the same command continues bit for bit. Learning uses all processors, and with the default
-    options takes some ten minutes on two. The PSNR is that of images that are not learned from, with noise of 25/255.
+    options takes about ten minutes on two. The PSNR is that of images that are not learned from, with noise of 25/255.
 
     [bold]Examples[/bold]
 

@@ -37,7 +37,10 @@ class PatchError(NamedTuple):
 
 
 def engine_for(objective: FilterObjective, kernels: Kernels) -> FilterEngine:
-    """Return an engine in one thread, from where `Method.minimise` starts too: a third of the evaluations from f."""
+    """Return an engine in one thread that starts where `Method.minimise` does.
+
+    The noisy patch as a start takes up to three times as many evaluations.
+    """
     method = Method(Options(threads=1), bank=objective.prior.bank)
     start = method.start(objective.noisy, 1 / objective.prior.level)
     return FilterEngine(objective, start, threads=1, kernels=kernels)

@@ -124,10 +124,10 @@ class SparseEngine:
         self.iterate = self.iterate + self._change
         gradient = self.objective.gradient(self.iterate)
         metric: StepMetric = UniformMetric(1.0)
-        if self._preconditioned:
+        if self._preconditioned and isinstance(step, Move):
+            metric = self._of_moves = self._of_moves or self.objective.move_metric(self.iterate)
+        elif self._preconditioned:
             metric = self.objective.metric(self.iterate)
-            if isinstance(step, Move):
-                metric = self._of_moves = self._of_moves or self.objective.move_metric(self.iterate)
         self.direction = metric.divide(gradient)
         fidelity = self.objective.fidelity
         return Evaluation(

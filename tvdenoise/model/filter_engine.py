@@ -162,22 +162,17 @@ class FilterEngine:
         if preconditioned:
             self.direction, self._before, self._change = (np.zeros_like(self.iterate) for _ in range(3))
 
-    def _whole_metric(self, openness: NDArray[np.floating] | None) -> SpectralMetric | UniformMetric:
-        if self.objective.fidelity is not None:
-            return self.objective.uniform_metric
-        convolution = self._kernels.bank.bounding_convolution(openness)
-        return SpectralMetric.of(convolution, self.iterate.shape[1:], self.iterate.dtype, self._threads)
-
     @cached_property
     def metric(self) -> SpectralMetric | UniformMetric:
         """The metric of gradient steps."""
-        return self._whole_metric(None)
+        return self.objective.whole_metric(self.iterate, None, self._threads)
 
     @cached_property
     def move_metric(self) -> ScaledMetric:
         """The metric of moves, which is made where they start; see `FilterObjective.move_metric`."""
         openness = None if self.gates is None else self.gates.mean(axis=(0, 2, 3)).astype(np.float64)
-        return ScaledMetric(self._whole_metric(openness), self._scaling())
+        whole = self.objective.whole_metric(self.iterate, openness, self._threads)
+        return ScaledMetric(whole, self._scaling())
 
     def _scaling(self) -> NDArray[np.floating]:
         """Return the scaling of the metric, which follows from the curvature at the iterate."""

@@ -308,7 +308,7 @@ def _shift_row(row, centre, n):
 def take_source_row(ring, x, centre, i, left, shape, n):
     """Take the n + 2 reach pixels of row i of the extended image, from ``left`` - 2 reach on, into its slot.
 
-    centre: of each channel, subtracted from its pixels: that changes no response, but its rounding.
+    centre: of each channel, subtracted from its pixels. Filters sum to zero, so only the rounding of responses changes.
     """
     channels, radius, _, step, _ = shape
     reach = radius * step

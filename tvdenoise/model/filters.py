@@ -663,14 +663,19 @@ class FilterObjective:
 
     def metric(self, x: NDArray[np.floating]) -> SpectralMetric | UniformMetric:
         """Return the metric of gradient steps, which is the same everywhere."""
-        return self._whole_metric(x, None)
+        return self.whole_metric(x, None)
 
-    def _whole_metric(
-        self, x: NDArray[np.floating], openness: NDArray[np.floating] | None
+    def whole_metric(
+        self, x: NDArray[np.floating], openness: NDArray[np.floating] | None, threads: int = 1
     ) -> SpectralMetric | UniformMetric:
+        """Return a metric for images like x that is the same in all pixels.
+
+        openness: as in `FilterBank.bounding_convolution`.
+        """
         if self.fidelity is not None:
             return self.uniform_metric
-        return SpectralMetric.of(self.prior.bank.bounding_convolution(openness), x.shape[1:], x.dtype)
+        convolution = self.prior.bank.bounding_convolution(openness)
+        return SpectralMetric.of(convolution, x.shape[1:], x.dtype, threads)
 
     def move_metric(self, x: NDArray[np.floating]) -> ScaledMetric:
         """Return the metric of moves that start at x: it takes each potential times its mean gate."""
@@ -679,7 +684,7 @@ class FilterObjective:
         curvature = self.gated.local_curvature(x)
         for axis in (1, 2) * SMOOTHINGS:
             curvature = ndimage.convolve1d(curvature, np.array([0.25, 0.5, 0.25]), axis, mode="reflect")
-        whole = self._whole_metric(x, self.gated.openness)
+        whole = self.whole_metric(x, self.gated.openness)
         return ScaledMetric(whole, scaling(curvature, self.prior.bank.largest_local_curvature))
 
     def squared_dual_norm(self, gradient: NDArray[np.floating]) -> float:

@@ -210,23 +210,28 @@ def estimate(evidence: NoiseEvidence) -> NoiseModel:
         return white
     blocks = Blocks.of_windows(evidence.windows(BLOCKS, slice(channels)))
     spectra = [spectrum_of(blocks, channel, _CALM_PART) for channel in range(channels)]
-    original = spectra
+    limited = _limited_at_edges(spectra, blocks)
+    if _has_smooth_chroma(levels, blocks) and limited[0].steepness < _CORRELATED_STEEPNESS:
+        opponents = (_channel(spectrum, blocks, NoiseKind.CORRELATED, 1.0) for spectrum in limited[1:])
+        return NoiseModel(NoiseKind.CORRELATED, (ChannelNoise.white(levels[0]), *opponents), white.sigma)
+    found = _of_luminance(limited, blocks, white)
+    if channels == RGB_CHANNELS and _has_flat_opponents(spectra, blocks, white.sigma):
+        least = _of_opponents(spectra[1:], blocks, white)
+        found = least if found.channels[0].sigma > _MOST_OVER_OPPONENTS * least.channels[0].sigma else found
+    return found
+
+
+def _limited_at_edges(spectra: list[Spectrum], blocks: Blocks) -> list[Spectrum]:
+    """Return the spectra, measured again where edges make that of the luminance steep, and without bare edges."""
     if spectra[0].steepness >= _DOUBTFUL_STEEPNESS:
         # In most classes of a drawing's intensities there are nothing but edges, whose spectrum is steep.
-        others = [spectrum_of(blocks, channel, _CALM_PART, by_blocks=True) for channel in range(channels)]
+        others = [spectrum_of(blocks, k, _CALM_PART, by_blocks=True) for k in range(len(spectra))]
         is_steep = spectra[0].steepness >= _CORRELATED_STEEPNESS
         limit = _CORRELATED_STEEPNESS if is_steep else _WHITE_STEEPNESS
         spectra = others if others[0].steepness < limit else spectra
     if spectra[0].steepness < _CORRELATED_STEEPNESS:
         spectra = [without_edges(spectrum) for spectrum in spectra]
-    if _has_smooth_chroma(levels, blocks) and spectra[0].steepness < _CORRELATED_STEEPNESS:
-        opponents = (_channel(spectrum, blocks, NoiseKind.CORRELATED, 1.0) for spectrum in spectra[1:])
-        return NoiseModel(NoiseKind.CORRELATED, (ChannelNoise.white(levels[0]), *opponents), white.sigma)
-    found = _of_luminance(spectra, blocks, white)
-    if channels == RGB_CHANNELS and _has_flat_opponents(original, blocks, white.sigma):
-        least = _of_opponents(original[1:], blocks, white)
-        found = least if found.channels[0].sigma > _MOST_OVER_OPPONENTS * least.channels[0].sigma else found
-    return found
+    return spectra
 
 
 def _of_luminance(spectra: list[Spectrum], blocks: Blocks, white: NoiseModel) -> NoiseModel:

@@ -138,7 +138,6 @@ class QuasiNewton:
 
     def __init__(self, objective: Minimisable, precision: np.dtype[np.floating]) -> None:
         self._gradient_steps = BarzilaiBorwein(objective, precision)
-        self._has_given_up = False
         self._rounding = _VALUE_ROUNDING * float(np.finfo(precision).eps)
         self._accepted: deque[float] = deque(maxlen=_ACCEPTED_VALUES)
         self._high = 0  # values that were let pass since the last accepted one
@@ -153,10 +152,7 @@ class QuasiNewton:
     def next(self, step: Step, after: Evaluation) -> Step:
         """Return the next move, or the length of a gradient step."""
         if not isinstance(step, Move):
-            if not self._has_given_up:
-                self._has_given_up = True
-                return self._gradient_steps.first(after)
-            return self._gradient_steps.next(step, after)
+            return self._gradient_steps.next(step, after) if step else self._gradient_steps.first(after)
         excess = self._excess(after)
         if excess <= 0:
             self._high = 0

@@ -78,13 +78,12 @@ class Certificate:
         objective.
         """
         unit = float(np.finfo(precision).eps) / 2
-        low, high = extremes or (objective.noisy.min(), objective.noisy.max())
+        within = tuple(range(1, objective.noisy.ndim))
+        lows, highs = extremes or (objective.noisy.min(axis=within), objective.noisy.max(axis=within))
+        low, high, span = np.min(lows), np.max(highs), float(np.max(highs - lows))
         largest = float(max(high, -low))
         stored_unit = float(np.finfo(stored or precision).eps) / 2
         gain = 1.0 if objective.fidelity is None else objective.fidelity.gain
-        span = float(high - low)
-        if extremes is None:
-            span = float(max(np.ptp(channel) for channel in objective.noisy))
         of_gradient = unit * objective.gradient_rounding(span) / objective.modulus * gain
         rounding = _RESULT_ROUNDINGS * stored_unit * largest + returned + of_gradient
         stagnation = objective.iterate_roundings * unit * largest * objective.lipschitz
