@@ -1,8 +1,11 @@
 """The choice of μ: the estimated risk against the true one, and the loss against the best μ."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from support.banks import small_prior
 from support.samples import clean, correlated, photons, psnr, with_noise
 from tvdenoise import denoise
 from tvdenoise.images.data import data_of
@@ -90,6 +93,46 @@ def test_an_image_without_noise_gets_a_mu_that_keeps_it():
         data = data_of(image, None, None)
         assert choose_mu(data, NoiseModel.white(0.0, 1), Method()) == mu_for(data.layout.least_sigma)
         assert np.isfinite(mu_for(data.layout.least_sigma))
+
+
+@pytest.mark.parametrize("prior", ["learned", "gated"])
+def test_filters_keep_integers_whose_only_noise_is_that_of_rounding(prior):
+    rows, columns = np.mgrid[:120, :160]
+    intensities = (
+        120 + 60 * np.sin(rows / 17) * np.cos(columns / 23) + 20 * (np.hypot(rows - 50, columns - 60) < 30)
+    )
+    faint = np.random.default_rng(0).normal(0, 0.2, intensities.shape)
+    stored = np.round(intensities + faint).astype(np.uint8)
+    assert np.array_equal(np.round(denoise(stored, prior=prior).image * 255), stored)
+    asked = denoise(stored, prior=prior, sigma=0.3 / 255)
+    assert asked.level == pytest.approx(0.3 / 255)
+
+
+def test_filters_remove_the_noise_of_counts_which_is_as_faint_as_rounding():
+    counts = np.random.default_rng(1).poisson(0.08, (120, 160)).astype(np.uint8)
+    solution = denoise(counts, prior="learned", noise="white")
+    assert solution.sigma * 255 < 0.5
+    assert solution.image.std() < 0.3 * (counts / 255).std()
+
+
+def test_filters_smooth_less_if_the_level_of_the_noise_is_uncertain(monkeypatch):
+    data = data_of(with_noise(clean("camera"), SIGMA, seed=1).astype(np.float32)[:40, :40], None, None)
+    model = replace(NoiseModel.white(SIGMA / data.layout.unit, 1), kind=NoiseKind.CORRELATED)
+
+    def change(method, rise):
+        """By how much less an image is smoothed than least risk would, if a step of log μ raises the risk so much."""
+        risk = Risk.of(data, model, method, None)
+        least = -np.log(risk.level)
+        monkeypatch.setattr(
+            Risk, "__call__", lambda of, log_mu: rise * of.level**2 * ((log_mu - least) / 0.4) ** 2
+        )
+        return np.log(risk.best_mu()) - least
+
+    filters = Method(bank=small_prior().bank)
+    assert change(Method(), 0.0015) == pytest.approx(0.2)
+    assert change(Method(), 0.004) == pytest.approx(0)
+    assert change(filters, 0.004) == pytest.approx(0.2)
+    assert change(filters, 0.01) == pytest.approx(0)
 
 
 def test_what_is_given_is_kept():

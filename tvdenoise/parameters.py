@@ -191,7 +191,8 @@ _PROBE = {NoiseKind.WHITE: 0.1, NoiseKind.INTENSITY: 0.3, NoiseKind.CORRELATED: 
 #: The tolerance of both solves, as a part of the probe: in single precision, and in double, which can do more.
 _PROBE_EXACTNESS, _PROBE_EXACTNESS_DOUBLE = 1 / 75, 1 / 100
 #: The level of correlated noise is uncertain: a part of its square by which the risk may rise in order to smooth less.
-_CAUTION = 0.002
+#: Learned filters, which remove more of what is taken for noise, may smooth still less at no cost in real noise.
+_CAUTION, _FILTERED_CAUTION = 0.002, 0.005
 #: Below this part of the span, single precision cannot solve for the probe that exactly.
 _FAINT = 1e-3
 _PROBE_SEED = 1
@@ -300,7 +301,8 @@ class Risk:
 
     def best_mu(self) -> float:
         """Return the μ of least risk."""
-        caution = _CAUTION * self.level**2 if self.is_uncertain else 0.0
+        allowed = _CAUTION if self.method.bank is None else _FILTERED_CAUTION
+        caution = allowed * self.level**2 if self.is_uncertain else 0.0
         sigma = self.level / self.method.gain
         return float(np.exp(_argmin(self, sigma, caution, has_one_minimum=self.is_white)))
 
@@ -484,12 +486,29 @@ def choose_mu(data: Data, noise: NoiseModel, method: Method, epsilon: float | No
 
 def _mu_for_noise(noise: NoiseModel, method: Method, least_sigma: float, risk: Callable[[], Risk]) -> float:
     """Return the μ of least risk, or one that follows from the noise level if there is no noise or no guide."""
-    if noise.sigma < least_sigma:
+    if _is_to_be_kept(noise, method, least_sigma):
         return mu_without_noise(least_sigma, method)
     if method.bank is not None and noise.kind is NoiseKind.WHITE:
         return 1 / noise.sigma  # the filters are learned for a level that equals the noise's
     estimated = risk()
     return estimated.best_mu() if estimated.is_informed else mu_for(noise.sigma) * method.gain
+
+
+#: Rounding to integers has a level of 1/√12 = 0.29 steps, and 0.4 steps of other noise raise it to this. Up to there,
+#: denoising brings integers no nearer the clean image, even if it is told the level.
+_ROUNDING_STEPS = 0.5
+#: In units, in which intensities span about 1. Integers with larger steps may be counts, whose own noise is as faint.
+_LARGEST_ROUNDING_STEP = 1 / 64
+
+
+def _is_to_be_kept(noise: NoiseModel, method: Method, least_sigma: float) -> bool:
+    """Return True if an image is to come back as it was: it has no noise, or for filters little but that of rounding.
+
+    Filters would change up to a hundredth of such integers by a step; total variation changes hardly any.
+    """
+    if method.bank is None or noise.kind is not NoiseKind.WHITE or noise.step > _LARGEST_ROUNDING_STEP:
+        return noise.sigma < least_sigma
+    return noise.sigma < max(least_sigma, _ROUNDING_STEPS * noise.step)
 
 
 def choose_by_sample(
@@ -602,7 +621,8 @@ def problem_of(
     noise = noise_for(own, data.layout, data.channels, lambda: ArrayEvidence.of(*noise_shown(data)))
     sampled = data if method.bank is None else solved
     mu, epsilon = choose(sampled, method, noise, own.given_mu, own.epsilon, own.strength)
-    if noise is not None and noise.sigma >= data.layout.least_sigma and own.tolerance is None:
+    is_kept = noise is None or _is_to_be_kept(noise, method, data.layout.least_sigma)
+    if own.tolerance is None and not is_kept:
         solved = _in_sufficient_precision(solved, method, mu, epsilon)
     return Problem(solved, method, mu, epsilon, own.tolerance, noise, data.fidelity)
 
@@ -728,7 +748,7 @@ def noise_for(
     if own.given_mu is not None:
         return None
     if own.sigma is not None:
-        return replace(NoiseModel.white(own.sigma, channels - own.chroma_only), step=layout.step)
+        return NoiseModel.white(own.sigma, channels - own.chroma_only)
     if isinstance(own.noise, NoiseModel):
         if len(own.noise.channels) != channels:
             raise ValueError(

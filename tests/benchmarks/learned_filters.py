@@ -4,6 +4,7 @@
     python tests/benchmarks/learned_filters.py pairs NOISY CLEAN           # two folders, matched in sorted order
     python tests/benchmarks/learned_filters.py harm FOLDER...              # pictures without noise to remove
     python tests/benchmarks/learned_filters.py harm CLEAN NOISY --shots N  # means of N shots like the noisy ones
+    python tests/benchmarks/learned_filters.py faint FOLDER [--colour]     # noise that rounding to 8 bits nearly hides
     python tests/benchmarks/learned_filters.py speed [--colour]            # seconds at one megapixel
     python tests/benchmarks/learned_filters.py kernel                      # one evaluation, and a matrix product
 
@@ -140,11 +141,12 @@ def pairs(given: argparse.Namespace) -> None:
 
 
 def harm(given: argparse.Namespace) -> None:
-    """Pictures that should come back as they are.
+    """Files of 8 bits that should come back as they are.
 
-    Prints the mean and the least PSNR of what comes back, and the median of the change over the noise that was found.
-    With --shots, the folder is followed by one of single shots, of so many of which the clean pictures are means, and
-    the change is also divided by the noise that such means keep, with that of their rounding to 8 bits.
+    Prints the mean and the least PSNR of what comes back at 8 bits (99 dB if it is the same), and the median of the
+    change before rounding over the noise that was found. With --shots, the folder is followed by one of single shots,
+    of so many of which the clean pictures are means, and the change is also divided by the noise that such means keep,
+    with that of their rounding to 8 bits.
     """
     folders = given.folders[:1] if given.shots else given.folders
     for folder in folders:
@@ -154,21 +156,56 @@ def harm(given: argparse.Namespace) -> None:
         for prior in ("tv", *given.prior):
             kept, parts, of_mean = [], [], []
             for index, (name, truth) in enumerate(truths):
-                solution = denoise(truth, prior=prior, channel_axis=axis_of(truth))
-                kept.append((psnr(solution.image, truth), name))
+                stored = np.round(truth * 255).astype(np.uint8)
+                solution = denoise(stored, prior=prior, channel_axis=axis_of(truth))
+                result = np.round(np.clip(solution.image, 0, 1) * 255)
+                same = np.array_equal(result, stored)
+                kept.append((99 if same else min(psnr(result / 255, stored / 255), 99), name))
                 if solution.sigma:
                     change = rms(solution.image - truth)
                     parts.append(change / solution.sigma)
                     if shots:
                         left = rms(shots[index][1] - truth) / np.sqrt(given.shots)
                         of_mean.append(change / np.hypot(left, ROUNDING))
-            values = np.minimum([value for value, _ in kept], 99)
+            values = np.array([value for value, _ in kept])
             known = f", {np.median(of_mean):.2f} of that in a mean of shots" if of_mean else ""
             print(
                 f"  {prior:20} {values.mean():6.2f} dB, worst {min(kept)[1]} {values.min():.1f}, "
                 f"change {np.median(parts):.2f} of the noise found{known}",
                 flush=True,
             )
+
+
+def faint(given: argparse.Namespace) -> None:
+    """Faint noise in 8-bit pictures, before and after denoising with its level given, at 8 bits.
+
+    The pictures are reduced to half their size, which leaves them little noise of their own.
+    """
+    truths = [
+        reduced(truth)
+        for index, (_, truth) in enumerate(pictures(given.folders[0], grey=not given.colour))
+        if index % given.stride == 0
+    ]
+    for level in given.levels:
+        kept: dict[str, list[float]] = {}
+        for seed, truth in enumerate(truths):
+            stored = np.round(np.clip(with_noise(truth, level / 255, seed), 0, 1) * 255).astype(np.uint8)
+            kept.setdefault("noisy", []).append(psnr(stored / 255, truth))
+            for prior in ("tv", *given.prior):
+                sigma = float(np.hypot(level / 255, ROUNDING))
+                result = denoise(stored, prior=prior, sigma=sigma, channel_axis=axis_of(stored)).image
+                kept.setdefault(prior, []).append(psnr(np.round(np.clip(result, 0, 1) * 255) / 255, truth))
+        print(f"\nnoise of {level:g}/255, rounded, {len(truths)} pictures")
+        for name, values in kept.items():
+            print(f"  {name:20} {np.mean(values):6.2f} dB", flush=True)
+
+
+def reduced(picture: np.ndarray) -> np.ndarray:
+    """The means of 2×2 pixels."""
+    rows, columns = (length // 2 for length in picture.shape[:2])
+    parts = picture[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2, *picture.shape[2:])
+    means: np.ndarray = parts.mean(axis=(1, 3))
+    return means
 
 
 def speed(given: argparse.Namespace) -> None:
@@ -258,11 +295,14 @@ def works_of(bank: FilterBank) -> dict[str, tuple[Callable[[], object], int, int
     }
 
 
+COMMANDS = {"white": white, "pairs": pairs, "harm": harm, "faint": faint, "speed": speed, "kernel": kernels}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("white", "pairs", "harm", "speed", "kernel"))
+    parser.add_argument("what", choices=tuple(COMMANDS))
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--prior", nargs="+", default=["learned"])
     parser.add_argument("--levels", nargs="+", type=float, default=[15.0, 25.0, 50.0], help="of 255")
@@ -272,7 +312,7 @@ def main() -> None:
     parser.add_argument("--shots", type=int, help="the pictures of harm are means of so many shots")
     parser.add_argument("--runs", type=int, default=3)
     given = parser.parse_args()
-    {"white": white, "pairs": pairs, "harm": harm, "speed": speed, "kernel": kernels}[given.what](given)
+    COMMANDS[given.what](given)
 
 
 if __name__ == "__main__":
