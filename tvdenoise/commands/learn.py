@@ -81,7 +81,8 @@ def learn(
     rho: Annotated[
         str,
         _number(
-            "How far from convex the potentials may be; 0 for convex ones. The bound grows with 1/(1 - RHO)."
+            "How far from convex the potentials may be; 0 for convex ones. The bound grows with 1/(1 - RHO), "
+            "so a smaller one saves evaluations."
         ),
     ] = "0.95",
     colour: Annotated[

@@ -57,11 +57,15 @@ class SpectralBound:
 
         concave: Σ κᵢ KᵢᵀKᵢ, see `tvdenoise.model.filters.FilterBank.concave_convolution`. modulus: 1 − ρ.
         """
-        curvatures = 1 - eigenvalues_of(concave, shape)
+        curvatures = eigenvalues_of(-concave, shape)
+        curvatures += 1
         least = max(float(curvatures.min()), modulus)  # equal but for rounding, if it is below
         ratio = (least / modulus) ** 2
         factor = 2 * (ratio - np.sqrt(ratio * (ratio - 1))) / least  # λ
-        weights = (modulus * factor / 2) ** 2 / (factor * np.maximum(curvatures, least) - 1)
+        weights = np.maximum(curvatures, least, out=curvatures)  # in place, since pages of new memory take time
+        weights *= factor
+        weights -= 1
+        np.divide((modulus * factor / 2) ** 2, weights, out=weights)
         return cls(weights.astype(dtype), threads)
 
     def squared_norm(self, gradient: NDArray[np.floating]) -> float:
