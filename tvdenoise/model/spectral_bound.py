@@ -62,7 +62,9 @@ class SpectralBound:
         least = max(float(curvatures.min()), modulus)  # equal but for rounding, if it is below
         ratio = (least / modulus) ** 2
         factor = 2 * (ratio - np.sqrt(ratio * (ratio - 1))) / least  # λ
-        weights = np.maximum(curvatures, least, out=curvatures)  # in place, since pages of new memory take time
+        weights = np.maximum(
+            curvatures, least, out=curvatures
+        )  # in place, since pages of new memory take time
         weights *= factor
         weights -= 1
         np.divide((modulus * factor / 2) ** 2, weights, out=weights)
