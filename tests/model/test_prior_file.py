@@ -111,15 +111,15 @@ def test_a_hostile_file_is_refused(content):
     assert refused.value.remedy
 
 
-@pytest.mark.parametrize("name", ["learned", "gated"])
-def test_the_filters_of_the_package_are_certified_and_name_their_origin(name):
+@pytest.mark.parametrize(("name", "grey_rho", "colour_rho"), [("learned", 0.95, 0.95), ("gated", 0.8, 0.7)])
+def test_the_filters_of_the_package_are_certified_and_name_their_origin(name, grey_rho, colour_rho):
     prior = prior_named(name)
     assert prior is prior_named(name)  # read once
     assert prior.name == name
     colour = prior.suiting(3)
     assert [one.bank.channels for one in (prior.suiting(1), prior.suiting(4), colour)] == [1, 1, 3]
-    for one in (prior, colour):
-        assert 0.9 < one.rho < 0.96
+    for one, rho in ((prior, grey_rho), (colour, colour_rho)):
+        assert one.rho == pytest.approx(rho, abs=1e-4)
         assert (one.bank.gate is None) == (name == "learned")
         assert len(one.learned_from) == 37
         assert {name.partition("_")[0] for name in one.learned_from} == {"budgie", "lomiri", "popos"}
