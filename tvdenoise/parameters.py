@@ -191,7 +191,7 @@ _PROBE = {NoiseKind.WHITE: 0.1, NoiseKind.INTENSITY: 0.3, NoiseKind.CORRELATED: 
 #: The tolerance of both solves, as a part of the probe: in single precision, and in double, which can do more.
 _PROBE_EXACTNESS, _PROBE_EXACTNESS_DOUBLE = 1 / 75, 1 / 100
 #: The level of correlated noise is uncertain: a part of its square by which the risk may rise in order to smooth less.
-#: Learned filters, which remove more of what is taken for noise, may smooth still less at no cost in real noise.
+#: Learned filters, which remove more of what is taken for noise, may smooth still less; it costs nothing on real noise.
 _CAUTION, _FILTERED_CAUTION = 0.002, 0.005
 #: Below this part of the span, single precision cannot solve for the probe that exactly.
 _FAINT = 1e-3

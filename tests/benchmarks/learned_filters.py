@@ -140,6 +140,11 @@ def pairs(given: argparse.Namespace) -> None:
     table(f"pairs in {given.folders[0]}", both, methods_of(given, None))
 
 
+def at_8_bits(picture: np.ndarray) -> np.ndarray:
+    """The integers that a file of 8 bits holds."""
+    return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
 def harm(given: argparse.Namespace) -> None:
     """Files of 8 bits that should come back as they are.
 
@@ -156,9 +161,9 @@ def harm(given: argparse.Namespace) -> None:
         for prior in ("tv", *given.prior):
             kept, parts, of_mean = [], [], []
             for index, (name, truth) in enumerate(truths):
-                stored = np.round(truth * 255).astype(np.uint8)
+                stored = at_8_bits(truth)
                 solution = denoise(stored, prior=prior, channel_axis=axis_of(truth))
-                result = np.round(np.clip(solution.image, 0, 1) * 255)
+                result = at_8_bits(solution.image)
                 same = np.array_equal(result, stored)
                 kept.append((99 if same else min(psnr(result / 255, stored / 255), 99), name))
                 if solution.sigma:
@@ -189,12 +194,12 @@ def faint(given: argparse.Namespace) -> None:
     for level in given.levels:
         kept: dict[str, list[float]] = {}
         for seed, truth in enumerate(truths):
-            stored = np.round(np.clip(with_noise(truth, level / 255, seed), 0, 1) * 255).astype(np.uint8)
+            stored = at_8_bits(with_noise(truth, level / 255, seed))
             kept.setdefault("noisy", []).append(psnr(stored / 255, truth))
+            sigma = float(np.hypot(level / 255, ROUNDING))
             for prior in ("tv", *given.prior):
-                sigma = float(np.hypot(level / 255, ROUNDING))
                 result = denoise(stored, prior=prior, sigma=sigma, channel_axis=axis_of(stored)).image
-                kept.setdefault(prior, []).append(psnr(np.round(np.clip(result, 0, 1) * 255) / 255, truth))
+                kept.setdefault(prior, []).append(psnr(at_8_bits(result) / 255, truth))
         print(f"\nnoise of {level:g}/255, rounded, {len(truths)} pictures")
         for name, values in kept.items():
             print(f"  {name:20} {np.mean(values):6.2f} dB", flush=True)

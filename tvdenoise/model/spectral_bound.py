@@ -62,9 +62,8 @@ class SpectralBound:
         least = max(float(curvatures.min()), modulus)  # equal but for rounding, if it is below
         ratio = (least / modulus) ** 2
         factor = 2 * (ratio - np.sqrt(ratio * (ratio - 1))) / least  # λ
-        weights = np.maximum(
-            curvatures, least, out=curvatures
-        )  # in place, since pages of new memory take time
+        # In place: the array is as large as the image, and new memory takes longer than the arithmetic.
+        weights = np.maximum(curvatures, least, out=curvatures)
         weights *= factor
         weights -= 1
         np.divide((modulus * factor / 2) ** 2, weights, out=weights)
