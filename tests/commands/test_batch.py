@@ -13,6 +13,7 @@ import pytest
 
 from support.processes import temporaries
 from support.values import noise
+from tvdenoise.files.atomic import temporary_beside
 
 GOOD = (
     *("a.png", "alpha.png", "b.jpg", "b.tif", "deep.png", "e.bmp", "linked.png"),
@@ -91,6 +92,22 @@ def test_counts_messages_and_exit_code_are_exactly_right(jobs: str, folder: Path
     assert contents(folder / "out") == done
     shown = json.loads(command("report", "r.jsonl", "--json").stdout)
     assert (shown["done"], shown["failed"], shown["skipped"]) == (10, 5, 0)
+
+
+def test_a_run_that_finds_all_done_removes_what_a_killed_one_left(
+    make_image, command, tmp_path: Path
+) -> None:
+    make_image("a.png")
+    assert command("run", "a.png", "-o", "out/").exit_code == 0
+    dead = 4194305  # no process has a number this large
+    name = temporary_beside(tmp_path / "out" / "a").name.replace(f"-{os.getpid()}-", f"-{dead}-")
+    (tmp_path / "out" / name).touch()
+    result = command("run", "a.png", "-o", "out/", "--skip-existing", "--dry-run")
+    assert result.exit_code == 0
+    assert temporaries(tmp_path), "a dry run changes nothing"
+    result = command("run", "a.png", "-o", "out/", "--skip-existing")
+    assert result.stderr == "a.png → out/a.png: exists, skipped\n"
+    assert not temporaries(tmp_path)
 
 
 @pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])

@@ -182,6 +182,19 @@ def test_only_the_temporaries_of_dead_processes_are_swept(tmp_path: Path) -> Non
     assert others.exists()
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc to see it in")
+def test_a_process_that_nobody_waits_for_is_dead(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    mine = temporary_beside(tmp_path / "a")
+    left = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-"))
+    left.touch()
+    sweep(tmp_path)
+    os.kill(ended.pid, 0)  # it has a number still
+    assert not left.exists()
+    ended.wait()
+
+
 def of_dead_process(path: Path) -> Path:
     finished = subprocess.Popen([sys.executable, "-c", ""])
     finished.wait()

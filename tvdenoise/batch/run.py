@@ -81,8 +81,9 @@ def _all_outcomes(plan: Plan, workforce: Workforce) -> Generator[Outcome, None, 
         yield Outcome(str(job.source), str(job.target), FileStatus.SKIPPED)
     with closing(workforce.outcomes(plan.jobs)) as found:
         yield from found
-    for folder in dict.fromkeys(folder for job in plan.jobs for folder in job.folders):
-        sweep(folder)  # a worker of an earlier run may have died after this run was planned
+    # A worker of an earlier run may have died after this run was planned, and its file may be done by now.
+    for folder in dict.fromkeys(folder for job in (*plan.jobs, *plan.skipped) for folder in job.folders):
+        sweep(folder)
 
 
 LOCAL = "local"

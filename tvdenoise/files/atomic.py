@@ -314,4 +314,16 @@ def _is_alive(process: int) -> bool:
         return False
     except OSError:  # another user's process
         return True
-    return True
+    return not _has_ended(process)
+
+
+def _has_ended(process: int) -> bool:
+    """Whether a process has ended and only waits for its parent to ask, as orphans do for ever in some containers."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_bytes()
+    except OSError:  # no Linux
+        return False
+    return status.rpartition(b")")[2].split()[:1] in (
+        [b"Z"],
+        [b"X"],
+    )  # after the name, which may hold anything
