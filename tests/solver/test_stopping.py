@@ -1,5 +1,7 @@
 """The parts of the certificate: rounding, floor, and the stored result."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,8 @@ from tvdenoise import denoise
 from tvdenoise.model.engines import Evaluation
 from tvdenoise.model.objective import Objective
 from tvdenoise.model.penalties import Hyperbolic
+from tvdenoise.solver.descent import Status, states
+from tvdenoise.solver.step_rules import FixedStep
 from tvdenoise.solver.stopping import Certificate
 
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
@@ -68,3 +72,45 @@ def test_a_large_mu_leaves_only_rounding_in_the_bound(engine):
 def test_the_default_tolerance_is_at_most_a_part_of_the_span():
     objective = _objective(mu=1e-3)
     assert Certificate.of(objective, None, DOUBLE).tolerance == pytest.approx(0.03 * np.ptp(objective.noisy))
+
+
+class ScriptedEngine:
+    """Its evaluations have bounds of these multiples of a tolerance; sharpened, they are smaller by the gains."""
+
+    def __init__(self, certificate, bounds, gains):
+        scale = certificate.tolerance * certificate.objective.modulus
+        self._norms = [certificate.objective.noisy.size * (scale * bound) ** 2 for bound in bounds]
+        self._gains, self._place, self.sharpened_at = gains, -1, []
+
+    def advance(self, _):
+        self._place += 1
+        return Evaluation(0.0, self._norms[self._place], 0.0)
+
+    def sharpened(self, evaluation):
+        self.sharpened_at.append(self._place)
+        squared = evaluation.squared_gradient_norm / self._gains[self._place] ** 2
+        return replace(evaluation, squared_dual_norm=squared)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "gains", "sharpened_at"),
+    [
+        ((9, 4.1, 3.9, 2.3, 2.1, 1.9), (2, 2, 2, 2, 2, 2), [2, 4, 5]),
+        ((9, 4.1, 3.9, 2.3, 2.1, 1.9), (2, 2, 2, 2.5, 2.5, 2.5), [2, 4]),
+        ((9, 3.9, 3.0, 1.5, 1.05, 0.9), (1, 1, 1, 1, 1, 1), [1, 4]),
+        ((9, 5, 3.9, 3.8), (5, 5, 5, 5), [2]),
+    ],
+)
+def test_the_sharper_bound_is_taken_only_where_it_may_end_the_descent(bounds, gains, sharpened_at):
+    """At most four times above the tolerance, and at most 1.1 times the last gain."""
+    objective = _objective()
+    certificate = Certificate.of(objective, 1e-3, DOUBLE)
+    engine = ScriptedEngine(certificate, bounds, gains)
+    *_, last = states(engine, FixedStep(objective), certificate, 99)
+    assert engine.sharpened_at == sharpened_at
+    assert last.status is Status.CONVERGED
+    assert last.iterations == next(
+        place
+        for place, (bound, gain) in enumerate(zip(bounds, gains, strict=True), start=1)
+        if bound <= 1 or (place - 1 in sharpened_at and bound <= gain)
+    )

@@ -17,7 +17,7 @@ from tvdenoise.model.penalties import PENALTIES
 from tvdenoise.options import Options, default_of
 from tvdenoise.solver.compiled import evaluations, suits, threads_for
 from tvdenoise.solver.step_rules import BarzilaiBorwein, FixedStep, QuasiNewton
-from tvdenoise.solver.stopping import Certificate
+from tvdenoise.solver.stopping import MOST_GAIN, Certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,8 +151,12 @@ def states(
 
     Yields the state at each iterate of the engine; the last state has a status.
     """
+    most_gain = MOST_GAIN
     for iterations, found in enumerate(descend(engine, step_rule), start=1):
-        evaluation = engine.sharpened(found) if certificate.may_gain(found) else found
+        evaluation = found
+        if certificate.may_end(found, most_gain):
+            evaluation = engine.sharpened(found)
+            most_gain = certificate.most_gain_after(found, evaluation)
         status = ended(certificate, evaluation, is_last=iterations >= max_iterations)
         yield State(iterations, evaluation, status)
         if status is not None:
