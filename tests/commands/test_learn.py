@@ -94,6 +94,13 @@ def test_colour_filters_see_three_channels_and_may_start_from_grey_ones(command,
     assert "3 channels" in refused.stderr
 
 
+def test_potentials_are_as_round_as_asked_for(command, photographs, tmp_path):
+    for name, options, least in (("a", (), 0.06), ("b", ("--least-epsilon", "0.3"), 0.3)):
+        learn = ("learn", photographs, *QUICK, *options, "--steps", "1", "-o", tmp_path / f"{name}.prior")
+        assert command(*learn).exit_code == 0
+        assert least < _read(tmp_path / f"{name}.prior").bank.potentials.inner.min() < 2 * least + 0.1
+
+
 def test_a_prior_is_drawn(command, photographs, tmp_path):
     prior, drawing = tmp_path / "a.prior", tmp_path / "a.png"
     command("learn", photographs, *QUICK, "-o", prior, "--steps", "1")
@@ -131,6 +138,9 @@ def test_images_that_cannot_be_learned_from_are_named_and_left_out(command, phot
         (("--hidden", "513"), "more than 512; change --filters, --coarse, --group, --size or --hidden"),
         (("--rho", "1"), "--rho must be"),
         (("--rho", "nan"), "--rho must be"),
+        (("--least-epsilon", "0"), "--least-epsilon must be"),
+        (("--least-epsilon", "auto"), "--least-epsilon must be"),
+        (("--least-epsilon", "1.1"), "--least-epsilon must be"),
         (("--seed", "-1"), "--seed must be"),
         (("--minutes", "0"), "--minutes must be"),
         (("--steps", "x"), "--steps must be"),

@@ -28,7 +28,7 @@ def test_any_weights_stand_for_an_admissible_bank(rho, filters):
     bank = terms.bank(_shaken(terms, filters))
     assert FilterPrior(bank, 1.0).concavity <= rho
     assert FilterPrior(bank, 1.0).concavity == pytest.approx(rho, rel=1e-8)
-    assert bank.potentials.inner.min() > terms.floor
+    assert bank.potentials.inner.min() > terms.least_epsilon
     assert np.allclose((bank.filters**2).sum(axis=(3, 4)).mean(axis=(1, 2)), 1)
 
 

@@ -57,7 +57,8 @@ class LearningRequest:
     filters: of both scales together. coarse: how many of them are of scale 2. group: how many share a potential.
     hidden: hidden values of the gate, 0 for none. side: of a filter. start: a prior to start from, which has such
     filters; by default they start as cosine waves.
-    rho: the largest ρ, 0 for convex potentials. levels: least and largest noise level, of 255.
+    rho: the largest ρ, 0 for convex potentials. least_epsilon: of the potentials, as a part of the level.
+    levels: least and largest noise level, of 255.
     minutes: after so many, learning stops although the schedule has steps left; None for no limit.
     mixed_noise: the noise of some patches grows with the intensity or is correlated; otherwise all of it is white.
     colour: learn filters over all three opponent channels; otherwise over the luminance. overwrite: replace the output
@@ -72,6 +73,7 @@ class LearningRequest:
     group: int
     side: int
     rho: float
+    least_epsilon: float
     hidden: int
     minutes: float | None = None
     levels: tuple[float, float] = (5.0, 60.0)
@@ -104,7 +106,9 @@ class LearningRequest:
     @property
     def terms(self) -> Terms:
         """What the bank is to keep to."""
-        return Terms(self.side, self.rho, coarse=self.coarse, group=self.group, hidden=self.hidden)
+        return Terms(
+            self.side, self.rho, self.least_epsilon, coarse=self.coarse, group=self.group, hidden=self.hidden
+        )
 
     def first_state(self) -> CourseState:
         """Return the first state. Raises UsageError if there cannot be so many filters, or such ones to start from."""
@@ -318,7 +322,7 @@ def _key_of(request: LearningRequest, planes: list[NDArray[np.float32]]) -> str:
     """Return a digest of all that decides a course."""
     terms = (
         request.steps, request.filters, request.coarse, request.group, request.side, request.rho, request.hidden,
-        request.terms.floor, request.mixed_noise, request.levels, request.seed, request.colour,
+        request.least_epsilon, request.mixed_noise, request.levels, request.seed, request.colour,
         request.start and request.start.digest,
     )  # fmt: skip
     digest = hashlib.sha256(repr(terms).encode())

@@ -85,6 +85,13 @@ def learn(
             "so a smaller one saves evaluations."
         ),
     ] = "0.95",
+    least_epsilon: Annotated[
+        str,
+        _number(
+            "Least ε₁, that is, how far from 0 the potentials are round, as a part of the level. A smaller one takes "
+            "more evaluations."
+        ),
+    ] = "0.06",
     colour: Annotated[
         bool,
         typer.Option(
@@ -135,6 +142,7 @@ def learn(
             raise UsageError("no clean images are given", "name images or folders")
         given: dict[str, Any] = {
             "inputs": tuple(inputs), "output": output, "steps": whole("--steps", steps) or 1, "rho": _rho(rho),
+            "least_epsilon": _least_epsilon(least_epsilon),
             "minutes": positive("--minutes", minutes), "seed": _from_zero("--seed", seed), "colour": colour,
             "mixed_noise": _is_mixed(noise),
             "overwrite": overwrite, "recursive": recursive,
@@ -189,6 +197,13 @@ def _rho(text: str) -> float:
     if not 0 <= rho <= _LARGEST_RHO:
         raise UsageError(f"--rho must be a number from 0 to {_LARGEST_RHO}, not {text!r}")
     return rho
+
+
+def _least_epsilon(text: str) -> float:
+    value = positive("--least-epsilon", text)
+    if value is None or value > 1:
+        raise UsageError(f"--least-epsilon must be a number above 0 and at most 1, not {text!r}")
+    return value
 
 
 def _side(text: str) -> int:

@@ -1,7 +1,7 @@
 """The numbers that are learned, the bank that they stand for, and derivatives by them.
 
 The numbers are free: every choice of them stands for a bank whose filters sum to zero and have norm 1 on average over
-the channels, whose ε₁ is above a floor, and whose ρ is at most a given value. The last is kept by a common factor τ on
+the channels, whose ε₁ is above a given value, and whose ρ is at most another. The last is kept by a common factor τ on
 all shares c.
 """
 
@@ -25,7 +25,7 @@ _SEARCH = 1e-10
 _CHROMA = 1.5
 #: How near to the ends of their ranges ε₁ and c may start.
 _NEAREST = 1e-3
-#: What a learned bank starts with: ε₁ above its floor, ε₂, a times the number of filters, and c.
+#: What a learned bank starts with: ε₁ above its least value, ε₂, a times the number of filters, and c.
 _INNER, _OUTER, _SCALE, _SHARE = 0.11, 3.0, 1.5, 0.8
 #: How open gates are at first: z, of which `opening` makes the gate.
 _OPENNESS = 1.0
@@ -37,7 +37,7 @@ class Weights(NamedTuple):
     """The numbers that are learned.
 
     filters: (groups, members, channels, n² − 1), their coefficients in the cosine transform without its constant.
-    scale: log a. inner: log(ε₁ − floor). outer: log(ε₂ − ε₁). share: logit of c before the common factor. (groups,)
+    scale: log a. inner: log(ε₁ − least ε₁). outer: log(ε₂ − ε₁). share: logit of c before the common factor. (groups,)
     each.
     gate_inner to gate_outer_bias: the layers of the gate, see `tvdenoise.model.gates.Gate`; all are empty if there are
     no hidden values.
@@ -68,14 +68,14 @@ class Weights(NamedTuple):
 class Terms:
     """What a bank is to keep to.
 
-    side: n. rho: the largest ρ, below 1; 0 for convex potentials. floor: ε₁ is above it;
+    side: n. rho: the largest ρ, below 1; 0 for convex potentials. least_epsilon: ε₁ is above it;
     the number of evaluations of a solve rises with 1/ε₁. coarse: so many of the last filters are of scale 2.
     group: the number of filters that share a potential. hidden: hidden values of the gate; 0 for no gate.
     """
 
     side: int = 7
     rho: float = 0.95
-    floor: float = 0.06
+    least_epsilon: float = 0.06
     coarse: int = 0
     group: int = 1
     hidden: int = 0
@@ -87,7 +87,7 @@ class Terms:
     def _bank(self, weights: Weights) -> tuple[FilterBank, float]:
         """Return the bank, and τ."""
         filters = _normed(weights.filters) @ cosine_atoms(self.side).reshape(-1, self.side**2)
-        inner = self.floor + np.exp(weights.inner)
+        inner = self.least_epsilon + np.exp(weights.inner)
         share = np.zeros_like(weights.share) if self.rho == 0 else 1 / (1 + np.exp(-weights.share))
         potentials = Potentials(np.exp(weights.scale), inner, share, inner + np.exp(weights.outer))
         filters = filters.reshape(*filters.shape[:3], self.side, self.side)
@@ -148,7 +148,7 @@ class Terms:
         return Weights(
             _by_coefficients(weights.filters, by_coefficients) * has_parity[:, :, None],
             by_bank.scale * potentials.scale,
-            (by_bank.inner + by_bank.outer) * (potentials.inner - self.floor),
+            (by_bank.inner + by_bank.outer) * (potentials.inner - self.least_epsilon),
             by_bank.outer * (potentials.outer - potentials.inner),
             by_bank.share * factor * unscaled * (1 - unscaled),
             *(by_bank.gate or ByGate(*(np.zeros_like(one) for one in weights.layers))),
@@ -269,7 +269,7 @@ def weights_of(bank: FilterBank, terms: Terms, channels: int) -> Weights:
     weights = Weights(
         _in_channels(coefficients, channels) if bank.channels == 1 else coefficients,
         np.log(p.scale),
-        np.log(np.maximum(p.inner - terms.floor, _NEAREST)),
+        np.log(np.maximum(p.inner - terms.least_epsilon, _NEAREST)),
         np.log(p.outer - p.inner),
         np.log(share / (1 - share)),
     )
