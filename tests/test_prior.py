@@ -61,7 +61,7 @@ def test_filters_over_three_channels_denoise_colour_images_alone():
     solution = denoise(COLOUR, prior=colour, level=SIGMA, channel_axis=-1)
     assert solution.converged
     assert rms(solution.image - COLOUR) > 0.3 * SIGMA
-    with pytest.raises(ValueError, match="images of 3 channels, and this one has 1"):
+    with pytest.raises(ValueError, match="images of 3 channels, and this one has 1; use learned, or"):
         denoise(NOISY, prior=colour, level=SIGMA)
 
 
@@ -130,12 +130,19 @@ def test_a_level_needs_learned_filters():
     ("image", "keywords"),
     [
         (np.stack([NOISY] * 4), {"spatial_axes": (0, 1, 2)}),
+        (np.stack([NOISY] * 4), {"spatial_axes": (0, 1, 2), "spacing": (2.0, 1.0, 1.0)}),
         (NOISY, {"weights": np.where(NOISY > 0.3, 1.0, 2.0)}),
+        (NOISY, {"spacing": (1.0, 3.0)}),
     ],
 )
-def test_volumes_and_unequal_weights_are_refused(image, keywords):
+def test_volumes_unequal_weights_and_pixels_that_are_not_square_are_refused(image, keywords):
     with pytest.raises(ValueError, match="use total variation"):
         denoise(image, prior=PRIOR, **keywords)
+
+
+def test_square_pixels_of_any_size_are_square():
+    alike, plain = (denoise(NOISY, prior=PRIOR, level=SIGMA, **one) for one in ({"spacing": (3.0, 3.0)}, {}))
+    assert np.array_equal(alike.image, plain.image)
 
 
 MASK = np.indices(NOISY.shape).sum(axis=0) % 64 > 20

@@ -128,6 +128,14 @@ def test_a_cotangent_of_another_shape_is_refused():
         vjp(NOISY, denoise(NOISY, **TV), np.ones(3), **TV)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [(TV, {"prior": PRIOR}), ({"prior": PRIOR}, TV), ({"prior": PRIOR}, {})]
+)
+def test_the_solution_of_another_prior_is_refused(one, other):
+    with pytest.raises(ValueError, match="another prior"):
+        vjp(NOISY, denoise(NOISY, **one), np.ones(NOISY.shape), **other)
+
+
 def test_the_parameters_of_the_solution_count_as_given():
     solution = denoise(NOISY)
     cotangent = np.ones(NOISY.shape)

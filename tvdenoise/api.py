@@ -251,10 +251,12 @@ def vjp(
     All other arguments are those that `denoise` had. Parameters that it chose count as given: how the choice depends on
     the image is left out.
 
-    Raises ValueError for Huber's function, which has no second derivative, for missing pixels, impulses, stacks and
-    ``chroma_only``; TypeError for integers, and as `denoise`.
+    Raises ValueError for Huber's function, which has no second derivative, for missing pixels, impulses, stacks,
+    ``chroma_only`` and the solution of another prior; TypeError for integers, and as `denoise`.
     """
     given = Options.of(options, _given(fields, mu=mu, epsilon=epsilon))
+    if given.is_learned == (solution.level is None):
+        raise ValueError("the solution is that of another prior; give the keywords that denoise had")
     given = given.with_choice(solution.mu, solution.epsilon)
     array, by_image = array_of(noisy), array_of(cotangent)
     if array.dtype.kind != "f":

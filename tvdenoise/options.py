@@ -296,7 +296,8 @@ class Options:
     epsilon: smoothing of the penalty, > 0; None chooses 0.14/μ (0.28/μ for RGB, 0.04 c²/μ for ``chroma_only`` with
         ``chroma`` c), at most a sixth of the span of the intensities.
     tolerance: stop as soon as the rms distance to the exact minimiser is certified to be at most this, ≥ 0. None
-        chooses 0.03/μ, at most 3 % of the span of the intensities, and never less than the precision can certify.
+        chooses 0.03/μ, or with learned filters a twentieth of the level: at most 3 % of the span of the intensities,
+        and never less than the precision can certify.
     max_iterations: the largest number of evaluations of the objective gradient.
     chroma: weight of the image gradient of the colour differences, > 0; for RGB images.
     chroma_only: denoise only the colour differences of an RGB image, and keep R + G + B at every pixel. J is then that
@@ -365,7 +366,8 @@ class Options:
     tolerance: float | None = _option(
         None,
         Number(0.0, math.inf, is_intensity=True, asked_at_most=1.0, may_be_zero=True),
-        "Stop when the result is certified to be this close (rms) to the exact minimiser. By default 0.03 / mu.",
+        "Stop when the result is certified to be this close (rms) to the exact minimiser. By default 0.03 / mu, or "
+        "level / 20 with learned filters.",
         "INTENSITY",
     )
     max_iterations: int = _option(

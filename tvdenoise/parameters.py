@@ -679,12 +679,16 @@ def method_of(options: Options, channels: int, axis_weights: tuple[float, ...] |
 
     axis_weights: one factor for the differences along each axis; None means ones.
     Raises ValueError for ``chroma_only`` with another number of channels, and for learned filters that do not suit the
-    channels; PriorError if they cannot be read.
+    channels, or pixels that are not square; PriorError if they cannot be read.
     """
     if options.chroma_only:
         require_colour(channels)
     prior = prior_of(options)
     if prior is not None:
+        if axis_weights is not None and len(axis_weights) == _IMAGE_AXES:
+            raise ValueError(
+                "learned filters know square pixels only; use total variation (prior tv) for others"
+            )
         return Method(options, (1.0,) * channels, axis_weights, bank_of(prior, channels))
     weights: tuple[float, ...] = (1.0,) * channels
     if channels == RGB_CHANNELS:
@@ -710,10 +714,14 @@ def bank_of(prior: LearnedPrior, channels: int) -> FilterBank:
     """Return the filters of a prior for an image. Raises ValueError if they do not suit it."""
     bank = prior.suiting(channels).bank
     if bank.channels not in (1, channels):
-        raise ValueError(f"the prior is for images of {bank.channels} channels, and this one has {channels}")
+        raise ValueError(
+            f"the prior is for images of {bank.channels} channels, and this one has {channels}; "
+            "use learned, or filters that were learned in grey, which suit images of all kinds"
+        )
     return bank
 
 
+_IMAGE_AXES = 2
 #: Why learned filters refuse a volume.
 OF_IMAGES = "learned filters denoise images, and this is a volume; use total variation (prior tv)"
 

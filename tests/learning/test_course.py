@@ -78,6 +78,8 @@ def test_a_state_that_is_none_is_refused(new_course, content):
 
 def test_the_state_of_another_course_is_refused(new_course):
     state = new_course().state
+    with pytest.raises(ValueError, match="damaged"):
+        CourseState.from_bytes(state._replace(step=-5).to_bytes("key"), "key", state.weights)
     with pytest.raises(ValueError, match="another course"):
         CourseState.from_bytes(state.to_bytes("key"), "other", state.weights)
     with pytest.raises(ValueError, match="damaged"):

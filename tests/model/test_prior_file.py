@@ -8,7 +8,7 @@ import pytest
 
 from support.banks import random_bank
 from tvdenoise.errors import PriorError
-from tvdenoise.model.filters import FilterPrior
+from tvdenoise.model.filters import FilterPrior, Potentials
 from tvdenoise.model.gates import ByGate
 from tvdenoise.model.prior_file import MOST_BYTES, SHIPPED, LearnedPrior, prior_named
 
@@ -57,6 +57,24 @@ def _scaled(entries):
     entries["potentials"]["scale"] = [1.2 * one for one in entries["potentials"]["scale"]]
 
 
+def _bend(entries, scale, inner):
+    """Give all potentials a scale and an inner smoothing; they are convex."""
+    count = len(entries["scales"])
+    values = {"scale": scale, "inner": inner, "share": 0.0, "outer": 2 * inner}
+    entries["potentials"].update({name: [value] * count for name, value in values.items()})
+
+
+def _cancelling(entries):
+    """Hyperbolae that nearly cancel each other, by so much that ψ'' is the rounding of their difference."""
+    bank, nearly = _prior().bank, (1.0, 0.010792677996380187, 0.9999999999999954, 0.010792677996380232)
+    potentials = Potentials(*(np.full(len(bank.filters), value) for value in nearly))
+    scale = potentials.scale * 0.95 / replace(bank, potentials=potentials).concavity
+    potentials = replace(potentials, scale=scale)
+    assert replace(bank, potentials=potentials).concavity == pytest.approx(0.95), "as rounding has it"
+    names = ("scale", "inner", "share", "outer")
+    entries["potentials"].update({name: getattr(potentials, name).tolist() for name in names})
+
+
 def _rolled(entries):
     row = entries["filters"][0][0][0][0]
     row.insert(0, row.pop())
@@ -100,6 +118,11 @@ HOSTILE = {
     "levels that are no range": _changed(lambda e: e.update(levels=[5, 1])),
     "names that are no text": _changed(lambda e: e.update(learned_from=[1])),
     "rho above 1, although it claims less": _changed(_scaled),
+    "rho above 1, although rounding finds less": _changed(_cancelling),
+    "a curvature that is not finite": _changed(lambda e: _bend(e, 1e308, 1e-300)),
+    "a huge curvature": _changed(lambda e: _bend(e, 1e30, 1.0)),
+    "squares below the least number": _changed(lambda e: _bend(e, 1.0, 1e-170)),
+    "filters of zeros": _changed(lambda e: e.update(filters=(0 * np.array(e["filters"])).tolist())),
 }
 
 

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from tvdenoise.batch.outputs import identity_of
 from tvdenoise.batch.request import DEFAULT_SUFFIX, Discovery, Failure, Patterns, nothing_found
-from tvdenoise.errors import TvdenoiseError, UnsupportedImageError, UsageError
+from tvdenoise.errors import NothingToDoError, TvdenoiseError, UnsupportedImageError, UsageError
 from tvdenoise.files.atomic import write_atomically
 from tvdenoise.files.decoded import DecodedImage, white_of
 from tvdenoise.files.paths import printable, reason_of
 from tvdenoise.files.reading import open_images
+from tvdenoise.formats.registry import has_image_extension
 from tvdenoise.learning.course import Course, CourseState, Schedule
 from tvdenoise.learning.patches import Sampler
 from tvdenoise.learning.weights import Terms, starting_weights, weights_of
 from tvdenoise.machine import available_threads
 from tvdenoise.model.colour import RGB_CHANNELS, to_opponent
-from tvdenoise.model.prior_file import LearnedPrior
+from tvdenoise.model.prior_file import MOST_BYTES, SHIPPED, LearnedPrior
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,6 +47,8 @@ _JUDGED = 8
 _JUDGED_PATCHES, _JUDGED_LEVEL, _JUDGED_TOLERANCE, _BETWEEN = 12, 25.0, 0.006, 50
 #: The shares of patches with noise that grows with the intensity, and with correlated noise, in mixed noise.
 _MIXED = 0.25
+#: That a number takes in a prior's file, at most.
+_BYTES_A_NUMBER = 25
 #: Seconds between saved states.
 _SAVING = 60.0
 
@@ -62,7 +66,7 @@ class LearningRequest:
     minutes: after so many, learning stops although the schedule has steps left; None for no limit.
     mixed_noise: the noise of some patches grows with the intensity or is correlated; otherwise all of it is white.
     colour: learn filters over all three opponent channels; otherwise over the luminance. overwrite: replace the output
-    and forget its state.
+    of another course.
     """
 
     inputs: tuple[str, ...]
@@ -114,8 +118,12 @@ class LearningRequest:
         """Return the first state. Raises UsageError if there cannot be so many filters, or such ones to start from."""
         try:
             if self.start is not None:
-                return CourseState.start(weights_of(self.start.bank, self.terms, self.channels))
-            return CourseState.start(starting_weights(self.terms, self.filters, self.channels))
+                weights = weights_of(self.start.bank, self.terms, self.channels)
+            else:
+                weights = starting_weights(self.terms, self.filters, self.channels)
+            if _BYTES_A_NUMBER * sum(one.size for one in weights) > MOST_BYTES:
+                raise ValueError(f"the file of so many filters would have more than {MOST_BYTES >> 20} MiB")
+            return CourseState.start(weights)
         except ValueError as error:
             remedy = (
                 "change --filters, --coarse, --group, --size or --hidden"
@@ -155,6 +163,7 @@ def clean_images(request: LearningRequest, fail: Callable[[Path, TvdenoiseError]
     Raises NothingToDoError if there are none.
     """
     entries = list(Discovery(request.recursive, DEFAULT_SUFFIX, None, request.patterns).find(request.inputs))
+    _require_own_output(request, [entry.source for entry in entries])
     found: list[CleanImage] = []
     for entry in entries:
         try:
@@ -163,9 +172,28 @@ def clean_images(request: LearningRequest, fail: Callable[[Path, TvdenoiseError]
             found += _read(entry.source, colour=request.colour)
         except TvdenoiseError as error:
             fail(entry.source, error)
-    if not found:
+    if not entries:
         raise nothing_found(request.inputs, request.patterns, recursive=request.recursive)
+    if not found:
+        raise NothingToDoError("no image can be learned from", "see the messages above")
     return found
+
+
+def _require_own_output(request: LearningRequest, sources: list[Path]) -> None:
+    """Raise UsageError if the prior or its state would take the place of an input, or be no file."""
+    output, name = Path(request.output), printable(request.output)
+    if request.output == "-":
+        raise UsageError("learn writes files only", "choose a name such as mine.prior")
+    if output.is_dir():
+        raise UsageError(f"{name} is a folder", "choose a name such as mine.prior")
+    if has_image_extension(output):
+        raise UsageError(f"{name} has the name of an image", "choose a name such as mine.prior")
+    inputs = {identity_of(source) for source in sources} - {None}
+    if inputs & {identity_of(output), identity_of(state_path_of(output))}:
+        raise UsageError(f"the prior {name}, or its state, would replace an input", "choose another name")
+    start = None if request.start is None or request.start.name in SHIPPED else Path(request.start.name)
+    if start is not None and output.exists() and identity_of(output) == identity_of(start):
+        raise UsageError(f"{name} is also the prior to start from", "choose another name")
 
 
 def _read(source: Path, *, colour: bool) -> Iterator[CleanImage]:
@@ -174,7 +202,7 @@ def _read(source: Path, *, colour: bool) -> Iterator[CleanImage]:
     except OSError as error:
         raise UnsupportedImageError(reason_of(error)) from error
     with stream:
-        opened = open_images(stream)
+        opened = open_images(stream, may_hold=(np.nan, np.inf, -np.inf))
         images = [opened] if isinstance(opened, DecodedImage) else opened.images()
         for image in images:
             yield CleanImage(source.name, _planes(image, colour=colour))
@@ -184,8 +212,10 @@ def _planes(image: DecodedImage, *, colour: bool) -> NDArray[np.float32]:
     """Return the planes to learn from. Raises UnsupportedImageError."""
     if image.channels not in (1, RGB_CHANNELS) or image.in_bands or image.is_bilevel:
         raise UnsupportedImageError("priors are learned from grey and colour images", "leave it out")
-    if image.visible is not None or image.missing:
-        raise UnsupportedImageError("some of its pixels are hidden or missing", "leave it out, or crop it")
+    if image.visible is not None:
+        raise UnsupportedImageError("some of its pixels are hidden", "leave it out, or crop it")
+    if image.is_float and not np.isfinite(image.intensities).all():
+        raise UnsupportedImageError("some of its values are not finite", "leave it out, or crop it")
     if min(image.size) < _LEAST_SIDE:
         raise UnsupportedImageError(f"its sides must be at least {_LEAST_SIDE} pixels long", "leave it out")
     if colour and image.channels == 1:
@@ -220,9 +250,7 @@ class Learning:
         self._key = _key_of(request, planes)
         least = min(min(one.shape[1:]) for one in planes)
         shape = min(_PATCH[0], least), min(_PATCH[1], least)
-        is_judged = np.arange(len(planes)) % _JUDGED == _JUDGED // 2
-        learned = [one for one, judged in zip(planes, is_judged, strict=True) if not judged]
-        judged = [one for one, judged in zip(planes, is_judged, strict=True) if judged] or learned
+        learned, judged = _set_apart(planes)
         share = _MIXED if request.mixed_noise else 0.0
         sampler = Sampler(learned, request.levels, shape, request.seed, growing=share, correlated=share)
         self._judged = Sampler(judged, request.levels, shape, request.seed + 1).draw(
@@ -237,11 +265,6 @@ class Learning:
     def __exit__(self, *_: object) -> None:
         """End the threads."""
         self._course.__exit__()
-
-    @property
-    def state_path(self) -> Path:
-        """The file from which an interrupted course is continued."""
-        return self._output.with_name(self._output.name + STATE_SUFFIX)
 
     @property
     def is_finished(self) -> bool:
@@ -291,27 +314,52 @@ class Learning:
         return float(np.mean(20 * np.log10(UNIT / _JUDGED_LEVEL) - 10 * np.log10(errors)))
 
     def _state(self) -> CourseState:
-        start = self._request.first_state()
-        if self._request.overwrite or not os.path.lexists(self.state_path):
+        """The state to begin with: that which the same command saved, even with ``--overwrite``, or the first."""
+        start, path = self._request.first_state(), state_path_of(self._output)
+        if not os.path.lexists(path):
             if os.path.lexists(self._output) and not self._request.overwrite:
                 raise UsageError(f"{printable(self._output)} already exists", "add --overwrite to replace it")
             return start
         try:
-            return CourseState.from_bytes(self.state_path.read_bytes(), self._key, start.weights)
+            state = CourseState.from_bytes(path.read_bytes(), self._key, start.weights)
+            if state.step > self._request.steps:
+                raise ValueError("it is damaged")
+            return state
         except ValueError as error:
+            if self._request.overwrite:
+                return start
             raise UsageError(
-                f"{printable(self.state_path)} does not continue this command: {error}",
+                f"{printable(path)} does not continue this command: {error}",
                 "repeat the command that wrote it, or add --overwrite to start again",
             ) from error
 
     def _save(self) -> None:
         """Write the prior, and the state unless the course is finished."""
         write_atomically(self._output, self.prior.to_bytes(), _accept)
+        path = state_path_of(self._output)
         if self.is_finished:
             with suppress(FileNotFoundError):
-                self.state_path.unlink()
+                path.unlink()
         else:
-            write_atomically(self.state_path, self._course.state.to_bytes(self._key), _accept)
+            write_atomically(path, self._course.state.to_bytes(self._key), _accept)
+
+
+def _set_apart(
+    planes: list[NDArray[np.float32]],
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+    """Return the images to learn from, and those that are only judged by: one in eight, and one at least.
+
+    A single image has to be both.
+    """
+    first = min(_JUDGED // 2, len(planes) - 1)
+    judged = planes[first::_JUDGED]
+    learned = [one for place, one in enumerate(planes) if place % _JUDGED != first]
+    return learned or judged, judged
+
+
+def state_path_of(output: Path) -> Path:
+    """The file from which an interrupted course is continued."""
+    return output.with_name(output.name + STATE_SUFFIX)
 
 
 def _accept(path: Path) -> None:

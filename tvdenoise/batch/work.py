@@ -111,7 +111,10 @@ class FileSummary:
         bound = solution.distance_bound
         is_unbounded = bound == math.inf and self._settings.fills_missing
         if not (math.isfinite(bound) or is_unbounded):
-            raise TvdenoiseError("the solve broke down", "choose another --mu or --epsilon")
+            remedy = (
+                "choose another --mu or --epsilon" if solution.level is None else "choose another --level"
+            )
+            raise TvdenoiseError("the solve broke down", remedy)
         self._absent += solution.absent
         self._impulses += solution.impulses
         self._solutions.append(replace(solution, image=solution.image[:0].copy()))

@@ -24,6 +24,8 @@ _PANEL = "Learning"
 _LARGEST_SIDE, _LARGEST_RHO = 15, 0.99
 #: What holds without ``--start``, which brings its own.
 _FILTERS, _COARSE, _GROUP, _SIDE, _HIDDEN = "36", "12", "2", "7", "0"
+#: The options that apply to ``--show``.
+_OF_DRAWING = ("output", "show", "colour", "overwrite", "quiet", "debug")
 #: Seconds between reports where standard error is no terminal.
 _BETWEEN = 60.0
 
@@ -33,6 +35,7 @@ def _number(text: str) -> Any:
 
 
 def learn(
+    context: typer.Context,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="File of the prior, or of the drawing.")
     ],
@@ -43,7 +46,8 @@ def learn(
         str | None,
         typer.Option(
             metavar="PRIOR",
-            help="Instead of learning, draw the filters and potentials of this prior as a .png, .svg or .pdf file.",
+            help="Instead of learning, draw the filters and potentials of this prior as a .png, .svg or .pdf file: "
+            "learned, gated (those for colour with --colour), or a file.",
         ),
     ] = None,
     steps: Annotated[str, _number("Length of the schedule, in steps.")] = "4000",
@@ -119,7 +123,8 @@ def learn(
     Noise of many levels is added to parts of the images, and the filters are changed so that denoising brings back the
     clean parts. The result depends only on the images, the options and the seed. Prior and state are saved every minute
     and on interruption; the same command continues bit for bit. Learning uses all processors, and with the default
-    options takes about ten minutes on two. The PSNR is that of images that are not learned from, with noise of 25/255.
+    options takes about ten minutes on two. The PSNR is that of images that are not learned from, one in eight and at
+    least one of several, with noise of 25/255.
 
     [bold]Examples[/bold]
 
@@ -136,7 +141,8 @@ def learn(
         if show is not None:
             if inputs:
                 raise UsageError("--show takes no images", "leave out the images, or --show")
-            _draw(show, output, overwrite=overwrite)
+            _refuse_options_of_learning(context)
+            _draw(show, output, colour=colour, overwrite=overwrite)
             return
         if not inputs:
             raise UsageError("no clean images are given", "name images or folders")
@@ -219,16 +225,25 @@ def _from_zero(option: str, text: str) -> int:
     return int(text)
 
 
-def _draw(prior: str, output: str, *, overwrite: bool) -> None:
+def _refuse_options_of_learning(context: typer.Context) -> None:
+    """Raise UsageError if options are given that ``--show`` does not have."""
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if option.name not in _OF_DRAWING and source is not None and source.name == "COMMANDLINE":
+            raise UsageError(f"--show does not learn, so {option.opts[0]} does not apply", "leave it out")
+
+
+def _draw(prior: str, output: str, *, colour: bool, overwrite: bool) -> None:
     """Draw a prior. Raises PriorError, UsageError, UnwritableImageError and OSError."""
     from tvdenoise.batch.measures import refuse_existing
-    from tvdenoise.model.prior_file import read_prior
+    from tvdenoise.model.colour import RGB_CHANNELS
+    from tvdenoise.model.prior_file import prior_named
     from tvdenoise.pictures.figures import require_plot_name
     from tvdenoise.pictures.prior_figure import save_prior
 
     require_plot_name(output)
     refuse_existing(output, overwrite=overwrite)
-    save_prior(read_prior(Path(prior)), output)
+    save_prior(prior_named(prior).suiting(RGB_CHANNELS if colour else 1), output)
 
 
 def _follow(learning: Learning, *, quiet: bool) -> None:

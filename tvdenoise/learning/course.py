@@ -98,6 +98,8 @@ class CourseState(NamedTuple):
             entries = json.loads(content)
             if entries["format"] != _FORMAT or entries["key"] != key or type(entries["step"]) is not int:
                 raise ValueError("it is the state of another course")
+            if entries["step"] < 0:
+                raise ValueError("it is damaged")
             weights, mean, square = (
                 Weights(**{name: np.array(entries[kind][name], float) for name in Weights._fields})
                 for kind in cls._fields[1:]

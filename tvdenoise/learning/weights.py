@@ -213,7 +213,10 @@ def starting_weights(terms: Terms, filters: int, channels: int = 1) -> Weights:
     """
     side, fine = terms.side, filters - terms.coarse
     if not (1 <= fine < side**2 and terms.coarse < side**2):
-        raise ValueError(f"fine filters of side {side} can be 1 to {side**2 - 1}, and coarse ones as many")
+        raise ValueError(
+            f"of {filters} filters of side {side}, {terms.coarse} cannot be coarse: "
+            f"fine ones can be 1 to {side**2 - 1}, and coarse ones at most as many"
+        )
     if fine % terms.group or terms.coarse % terms.group:
         raise ValueError(
             f"{fine} fine and {terms.coarse} coarse filters cannot be shared by groups of {terms.group}"

@@ -33,6 +33,9 @@ FORMAT, VERSION = "tvdenoise prior", 3
 MOST_BYTES = 1 << 23
 _MOST_FILTERS, _MOST_CHANNELS, _MOST_SIDE = 512, 4, 15
 _MOST_SOURCES = 100_000
+#: ψ'' is a difference. Its rounding changes ρ by less than 32 u times the largest eigenvalue of Σ a/ε₁ KᵀK, so within
+#: these limits 1 − ρ is right to 1e-5. What ``tvdenoise learn`` writes has ρ ≤ 0.99 and eigenvalues of about 1000.
+_LARGEST_RHO, _LARGEST_CURVATURE = 0.999, 1e6
 _REMEDY = "give a file written by tvdenoise learn"
 
 
@@ -113,7 +116,7 @@ class LearnedPrior:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> LearnedPrior:
-        """Read the content of a file. Raises PriorError unless it is a prior with ρ < 1."""
+        """Read the content of a file. Raises PriorError unless it is a prior with ρ at most 0.999."""
         if len(content) > MOST_BYTES:
             raise PriorError(f"the prior has more than {MOST_BYTES >> 20} MiB", _REMEDY)
         try:
@@ -128,7 +131,8 @@ class LearnedPrior:
                 "use the version of tvdenoise that wrote it",
             )
         try:
-            return cls._of(entries)
+            with np.errstate(all="ignore"):  # what is not finite is refused
+                return cls._of(entries)
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise PriorError(f"the prior is damaged: {reason[:200]}", _REMEDY) from error
@@ -153,13 +157,18 @@ class LearnedPrior:
             _whole(entries["steps"], "the number of steps"),
             _whole(entries["seed"], "the seed"),
         )
-        if not prior.rho < 1:
+        if not prior.rho <= _LARGEST_RHO:
             raise ValueError(f"ρ is {prior.rho:.3g}, so that there need not be one minimiser")
+        curvature = prior.bank.largest_eigenvalue(potentials.scale / potentials.inner)
+        if not 0 < curvature <= _LARGEST_CURVATURE:
+            raise ValueError(
+                f"the hyperbolae have a curvature of {curvature:.3g}, which is no number to work with"
+            )
         return prior
 
 
 def read_prior(path: str | Path) -> LearnedPrior:
-    """Read a file that ``tvdenoise learn`` wrote. Raises PriorError unless it is a prior with ρ < 1."""
+    """Read a file that ``tvdenoise learn`` wrote. Raises PriorError unless it is a prior with ρ at most 0.999."""
     try:
         with open(path, "rb") as file:
             content = file.read(MOST_BYTES + 1)
