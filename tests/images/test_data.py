@@ -150,6 +150,14 @@ def test_the_noise_of_what_lies_between_scattered_absent_pixels_is_read():
     assert found.noise.sigma == pytest.approx(SIGMA, rel=0.1)
 
 
+@pytest.mark.parametrize("largest", [1e151, 1e202, 1.7e308])
+def test_intensities_whose_squares_are_no_numbers_are_refused(largest):
+    image = largest * np.linspace(-1, 0.5, 99).reshape(9, 11)
+    with pytest.raises(ValueError, match=r"reach .*; divide them by a constant first"):
+        denoise(image)
+    assert denoise(image / largest * 1e149).converged
+
+
 def test_the_centre_and_the_unit_follow_the_values_and_planes_come_back():
     layout = Layout.of(np.zeros((2, 2), np.float32), None, None).placed(np.float32(1000), np.float32(1003))
     assert layout.centre == 1001.5

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Integers beyond this cannot be told apart in double precision.
 _LARGEST_INTEGER = 2**53
+#: The square of a larger intensity, such as a variance, may be no number in double precision.
+_LARGEST_INTENSITY = 1e150
 #: The standard deviation of rounding to whole steps, in steps (uniform over one step).
 _ROUNDING = 12**-0.5
 #: Noise below this part of a step does not change a rounded value.
@@ -97,7 +99,7 @@ class Layout:
             )
         if self.dtype.kind in "ui" and max(abs(int(low)), abs(int(high))) > _LARGEST_INTEGER:
             raise ValueError(f"the image holds integers beyond 2**53, such as {largest:.6g}; scale it first")
-        if not np.isfinite(span):
+        if not largest <= _LARGEST_INTENSITY:
             raise ValueError(f"the intensities reach {largest:.3g}; divide them by a constant first")
         if self.dtype.kind == "f":
             centre = float(self.precision.type(least / 2 + most / 2))
