@@ -103,19 +103,21 @@ def test_quasi_newton_moves_are_those_of_explicit_bfgs_matrices():
     metric = objective.move_metric(engine.iterate)
     identity = np.eye(engine.iterate.size)
     scaled = np.stack([metric.divide(one.reshape(engine.iterate.shape)).ravel() for one in identity])
-    iterates, gradients, moves = [], [], []
+    iterates, gradients, moves, scales = [], [], [], []
     step = rule.start
-    for count in range(8):
+    for count in range(12):
         evaluation = engine.advance(step)
         iterates.append(engine.iterate.ravel())
         gradients.append(objective.gradient(engine.iterate).ravel())
         step = rule.next(step, evaluation) if count else rule.first(evaluation)
         moves.append(step)
     assert moves[0] == Move(SAFE_STEP)
-    for k in range(1, 7):
+    for k in range(1, 11):
         s, y = iterates[k] - iterates[k - 1], gradients[k] - gradients[k - 1]
         turn = identity - np.outer(s, y) / (s @ y)
-        inverse = (s @ y) / (y @ scaled @ y) * turn @ scaled @ turn.T + np.outer(s, s) / (s @ y)
+        scales.append((s @ y) / (y @ scaled @ y))
+        scale = np.exp(np.mean(np.log(scales[-8:])))
+        inverse = scale * turn @ scaled @ turn.T + np.outer(s, s) / (s @ y)
         expected = -inverse @ gradients[k]
         assert np.allclose(
             iterates[k + 1] - iterates[k], expected, rtol=0, atol=1e-9 * np.linalg.norm(expected)

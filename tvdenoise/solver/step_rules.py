@@ -9,6 +9,7 @@ of the iterate with g_new as well.
 from __future__ import annotations
 
 from collections import deque
+from statistics import geometric_mean
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -37,6 +38,8 @@ _PATIENCE, _LAST_PATIENCE, _GROWTH = 8, 500, 2
 SAFE_STEP = 0.5
 #: So many values in a row may be above the accepted ones: the next step mostly brings them down.
 _MOST_PASSED = 1
+#: So many last scales of the metric are averaged.
+_AVERAGED_SCALES = 8
 #: The part of a rejected change that a move back leaves, at least and at most, and the most rejected values.
 _LEAST_PART, _LARGEST_PART, _MOST_REJECTED = 0.05, 0.5, 2
 #: The longest step, times L/μ, if missing pixels leave directions without a lower bound of the curvature.
@@ -123,7 +126,8 @@ class QuasiNewton:
     """Steps of the memoryless BFGS method (Shanno, Math. Oper. Res. 3(3), 1978), under a watchdog.
 
     H is the BFGS matrix of the last change s = Δ of the iterate and y of the gradient, made from γ M⁻¹ with the metric
-    M of the engine and γ = ⟨s,y⟩/⟨y, M⁻¹y⟩. With d = M⁻¹g, q = d_new − d_old and α = ⟨s,g⟩/⟨s,y⟩,
+    M of the engine. γ is ⟨s,y⟩/⟨y, M⁻¹y⟩, on geometric average over the last steps: from one to the next it varies more
+    than the curvature of J. With d = M⁻¹g, q = d_new − d_old and α = ⟨s,g⟩/⟨s,y⟩,
 
         −Δ_new = H g = z + (α − ⟨y,z⟩/⟨s,y⟩) s,    z = γ (d_new − α q),
 
@@ -143,6 +147,7 @@ class QuasiNewton:
         self._high = 0  # values that were let pass since the last accepted one
         self._rejected = 0
         self._slope = 0.0  # ⟨g, Δ⟩ at the start of the last step
+        self._scales: deque[float] = deque(maxlen=_AVERAGED_SCALES)
 
     def first(self, start: Evaluation) -> Move:
         """Return the safe step, since the curvature is not known yet."""
@@ -168,7 +173,8 @@ class QuasiNewton:
         change = after.squared_length - 2 * after.gradient_product + after.squared_length_before  # ⟨y,M⁻¹y⟩
         if bent <= 0 or change <= 0:  # rounding hides the curvature
             return self._safe(after)
-        scale, along = bent / change, after.change_product / bent
+        self._scales.append(bent / change)
+        scale, along = geometric_mean(self._scales), after.change_product / bent
         of_sum = scale * (after.squared_length - after.gradient_product - along * change)  # ⟨y,z⟩
         return self._taken(Move(scale * (1 - along), scale * along, of_sum / bent - along), after)
 
