@@ -134,7 +134,7 @@ def test_a_hostile_file_is_refused(content):
     assert refused.value.remedy
 
 
-@pytest.mark.parametrize(("name", "grey_rho", "colour_rho"), [("learned", 0.95, 0.95), ("gated", 0.8, 0.7)])
+@pytest.mark.parametrize(("name", "grey_rho", "colour_rho"), [("learned", 0.95, 0.95), ("gated", 0.8, 0.6)])
 def test_the_filters_of_the_package_are_certified_and_name_their_origin(name, grey_rho, colour_rho):
     prior = prior_named(name)
     assert prior is prior_named(name)  # read once

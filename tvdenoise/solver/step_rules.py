@@ -126,8 +126,8 @@ class QuasiNewton:
     """Steps of the memoryless BFGS method (Shanno, Math. Oper. Res. 3(3), 1978), under a watchdog.
 
     H is the BFGS matrix of the last change s = Δ of the iterate and y of the gradient, made from γ M⁻¹ with the metric
-    M of the engine. γ is ⟨s,y⟩/⟨y, M⁻¹y⟩, on geometric average over the last steps: from one to the next it varies more
-    than the curvature of J. With d = M⁻¹g, q = d_new − d_old and α = ⟨s,g⟩/⟨s,y⟩,
+    M of the engine. γ is ⟨s,y⟩/⟨y, M⁻¹y⟩ of the last step, but at most the geometric mean of the last ones: after a long
+    step that went well, the next would overshoot. A larger γ than that of the last step may alternate without end. With d = M⁻¹g, q = d_new − d_old and α = ⟨s,g⟩/⟨s,y⟩,
 
         −Δ_new = H g = z + (α − ⟨y,z⟩/⟨s,y⟩) s,    z = γ (d_new − α q),
 
@@ -174,7 +174,8 @@ class QuasiNewton:
         if bent <= 0 or change <= 0:  # rounding hides the curvature
             return self._safe(after)
         self._scales.append(bent / change)
-        scale, along = geometric_mean(self._scales), after.change_product / bent
+        scale = min(bent / change, geometric_mean(self._scales))
+        along = after.change_product / bent
         of_sum = scale * (after.squared_length - after.gradient_product - along * change)  # ⟨y,z⟩
         return self._taken(Move(scale * (1 - along), scale * along, of_sum / bent - along), after)
 
