@@ -126,8 +126,9 @@ class QuasiNewton:
     """Steps of the memoryless BFGS method (Shanno, Math. Oper. Res. 3(3), 1978), under a watchdog.
 
     H is the BFGS matrix of the last change s = Δ of the iterate and y of the gradient, made from γ M⁻¹ with the metric
-    M of the engine. γ is ⟨s,y⟩/⟨y, M⁻¹y⟩ of the last step, but at most the geometric mean of the last ones: after a long
-    step that went well, the next would overshoot. A larger γ than that of the last step may alternate without end. With d = M⁻¹g, q = d_new − d_old and α = ⟨s,g⟩/⟨s,y⟩,
+    M of the engine. γ is ⟨s,y⟩/⟨y, M⁻¹y⟩ of the last step, or the geometric mean of the last ones if that is less:
+    otherwise a step that follows a long one would overshoot. With a γ above that of the last step, values may alternate
+    without end. With d = M⁻¹g, q = d_new − d_old and α = ⟨s,g⟩/⟨s,y⟩,
 
         −Δ_new = H g = z + (α − ⟨y,z⟩/⟨s,y⟩) s,    z = γ (d_new − α q),
 
