@@ -256,7 +256,9 @@ def vjp(
     """
     given = Options.of(options, _given(fields, mu=mu, epsilon=epsilon))
     if given.is_learned == (solution.level is None):
-        raise ValueError("the solution is that of another prior; give the keywords that denoise had")
+        raise ValueError(
+            "the solution belongs to another prior; pass the keywords that you passed to denoise"
+        )
     given = given.with_choice(solution.mu, solution.epsilon)
     array, by_image = array_of(noisy), array_of(cotangent)
     if array.dtype.kind != "f":

@@ -685,10 +685,8 @@ def method_of(options: Options, channels: int, axis_weights: tuple[float, ...] |
         require_colour(channels)
     prior = prior_of(options)
     if prior is not None:
-        if axis_weights is not None and len(axis_weights) == _IMAGE_AXES:
-            raise ValueError(
-                "learned filters know square pixels only; use total variation (prior tv) for others"
-            )
+        if axis_weights is not None and len(axis_weights) == 2:  # a volume is refused as such
+            raise ValueError("learned filters assume square pixels; use total variation (prior tv)")
         return Method(options, (1.0,) * channels, axis_weights, bank_of(prior, channels))
     weights: tuple[float, ...] = (1.0,) * channels
     if channels == RGB_CHANNELS:
@@ -716,12 +714,11 @@ def bank_of(prior: LearnedPrior, channels: int) -> FilterBank:
     if bank.channels not in (1, channels):
         raise ValueError(
             f"the prior is for images of {bank.channels} channels, and this one has {channels}; "
-            "use learned, or filters that were learned in grey, which suit images of all kinds"
+            "use learned, or filters learned without --colour, which suit all images"
         )
     return bank
 
 
-_IMAGE_AXES = 2
 #: Why learned filters refuse a volume.
 OF_IMAGES = "learned filters denoise images, and this is a volume; use total variation (prior tv)"
 

@@ -17,11 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from support.processes import environment, temporaries
+from support.processes import environment, left_by, temporaries
 from support.values import noise, pixels
 from tvdenoise.batch.report import read_report
 from tvdenoise.files import writing
-from tvdenoise.files.atomic import temporary_beside
 
 RECORDING = ["png", "jpg", "tif", "gif", "jp2"]
 OTHERS = ["bmp", "pgm", "webp"]
@@ -369,8 +368,7 @@ def test_what_a_killed_run_left_is_swept_from_the_folder_that_a_link_leads_to(
 ) -> None:
     path = make_image("real/a.png")
     (tmp_path / "link.png").symlink_to("real/a.png")
-    name = temporary_beside(path).name.replace(f"-{os.getpid()}-", "-4194305-")
-    path.with_name(name).touch()
+    left_by(path)
     assert command("run", "link.png", "--in-place").exit_code == 0
     assert not temporaries(tmp_path)
 

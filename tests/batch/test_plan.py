@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from support.processes import temporaries
+from support.processes import left_by, temporaries
 from support.values import noise
 from tvdenoise.batch.plan import Plan, make_plan
 from tvdenoise.batch.request import Request
@@ -265,7 +265,6 @@ def test_a_file_that_is_hidden_from_us_fails_rather_than_being_left_out(monkeypa
 
 def test_what_a_dead_run_left_in_the_output_folder_is_swept(make_image, here: Path) -> None:
     make_image("a.png")
-    name = atomic.temporary_beside(here / "a").name.replace(f"-{os.getpid()}-", "-4194305-")
-    (here / name).touch()
+    left_by(here / "a")
     plan("a.png")
     assert not temporaries(here)

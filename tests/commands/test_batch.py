@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.processes import temporaries
+from support.processes import left_by, temporaries
 from support.values import noise
-from tvdenoise.files.atomic import temporary_beside
 
 GOOD = (
     *("a.png", "alpha.png", "b.jpg", "b.tif", "deep.png", "e.bmp", "linked.png"),
@@ -99,9 +98,7 @@ def test_a_run_that_finds_all_done_removes_what_a_killed_one_left(
 ) -> None:
     make_image("a.png")
     assert command("run", "a.png", "-o", "out/").exit_code == 0
-    dead = 4194305  # no process has a number this large
-    name = temporary_beside(tmp_path / "out" / "a").name.replace(f"-{os.getpid()}-", f"-{dead}-")
-    (tmp_path / "out" / name).touch()
+    left_by(tmp_path / "out" / "a")
     result = command("run", "a.png", "-o", "out/", "--skip-existing", "--dry-run")
     assert result.exit_code == 0
     assert temporaries(tmp_path), "a dry run changes nothing"

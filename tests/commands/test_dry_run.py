@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
+from support.processes import left_by
 from support.values import noise
-from tvdenoise.files import atomic
 
 
 def state(folder: Path) -> dict[str, tuple[int, int]]:
@@ -25,8 +24,7 @@ def tree(make_image, tmp_path: Path) -> Path:
     make_image("x/y/c\td.png")
     make_image("out/b.jpg", noise(8, 9, 3))
     (tmp_path / "x/bad.png").write_text("hello")
-    name = atomic.temporary_beside(tmp_path / "out/a").name.replace(f"-{os.getpid()}-", "-4194305-")
-    (tmp_path / "out" / name).touch()
+    left_by(tmp_path / "out/a")
     return tmp_path
 
 

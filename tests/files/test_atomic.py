@@ -14,7 +14,7 @@ from typing import BinaryIO
 import pytest
 from PIL import Image
 
-from support.processes import environment, temporaries
+from support.processes import environment, left_by, temporaries
 from tvdenoise.errors import UnwritableImageError
 from tvdenoise.files import atomic
 from tvdenoise.files.atomic import FileSet, require_writable, sweep, temporary_beside, write_atomically
@@ -170,10 +170,10 @@ def test_only_the_temporaries_of_dead_processes_are_swept(tmp_path: Path) -> Non
     finished = subprocess.Popen([sys.executable, "-c", ""])
     finished.wait()
     mine = temporary_beside(tmp_path / "a")
-    dead = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{finished.pid}-"))
+    dead = left_by(tmp_path / "a", finished.pid)
     elsewhere = dead.with_name(dead.name.replace(atomic._HOST, "00000000"))
     others = tmp_path / ".tvdenoise-notes.tmp"
-    for path in (mine, dead, elsewhere, others):
+    for path in (mine, elsewhere, others):
         path.touch()
     sweep(tmp_path)
     assert not dead.exists()
@@ -186,9 +186,7 @@ def test_only_the_temporaries_of_dead_processes_are_swept(tmp_path: Path) -> Non
 def test_a_process_that_nobody_waits_for_is_dead(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
-    mine = temporary_beside(tmp_path / "a")
-    left = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-"))
-    left.touch()
+    left = left_by(tmp_path / "a", ended.pid)
     sweep(tmp_path)
     os.kill(ended.pid, 0)  # it has a number still
     assert not left.exists()

@@ -8,7 +8,7 @@ import pytest
 
 from support.banks import random_bank
 from tvdenoise.errors import PriorError
-from tvdenoise.model.filters import FilterPrior, Potentials
+from tvdenoise.model.filters import FilterPrior
 from tvdenoise.model.gates import ByGate
 from tvdenoise.model.prior_file import MOST_BYTES, SHIPPED, LearnedPrior, prior_named
 
@@ -66,13 +66,10 @@ def _bend(entries, scale, inner):
 
 def _cancelling(entries):
     """Hyperbolae that nearly cancel each other, by so much that ψ'' is the rounding of their difference."""
-    bank, nearly = _prior().bank, (1.0, 0.010792677996380187, 0.9999999999999954, 0.010792677996380232)
-    potentials = Potentials(*(np.full(len(bank.filters), value) for value in nearly))
-    scale = potentials.scale * 0.95 / replace(bank, potentials=potentials).concavity
-    potentials = replace(potentials, scale=scale)
-    assert replace(bank, potentials=potentials).concavity == pytest.approx(0.95), "as rounding has it"
-    names = ("scale", "inner", "share", "outer")
-    entries["potentials"].update({name: getattr(potentials, name).tolist() for name in names})
+    count, inner = len(entries["scales"]), 0.010792677996380187
+    # On one processor, ρ came out as 0.95; it is 2.6 in 60 digits.
+    values = {"scale": 8.5e11, "inner": inner, "share": 0.9999999999999954, "outer": 0.010792677996380232}
+    entries["potentials"].update({name: [value] * count for name, value in values.items()})
 
 
 def _rolled(entries):

@@ -47,7 +47,7 @@ _JUDGED = 8
 _JUDGED_PATCHES, _JUDGED_LEVEL, _JUDGED_TOLERANCE, _BETWEEN = 12, 25.0, 0.006, 50
 #: The shares of patches with noise that grows with the intensity, and with correlated noise, in mixed noise.
 _MIXED = 0.25
-#: That a number takes in a prior's file, at most.
+#: Bytes that a number takes in a prior's file, at most.
 _BYTES_A_NUMBER = 25
 #: Seconds between saved states.
 _SAVING = 60.0

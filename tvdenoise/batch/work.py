@@ -111,10 +111,8 @@ class FileSummary:
         bound = solution.distance_bound
         is_unbounded = bound == math.inf and self._settings.fills_missing
         if not (math.isfinite(bound) or is_unbounded):
-            remedy = (
-                "choose another --mu or --epsilon" if solution.level is None else "choose another --level"
-            )
-            raise TvdenoiseError("the solve broke down", remedy)
+            options = "--mu or --epsilon" if solution.level is None else "--level"
+            raise TvdenoiseError("the solve broke down", f"choose another {options}")
         self._absent += solution.absent
         self._impulses += solution.impulses
         self._solutions.append(replace(solution, image=solution.image[:0].copy()))

@@ -46,8 +46,8 @@ def learn(
         str | None,
         typer.Option(
             metavar="PRIOR",
-            help="Instead of learning, draw the filters and potentials of this prior as a .png, .svg or .pdf file: "
-            "learned, gated (those for colour with --colour), or a file.",
+            help="Instead of learning, draw the filters and potentials of this prior (learned, gated or a file) as a "
+            ".png, .svg or .pdf file. With --colour, those for colour images.",
         ),
     ] = None,
     steps: Annotated[str, _number("Length of the schedule, in steps.")] = "4000",
@@ -92,8 +92,8 @@ def learn(
     least_epsilon: Annotated[
         str,
         _number(
-            "Least ε₁, that is, how far from 0 the potentials are round, as a part of the level. A smaller one takes "
-            "more evaluations."
+            "Least ε₁, the width of the round bottom of the potentials, as a part of the level. Solves with a smaller "
+            "one need more evaluations."
         ),
     ] = "0.06",
     colour: Annotated[
@@ -123,8 +123,8 @@ def learn(
     Noise of many levels is added to parts of the images, and the filters are changed so that denoising brings back the
     clean parts. The result depends only on the images, the options and the seed. Prior and state are saved every minute
     and on interruption; the same command continues bit for bit. Learning uses all processors, and with the default
-    options takes about ten minutes on two. The PSNR is that of images that are not learned from, one in eight and at
-    least one of several, with noise of 25/255.
+    options takes about ten minutes on two. The PSNR is that of images that are kept aside, one in eight and at least
+    one of several, with noise of 25/255.
 
     [bold]Examples[/bold]
 

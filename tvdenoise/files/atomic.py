@@ -318,12 +318,13 @@ def _is_alive(process: int) -> bool:
 
 
 def _has_ended(process: int) -> bool:
-    """Whether a process has ended and only waits for its parent to ask, as orphans do for ever in some containers."""
+    """Return True for a process that has ended but is still listed, because its parent has not waited for it.
+
+    In some containers, nobody waits for orphans.
+    """
     try:
         status = Path(f"/proc/{process}/stat").read_bytes()
     except OSError:  # no Linux
         return False
-    return status.rpartition(b")")[2].split()[:1] in (
-        [b"Z"],
-        [b"X"],
-    )  # after the name, which may hold anything
+    state = status.rpartition(b")")[2].lstrip()[:1]  # follows the name, which may hold anything
+    return state in (b"Z", b"X")

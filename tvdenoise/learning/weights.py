@@ -215,7 +215,7 @@ def starting_weights(terms: Terms, filters: int, channels: int = 1) -> Weights:
     if not (1 <= fine < side**2 and terms.coarse < side**2):
         raise ValueError(
             f"of {filters} filters of side {side}, {terms.coarse} cannot be coarse: "
-            f"fine ones can be 1 to {side**2 - 1}, and coarse ones at most as many"
+            f"there must be 1 to {side**2 - 1} fine and at most {side**2 - 1} coarse filters"
         )
     if fine % terms.group or terms.coarse % terms.group:
         raise ValueError(

@@ -158,11 +158,13 @@ class LearnedPrior:
             _whole(entries["seed"], "the seed"),
         )
         if not prior.rho <= _LARGEST_RHO:
-            raise ValueError(f"ρ is {prior.rho:.3g}, so that there need not be one minimiser")
+            raise ValueError(
+                f"ρ is {prior.rho:.4g} and must be at most {_LARGEST_RHO}, for a single minimiser"
+            )
         curvature = prior.bank.largest_eigenvalue(potentials.scale / potentials.inner)
         if not 0 < curvature <= _LARGEST_CURVATURE:
             raise ValueError(
-                f"the hyperbolae have a curvature of {curvature:.3g}, which is no number to work with"
+                f"the hyperbolae have the curvature {curvature:.3g}, not up to {_LARGEST_CURVATURE:g}"
             )
         return prior
 

@@ -38,7 +38,7 @@ _PATIENCE, _LAST_PATIENCE, _GROWTH = 8, 500, 2
 SAFE_STEP = 0.5
 #: So many values in a row may be above the accepted ones: the next step mostly brings them down.
 _MOST_PASSED = 1
-#: So many last scales of the metric are averaged.
+#: The scale of the metric is at most the mean of so many last ones.
 _AVERAGED_SCALES = 8
 #: The part of a rejected change that a move back leaves, at least and at most, and the most rejected values.
 _LEAST_PART, _LARGEST_PART, _MOST_REJECTED = 0.05, 0.5, 2

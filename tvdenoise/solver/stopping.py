@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 _RESULT_ROUNDINGS = 8
 #: A row is summed in at least this many parallel parts: the lanes of the shortest vectors that the compiler uses.
 _LANES = 4
-#: By how much a sharper norm of the gradient may make the bound smaller, at most (1.5 to 3 on photographs).
+#: How many times smaller a sharper norm of the gradient may make the bound, at most (1.5 to 3 on photographs).
 MOST_GAIN = 4.0
-#: By how much more than for the last iterate for which it was taken. The gain changes slowly.
+#: How many times larger the next gain may be than the last one: it changes slowly.
 _MORE_GAIN = 1.1
 #: The default tolerance is at most this part of the span of the intensities.
 _LARGEST_TOLERANCE = 0.03
